@@ -1,0 +1,133 @@
+// Package testenv gives tests what lies outside the repository: the capture
+// data sets, root, and command-line tools. A test that misses one is skipped
+// with the reason, or fails when CI=true, where nothing may be missing.
+package testenv
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// Data returns the directory of the labelled device captures, the one with
+// manifest.csv: $IOTSENSE_DATA, or ../shared/data/iot-sentinel.tar.xz beside
+// the repository, unpacked once into build/data.
+func Data(t testing.TB) string {
+	t.Helper()
+	return need(t, "IOTSENSE_DATA", "iot-sentinel.tar.xz", "iot-sentinel")
+}
+
+// ParserCorpus returns the directory of tcpdump's own test captures:
+// $IOTSENSE_PARSER_CORPUS, or ../shared/data/parser-corpus-tcpdump.tar.xz
+// beside the repository, unpacked once into build/data.
+func ParserCorpus(t testing.TB) string {
+	t.Helper()
+	return need(t, "IOTSENSE_PARSER_CORPUS", "parser-corpus-tcpdump.tar.xz", "tcpdump")
+}
+
+// Root skips the test unless it runs as root.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		missing(t, "needs root: run `make test` as root or with sudo")
+	}
+}
+
+// Tool returns the path of a command-line tool, or skips the test.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		missing(t, fmt.Sprintf("needs %s: `make test` installs it", name))
+	}
+	return path
+}
+
+// missing skips the test, or fails it when CI=true.
+func missing(t testing.TB, reason string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason)
+	}
+	t.Skip(reason)
+}
+
+func need(t testing.TB, env, archive, dir string) string {
+	t.Helper()
+	root, err := repoRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, err := locate(os.Getenv(env), root, archive, dir)
+	if errors.Is(err, os.ErrNotExist) {
+		missing(t, fmt.Sprintf("%v: set %s to the unpacked directory", err, env))
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// locate returns override if it is set, else root/build/data/dir, unpacking it
+// first from the archive in the shared folder beside root. The error is
+// os.ErrNotExist when there is neither.
+func locate(override, root, archive, dir string) (string, error) {
+	if override != "" {
+		_, err := os.Stat(override)
+		return override, err
+	}
+	cache := filepath.Join(root, "build", "data")
+	unpacked := filepath.Join(cache, dir)
+	if _, err := os.Stat(unpacked); err == nil {
+		return unpacked, nil
+	}
+	source := filepath.Join(filepath.Dir(root), "shared", "data", archive)
+	if _, err := os.Stat(source); err != nil {
+		return "", err
+	}
+	return unpacked, unpack(source, cache, dir)
+}
+
+// unpack extracts dir from the archive into cache. Packages are tested in
+// parallel, so it extracts aside and renames: the first to finish wins.
+func unpack(archive, cache, dir string) error {
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return fmt.Errorf("cache for test data: %w", err)
+	}
+	aside, err := os.MkdirTemp(cache, ".unpack-")
+	if err != nil {
+		return fmt.Errorf("cache for test data: %w", err)
+	}
+	defer os.RemoveAll(aside)
+
+	out, err := exec.Command("tar", "-xJf", archive, "-C", aside, "--no-same-owner").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("unpack %s: %w: %s", archive, err, out)
+	}
+	unpacked := filepath.Join(cache, dir)
+	err = os.Rename(filepath.Join(aside, dir), unpacked)
+	if _, lost := os.Stat(unpacked); err != nil && lost != nil {
+		return fmt.Errorf("unpack %s: %w", archive, err)
+	}
+	return nil
+}
+
+// repoRoot walks up from the test's directory to the one that holds go.mod.
+func repoRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the repository: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("find the repository: no go.mod above the working directory")
+		}
+		dir = parent
+	}
+}
