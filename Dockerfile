@@ -1,0 +1,15 @@
+# The image holds the static binary and nothing else. It needs the host's
+# network and CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON (README.md, "Container").
+FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+ARG TARGETARCH
+ARG VERSION=unknown
+WORKDIR /src
+COPY go.mod go.sum ./
+RUN go mod download
+COPY . .
+RUN CGO_ENABLED=0 GOARCH=$TARGETARCH go build -trimpath -buildvcs=false \
+    -ldflags "-s -w -X main.version=$VERSION" -o /iotsense ./cmd/iotsense
+
+FROM scratch
+COPY --from=build /iotsense /iotsense
+ENTRYPOINT ["/iotsense"]

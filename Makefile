@@ -1,0 +1,67 @@
+# Everything here also runs on a machine that has only make: each target
+# installs what it misses (scripts/need.sh, scripts/go) and nothing else.
+
+GO       := scripts/go
+VERSION  := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+BUILD    := build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+# make model: one training run, reproducible from these.
+MODEL    := pkg/model/default/default.safetensors
+SEED     := 1
+
+# make demo: more flags for `iotsense demo`, e.g. DEMO_FLAGS='--speed 20'.
+DEMO_FLAGS :=
+# make fuzz, make bench: time per fuzz target, runs per benchmark.
+FUZZTIME := 30s
+COUNT    := 6
+
+export CGO_ENABLED := 0
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help demo test lint generate build model cross bench fuzz vmtest docker clean
+.NOTPARALLEL:
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## watch the sensor name devices on an isolated veth pair (root)
+	@scripts/demo.sh $(DEMO_FLAGS)
+
+test: ## vet and every test; as root also those that load programs into the kernel
+	@scripts/test.sh
+
+lint: ## gofmt, go vet, staticcheck, shellcheck
+	@scripts/lint.sh
+
+generate: ## compile bpf/ into gen/ with clang
+	@scripts/generate.sh
+
+build: ## bin/iotsense
+	$(GO) $(BUILD) -o bin/iotsense ./cmd/iotsense
+
+model: build ## train the embedded default model on split=train
+	scripts/data.sh
+	bin/iotsense train --manifest build/data/iot-sentinel/manifest.csv --split train \
+	  --window-mode padded --seed $(SEED) -o $(MODEL)
+
+cross: ## static binaries for linux/amd64 and linux/arm64
+	GOARCH=amd64 $(GO) $(BUILD) -o bin/iotsense-linux-amd64 ./cmd/iotsense
+	GOARCH=arm64 $(GO) $(BUILD) -o bin/iotsense-linux-arm64 ./cmd/iotsense
+	scripts/check-static.sh bin/iotsense-linux-amd64 bin/iotsense-linux-arm64
+
+bench: ## every Go benchmark, COUNT=6 runs each, for benchstat
+	@scripts/bench.sh $(COUNT)
+
+fuzz: ## every fuzz target for FUZZTIME=30s
+	@scripts/fuzz.sh $(FUZZTIME)
+
+vmtest: ## load and run the programs on other kernels, in QEMU
+	@scripts/vmtest.sh
+
+docker: ## a container image that holds the static binary only
+	@docker info >/dev/null 2>&1 || { echo "make docker: no container engine answers; start one, or install docker" >&2; exit 1; }
+	docker build --build-arg VERSION=$(VERSION) -t iotsense .
+
+clean: ## remove what the targets above made
+	rm -rf bin build

@@ -1,0 +1,19 @@
+#!/bin/sh
+# go vet and every test. As root, or where sudo works, the tests that load
+# programs into the kernel run too: only the test binaries get root.
+set -eu
+cd "$(dirname "$0")/.."
+
+scripts/need.sh tshark iperf3 ethtool bpftool tcpdump ip:iproute2 xz:xz-utils
+scripts/data.sh
+scripts/go vet ./...
+
+set -- -count=1 -timeout 10m ./...
+if [ "$(id -u)" -ne 0 ]; then
+  if scripts/root.sh true; then
+    set -- -exec "'$PWD/scripts/root.sh'" "$@"
+  else
+    echo "make test: tests that need root are skipped" >&2
+  fi
+fi
+exec scripts/go test "$@"
