@@ -1,0 +1,197 @@
+package flows
+
+// This file makes records of life events. It is the only place where a record
+// comes to be, whatever its source.
+
+import (
+	"container/list"
+	"slices"
+)
+
+// AssemblerConfig is what an Assembler needs beside the events.
+type AssemblerConfig struct {
+	Direction Direction
+	Locals    *Locals
+	// Epoch turns a stamp of the source's clock into us since the Unix epoch;
+	// nil when stamps are that already.
+	Epoch func(stamp int64) int64
+	// Emit takes each record, in the order of first packets per device. The
+	// record is the callee's to keep.
+	Emit func(*Record)
+}
+
+// AssemblerStats counts what an Assembler has made. WithDevice and NoDevice are
+// wire packets of closed lives; a packet between two devices counts once.
+type AssemblerStats struct {
+	WithDevice, NoDevice uint64
+	Records, Incomplete  uint64
+}
+
+// Assembler turns the events of lives into records, one for each device end. It
+// is not safe for concurrent use.
+type Assembler struct {
+	cfg     AssemblerConfig
+	lives   map[Life]*openLife
+	devices map[string]*list.List // of *openRecord, by order of the first packet
+	stats   AssemblerStats
+}
+
+// openLife is a life with at least one device end.
+type openLife struct {
+	records   []*openRecord // one for each device end, sharing samples
+	samples   []lifeSample
+	tokens    int // payload section so far, delimiters counted
+	delivered int
+}
+
+// lifeSample is a sample with its payload cut to what a row can hold.
+type lifeSample struct {
+	index   uint8
+	stamp   int64
+	fromA   bool
+	size    uint32
+	payload []byte
+}
+
+// openRecord is a record's place in its device's queue; record is set once the
+// life has closed.
+type openRecord struct {
+	device  string
+	deviceA bool // the device is Key.A
+	order   int64
+	queue   *list.List
+	place   *list.Element
+	record  *Record
+}
+
+// NewAssembler returns an Assembler without open lives.
+func NewAssembler(cfg AssemblerConfig) *Assembler {
+	if cfg.Epoch == nil {
+		cfg.Epoch = func(stamp int64) int64 { return stamp }
+	}
+	return &Assembler{cfg: cfg, lives: map[Life]*openLife{}, devices: map[string]*list.List{}}
+}
+
+// Stats is what has been counted so far.
+func (a *Assembler) Stats() AssemblerStats { return a.stats }
+
+// Sample takes one of a life's first packets.
+func (a *Assembler) Sample(s *Sample) {
+	l := a.open(s.Life, s.Order)
+	if l == nil {
+		return
+	}
+	l.delivered++
+	room := max(0, PayloadTokens-l.tokens-1) // PayloadStart takes one
+	payload := s.Payload[:min(len(s.Payload), room, PayloadPrefix)]
+	l.tokens += len(payload) + 2
+	l.samples = append(l.samples, lifeSample{s.Index, s.Stamp, s.FromA, s.Size, slices.Clone(payload)})
+}
+
+// Close ends a life: its records are complete, and are emitted as soon as no
+// record of the same device with an earlier first packet is still open.
+func (a *Assembler) Close(c *Close) {
+	l := a.open(c.Life, c.Order)
+	packets := c.Packets[0] + c.Packets[1]
+	if l == nil {
+		a.stats.NoDevice += packets
+		return
+	}
+	delete(a.lives, c.Life)
+	a.stats.WithDevice += packets
+	slices.SortStableFunc(l.samples, func(x, y lifeSample) int { return int(x.index) - int(y.index) })
+	for _, o := range l.records {
+		o.record = a.record(c, l, o)
+		a.stats.Records++
+		if o.record.Incomplete {
+			a.stats.Incomplete++
+		}
+		a.release(o)
+	}
+}
+
+// open finds the life, or begins it if one of its ends is a device.
+func (a *Assembler) open(life Life, order int64) *openLife {
+	if l, ok := a.lives[life]; ok {
+		return l
+	}
+	nameA, okA := a.cfg.Locals.Device(life.Key.A)
+	nameB, okB := a.cfg.Locals.Device(life.Key.B)
+	okB = okB && a.cfg.Direction == Bi
+	if !okA && !okB {
+		return nil
+	}
+	l := &openLife{}
+	if okA {
+		l.records = append(l.records, a.enqueue(&openRecord{device: nameA, deviceA: true, order: order}))
+	}
+	if okB {
+		l.records = append(l.records, a.enqueue(&openRecord{device: nameB, order: order}))
+	}
+	a.lives[life] = l
+	return l
+}
+
+// enqueue gives o its place among the device's records.
+func (a *Assembler) enqueue(o *openRecord) *openRecord {
+	o.queue = a.devices[o.device]
+	if o.queue == nil {
+		o.queue = list.New()
+		a.devices[o.device] = o.queue
+	}
+	e := o.queue.Back()
+	for e != nil && e.Value.(*openRecord).order > o.order {
+		e = e.Prev()
+	}
+	if e == nil {
+		o.place = o.queue.PushFront(o)
+	} else {
+		o.place = o.queue.InsertAfter(o, e)
+	}
+	return o
+}
+
+// release emits the records at the head of o's queue that are complete.
+func (a *Assembler) release(o *openRecord) {
+	for e := o.queue.Front(); e != nil; e = o.queue.Front() {
+		head := e.Value.(*openRecord)
+		if head.record == nil {
+			return
+		}
+		o.queue.Remove(e)
+		a.cfg.Emit(head.record)
+	}
+	delete(a.devices, o.device)
+}
+
+// record is the life from the point of view of o's device.
+func (a *Assembler) record(c *Close, l *openLife, o *openRecord) *Record {
+	device, remote := c.Life.Key.A, c.Life.Key.B
+	if !o.deviceA {
+		device, remote = remote, device
+	}
+	r := &Record{
+		Device:      o.device,
+		FirstSeen:   a.cfg.Epoch(c.First),
+		LastSeen:    a.cfg.Epoch(c.Last),
+		Remote:      a.cfg.Locals.Obfuscate(remote.Addr),
+		Proto:       c.Life.Key.Proto,
+		DevPort:     Missing,
+		RemPort:     Missing,
+		TotalBytes:  c.Bytes[0] + c.Bytes[1],
+		PacketCount: c.Packets[0] + c.Packets[1],
+		Packets:     make([]RowPacket, len(l.samples)),
+		Incomplete:  l.delivered < int(c.Samples),
+		DeviceAddr:  device.Addr,
+		RemoteAddr:  remote.Addr,
+	}
+	if c.Life.Key.HasPorts {
+		r.DevPort, r.RemPort = int32(device.Port), int32(remote.Port)
+	}
+	for i, s := range l.samples {
+		r.Packets[i] = RowPacket{
+			Offset: max(0, s.stamp-c.First), Size: s.size, Sent: s.fromA == o.deviceA, Payload: s.payload,
+		}
+	}
+	return r
+}

@@ -1,0 +1,291 @@
+package flows
+
+// This file reads capture files (pcap, pcapng, either gzipped) and turns them
+// into records.
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"compress/gzip"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+)
+
+// Sizes that tell an offloaded super-packet in a file, where gso_size is not
+// known, from a real packet, and what its wire packets carried.
+const (
+	jumboSize        = 9216 // largest IP length of a real jumbo packet
+	ethernetSize     = 1500
+	segmentIPv4      = 1460
+	segmentIPv6      = 1440
+	captureBuffer    = 1 << 16
+	contextCheckMask = 1<<12 - 1
+)
+
+// magicPcapng begins a pcapng section header block (any byte order).
+var magicPcapng = []byte{0x0a, 0x0d, 0x0d, 0x0a}
+
+// CaptureConfig says how packets of a file become records.
+type CaptureConfig struct {
+	TableConfig
+	Locals *Locals
+	// Offloaded treats TCP packets of more than 1,500 bytes as super-packets
+	// (files written on a host with offloads on), not only those above 9,216.
+	Offloaded bool
+}
+
+// CaptureStats is what became of a capture's packets.
+type CaptureStats struct {
+	PacketStats
+	AssemblerStats
+	First, Last int64 // stamps of the first and the last packet in the file, us since the Unix epoch
+}
+
+// packetReader is what pcap and pcapng readers have in common.
+type packetReader interface {
+	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
+}
+
+// ReadCapture reads the capture file at path ("-": standard input) and emits its
+// records; see ReadPackets.
+func ReadCapture(ctx context.Context, path string, cfg CaptureConfig, emit func(*Record)) (CaptureStats, error) {
+	in := os.Stdin
+	if path != "-" {
+		f, err := os.Open(path)
+		if err != nil {
+			return CaptureStats{}, fmt.Errorf("capture: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	stats, err := ReadPackets(ctx, in, cfg, emit)
+	if err != nil {
+		return stats, fmt.Errorf("capture %s: %w", path, err)
+	}
+	return stats, nil
+}
+
+// ReadPackets reads a pcap or pcapng stream, gzipped or not, and emits its
+// records, per device in the order of their first packets. On a damaged stream
+// the records of all packets before the damage are emitted, and the error says
+// where reading stopped.
+func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func(*Record)) (CaptureStats, error) {
+	var stats CaptureStats
+	r, link, err := newPacketReader(in)
+	if err != nil {
+		return stats, err
+	}
+	assembler := NewAssembler(AssemblerConfig{Direction: cfg.Direction, Locals: cfg.Locals, Emit: emit})
+	table := NewTable(cfg.TableConfig, cfg.Locals, assembler)
+	err = readAll(ctx, r, link, &cfg, table, &stats)
+	table.Flush()
+	stats.AssemblerStats = assembler.Stats()
+	stats.InClosed = stats.Counted
+	stats.PacketStats.WithDevice, stats.PacketStats.NoDevice = stats.AssemblerStats.WithDevice, stats.AssemblerStats.NoDevice
+	return stats, err
+}
+
+// newPacketReader opens a stream. link is the type of all its packets, or -1
+// when each packet says its own (pcapng).
+func newPacketReader(in io.Reader) (packetReader, int, error) {
+	buffered := bufio.NewReaderSize(in, captureBuffer)
+	magic, err := buffered.Peek(4)
+	if len(magic) == 0 && err == io.EOF {
+		return nil, 0, errors.New("file is empty: not a capture")
+	}
+	if bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) {
+		unzipped, err := gzip.NewReader(buffered)
+		if err != nil {
+			return nil, 0, fmt.Errorf("gzip: %w", err)
+		}
+		buffered = bufio.NewReaderSize(unzipped, captureBuffer)
+		if magic, err = buffered.Peek(4); err != nil && len(magic) == 0 {
+			return nil, 0, fmt.Errorf("gzip content: %w", err)
+		}
+	}
+	if bytes.Equal(magic, magicPcapng) {
+		r, err := pcapgo.NewNgReader(buffered, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
+		if err != nil {
+			return nil, 0, fmt.Errorf("pcapng header: %w", unexpected(err))
+		}
+		return r, -1, nil
+	}
+	r, err := pcapgo.NewReader(buffered)
+	if err != nil {
+		return nil, 0, fmt.Errorf("not a pcap or pcapng file: %w", unexpected(err))
+	}
+	link := int(r.LinkType())
+	if _, ok := linkHeader(link); !ok {
+		return nil, 0, unsupportedLink(link)
+	}
+	return r, link, nil
+}
+
+// readAll feeds every packet to the table.
+func readAll(ctx context.Context, r packetReader, link int, cfg *CaptureConfig, table *Table, stats *CaptureStats) error {
+	var (
+		p       Packet
+		skipped = map[int]uint64{} // packets of link types that cannot be read
+	)
+	for n := uint64(1); ; n++ {
+		if n&contextCheckMask == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		data, info, err := r.ZeroCopyReadPacketData()
+		if err == io.EOF {
+			return unsupportedLinks(skipped, stats.Seen)
+		}
+		if err != nil {
+			return fmt.Errorf("stopped at packet %d: %w", n, unexpected(err))
+		}
+		packetLink := link
+		if link < 0 {
+			packetLink = int(info.AncillaryData[0].(layers.LinkType))
+		}
+		header, ok := linkHeader(packetLink)
+		if !ok {
+			skipped[packetLink]++
+			continue
+		}
+		stamp := info.Timestamp.UnixMicro()
+		if stats.Seen == 0 {
+			stats.First = stamp
+		}
+		stats.Last = stamp
+		kind, frame, wire := header(data, info.Length)
+		verdict := Parse(&p, kind, frame, wire)
+		if verdict == Counted {
+			p.SegmentSize = fileSegmentSize(&p, cfg.Offloaded)
+			table.Add(&p, stamp)
+		}
+		stats.count(&p, verdict)
+	}
+}
+
+// count raises the counters of one frame.
+func (s *CaptureStats) count(p *Packet, v Verdict) {
+	n := p.Segments()
+	s.Seen += n
+	switch v {
+	case NotIP:
+		s.NotIP += n
+		return
+	case Malformed:
+		s.Malformed += n
+		return
+	}
+	s.Counted += n
+	if p.Truncated {
+		s.Truncated += n
+	}
+	if p.Fragment {
+		s.Fragment += n
+	}
+}
+
+// fileSegmentSize is the payload of each wire packet behind p when p is an
+// offloaded super-packet, as far as a file can tell; 0 when p is one packet.
+func fileSegmentSize(p *Packet, offloaded bool) uint32 {
+	limit := uint32(jumboSize)
+	if offloaded {
+		limit = ethernetSize
+	}
+	switch {
+	case p.Proto != protoTCP || p.Size <= limit:
+		return 0
+	case p.Src.Is4():
+		return segmentIPv4
+	}
+	return segmentIPv6
+}
+
+// linkHeader returns the function that strips a link type's header where it is
+// not Ethernet's, by LINKTYPE number (www.tcpdump.org/linktypes.html).
+func linkHeader(link int) (func(data []byte, wire int) (Link, []byte, int), bool) {
+	switch link {
+	case 1:
+		return func(b []byte, wire int) (Link, []byte, int) { return LinkEthernet, b, wire }, true
+	case 12, 14, 101, 228, 229: // raw IP
+		return func(b []byte, wire int) (Link, []byte, int) { return LinkIP, b, wire }, true
+	case 0, 108: // BSD loopback: a 4-byte address family
+		return func(b []byte, wire int) (Link, []byte, int) {
+			if len(b) < 4 {
+				return LinkIP, nil, wire
+			}
+			family := b[0] | b[3] // either byte order, all families are below 256
+			if family == 2 || family == 24 || family == 28 || family == 30 {
+				return LinkIP, b[4:], wire - 4
+			}
+			return LinkNotIP, nil, wire
+		}, true
+	case 9: // PPP, with or without the HDLC-like address and control bytes
+		return func(b []byte, wire int) (Link, []byte, int) {
+			off := 0
+			if len(b) >= 2 && b[0] == 0xff && b[1] == 0x03 {
+				off = 2
+			}
+			if len(b) < off+2 {
+				return LinkIP, nil, wire
+			}
+			return byProtocol(b, wire, off+2, binary.BigEndian.Uint16(b[off:]), 0x0021, 0x0057)
+		}, true
+	case 113: // Linux cooked, version 1
+		return func(b []byte, wire int) (Link, []byte, int) {
+			if len(b) < 16 {
+				return LinkIP, nil, wire
+			}
+			return byProtocol(b, wire, 16, binary.BigEndian.Uint16(b[14:]), etherIPv4, etherIPv6)
+		}, true
+	case 276: // Linux cooked, version 2
+		return func(b []byte, wire int) (Link, []byte, int) {
+			if len(b) < 20 {
+				return LinkIP, nil, wire
+			}
+			return byProtocol(b, wire, 20, binary.BigEndian.Uint16(b), etherIPv4, etherIPv6)
+		}, true
+	}
+	return nil, false
+}
+
+// byProtocol strips off bytes when protocol is one of the two for IP.
+func byProtocol(b []byte, wire, off int, protocol, ipv4, ipv6 uint16) (Link, []byte, int) {
+	if protocol != ipv4 && protocol != ipv6 {
+		return LinkNotIP, nil, wire
+	}
+	return LinkIP, b[off:], wire - off
+}
+
+func unsupportedLink(link int) error {
+	return fmt.Errorf("link type %d (%v) is not supported: want Ethernet, raw IP, PPP, loopback or Linux cooked", link, layers.LinkType(link))
+}
+
+// unsupportedLinks reports the packets of a pcapng file that were passed over.
+func unsupportedLinks(skipped map[int]uint64, read uint64) error {
+	for link, n := range skipped {
+		return fmt.Errorf("%d packets skipped, %d read: %w", n, read, unsupportedLink(link))
+	}
+	return nil
+}
+
+// unexpected makes an end of file inside a header or packet say so.
+func unexpected(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("file ends in the middle: it is truncated")
+	}
+	return err
+}
+
+// Duration is the time between the first and the last packet of the capture.
+func (s *CaptureStats) Duration() time.Duration {
+	return max(0, time.Duration(s.Last-s.First)*time.Microsecond)
+}

@@ -1,0 +1,283 @@
+package flows
+
+// This file parses one frame: link header, VLAN tags, IP headers, ports and
+// payload. bpf/parse.h does the same in the kernel; the two agree on every
+// frame, which a differential test in package loader checks.
+
+import (
+	"encoding/binary"
+	"net/netip"
+)
+
+// Verdict is what the parser makes of a frame.
+type Verdict uint8
+
+const (
+	// Counted frames carry an IP packet that belongs to a flow.
+	Counted Verdict = iota
+	// NotIP frames carry something else: ARP, EAPOL, LLC, ...
+	NotIP
+	// Malformed frames have an incomplete or impossible link or IP header.
+	Malformed
+)
+
+// Limits of the header walk. A packet past one of them is counted without ports.
+const (
+	maxVLANTags    = 2 // tags after which the ports are still read (802.1ad)
+	maxVLANWalk    = 8 // tags walked to find the IP header at all
+	maxIPv6Headers = 6 // IPv6 extension headers walked
+)
+
+// EtherTypes (IEEE 802) and IP protocol numbers (IANA) that the parser knows.
+const (
+	etherIPv4  = 0x0800
+	etherIPv6  = 0x86dd
+	etherVLAN  = 0x8100
+	etherQinQ  = 0x88a8
+	etherQinQ1 = 0x9100
+
+	protoTCP = 6
+	protoUDP = 17
+
+	extHopByHop = 0
+	extRouting  = 43
+	extFragment = 44
+	extAuth     = 51
+	extNoNext   = 59
+	extDestOpts = 60
+)
+
+// Link is how a frame begins.
+type Link uint8
+
+const (
+	// LinkEthernet frames begin with an Ethernet II or 802.3 header.
+	LinkEthernet Link = iota
+	// LinkIP frames begin with the IP header: raw IP, tun, ppp.
+	LinkIP
+	// LinkNotIP frames carry no IP packet, as their link header says.
+	LinkNotIP
+)
+
+// Packet is one parsed frame.
+type Packet struct {
+	SrcMAC, DstMAC MAC // zero on links without MACs
+	HasMAC         bool
+	Src, Dst       netip.Addr
+	Proto          uint8 // IPv6: the last header reached
+	HasPorts       bool
+	SrcPort        uint16
+	DstPort        uint16
+	Size           uint32 // IP total length as claimed; BIG TCP: what the frame holds
+	HeaderLen      uint32 // IP and transport header; meaningful when PayloadLen > 0
+	PayloadLen     uint32 // transport payload as claimed, 0 when there is none
+	Payload        []byte // the payload bytes present, at most PayloadLen
+	Fragment       bool   // first or later fragment
+	Truncated      bool   // the frame is shorter than Size claims
+	SegmentSize    uint32 // payload of one wire packet when this is an offloaded super-packet, else 0
+}
+
+// Segments is the number of wire packets that p stands for.
+func (p *Packet) Segments() uint64 {
+	if p.SegmentSize == 0 || p.PayloadLen <= p.SegmentSize {
+		return 1
+	}
+	return uint64((p.PayloadLen + p.SegmentSize - 1) / p.SegmentSize)
+}
+
+// WireBytes is the sum of the IP lengths of p's wire packets.
+func (p *Packet) WireBytes() uint64 {
+	n := p.Segments()
+	if n == 1 {
+		return uint64(p.Size)
+	}
+	return uint64(p.PayloadLen) + n*uint64(p.HeaderLen)
+}
+
+// segment is the IP length and the payload present of p's k-th wire packet.
+func (p *Packet) segment(k uint64) (size uint32, payload []byte) {
+	if p.Segments() == 1 {
+		return p.Size, p.Payload
+	}
+	from := uint32(k) * p.SegmentSize
+	to := min(from+p.SegmentSize, p.PayloadLen)
+	have := uint32(len(p.Payload))
+	return p.HeaderLen + to - from, p.Payload[min(from, have):min(to, have)]
+}
+
+// Parse reads one frame into p. frame holds the bytes present, wireLen the
+// frame's length on the wire; p.Payload points into frame. On a verdict other
+// than Counted p has no meaning beyond its MACs.
+func Parse(p *Packet, link Link, frame []byte, wireLen int) Verdict {
+	*p = Packet{}
+	switch link {
+	case LinkIP:
+		if len(frame) == 0 {
+			return Malformed
+		}
+		return p.parseIP(frame, wireLen, frame[0]>>4, true)
+	case LinkNotIP:
+		return NotIP
+	}
+	if len(frame) < 14 {
+		return Malformed
+	}
+	p.HasMAC = true
+	p.DstMAC, p.SrcMAC = MAC(frame[:6]), MAC(frame[6:12])
+	etherType := binary.BigEndian.Uint16(frame[12:])
+	off, tags := 14, 0
+	for ; isVLAN(etherType) && tags < maxVLANWalk; tags++ {
+		if len(frame) < off+4 {
+			return Malformed
+		}
+		etherType = binary.BigEndian.Uint16(frame[off+2:])
+		off += 4
+	}
+	var version byte
+	switch etherType {
+	case etherIPv4:
+		version = 4
+	case etherIPv6:
+		version = 6
+	default:
+		return NotIP
+	}
+	return p.parseIP(frame[off:], wireLen-off, version, tags <= maxVLANTags)
+}
+
+func isVLAN(etherType uint16) bool {
+	return etherType == etherVLAN || etherType == etherQinQ || etherType == etherQinQ1
+}
+
+// parseIP reads from the IP header on. rest is the wire length from there.
+func (p *Packet) parseIP(b []byte, rest int, version byte, ports bool) Verdict {
+	if len(b) == 0 || b[0]>>4 != version {
+		return Malformed
+	}
+	switch version {
+	case 4:
+		return p.parseIPv4(b, rest, ports)
+	case 6:
+		return p.parseIPv6(b, rest, ports)
+	}
+	return Malformed
+}
+
+// parseIPv4 reads an IPv4 header (RFC 791) and what follows.
+func (p *Packet) parseIPv4(b []byte, rest int, ports bool) Verdict {
+	if len(b) < 20 {
+		return Malformed
+	}
+	header := int(b[0]&0x0f) * 4
+	if header < 20 || len(b) < header {
+		return Malformed
+	}
+	total := int(binary.BigEndian.Uint16(b[2:]))
+	if total == 0 { // BIG TCP
+		total = rest
+	}
+	if total < header {
+		return Malformed
+	}
+	p.Src, p.Dst = netip.AddrFrom4([4]byte(b[12:])), netip.AddrFrom4([4]byte(b[16:]))
+	p.Proto = b[9]
+	p.setSize(total, len(b))
+	fragment := binary.BigEndian.Uint16(b[6:])
+	p.Fragment = fragment&0x3fff != 0
+	if later := fragment&0x1fff != 0; ports && !later {
+		p.parseTransport(b, header, total)
+	}
+	return Counted
+}
+
+// parseIPv6 reads an IPv6 header (RFC 8200), its extension headers and what follows.
+func (p *Packet) parseIPv6(b []byte, rest int, ports bool) Verdict {
+	const fixed = 40
+	if len(b) < fixed {
+		return Malformed
+	}
+	total := fixed + int(binary.BigEndian.Uint16(b[4:]))
+	next := b[6]
+	if total == fixed && next != extNoNext { // jumbogram (RFC 2675), BIG TCP
+		total = max(rest, fixed)
+	}
+	p.Src, p.Dst = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
+	p.setSize(total, len(b))
+	present := min(len(b), total)
+	off := fixed
+	later := false
+	for range maxIPv6Headers {
+		if later || !isIPv6Extension(next) || off+8 > present {
+			break
+		}
+		switch next {
+		case extFragment:
+			field := binary.BigEndian.Uint16(b[off+2:])
+			p.Fragment = p.Fragment || field&0xfff9 != 0 // an atomic fragment is none (RFC 6946)
+			later = field&0xfff8 != 0
+			next, off = b[off], off+8
+		case extAuth:
+			next, off = b[off], off+(int(b[off+1])+2)*4
+		default:
+			next, off = b[off], off+(int(b[off+1])+1)*8
+		}
+	}
+	p.Proto = next
+	if ports && !later && !isIPv6Extension(next) {
+		p.parseTransport(b, off, total)
+	}
+	return Counted
+}
+
+func isIPv6Extension(next byte) bool {
+	switch next {
+	case extHopByHop, extRouting, extFragment, extAuth, extDestOpts:
+		return true
+	}
+	return false
+}
+
+func (p *Packet) setSize(total, present int) {
+	p.Size = uint32(total)
+	p.Truncated = present < total
+}
+
+// parseTransport reads ports and payload of TCP (RFC 9293) and UDP (RFC 768)
+// from the transport header at off. total is the claimed IP length.
+func (p *Packet) parseTransport(b []byte, off, total int) {
+	if p.Proto != protoTCP && p.Proto != protoUDP {
+		return
+	}
+	present := min(len(b), total)
+	if off+4 > present {
+		return
+	}
+	p.HasPorts = true
+	p.SrcPort, p.DstPort = binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
+	start, end := 0, total
+	if p.Proto == protoTCP {
+		if off+20 > present {
+			return
+		}
+		start = off + int(b[off+12]>>4)*4
+		if start < off+20 {
+			return
+		}
+	} else {
+		if off+8 > present {
+			return
+		}
+		length := int(binary.BigEndian.Uint16(b[off+4:]))
+		if length < 8 {
+			return
+		}
+		start = off + 8
+		end = min(total, off+length)
+	}
+	if start >= end {
+		return
+	}
+	p.HeaderLen = uint32(start)
+	p.PayloadLen = uint32(end - start)
+	p.Payload = b[min(start, len(b)):min(end, len(b))]
+}

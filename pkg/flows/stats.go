@@ -1,0 +1,27 @@
+package flows
+
+// This file holds the accounting that the kernel half and the file source share.
+
+// PacketStats says what became of every packet, in wire packets. The identities
+//
+//	Seen     = Counted + NotIP + Malformed + TableFull + Duplicate
+//	Counted  = InClosed + InOpen
+//	InClosed = WithDevice + NoDevice
+//
+// hold exactly when traffic has stopped. Truncated, Fragment and Late are parts
+// of Counted.
+type PacketStats struct {
+	Seen       uint64 `json:"seen"`        // every packet, before its verdict is looked at
+	Counted    uint64 `json:"counted"`     // belongs to a flow
+	NotIP      uint64 `json:"not_ip"`      // ARP, EAPOL, LLC, ...
+	Malformed  uint64 `json:"malformed"`   // link or IP header incomplete or impossible
+	TableFull  uint64 `json:"table_full"`  // of flows that were refused
+	Duplicate  uint64 `json:"duplicate"`   // seen a second time on another interface
+	Truncated  uint64 `json:"truncated"`   // frame shorter than its IP length claims
+	Fragment   uint64 `json:"fragment"`    // first or later fragment
+	Late       uint64 `json:"late"`        // met a life that was being closed
+	InOpen     uint64 `json:"in_open"`     // of lives going on
+	InClosed   uint64 `json:"in_closed"`   // of lives that have ended
+	WithDevice uint64 `json:"with_device"` // of ended lives with a device end
+	NoDevice   uint64 `json:"no_device"`   // of ended lives without one
+}

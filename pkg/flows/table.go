@@ -1,0 +1,127 @@
+package flows
+
+// This file holds the user-space flow table: what bpf/flow.h does in the kernel
+// for a live interface, done here for packets from a file.
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Sink takes the events of flows' lives, in the order in which they happened.
+type Sink interface {
+	Sample(*Sample)
+	Close(*Close)
+}
+
+// TableConfig is what a Table needs to know of the records to come.
+type TableConfig struct {
+	Direction Direction
+	Lifetime  time.Duration // 0: the paper's Lifetime
+	Packets   int           // samples per life; 0: RowPackets
+	Prefix    int           // payload bytes per sample; 0: PayloadPrefix
+}
+
+func (c TableConfig) withDefaults() TableConfig {
+	if c.Lifetime == 0 {
+		c.Lifetime = Lifetime
+	}
+	if c.Packets == 0 {
+		c.Packets = RowPackets
+	}
+	if c.Prefix == 0 {
+		c.Prefix = PayloadPrefix
+	}
+	return c
+}
+
+// Table tracks the open lives of flows and reports samples and closes to a Sink.
+type Table struct {
+	cfg        TableConfig
+	locals     *Locals
+	sink       Sink
+	lives      map[Key]*Close // what each open life would end in
+	order      int64
+	generation uint64
+	newest     int64 // highest stamp so far
+	sweepAt    int   // open lives at which old ones are looked for
+}
+
+// sweepFrom bounds the memory of a long capture: from this many open lives on,
+// those two lifetimes old are closed. Fewer are closed by their own next packet
+// or at the end, so that no time step in a capture can close a life early.
+const sweepFrom = 1 << 14
+
+// NewTable returns an empty table that reports to sink.
+func NewTable(cfg TableConfig, locals *Locals, sink Sink) *Table {
+	return &Table{
+		cfg: cfg.withDefaults(), locals: locals, sink: sink,
+		lives: map[Key]*Close{}, sweepAt: sweepFrom,
+	}
+}
+
+// Add counts one packet; stamp is its time in us. Packets come in arrival order.
+func (t *Table) Add(p *Packet, stamp int64) {
+	key, fromA := t.locals.Key(p, t.cfg.Direction)
+	life := t.lives[key]
+	if life != nil && stamp-life.First >= t.cfg.Lifetime.Microseconds() {
+		t.sink.Close(life)
+		life = nil
+	}
+	if life == nil {
+		t.newest = max(t.newest, stamp)
+		if len(t.lives) >= t.sweepAt {
+			t.sweep()
+		}
+		t.generation++
+		life = &Close{
+			Life: Life{Key: key, Generation: t.generation}, Order: t.order, First: stamp, Last: stamp,
+		}
+		t.lives[key] = life
+	}
+	life.Last = max(life.Last, stamp)
+	side := 1
+	if fromA {
+		side = 0
+	}
+	segments := p.Segments()
+	life.Packets[side] += segments
+	life.Bytes[side] += p.WireBytes()
+	for k := uint64(0); k < segments && int(life.Samples) < t.cfg.Packets; k++ {
+		size, payload := p.segment(k)
+		t.sink.Sample(&Sample{
+			Life: life.Life, Index: life.Samples, Order: t.order, Stamp: stamp,
+			FromA: fromA, Size: size, Payload: payload[:min(len(payload), t.cfg.Prefix)],
+		})
+		life.Samples++
+	}
+	t.order++
+}
+
+// sweep closes lives two lifetimes old, and looks again only when as many more
+// are open.
+func (t *Table) sweep() {
+	t.closeIf(func(life *Close) bool { return t.newest-life.First >= 2*t.cfg.Lifetime.Microseconds() })
+	t.sweepAt = max(sweepFrom, 2*len(t.lives))
+}
+
+// Flush closes every open life: the capture has ended.
+func (t *Table) Flush() {
+	t.closeIf(func(*Close) bool { return true })
+}
+
+// closeIf closes the lives that match, oldest first.
+func (t *Table) closeIf(match func(*Close) bool) {
+	var ended []*Close
+	for key, life := range t.lives {
+		if match(life) {
+			ended = append(ended, life)
+			delete(t.lives, key)
+		}
+	}
+	slices.SortFunc(ended, func(x, y *Close) int { return cmp.Compare(x.Order, y.Order) })
+	for _, life := range ended {
+		t.sink.Close(life)
+	}
+}
