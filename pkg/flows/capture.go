@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"time"
 
 	"compress/gzip"
@@ -114,7 +116,7 @@ func newPacketReader(in io.Reader) (packetReader, int, error) {
 		}
 	}
 	if bytes.Equal(magic, magicPcapng) {
-		r, err := pcapgo.NewNgReader(buffered, pcapgo.NgReaderOptions{WantMixedLinkType: true, SkipUnknownVersion: true})
+		r, err := pcapgo.NewNgReader(buffered, pcapgo.NgReaderOptions{WantMixedLinkType: true})
 		if err != nil {
 			return nil, 0, fmt.Errorf("pcapng header: %w", unexpected(err))
 		}
@@ -142,7 +144,7 @@ func readAll(ctx context.Context, r packetReader, link int, cfg *CaptureConfig, 
 			return ctx.Err()
 		}
 		data, info, err := r.ZeroCopyReadPacketData()
-		if err == io.EOF {
+		if err == io.EOF && info.CaptureLength == 0 { // else the file ends right after a packet's header
 			return unsupportedLinks(skipped, stats.Seen)
 		}
 		if err != nil {
@@ -157,7 +159,10 @@ func readAll(ctx context.Context, r packetReader, link int, cfg *CaptureConfig, 
 			skipped[packetLink]++
 			continue
 		}
-		stamp := info.Timestamp.UnixMicro()
+		stamp := stats.Last // pcapng's simple packets carry no time: that of the packet before
+		if !info.Timestamp.IsZero() {
+			stamp = info.Timestamp.UnixMicro()
+		}
 		if stats.Seen == 0 {
 			stats.First = stamp
 		}
@@ -271,10 +276,15 @@ func unsupportedLink(link int) error {
 
 // unsupportedLinks reports the packets of a pcapng file that were passed over.
 func unsupportedLinks(skipped map[int]uint64, read uint64) error {
-	for link, n := range skipped {
-		return fmt.Errorf("%d packets skipped, %d read: %w", n, read, unsupportedLink(link))
+	if len(skipped) == 0 {
+		return nil
 	}
-	return nil
+	links := slices.Sorted(maps.Keys(skipped))
+	var n uint64
+	for _, link := range links {
+		n += skipped[link]
+	}
+	return fmt.Errorf("%d packets skipped, %d read: %w", n, read, unsupportedLink(links[0]))
 }
 
 // unexpected makes an end of file inside a header or packet say so.

@@ -46,8 +46,9 @@ func NewLocals(prefixes []netip.Prefix) *Locals {
 	}
 	l := &Locals{broadcast: map[netip.Addr]bool{}}
 	for _, p := range prefixes {
-		p = p.Masked()
-		l.prefixes = append(l.prefixes, p)
+		l.prefixes = append(l.prefixes, p.Masked())
+	}
+	for _, p := range slices.Concat(alwaysLocal, l.prefixes) {
 		if p.Addr().Is4() && p.Bits() < 31 {
 			l.broadcast[lastAddr(p)] = true
 		}

@@ -82,7 +82,8 @@ func (p *Packet) Segments() uint64 {
 	if p.SegmentSize == 0 || p.PayloadLen <= p.SegmentSize {
 		return 1
 	}
-	return uint64((p.PayloadLen + p.SegmentSize - 1) / p.SegmentSize)
+	size := uint64(p.SegmentSize) // 64 bits: a file may claim a payload of nearly 4 GiB
+	return (uint64(p.PayloadLen) + size - 1) / size
 }
 
 // WireBytes is the sum of the IP lengths of p's wire packets.
@@ -99,10 +100,10 @@ func (p *Packet) segment(k uint64) (size uint32, payload []byte) {
 	if p.Segments() == 1 {
 		return p.Size, p.Payload
 	}
-	from := uint32(k) * p.SegmentSize
-	to := min(from+p.SegmentSize, p.PayloadLen)
-	have := uint32(len(p.Payload))
-	return p.HeaderLen + to - from, p.Payload[min(from, have):min(to, have)]
+	from := k * uint64(p.SegmentSize)
+	to := min(from+uint64(p.SegmentSize), uint64(p.PayloadLen))
+	have := uint64(len(p.Payload))
+	return p.HeaderLen + uint32(to-from), p.Payload[min(from, have):min(to, have)]
 }
 
 // Parse reads one frame into p. frame holds the bytes present, wireLen the

@@ -1,0 +1,302 @@
+// Package dataset finds capture and record files, says which devices they hold,
+// and gives their records and windows to training, evaluation and the commands
+// that only look. In go paths and a manifest, out come labelled records in order
+// and windows that never reach across two captures. It never changes a record.
+package dataset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// Options say where the data lies and which part of it is wanted.
+type Options struct {
+	Data     []string // capture or parquet files and directories of them
+	Manifest string   // CSV file that names captures and their devices; optional
+	Splits   []string // only devices of these splits; empty: all
+	Capture  flows.CaptureConfig
+	Progress func(done, total int, name string) // called before each file; may be nil
+}
+
+// Set is a list of files to read.
+type Set struct {
+	opts     Options
+	captures []Capture // pcap files
+	parquet  []string  // record files
+}
+
+// Open lists the files that the options name. The error says which path is
+// missing or of no use.
+func Open(opts Options) (*Set, error) {
+	s := &Set{opts: opts}
+	if opts.Manifest == "" {
+		if len(opts.Data) == 0 {
+			return nil, errors.New("no data: name capture files, directories or parquet files, or a --manifest")
+		}
+		return s, s.find(opts.Data)
+	}
+	listed, err := ReadManifest(opts.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	if len(opts.Data) > 0 {
+		if listed, err = below(listed, opts.Data); err != nil {
+			return nil, err
+		}
+	}
+	for _, c := range listed {
+		c.Devices = slices.DeleteFunc(c.Devices, func(d Device) bool { return !s.wanted(d.Split) })
+		if len(c.Devices) > 0 {
+			s.captures = append(s.captures, c)
+		}
+	}
+	if len(s.captures) == 0 {
+		return nil, fmt.Errorf("manifest %s: no capture left of %d after --split %s and the paths given", opts.Manifest, len(listed), strings.Join(opts.Splits, ","))
+	}
+	return s, nil
+}
+
+func (s *Set) wanted(split string) bool {
+	return len(s.opts.Splits) == 0 || slices.Contains(s.opts.Splits, split)
+}
+
+// Len is the number of files.
+func (s *Set) Len() int { return len(s.captures) + len(s.parquet) }
+
+// below keeps the captures that are, or lie below, one of the paths.
+func below(listed []Capture, paths []string) ([]Capture, error) {
+	var kept []Capture
+	var roots []string
+	for _, p := range paths {
+		abs, err := filepath.Abs(p)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(abs); err != nil {
+			return nil, fmt.Errorf("data: %w", err)
+		}
+		roots = append(roots, abs)
+	}
+	for _, c := range listed {
+		abs, err := filepath.Abs(c.Path)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(roots, func(r string) bool {
+			return abs == r || strings.HasPrefix(abs, strings.TrimSuffix(r, "/")+"/")
+		}) {
+			kept = append(kept, c)
+		}
+	}
+	return kept, nil
+}
+
+// find lists files and walks directories.
+func (s *Set) find(paths []string) error {
+	for _, p := range paths {
+		if p == "-" {
+			s.add(p)
+			continue
+		}
+		info, err := os.Stat(p)
+		if err != nil {
+			return fmt.Errorf("data: %w", err)
+		}
+		if !info.IsDir() {
+			s.add(p)
+			continue
+		}
+		before := s.Len()
+		err = filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && isDataFile(path) {
+				s.add(path)
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("data: %w", err)
+		}
+		if s.Len() == before {
+			return fmt.Errorf("data: %s holds no .pcap, .pcapng, .cap or .parquet file", p)
+		}
+	}
+	return nil
+}
+
+func (s *Set) add(path string) {
+	if filepath.Ext(path) == ".parquet" {
+		s.parquet = append(s.parquet, path)
+		return
+	}
+	s.captures = append(s.captures, Capture{Name: path, Path: path})
+}
+
+func isDataFile(path string) bool {
+	switch filepath.Ext(strings.TrimSuffix(path, ".gz")) {
+	case ".pcap", ".pcapng", ".cap", ".parquet":
+		return true
+	}
+	return false
+}
+
+// CaptureSummary is what was found in one capture.
+type CaptureSummary struct {
+	Name     string
+	Devices  []Device // those listed, else those seen
+	Duration time.Duration
+	Stats    flows.CaptureStats // zero for parquet
+	Windows  int                // set by Windows
+}
+
+// Records gives every record of the set to emit, capture by capture, and a
+// summary of each capture once it has been read. A damaged file does not stop
+// the others: its readable part is emitted, and all such errors are returned
+// together at the end. An error of emit ends it.
+func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
+	var damaged []error
+	for i := range s.captures {
+		c := &s.captures[i]
+		s.progress(i, c.Name)
+		summary, err, fatal := s.readCapture(ctx, c, emit)
+		if fatal != nil {
+			return fatal
+		}
+		if err != nil {
+			damaged = append(damaged, err)
+		}
+		if err := done(summary); err != nil {
+			return err
+		}
+	}
+	for i, path := range s.parquet {
+		s.progress(len(s.captures)+i, path)
+		if err := s.readParquet(ctx, path, emit, done); err != nil {
+			return err
+		}
+	}
+	return errors.Join(damaged...)
+}
+
+func (s *Set) progress(n int, name string) {
+	if s.opts.Progress != nil {
+		s.opts.Progress(n, s.Len(), name)
+	}
+}
+
+// readCapture reads one capture file. err is the file's damage, fatal what must
+// end the run.
+func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.LabelledRecord) error) (summary CaptureSummary, err, fatal error) {
+	cfg := s.opts.Capture
+	if cfg.Locals == nil {
+		cfg.Locals = flows.NewLocals(nil)
+	}
+	if len(c.Devices) > 0 {
+		var names []string
+		for _, d := range c.Devices {
+			names = append(names, d.Name)
+		}
+		cfg.Locals = cfg.Locals.WithDevices(names...)
+	}
+	summary = CaptureSummary{Name: c.Name, Devices: c.Devices}
+	summary.Stats, err = flows.ReadCapture(ctx, c.Path, cfg, func(r *flows.Record) {
+		d, listed := c.device(r.Device)
+		if !listed && !slices.Contains(summary.Devices, d) {
+			summary.Devices = append(summary.Devices, d)
+		}
+		if fatal == nil {
+			fatal = emit(flows.LabelledRecord{Record: r, Label: d.Label, Unit: d.Unit, Capture: c.Name, Split: d.Split})
+		}
+	})
+	summary.Duration = summary.Stats.Duration()
+	if fatal == nil && ctx.Err() != nil {
+		fatal = ctx.Err()
+	}
+	return summary, err, fatal
+}
+
+// span is what is known of one capture inside a parquet file.
+type span struct {
+	summary     CaptureSummary
+	first, last int64
+}
+
+// readParquet reads one records file; its captures are told apart by its Capture
+// column.
+func (s *Set) readParquet(ctx context.Context, path string, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
+	var spans []*span
+	byName := map[string]*span{}
+	other := 0
+	_, err := flows.ReadRecords(ctx, path, func(r flows.LabelledRecord) error {
+		if !s.wanted(r.Split) {
+			other++
+			return nil
+		}
+		sp := byName[r.Capture]
+		if sp == nil {
+			sp = &span{summary: CaptureSummary{Name: r.Capture}, first: r.FirstSeen, last: r.FirstSeen}
+			byName[r.Capture] = sp
+			spans = append(spans, sp)
+		}
+		sp.first, sp.last = min(sp.first, r.FirstSeen), max(sp.last, r.FirstSeen)
+		if d := (Device{r.Device, r.Label, r.Unit, r.Split}); !slices.Contains(sp.summary.Devices, d) {
+			sp.summary.Devices = append(sp.summary.Devices, d)
+		}
+		return emit(r)
+	})
+	if err != nil {
+		return err
+	}
+	if len(spans) == 0 && other > 0 {
+		return fmt.Errorf("records %s: none of its %d records is of --split %s", path, other, strings.Join(s.opts.Splits, ","))
+	}
+	for _, sp := range spans {
+		sp.summary.Duration = time.Duration(sp.last-sp.first)*time.Microsecond + flows.Lifetime
+		if err := done(sp.summary); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Example is one labelled window.
+type Example struct {
+	flows.Window
+	Device
+	Capture string
+}
+
+// Windows gives every window of the set to emit, in order, and returns what was
+// found in each capture. Records are read as Records reads them.
+func (s *Set) Windows(ctx context.Context, cfg flows.StreamConfig, emit func(Example) error) ([]CaptureSummary, error) {
+	var captures []CaptureSummary
+	windowers := map[string]*flows.Windower{} // by capture
+	windows := map[string]int{}
+	err := s.Records(ctx, func(r flows.LabelledRecord) error {
+		w := windowers[r.Capture]
+		if w == nil {
+			w = flows.NewWindower(cfg)
+			windowers[r.Capture] = w
+		}
+		win, ok := w.Add(r.Record)
+		if !ok {
+			return nil
+		}
+		windows[r.Capture]++
+		return emit(Example{win, Device{r.Device, r.Label, r.Unit, r.Split}, r.Capture})
+	}, func(c CaptureSummary) error {
+		c.Windows = windows[c.Name]
+		delete(windowers, c.Name)
+		captures = append(captures, c)
+		return nil
+	})
+	return captures, err
+}

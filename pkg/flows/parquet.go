@@ -1,0 +1,441 @@
+package flows
+
+// This file reads and writes records as parquet in the layout of the published
+// customFlow data set (github.com/ArunanSivanathan/customFlow), raw values.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// LabelledRecord is a record with what a data set says about it.
+type LabelledRecord struct {
+	*Record
+	Label   string // the device's class; empty when unknown
+	Unit    string // the physical device; empty when unknown
+	Capture string // the capture file, relative to its manifest; empty when unknown
+	Split   string // train, test, ...; empty when unknown
+}
+
+// Columns of a records file. The groups P00_TO.., P00_PS.., P00_D.. (offset,
+// size and direction of each packet) and C_000.. (payload section) follow.
+const (
+	colDevice     = "Device"
+	colFirstSeen  = "FirstSeen"
+	colRemote     = "RemIP"
+	colProto      = "Proto"
+	colDevPort    = "DevPort"
+	colRemPort    = "RemPort"
+	colBytes      = "TotalFlowSize"
+	colPackets    = "PacketCount"
+	colLabel      = "Label"
+	colUnit       = "Unit"
+	colCapture    = "Capture"
+	colSplit      = "Split"
+	colIncomplete = "Incomplete"
+)
+
+// Sizes that keep writing and reading of more than 3,000 columns small in memory.
+const (
+	parquetPage     = 1 << 12
+	parquetRowGroup = 1 << 12
+	parquetBatch    = 64
+)
+
+// recordColumns is the order of a records file's columns.
+func recordColumns() []string {
+	names := []string{colDevice, colFirstSeen, colRemote, colProto, colDevPort, colRemPort, colBytes, colPackets}
+	for _, group := range []string{"TO", "PS", "D"} {
+		for i := range RowPackets {
+			names = append(names, fmt.Sprintf("P%02d_%s", i, group))
+		}
+	}
+	for i := range PayloadTokens {
+		names = append(names, fmt.Sprintf("C_%03d", i))
+	}
+	return append(names, colLabel, colUnit, colCapture, colSplit, colIncomplete)
+}
+
+// recordNode is the schema's root: a group whose fields keep the published order.
+type recordNode struct {
+	parquet.Group
+	fields []parquet.Field
+}
+
+// Fields are the columns in file order.
+func (n recordNode) Fields() []parquet.Field { return n.fields }
+
+// recordSchema is the schema of a records file.
+func recordSchema() *parquet.Schema {
+	leaf := func(n parquet.Node) parquet.Node {
+		return parquet.Compressed(parquet.Encoded(n, &parquet.RLEDictionary), &parquet.Zstd)
+	}
+	columns := recordColumns()
+	group := parquet.Group{}
+	for _, name := range columns {
+		switch name {
+		case colDevice, colRemote, colLabel, colUnit, colCapture, colSplit:
+			group[name] = leaf(parquet.String())
+		case colIncomplete:
+			group[name] = parquet.Compressed(parquet.Leaf(parquet.BooleanType), &parquet.Zstd)
+		case colFirstSeen, colBytes, colPackets:
+			group[name] = leaf(parquet.Int(64))
+		case colProto, colDevPort, colRemPort:
+			group[name] = leaf(parquet.Int(32))
+		default:
+			if name[0] == 'C' {
+				group[name] = leaf(parquet.Int(16))
+			} else {
+				group[name] = leaf(parquet.Int(32))
+			}
+		}
+	}
+	fields := group.Fields()
+	byName := make(map[string]parquet.Field, len(fields))
+	for _, f := range fields {
+		byName[f.Name()] = f
+	}
+	for i, name := range columns {
+		fields[i] = byName[name]
+	}
+	return parquet.NewSchema("records", recordNode{group, fields})
+}
+
+// RecordWriter writes records to a parquet file.
+type RecordWriter struct {
+	w      *parquet.Writer
+	row    parquet.Row
+	rows   []parquet.Row
+	tokens []int16
+}
+
+// NewRecordWriter starts a records file on w. metadata goes into the file's
+// key-value metadata.
+func NewRecordWriter(w io.Writer, metadata map[string]string) *RecordWriter {
+	options := []parquet.WriterOption{
+		recordSchema(),
+		parquet.PageBufferSize(parquetPage),
+		parquet.MaxRowsPerRowGroup(parquetRowGroup),
+		parquet.DataPageStatistics(false),
+		parquet.CreatedBy("iotsense", "", ""),
+	}
+	for k, v := range metadata {
+		options = append(options, parquet.KeyValueMetadata(k, v))
+	}
+	return &RecordWriter{w: parquet.NewWriter(w, options...), rows: make([]parquet.Row, 1)}
+}
+
+// Write appends one record.
+func (w *RecordWriter) Write(r *LabelledRecord) error {
+	w.row = w.row[:0]
+	add := func(v parquet.Value) { w.row = append(w.row, v.Level(0, 0, len(w.row))) }
+	add(parquet.ByteArrayValue([]byte(r.Device)))
+	add(parquet.Int64Value(r.FirstSeen))
+	add(parquet.ByteArrayValue([]byte(r.Remote.String())))
+	add(parquet.Int32Value(int32(r.Proto)))
+	add(parquet.Int32Value(r.DevPort))
+	add(parquet.Int32Value(r.RemPort))
+	add(parquet.Int64Value(int64(r.TotalBytes)))
+	add(parquet.Int64Value(int64(r.PacketCount)))
+	meta := Row{Record: r.Record}.Meta()
+	for _, v := range meta[MetaValues-3*RowPackets:] {
+		add(parquet.Int32Value(int32(v)))
+	}
+	w.tokens = r.Tokens(w.tokens[:0], PayloadTokens)
+	for _, v := range w.tokens {
+		add(parquet.Int32Value(int32(v)))
+	}
+	for range PayloadTokens - len(w.tokens) {
+		add(parquet.Int32Value(PayloadPadding))
+	}
+	for _, s := range []string{r.Label, r.Unit, r.Capture, r.Split} {
+		add(parquet.ByteArrayValue([]byte(s)))
+	}
+	add(parquet.BooleanValue(r.Incomplete))
+	w.rows[0] = w.row
+	if _, err := w.w.WriteRows(w.rows); err != nil {
+		return fmt.Errorf("write records: %w", err)
+	}
+	return nil
+}
+
+// Close writes what is left and the file's footer. It does not close the
+// underlying writer.
+func (w *RecordWriter) Close() error {
+	if err := w.w.Close(); err != nil {
+		return fmt.Errorf("write records: %w", err)
+	}
+	return nil
+}
+
+var (
+	packetColumn  = regexp.MustCompile(`^P(\d+)_(TO|PS|D)$`)
+	payloadColumn = regexp.MustCompile(`^C_(\d+)$`)
+)
+
+// recordColumn is where one column's value goes.
+type recordColumn struct {
+	name  string // one of the col constants, "TO", "PS", "D" or "C"
+	index int    // of the packet or the payload value
+}
+
+// ReadRecords reads the parquet file at path and emits its records in file
+// order. It accepts files of RecordWriter and the published ones: any integer or
+// float column types, nulls for missing values, zero-padded column names, a class
+// name instead of a MAC in Device, which then is the label. It returns the file's
+// own key-value metadata.
+func ReadRecords(ctx context.Context, path string, emit func(LabelledRecord) error) (map[string]string, error) {
+	metadata, err := readRecords(ctx, path, emit)
+	if err != nil {
+		return nil, fmt.Errorf("records %s: %w", path, err)
+	}
+	return metadata, nil
+}
+
+func readRecords(ctx context.Context, path string, emit func(LabelledRecord) error) (metadata map[string]string, err error) {
+	defer func() {
+		if p := recover(); p != nil { // the decoder's, on a corrupt page
+			err = fmt.Errorf("corrupt parquet data: %v", p)
+		}
+	}()
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return nil, fmt.Errorf("not a readable parquet file: %w", err)
+	}
+	columns, err := mapColumns(file.Schema())
+	if err != nil {
+		return nil, err
+	}
+	metadata = map[string]string{}
+	for _, kv := range file.Metadata().KeyValueMetadata {
+		metadata[kv.Key] = kv.Value
+	}
+	for _, group := range file.RowGroups() {
+		if err := readRowGroup(ctx, group, columns, emit); err != nil {
+			return metadata, err
+		}
+	}
+	return metadata, nil
+}
+
+func readRowGroup(ctx context.Context, group parquet.RowGroup, columns []recordColumn, emit func(LabelledRecord) error) error {
+	rows := group.Rows()
+	defer rows.Close()
+	batch := make([]parquet.Row, parquetBatch)
+	for {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		n, err := rows.ReadRows(batch)
+		for _, row := range batch[:n] {
+			r, err := decodeRecord(row, columns)
+			if err != nil {
+				return err
+			}
+			if err := emit(r); err != nil {
+				return err
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read rows: %w", err)
+		}
+	}
+}
+
+// mapColumns finds the meaning of each column, by name.
+func mapColumns(schema *parquet.Schema) ([]recordColumn, error) {
+	var columns []recordColumn
+	found := map[recordColumn]bool{}
+	for _, path := range schema.Columns() {
+		c := recordColumn{name: path[0]}
+		if m := packetColumn.FindStringSubmatch(path[0]); m != nil {
+			c.name = m[2]
+			c.index, _ = strconv.Atoi(m[1])
+		} else if m := payloadColumn.FindStringSubmatch(path[0]); m != nil {
+			c.name = "C"
+			c.index, _ = strconv.Atoi(m[1])
+		}
+		columns = append(columns, c)
+		found[c] = true
+	}
+	required := []string{colDevice, colFirstSeen, colRemote, colProto, colDevPort, colRemPort, colBytes, colPackets, "TO", "PS", "D", "C"}
+	for _, name := range required {
+		if !found[recordColumn{name: name}] {
+			return nil, fmt.Errorf("column %s is missing: not a custom-flow records file", columnName(name))
+		}
+	}
+	return columns, nil
+}
+
+func columnName(name string) string {
+	switch name {
+	case "TO", "PS", "D":
+		return "P00_" + name
+	case "C":
+		return "C_000"
+	}
+	return name
+}
+
+// decodeRecord makes a record of one row.
+func decodeRecord(row parquet.Row, columns []recordColumn) (LabelledRecord, error) {
+	r := LabelledRecord{Record: &Record{}}
+	var (
+		offsets, sizes, sent [RowPackets]int64
+		tokens               [PayloadTokens]int16
+		packets              int
+	)
+	for i := range sizes {
+		sizes[i] = Missing
+	}
+	for i := range tokens {
+		tokens[i] = PayloadPadding
+	}
+	for _, v := range row {
+		c := columns[v.Column()]
+		switch c.name {
+		case colDevice:
+			r.Device = v.String()
+		case colRemote:
+			addr, err := netip.ParseAddr(v.String())
+			if err != nil {
+				return r, fmt.Errorf("column %s: %w", colRemote, err)
+			}
+			r.Remote = addr
+		case colLabel:
+			r.Label = text(v)
+		case colUnit:
+			r.Unit = text(v)
+		case colCapture:
+			r.Capture = text(v)
+		case colSplit:
+			r.Split = text(v)
+		case colIncomplete:
+			r.Incomplete = !v.IsNull() && v.Kind() == parquet.Boolean && v.Boolean()
+		case colFirstSeen:
+			r.FirstSeen = integer(v, 0)
+		case colProto:
+			r.Proto = uint8(integer(v, 0))
+		case colDevPort:
+			r.DevPort = int32(integer(v, Missing))
+		case colRemPort:
+			r.RemPort = int32(integer(v, Missing))
+		case colBytes:
+			r.TotalBytes = uint64(max(0, integer(v, 0)))
+		case colPackets:
+			r.PacketCount = uint64(max(0, integer(v, 0)))
+		case "TO", "PS", "D":
+			if c.index >= RowPackets {
+				continue
+			}
+			switch n := integer(v, Missing); c.name {
+			case "TO":
+				offsets[c.index] = n
+			case "PS":
+				sizes[c.index] = n
+				if n >= 0 {
+					packets = max(packets, c.index+1)
+				}
+			default:
+				sent[c.index] = n
+			}
+		case "C":
+			if c.index < PayloadTokens {
+				tokens[c.index] = int16(integer(v, PayloadPadding))
+			}
+		}
+	}
+	r.LastSeen = r.FirstSeen
+	r.Packets = make([]RowPacket, packets)
+	for i := range r.Packets {
+		r.Packets[i] = RowPacket{Offset: max(0, offsets[i]), Size: uint32(max(0, sizes[i])), Sent: sent[i] == 1}
+	}
+	decodePayload(r.Packets, tokens[:])
+	if _, err := ParseMAC(r.Device); err != nil && r.Label == "" && !isIPDevice(r.Device) {
+		r.Label = r.Device
+	}
+	return r, nil
+}
+
+// decodePayload splits a payload section at its delimiters.
+func decodePayload(packets []RowPacket, tokens []int16) {
+	end := slices.Index(tokens, PayloadPadding)
+	if end < 0 {
+		end = len(tokens)
+	}
+	buffer := make([]byte, 0, end)
+	i, start := -1, 0
+	for _, v := range tokens[:end] {
+		switch {
+		case v == PayloadStart:
+			i, start = i+1, len(buffer)
+		case v >= 0:
+			buffer = append(buffer, byte(v))
+		}
+		if i >= 0 && i < len(packets) {
+			packets[i].Payload = buffer[start:len(buffer):len(buffer)]
+		}
+	}
+}
+
+func isIPDevice(name string) bool {
+	const prefix = "ip:"
+	if len(name) < len(prefix) || name[:len(prefix)] != prefix {
+		return false
+	}
+	_, err := netip.ParseAddr(name[len(prefix):])
+	return err == nil
+}
+
+// integer is a number of any column type; missing stands for null and NaN.
+func integer(v parquet.Value, missing int64) int64 {
+	switch v.Kind() {
+	case parquet.Int32:
+		return int64(v.Int32())
+	case parquet.Int64:
+		return v.Int64()
+	case parquet.Float, parquet.Double:
+		f := v.Double()
+		if v.Kind() == parquet.Float {
+			f = float64(v.Float())
+		}
+		if !math.IsNaN(f) {
+			return int64(f)
+		}
+	case parquet.Boolean:
+		if v.Boolean() {
+			return 1
+		}
+		return 0
+	}
+	return missing
+}
+
+func text(v parquet.Value) string {
+	if v.IsNull() {
+		return ""
+	}
+	return v.String()
+}
