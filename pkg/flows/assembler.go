@@ -40,7 +40,6 @@ type Assembler struct {
 type openLife struct {
 	records   []*openRecord // one for each device end, sharing samples
 	samples   []lifeSample
-	tokens    int // payload section so far, delimiters counted
 	delivered int
 }
 
@@ -82,10 +81,21 @@ func (a *Assembler) Sample(s *Sample) {
 		return
 	}
 	l.delivered++
-	room := max(0, PayloadTokens-l.tokens-1) // PayloadStart takes one
-	payload := s.Payload[:min(len(s.Payload), room, PayloadPrefix)]
-	l.tokens += len(payload) + 2
+	payload := s.Payload[:min(len(s.Payload), l.room(s.Index), PayloadPrefix)]
 	l.samples = append(l.samples, lifeSample{s.Index, s.Stamp, s.FromA, s.Size, slices.Clone(payload)})
+}
+
+// room is what a row's payload section has left for the payload of the sample at
+// index, after those before it: what lies beyond is not kept. Samples from
+// different CPUs may come out of order.
+func (l *openLife) room(index uint8) int {
+	left := PayloadTokens - 1 // PayloadStart takes one
+	for i := range l.samples {
+		if s := &l.samples[i]; s.index < index {
+			left -= len(s.payload) + 2
+		}
+	}
+	return max(0, left)
 }
 
 // Close ends a life: its records are complete, and are emitted as soon as no

@@ -5,6 +5,7 @@ package flows
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // alwaysLocal are the addresses a device has before it has one of its own.
@@ -34,8 +35,28 @@ func DefaultLocal() []netip.Prefix { return append(slices.Clone(privateIPv4), un
 type Locals struct {
 	prefixes  []netip.Prefix
 	broadcast map[netip.Addr]bool
-	listed    map[string]bool
+	listed    map[identity]bool // nil: not a labelled capture
 	own       map[MAC][]netip.Addr
+}
+
+// identity is what names a device: its MAC, or its address on links without MACs.
+type identity struct {
+	mac  MAC
+	addr netip.Addr
+}
+
+func identityOf(e End) identity {
+	if e.MAC.IsZero() {
+		return identity{addr: e.Addr}
+	}
+	return identity{mac: e.MAC}
+}
+
+func (i identity) String() string {
+	if i.mac.IsZero() {
+		return "ip:" + i.addr.String()
+	}
+	return i.mac.String()
 }
 
 // NewLocals treats prefixes as local, beside the addresses that always are; nil
@@ -57,12 +78,19 @@ func NewLocals(prefixes []netip.Prefix) *Locals {
 }
 
 // WithDevices returns a copy for a labelled capture: only these devices are
-// devices, whatever their address. Names are as Record.Device has them.
+// devices, whatever their address. Names are as Record.Device has them; one that
+// is neither a MAC nor "ip:ADDR" is no device's.
 func (l *Locals) WithDevices(names ...string) *Locals {
 	c := *l
-	c.listed = map[string]bool{}
+	c.listed = map[identity]bool{}
 	for _, n := range names {
-		c.listed[n] = true
+		if mac, err := ParseMAC(n); err == nil {
+			c.listed[identity{mac: mac}] = true
+		} else if text, ok := strings.CutPrefix(n, "ip:"); ok {
+			if addr, err := netip.ParseAddr(text); err == nil {
+				c.listed[identity{addr: addr}] = true
+			}
+		}
 	}
 	return &c
 }
@@ -123,7 +151,7 @@ func (l *Locals) Key(p *Packet, dir Direction) (k Key, fromA bool) {
 // end keeps the MAC of an end in a local range or of a listed device, group
 // addresses too: whether a device is there is Device's to say.
 func (l *Locals) end(a netip.Addr, mac MAC, port uint16) End {
-	if !l.IsLocal(a) && (l.listed == nil || !l.listed[mac.String()]) {
+	if !l.IsLocal(a) && !l.listed[identity{mac: mac}] {
 		mac = MAC{}
 	}
 	return End{Addr: a, MAC: mac, Port: port}
@@ -135,17 +163,18 @@ func (l *Locals) Device(e End) (name string, ok bool) {
 	if e.MAC.IsGroup() || l.isGroup(e.Addr) {
 		return "", false
 	}
-	name = "ip:" + e.Addr.String()
-	if !e.MAC.IsZero() {
-		name = e.MAC.String()
-	}
+	id := identityOf(e)
 	if l.listed != nil {
-		return name, l.listed[name]
+		ok = l.listed[id]
+	} else {
+		addrs, ours := l.own[e.MAC]
+		forwarded := ours && !e.Addr.IsUnspecified() && !slices.Contains(addrs, e.Addr)
+		ok = l.IsLocal(e.Addr) && !forwarded
 	}
-	if addrs, ours := l.own[e.MAC]; ours && !e.Addr.IsUnspecified() && !slices.Contains(addrs, e.Addr) {
+	if !ok {
 		return "", false
 	}
-	return name, l.IsLocal(e.Addr)
+	return id.String(), true
 }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {

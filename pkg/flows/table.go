@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// Sink takes the events of flows' lives, in the order in which they happened.
+// Sink takes the events of flows' lives, in the order in which they happened. An
+// event is the caller's again when the call returns.
 type Sink interface {
 	Sample(*Sample)
 	Close(*Close)
@@ -44,20 +45,21 @@ type Table struct {
 	lives      map[Key]*Close // what each open life would end in
 	order      int64
 	generation uint64
-	newest     int64 // highest stamp so far
-	sweepAt    int   // open lives at which old ones are looked for
+	sweepAt    uint64 // generation at which old lives are looked for
+	sample     Sample // the one being delivered
 }
 
-// sweepFrom bounds the memory of a long capture: from this many open lives on,
-// those two lifetimes old are closed. Fewer are closed by their own next packet
-// or at the end, so that no time step in a capture can close a life early.
-const sweepFrom = 1 << 14
+// sweepEvery bounds the memory of a long capture: after this many new lives,
+// those two lifetimes old are closed, and so do not hold back their device's
+// later records. Until then a life is closed by its own next packet or at the
+// end, so that a time step in a short capture cannot close a life early.
+const sweepEvery = 1 << 14
 
 // NewTable returns an empty table that reports to sink.
 func NewTable(cfg TableConfig, locals *Locals, sink Sink) *Table {
 	return &Table{
 		cfg: cfg.withDefaults(), locals: locals, sink: sink,
-		lives: map[Key]*Close{}, sweepAt: sweepFrom,
+		lives: map[Key]*Close{}, sweepAt: sweepEvery,
 	}
 }
 
@@ -70,11 +72,10 @@ func (t *Table) Add(p *Packet, stamp int64) {
 		life = nil
 	}
 	if life == nil {
-		t.newest = max(t.newest, stamp)
-		if len(t.lives) >= t.sweepAt {
-			t.sweep()
-		}
 		t.generation++
+		if t.generation >= t.sweepAt {
+			t.sweep(stamp)
+		}
 		life = &Close{
 			Life: Life{Key: key, Generation: t.generation}, Order: t.order, First: stamp, Last: stamp,
 		}
@@ -90,20 +91,21 @@ func (t *Table) Add(p *Packet, stamp int64) {
 	life.Bytes[side] += p.WireBytes()
 	for k := uint64(0); k < segments && int(life.Samples) < t.cfg.Packets; k++ {
 		size, payload := p.segment(k)
-		t.sink.Sample(&Sample{
+		t.sample = Sample{
 			Life: life.Life, Index: life.Samples, Order: t.order, Stamp: stamp,
 			FromA: fromA, Size: size, Payload: payload[:min(len(payload), t.cfg.Prefix)],
-		})
+		}
+		t.sink.Sample(&t.sample)
 		life.Samples++
 	}
 	t.order++
 }
 
-// sweep closes lives two lifetimes old, and looks again only when as many more
-// are open.
-func (t *Table) sweep() {
-	t.closeIf(func(life *Close) bool { return t.newest-life.First >= 2*t.cfg.Lifetime.Microseconds() })
-	t.sweepAt = max(sweepFrom, 2*len(t.lives))
+// sweep closes lives two lifetimes old, and is due again after as many new ones
+// as are left, so that its cost per packet stays constant.
+func (t *Table) sweep(now int64) {
+	t.closeIf(func(life *Close) bool { return now-life.First >= 2*t.cfg.Lifetime.Microseconds() })
+	t.sweepAt = t.generation + max(sweepEvery, uint64(len(t.lives)))
 }
 
 // Flush closes every open life: the capture has ended.
