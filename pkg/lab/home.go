@@ -1,0 +1,185 @@
+package lab
+
+// This file holds the home around a device: its network, its people's phone and
+// the servers of the world as they are seen from there.
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// Places in the home's /24 network.
+const (
+	routerHost = 1
+	peerHosts  = 3 // phone, recorder, lamp: from here on
+	leaseHosts = 16
+	leases     = 224
+	unitLeases = 14 // leases set aside for each kind; units beyond share them
+)
+
+// epoch is where the lab's time begins; a home's captures start in the year after it.
+var epoch = time.Date(2026, time.January, 5, 0, 0, 0, 0, time.UTC)
+
+// home is one household. It depends on the seed alone.
+type home struct {
+	seed     int64
+	start    time.Time
+	net      netip.Prefix
+	domain   string
+	router   host // gateway, DHCP server and resolver
+	phone    host // the people's phone: runs the apps
+	recorder host // a small server: keeps video, brokers messages
+	lamp     host // somebody else's lamp, for the hub to command
+	lease    []int
+}
+
+func newHome(seed int64) *home {
+	r := newRand("home", seed)
+	h := &home{seed: seed}
+	h.start = epoch.Add(time.Duration(r.Int64N(int64(364 * 24 * time.Hour)))).Truncate(time.Microsecond)
+	h.domain = []string{"lan", "home.arpa", "fritz.example", "home"}[r.IntN(4)]
+	subnet := [4]byte{192, 168, byte(r.IntN(256))}
+	if r.IntN(2) == 0 {
+		subnet = [4]byte{10, byte(r.IntN(256)), byte(r.IntN(256))}
+	}
+	h.net = netip.PrefixFrom(netip.AddrFrom4(subnet), 24)
+	local := func(n int, ttl uint8, rtt time.Duration) host {
+		m := newMAC(r)
+		return host{mac: m, ip: h.at(n), ip6: linkLocal(m), ttl: ttl, rtt: rtt}
+	}
+	h.router = local(routerHost, 64, time.Millisecond)
+	h.phone = local(peerHosts, 64, 6*time.Millisecond)
+	h.recorder = local(peerHosts+1, 64, 2*time.Millisecond)
+	h.lamp = local(peerHosts+2, 255, 9*time.Millisecond)
+	h.lease = r.Perm(leases)
+	return h
+}
+
+// peers are the home's own machines by their MACs.
+func (h *home) peers() map[flows.MAC]string {
+	return map[flows.MAC]string{h.router.mac: "router", h.phone.mac: "phone", h.recorder.mac: "recorder", h.lamp.mac: "lamp"}
+}
+
+// at is the n-th address of the home's network.
+func (h *home) at(n int) netip.Addr {
+	b := h.net.Addr().As4()
+	b[3] = byte(n)
+	return netip.AddrFrom4(b)
+}
+
+// server is the public host behind a name, as the DNS answers this week: one of
+// the documentation addresses (RFC 5737), some hops and milliseconds away.
+func (h *home) server(name string) host {
+	r := newRand("server", name, h.seed)
+	nets := [][4]byte{{192, 0, 2}, {198, 51, 100}, {203, 0, 113}}
+	b := nets[r.IntN(len(nets))]
+	b[3] = byte(1 + r.IntN(254))
+	return host{mac: h.router.mac, ip: netip.AddrFrom4(b), ttl: uint8(64 - 8 - r.IntN(14)),
+		rtt: time.Duration(9+r.IntN(90)) * time.Millisecond}
+}
+
+// newMAC draws a locally administered unicast address.
+func newMAC(r *rand.Rand) flows.MAC {
+	var m flows.MAC
+	for i := range m {
+		m[i] = byte(r.Uint32())
+	}
+	m[0] = m[0]&^0x03 | 0x02
+	return m
+}
+
+// linkLocal is the modified EUI-64 address of a MAC (RFC 4291, appendix A).
+func linkLocal(m flows.MAC) netip.Addr {
+	return netip.AddrFrom16([16]byte{0xfe, 0x80, 8: m[0] ^ 0x02, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]})
+}
+
+// device is one unit during one capture.
+type device struct {
+	wire
+	host  // as it is once it has its lease
+	stack stack
+	home  *home
+	rng   *rand.Rand // the course of events
+	own   *rand.Rand // the unit's identity: drawn in the same order in every capture
+
+	serial   string
+	uuid     string
+	hostname string // set by the kind's script before it boots
+	firmware string
+	nextEph  uint16
+	names    map[string]time.Duration // answers of the resolver, by when they expire
+	certs    *authority
+}
+
+func newDevice(k kind, number, unit int, seed int64, length time.Duration) *device {
+	own := newRand("unit", k.name, unit)
+	h := newHome(seed)
+	mac := newMAC(own)
+	d := &device{
+		stack: k.stack, home: h, own: own, rng: newRand("events", k.name, unit, seed),
+		names: map[string]time.Duration{}, certs: newAuthority(h.start),
+	}
+	d.host = host{mac: mac, ip: h.at(leaseHosts + h.lease[(number*unitLeases+unit%unitLeases)%leases]), ttl: k.stack.ttl}
+	if k.stack.ipv6 {
+		d.ip6 = linkLocal(mac)
+	}
+	d.wire = wire{device: mac, start: h.start, length: length}
+	d.serial = fmt.Sprintf("%08X", own.Uint32())
+	d.uuid = fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", own.Uint32(), own.IntN(1<<16), own.IntN(1<<12), own.IntN(1<<12), own.Int64N(1<<48))
+	d.firmware = fmt.Sprintf("%d.%d.%d", 1+own.IntN(3), own.IntN(10), own.IntN(200))
+	d.nextEph = d.stack.portBase + uint16(d.rng.IntN(int(d.stack.portCount)))
+	return d
+}
+
+// between draws a duration from [low, high); equal bounds give low.
+func (d *device) between(low, high time.Duration) time.Duration {
+	if high <= low {
+		return low
+	}
+	return low + time.Duration(d.rng.Int64N(int64(high-low)))
+}
+
+// chance is true with probability p.
+func (d *device) chance(p float64) bool { return d.rng.Float64() < p }
+
+// period draws the unit's own value of a timer: the same in all its captures.
+func (d *device) period(low, high time.Duration) time.Duration {
+	return low + time.Duration(d.own.Int64N(int64(high-low)))
+}
+
+// every calls do from a time on, once a period with a twentieth of jitter, until
+// the capture ends.
+func (d *device) every(from, period time.Duration, do func(at time.Duration)) {
+	for at := from; at < d.length && d.err == nil; at += period + d.between(-period/20, period/20) {
+		do(at)
+	}
+}
+
+// nextPort is the next ephemeral port.
+func (d *device) nextPort() uint16 {
+	step := uint16(1)
+	if !d.stack.sequential {
+		step = uint16(1 + d.rng.IntN(int(d.stack.portCount)-1))
+	}
+	n := (uint32(d.nextEph-d.stack.portBase) + uint32(step)) % uint32(d.stack.portCount)
+	d.nextEph = d.stack.portBase + uint16(n)
+	return d.nextEph
+}
+
+// bytes draws n bytes: what is secret or compressed on the wire.
+func (d *device) bytes(n int) []byte { return randomBytes(d.rng, n) }
+
+func randomBytes(r *rand.Rand, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return b
+}
+
+// clock is the wall time at a time since the capture's start.
+func (d *device) clock(at time.Duration) time.Time { return d.wire.start.Add(at) }

@@ -1,0 +1,111 @@
+package lab
+
+// This file holds captures on disk: pcap files and whole data sets.
+
+import (
+	"bufio"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+)
+
+// snapLen is the pcap header's limit; no lab frame comes near it.
+const snapLen = 262144
+
+// WritePCAP writes a capture as a little-endian pcap file of microseconds,
+// link type Ethernet.
+func WritePCAP(w io.Writer, c Capture) error {
+	p := pcapgo.NewWriter(w)
+	if err := p.WriteFileHeader(snapLen, layers.LinkTypeEthernet); err != nil {
+		return fmt.Errorf("write pcap header: %w", err)
+	}
+	for i, f := range c.Frames {
+		info := gopacket.CaptureInfo{Timestamp: f.Time, CaptureLength: len(f.Data), Length: len(f.Data)}
+		if err := p.WritePacket(info, f.Data); err != nil {
+			return fmt.Errorf("write pcap frame %d of %s: %w", i, c.Label, err)
+		}
+	}
+	return nil
+}
+
+// Dataset's lengths: long enough for rollovers, short enough to write quickly.
+const (
+	shortestCapture = 60 * time.Second
+	longestCapture  = 180 * time.Second
+)
+
+// WriteDataset writes captures of units of every kind below dir, each in a home
+// of its own, and a manifest.csv with the columns capture, mac, label, unit,
+// split and start_epoch. A third of the units, at least one of two, are
+// split=test: no unit is in both splits. Captures last one to three minutes.
+func WriteDataset(dir string, units, captures int, seed int64) error {
+	if units < 2 || captures < 1 {
+		return fmt.Errorf("lab data set of %d units, %d captures each: want at least 2 units (one to test on) and 1 capture", units, captures)
+	}
+	rows := [][]string{{"capture", "mac", "label", "unit", "split", "start_epoch"}}
+	for _, k := range Kinds() {
+		for u := range units {
+			split := "train"
+			if u >= units-max(1, units/3) {
+				split = "test"
+			}
+			for n := range captures {
+				r := newRand("dataset", k, u, n, seed)
+				length := shortestCapture + time.Duration(r.Int64N(int64(longestCapture-shortestCapture)))
+				c, err := Generate(k, u, r.Int64(), length)
+				if err != nil {
+					return err
+				}
+				unit := fmt.Sprintf("%s-%d", k, u)
+				name := filepath.Join(unit, fmt.Sprintf("capture-%d.pcap", n))
+				if err := writeFile(filepath.Join(dir, name), c); err != nil {
+					return err
+				}
+				start := float64(c.Frames[0].Time.UnixMicro()) / 1e6
+				rows = append(rows, []string{filepath.ToSlash(name), c.Device.String(), c.Label, unit, split, strconv.FormatFloat(start, 'f', 6, 64)})
+			}
+		}
+	}
+	return writeManifest(filepath.Join(dir, "manifest.csv"), rows)
+}
+
+func writeFile(path string, c Capture) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("lab data set: %w", err)
+	}
+	return create(path, func(w io.Writer) error { return WritePCAP(w, c) })
+}
+
+func writeManifest(path string, rows [][]string) error {
+	return create(path, func(w io.Writer) error {
+		return csv.NewWriter(w).WriteAll(rows)
+	})
+}
+
+// create writes a file through a buffer and reports the first error, Close's too.
+func create(path string, write func(io.Writer) error) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return fmt.Errorf("lab data set: %w", err)
+	}
+	b := bufio.NewWriter(f)
+	err = write(b)
+	if err == nil {
+		err = b.Flush()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("lab data set: write %s: %w", path, err)
+	}
+	return nil
+}
