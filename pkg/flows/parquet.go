@@ -78,7 +78,7 @@ func (n recordNode) Fields() []parquet.Field { return n.fields }
 // recordSchema is the schema of a records file.
 func recordSchema() *parquet.Schema {
 	leaf := func(n parquet.Node) parquet.Node {
-		return parquet.Compressed(parquet.Encoded(n, &parquet.RLEDictionary), &parquet.Zstd)
+		return parquet.Compressed(n, &parquet.Zstd)
 	}
 	columns := recordColumns()
 	group := parquet.Group{}
@@ -114,8 +114,7 @@ func recordSchema() *parquet.Schema {
 // RecordWriter writes records to a parquet file.
 type RecordWriter struct {
 	w      *parquet.Writer
-	row    parquet.Row
-	rows   []parquet.Row
+	rows   []parquet.Row // up to parquetBatch, not yet written
 	tokens []int16
 }
 
@@ -132,13 +131,23 @@ func NewRecordWriter(w io.Writer, metadata map[string]string) *RecordWriter {
 	for k, v := range metadata {
 		options = append(options, parquet.KeyValueMetadata(k, v))
 	}
-	return &RecordWriter{w: parquet.NewWriter(w, options...), rows: make([]parquet.Row, 1)}
+	return &RecordWriter{w: parquet.NewWriter(w, options...)}
 }
 
 // Write appends one record.
 func (w *RecordWriter) Write(r *LabelledRecord) error {
-	w.row = w.row[:0]
-	add := func(v parquet.Value) { w.row = append(w.row, v.Level(0, 0, len(w.row))) }
+	if len(w.rows) == parquetBatch {
+		if err := w.flush(); err != nil {
+			return err
+		}
+	}
+	n := len(w.rows)
+	if n == cap(w.rows) {
+		w.rows = append(w.rows, nil)
+	}
+	w.rows = w.rows[:n+1]
+	row := w.rows[n][:0]
+	add := func(v parquet.Value) { row = append(row, v.Level(0, 0, len(row))) }
 	add(parquet.ByteArrayValue([]byte(r.Device)))
 	add(parquet.Int64Value(r.FirstSeen))
 	add(parquet.ByteArrayValue([]byte(r.Remote.String())))
@@ -162,16 +171,24 @@ func (w *RecordWriter) Write(r *LabelledRecord) error {
 		add(parquet.ByteArrayValue([]byte(s)))
 	}
 	add(parquet.BooleanValue(r.Incomplete))
-	w.rows[0] = w.row
+	w.rows[n] = row
+	return nil
+}
+
+func (w *RecordWriter) flush() error {
 	if _, err := w.w.WriteRows(w.rows); err != nil {
 		return fmt.Errorf("write records: %w", err)
 	}
+	w.rows = w.rows[:0]
 	return nil
 }
 
 // Close writes what is left and the file's footer. It does not close the
 // underlying writer.
 func (w *RecordWriter) Close() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
 	if err := w.w.Close(); err != nil {
 		return fmt.Errorf("write records: %w", err)
 	}

@@ -25,3 +25,20 @@ type PacketStats struct {
 	WithDevice uint64 `json:"with_device"` // of ended lives with a device end
 	NoDevice   uint64 `json:"no_device"`   // of ended lives without one
 }
+
+// Add adds the counters of o.
+func (s *PacketStats) Add(o PacketStats) {
+	s.Seen += o.Seen
+	s.Counted += o.Counted
+	s.NotIP += o.NotIP
+	s.Malformed += o.Malformed
+	s.TableFull += o.TableFull
+	s.Duplicate += o.Duplicate
+	s.Truncated += o.Truncated
+	s.Fragment += o.Fragment
+	s.Late += o.Late
+	s.InOpen += o.InOpen
+	s.InClosed += o.InClosed
+	s.WithDevice += o.WithDevice
+	s.NoDevice += o.NoDevice
+}

@@ -1,0 +1,120 @@
+package main
+
+// This file holds the flags of the commands that read captures and records.
+
+import (
+	"net/netip"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
+)
+
+var modelFlag = &cli.StringFlag{Name: "model", Usage: "model `FILE` (default: the embedded model)"}
+
+// dataFlags are those of extract, classify, train and evaluate.
+func dataFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "manifest", Usage: "CSV `FILE` with columns capture,mac,label and optionally unit,split"},
+		&cli.StringSliceFlag{Name: "split", Usage: "only devices of this split of the manifest (repeatable)"},
+		&cli.StringFlag{Name: "direction", Usage: "`bi|uni`: both directions of a flow, or only what the device sent (default: the model's; bi)"},
+		&cli.IntFlag{Name: "window", Usage: "`K` successive records of a window (default: the model's; 5)"},
+		&cli.StringFlag{Name: "window-mode", Usage: "`strict|padded`: windows from the K-th record on, or from the first (default: the model's; padded)"},
+		&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private and unique local ranges)"},
+		&cli.BoolFlag{Name: "offloaded", Usage: "treat TCP packets above 1,500 bytes as offloaded super-packets"},
+		modelFlag,
+	}
+}
+
+// parseLocal reads --local; nil when it was not given.
+func parseLocal(c *cli.Context) ([]netip.Prefix, error) {
+	var prefixes []netip.Prefix
+	for _, s := range c.StringSlice("local") {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, usagef("--local: %w", err)
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, nil
+}
+
+// parseDirection reads --direction, which must agree with a model's when there
+// is one.
+func parseDirection(c *cli.Context, bundle model.Bundle) (flows.Direction, error) {
+	direction := flows.Bi
+	for _, m := range bundle {
+		d, err := flows.ParseDirection(m.Record.Direction)
+		if err != nil {
+			return direction, err
+		}
+		direction = d
+	}
+	if !c.IsSet("direction") {
+		return direction, nil
+	}
+	asked, err := flows.ParseDirection(c.String("direction"))
+	if err != nil {
+		return direction, usageError{err}
+	}
+	if len(bundle) > 0 && asked != direction {
+		return direction, usagef("--direction %v: the model was trained on %v records; leave the flag out or name another --model", asked, direction)
+	}
+	return asked, nil
+}
+
+// parseWindowMode reads --window-mode; nil when it was not given.
+func parseWindowMode(c *cli.Context) (*flows.WindowMode, error) {
+	if !c.IsSet("window-mode") {
+		return nil, nil
+	}
+	mode, err := flows.ParseWindowMode(c.String("window-mode"))
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return &mode, nil
+}
+
+// checkWindow refuses a --window that the model was not made for.
+func checkWindow(c *cli.Context, bundle model.Bundle) error {
+	for _, m := range bundle {
+		if c.IsSet("window") && c.Int("window") != m.Arch.K {
+			return usagef("--window %d: the model was trained on windows of %d", c.Int("window"), m.Arch.K)
+		}
+	}
+	return nil
+}
+
+// loadModel reads the model that --model names, or the embedded one.
+func loadModel(c *cli.Context) (model.Bundle, error) {
+	if path := c.String("model"); path != "" {
+		return model.LoadBundle(path)
+	}
+	return embedded.Default()
+}
+
+// openData opens what the arguments and --manifest name, for records of the
+// given direction.
+func openData(c *cli.Context, direction flows.Direction, show func(done, total int, name string)) (*dataset.Set, error) {
+	local, err := parseLocal(c)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Args().Present() && c.String("manifest") == "" {
+		return nil, usagef("%s: no data: name files or directories, or a --manifest", c.Command.Name)
+	}
+	return dataset.Open(dataset.Options{
+		Data:     c.Args().Slice(),
+		Manifest: c.String("manifest"),
+		Splits:   c.StringSlice("split"),
+		Capture: flows.CaptureConfig{
+			TableConfig: flows.TableConfig{Direction: direction},
+			Locals:      flows.NewLocals(local),
+			Offloaded:   c.Bool("offloaded"),
+		},
+		Progress: show,
+	})
+}

@@ -1,0 +1,80 @@
+// Command iotsense tells which IoT device is behind every address on a network:
+// live from an interface, or from capture files. It only wires packages together
+// and prints what they say; see the README for what each command does.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit statuses of every command.
+const (
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args))
+}
+
+// run executes one command line and returns the exit status.
+func run(ctx context.Context, args []string) int {
+	app := newApp()
+	err := app.RunContext(ctx, flagsFirst(app, args))
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(os.Stderr, "iotsense: %s\n", oneLine(err))
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func newApp() *cli.App {
+	app := &cli.App{
+		Name:  "iotsense",
+		Usage: "tell which IoT device is behind every address on the network, how sure that is, and why",
+		Commands: []*cli.Command{
+			extractCommand(), classifyCommand(), modelCommand(),
+		},
+		HideHelpCommand: true,
+		ExitErrHandler:  func(*cli.Context, error) {}, // run reports and chooses the status
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("no command %q: see iotsense --help", c.Args().First())
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	app.OnUsageError = onUsageError
+	for _, c := range app.Commands {
+		setUsageError(c)
+	}
+	return app
+}
+
+// usageError is a command line that cannot be understood.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func onUsageError(_ *cli.Context, err error, _ bool) error { return usageError{err} }
+
+func setUsageError(c *cli.Command) {
+	c.OnUsageError = onUsageError
+	c.HideHelpCommand = true
+	for _, sub := range c.Subcommands {
+		setUsageError(sub)
+	}
+}

@@ -1,0 +1,75 @@
+package main
+
+// This file holds what all commands share of printing: JSON, tables, progress,
+// logs, errors.
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+)
+
+var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "machine-readable output on stdout, nothing else there"}
+
+// printJSON writes v as one line.
+func printJSON(w io.Writer, v any) error {
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+// newTable is a plain table on w.
+func newTable(w io.Writer, columns ...any) table.Writer {
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(table.StyleLight)
+	t.Style().Options = table.OptionsNoBordersAndSeparators
+	t.AppendHeader(columns)
+	return t
+}
+
+// logger writes to stderr, where --json output never goes.
+func logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, nil))
+}
+
+// progress returns a function that shows how far a run over files has come, and
+// one that ends the display; both do nothing unless stderr is a terminal.
+func progress(what string) (show func(done, total int, name string), end func()) {
+	if !term.IsTerminal(int(os.Stderr.Fd())) {
+		return func(int, int, string) {}, func() {}
+	}
+	var bar *progressbar.ProgressBar
+	show = func(done, total int, name string) {
+		if bar == nil {
+			bar = progressbar.NewOptions(total,
+				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(what),
+				progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+		}
+		_ = bar.Set(done) // a display that fails must not end the run
+	}
+	return show, func() {
+		if bar != nil {
+			_ = bar.Finish()
+		}
+	}
+}
+
+// oneLine makes an error one line: joined errors are counted, the first few shown.
+func oneLine(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	const most = 3
+	if len(lines) <= most {
+		return strings.Join(lines, "; ")
+	}
+	return fmt.Sprintf("%s; and %d more", strings.Join(lines[:most], "; "), len(lines)-most)
+}

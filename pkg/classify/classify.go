@@ -1,0 +1,148 @@
+// Package classify runs a model over devices' records. In go records in the
+// order of their first packets per device, out come verdicts, one for each
+// inference. It is the path that live traffic and capture files share from the
+// record on: registry, windows, model, verdict.
+package classify
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+// Options change what the model file says.
+type Options struct {
+	WindowMode *flows.WindowMode // nil: the model's
+	MaxDevices int               // 0: registry.DefaultMaxDevices
+	// Verdict takes the device's verdict after each inference; may be nil.
+	Verdict func(registry.Verdict)
+}
+
+// Classifier is not safe for concurrent use; its Registry is.
+type Classifier struct {
+	opts       Options
+	registry   *registry.Registry
+	services   []flows.Service
+	streams    map[flows.Service]*stream // the zero Service: all traffic
+	inferences uint64
+}
+
+// stream is one model with the windows of its part of the traffic.
+type stream struct {
+	windower *flows.Windower
+	engine   *model.Engine
+	states   map[string]*model.State // by device
+	index    []int                   // from the model's labels to the bundle's
+	probs    []float32
+}
+
+// New prepares a model, or a bundle of one for each service, for use. A nil
+// bundle makes a Classifier that only counts records.
+func New(bundle model.Bundle, opts Options) (*Classifier, error) {
+	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}}
+	labels := Labels(bundle)
+	thresholds := map[string]float64{}
+	for name, m := range bundle {
+		s, err := newStream(m, labels, opts.WindowMode)
+		if err != nil {
+			return nil, fmt.Errorf("model %s: %w", name, err)
+		}
+		var service flows.Service
+		if name != "" {
+			if service, err = flows.ParseService(name); err != nil {
+				return nil, err
+			}
+			c.services = append(c.services, service)
+		}
+		c.streams[service] = s
+		for _, l := range m.Labels {
+			thresholds[l] = max(thresholds[l], m.Thresholds.For(l))
+		}
+	}
+	c.registry = registry.New(registry.Config{
+		Labels:     labels,
+		Threshold:  func(label string) float64 { return thresholds[label] },
+		MaxDevices: opts.MaxDevices,
+		Evicted:    c.forget,
+	})
+	return c, nil
+}
+
+// Labels are the class names of all the bundle's models, sorted.
+func Labels(bundle model.Bundle) []string {
+	var labels []string
+	for _, m := range bundle {
+		labels = append(labels, m.Labels...)
+	}
+	slices.Sort(labels)
+	return slices.Compact(labels)
+}
+
+func newStream(m *model.Model, labels []string, mode *flows.WindowMode) (*stream, error) {
+	cfg, err := m.Record.Stream(m.Arch.K)
+	if err != nil {
+		return nil, err
+	}
+	if mode != nil {
+		cfg.Mode = *mode
+	}
+	engine, err := model.NewEngine(m)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{
+		windower: flows.NewWindower(cfg), engine: engine,
+		states: map[string]*model.State{}, probs: make([]float32, len(m.Labels)),
+	}
+	for _, l := range m.Labels {
+		i, _ := slices.BinarySearch(labels, l)
+		s.index = append(s.index, i)
+	}
+	return s, nil
+}
+
+// Registry holds the devices and their verdicts.
+func (c *Classifier) Registry() *registry.Registry { return c.registry }
+
+// Inferences is the number of windows the models have run on.
+func (c *Classifier) Inferences() uint64 { return c.inferences }
+
+// Record takes a device's next record and runs the model if it completes a
+// window. The error is the model's, on values it refuses.
+func (c *Classifier) Record(r *flows.Record) error {
+	c.registry.Record(r)
+	service, _ := flows.ServiceOf(r, c.services)
+	s := c.streams[service]
+	if s == nil {
+		return nil
+	}
+	w, ok := s.windower.Add(r)
+	if !ok {
+		return nil
+	}
+	state := s.states[r.Device]
+	if state == nil {
+		state = &model.State{}
+		s.states[r.Device] = state
+	}
+	if err := s.engine.Next(state, w, s.probs); err != nil {
+		return fmt.Errorf("device %s: %w", r.Device, err)
+	}
+	c.inferences++
+	v := c.registry.Window(r, s.probs, s.index)
+	if c.opts.Verdict != nil {
+		c.opts.Verdict(v)
+	}
+	return nil
+}
+
+// forget frees what is kept of a device that the registry dropped.
+func (c *Classifier) forget(device string) {
+	for _, s := range c.streams {
+		s.windower.Forget(device)
+		delete(s.states, device)
+	}
+}

@@ -1,0 +1,207 @@
+// Package registry keeps what is known of each device. In go records, for the
+// counters and addresses, and window probabilities, for the verdict; out come
+// verdicts. It holds a bounded number of devices in memory, never runs a model
+// and never decides which records form a window.
+package registry
+
+import (
+	"container/list"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+const (
+	// DefaultMaxDevices is how many devices are kept when nothing else is said.
+	DefaultMaxDevices = 4096
+	// sharedWithin is the span in which two IPv4 addresses behind one MAC make it shared.
+	sharedWithin = time.Minute
+	// maxAddresses bounds what is kept of a device that changes addresses, or of
+	// a router's MAC.
+	maxAddresses = 16
+)
+
+// Config says what the registry's verdicts are made of.
+type Config struct {
+	Labels     []string                   // all class names
+	Threshold  func(label string) float64 // confidence from which a label is known
+	MaxDevices int                        // 0: DefaultMaxDevices
+	Evicted    func(device string)        // called when a device is dropped; may be nil
+}
+
+// Registry is safe for concurrent use.
+type Registry struct {
+	cfg     Config
+	mu      sync.Mutex
+	devices map[string]*list.Element // of *device
+	unknown *list.List               // most recently active first
+	known   *list.List
+	evicted uint64
+}
+
+type device struct {
+	name      string
+	first     int64
+	last      int64
+	flows     uint64
+	packets   uint64
+	bytes     uint64
+	joined    joined
+	newest    int64 // last packet of the newest windowed record
+	addresses []address
+	shared    bool
+	in        *list.List
+}
+
+// address is one of a device's IP addresses and when it was last active, us
+// since the Unix epoch.
+type address struct {
+	addr netip.Addr
+	last int64
+}
+
+// New returns an empty registry.
+func New(cfg Config) *Registry {
+	if cfg.MaxDevices <= 0 {
+		cfg.MaxDevices = DefaultMaxDevices
+	}
+	return &Registry{cfg: cfg, devices: map[string]*list.Element{}, unknown: list.New(), known: list.New()}
+}
+
+// Record counts one record of a device. When the registry is full the least
+// recently active device makes room, one without a known verdict first.
+func (r *Registry) Record(rec *flows.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.touch(rec)
+	d.last = max(d.last, rec.LastSeen)
+	d.flows++
+	d.packets += rec.PacketCount
+	d.bytes += rec.TotalBytes
+	d.active(rec)
+}
+
+// touch finds or adds the record's device and makes it the most recently active.
+func (r *Registry) touch(rec *flows.Record) *device {
+	if e, ok := r.devices[rec.Device]; ok {
+		d := e.Value.(*device)
+		d.in.MoveToFront(e)
+		return d
+	}
+	if len(r.devices) >= r.cfg.MaxDevices {
+		r.evict()
+	}
+	d := &device{name: rec.Device, first: rec.FirstSeen, in: r.unknown}
+	r.devices[rec.Device] = d.in.PushFront(d)
+	return d
+}
+
+func (r *Registry) evict() {
+	from := r.unknown
+	if from.Len() == 0 {
+		from = r.known
+	}
+	d := from.Remove(from.Back()).(*device)
+	delete(r.devices, d.name)
+	r.evicted++
+	if r.cfg.Evicted != nil {
+		r.cfg.Evicted(d.name)
+	}
+}
+
+// active notes the record's own address, and whether another IPv4 address was
+// active within a minute of it.
+func (d *device) active(rec *flows.Record) {
+	addr := rec.DeviceAddr
+	if !addr.IsValid() || addr.IsUnspecified() {
+		return
+	}
+	if addr.Is4() && !addr.IsLinkLocalUnicast() {
+		for _, a := range d.addresses {
+			near := rec.FirstSeen-a.last < sharedWithin.Microseconds()
+			if a.addr != addr && a.addr.Is4() && !a.addr.IsLinkLocalUnicast() && near {
+				d.shared = true
+			}
+		}
+	}
+	last := rec.LastSeen
+	if i := slices.IndexFunc(d.addresses, func(a address) bool { return a.addr == addr }); i >= 0 {
+		last = max(last, d.addresses[i].last)
+		d.addresses = slices.Delete(d.addresses, i, i+1)
+	} else if len(d.addresses) == maxAddresses {
+		d.addresses = d.addresses[:maxAddresses-1]
+	}
+	d.addresses = slices.Insert(d.addresses, 0, address{addr, last})
+}
+
+// Window joins one window of a device to its verdict. rec is the window's newest
+// record, which Record has counted; index maps probs to the registry's labels.
+func (r *Registry) Window(rec *flows.Record, probs []float32, index []int) Verdict {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.touch(rec)
+	d.joined.add(len(r.cfg.Labels), probs, index)
+	d.newest = rec.LastSeen
+	v := r.verdict(d)
+	if want := map[bool]*list.List{true: r.known, false: r.unknown}[v.Known]; want != d.in {
+		d.in.Remove(r.devices[d.name])
+		d.in = want
+		r.devices[d.name] = want.PushFront(d)
+	}
+	return v
+}
+
+func (r *Registry) verdict(d *device) Verdict {
+	v := Verdict{
+		Device: d.name, State: Gathering, Windows: d.joined.windows,
+		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{},
+	}
+	if d.joined.windows == 0 {
+		return v
+	}
+	for l, n := range d.joined.votes {
+		v.Votes[r.cfg.Labels[l]] = n
+	}
+	best, p := d.joined.best()
+	label, windowLabel, windowP := r.cfg.Labels[best], r.cfg.Labels[d.joined.last], d.joined.lastP
+	v.Time = UnixMicro(d.newest)
+	v.Label, v.Confidence = &label, &p
+	v.WindowLabel, v.WindowConfidence = &windowLabel, &windowP
+	v.Known = p >= r.cfg.Threshold(label)
+	v.State = Unknown
+	if v.Known {
+		v.State = Known
+	}
+	return v
+}
+
+// Devices lists all devices, by name.
+func (r *Registry) Devices() []DeviceVerdict {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := make([]DeviceVerdict, 0, len(r.devices))
+	for _, e := range r.devices {
+		d := e.Value.(*device)
+		v := DeviceVerdict{
+			Verdict: r.verdict(d), Addresses: []string{},
+			FirstSeen: UnixMicro(d.first), LastSeen: UnixMicro(d.last), SharedMAC: d.shared,
+		}
+		for _, a := range d.addresses {
+			v.Addresses = append(v.Addresses, a.addr.String())
+		}
+		list = append(list, v)
+	}
+	slices.SortFunc(list, func(a, b DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
+	return list
+}
+
+// Evicted is the number of devices dropped to make room.
+func (r *Registry) Evicted() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.evicted
+}
