@@ -1,0 +1,33 @@
+// Package embedded holds the models that come with iotsense. MODEL_CARD.md
+// beside it says what they were trained on, how they score and what they must
+// not be used for.
+package embedded
+
+import (
+	"bytes"
+	_ "embed"
+	"fmt"
+
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+var (
+	//go:embed default.safetensors
+	defaultFile []byte
+	//go:embed lab.safetensors
+	labFile []byte
+)
+
+// Default is the model of the 27 device types of the IoT Sentinel captures.
+func Default() (model.Bundle, error) { return read("default", defaultFile) }
+
+// Lab is the model of the device lab's kinds (package lab); it knows no real device.
+func Lab() (model.Bundle, error) { return read("lab", labFile) }
+
+func read(name string, file []byte) (model.Bundle, error) {
+	b, err := model.ReadBundle(bytes.NewReader(file))
+	if err != nil {
+		return nil, fmt.Errorf("embedded %s model: %w", name, err)
+	}
+	return b, nil
+}

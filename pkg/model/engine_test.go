@@ -1,0 +1,331 @@
+package model_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
+)
+
+// architectures are the shapes that the engine is checked on.
+var architectures = map[string]model.Architecture{
+	"paper":        model.DefaultArchitecture(5),
+	"K=1":          model.DefaultArchitecture(1),
+	"K=2":          model.DefaultArchitecture(2),
+	"K=3":          model.DefaultArchitecture(3),
+	"K=4":          model.DefaultArchitecture(4),
+	"K=8":          model.DefaultArchitecture(8),
+	"four filters": {K: 5, Filters: [2]int{4, 3}, Kernel1: 40, Kernel2: [2]int{3, 5}, Pool: [2]int{3, 3}, Hidden: 20},
+	"odd kernels":  {K: 6, Filters: [2]int{1, 2}, Kernel1: 13, Kernel2: [2]int{2, 7}, Pool: [2]int{2, 4}, Hidden: 9},
+	"no pool":      {K: 3, Filters: [2]int{2, 1}, Kernel1: 1, Kernel2: [2]int{1, 1}, Pool: [2]int{1, 1}, Hidden: 5},
+	"wide pool":    {K: 5, Filters: [2]int{2, 2}, Kernel1: 40, Kernel2: [2]int{3, 5}, Pool: [2]int{1, 100}, Hidden: 30},
+}
+
+func newEngine(t testing.TB, m *model.Model) *model.Engine {
+	t.Helper()
+	e, err := model.NewEngine(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func TestDefaultArchitectureHasThePapersParameters(t *testing.T) {
+	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 21)
+	if got, want := m.Parameters(), 202_165; got != want {
+		t.Errorf("%d parameters, want %d", got, want)
+	}
+}
+
+// naive is the network written as its definition: float64, no cleverness.
+func naive(m *model.Model, input []float32) []float64 {
+	a, w := m.Arch, m.Weights
+	d, _ := m.Dims()
+	f1, f2 := a.Filters[0], a.Filters[1]
+	at := func(s []float32, i int) float64 { return float64(s[i]) }
+	c1 := make([]float64, a.K*d.Cols1*f1)
+	for r := range a.K {
+		for c := range d.Cols1 {
+			for f := range f1 {
+				v := at(w.Conv1Bias, f)
+				for t := range a.Kernel1 {
+					v += at(input, r*d.Width+c+t) * at(w.Conv1, t*f1+f)
+				}
+				c1[(r*d.Cols1+c)*f1+f] = max(v, 0)
+			}
+		}
+	}
+	c2 := make([]float64, d.Rows2*d.Cols2*f2)
+	for r := range d.Rows2 {
+		for c := range d.Cols2 {
+			for f := range f2 {
+				v := at(w.Conv2Bias, f)
+				for y := range a.Kernel2[0] {
+					for x := range a.Kernel2[1] {
+						for g := range f1 {
+							v += c1[((r+y)*d.Cols1+c+x)*f1+g] * at(w.Conv2, ((y*a.Kernel2[1]+x)*f1+g)*f2+f)
+						}
+					}
+				}
+				c2[(r*d.Cols2+c)*f2+f] = max(v, 0)
+			}
+		}
+	}
+	hidden := make([]float64, a.Hidden)
+	for h := range hidden {
+		hidden[h] = at(w.Dense1Bias, h)
+	}
+	for r := range d.PoolRows {
+		for c := range d.PoolCols {
+			for f := range f2 {
+				best := math.Inf(-1)
+				for y := range a.Pool[0] {
+					for x := range a.Pool[1] {
+						best = max(best, c2[((r*a.Pool[0]+y)*d.Cols2+c*a.Pool[1]+x)*f2+f])
+					}
+				}
+				for h := range hidden {
+					hidden[h] += best * at(w.Dense1, ((r*d.PoolCols+c)*f2+f)*a.Hidden+h)
+				}
+			}
+		}
+	}
+	logits := make([]float64, d.Classes)
+	for k := range logits {
+		logits[k] = at(w.Dense2Bias, k)
+		for h, v := range hidden {
+			logits[k] += max(v, 0) * at(w.Dense2, h*d.Classes+k)
+		}
+	}
+	return logits
+}
+
+func softmax64(logits []float64, temperature float64) []float64 {
+	sum, out := 0.0, make([]float64, len(logits))
+	for i, l := range logits {
+		out[i] = math.Exp(l / temperature)
+		sum += out[i]
+	}
+	for i := range out {
+		out[i] /= sum
+	}
+	return out
+}
+
+func TestForwardIsTheDefinition(t *testing.T) {
+	for name, arch := range architectures {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(7, 8))
+			m := modeltest.Model(r, arch, 6)
+			e := newEngine(t, m)
+			d, _ := m.Dims()
+			input := make([]float32, arch.K*d.Width)
+			for i := range input {
+				input[i] = r.Float32()*3 - 1
+			}
+			logits := make([]float32, 6)
+			if err := e.Forward(input, logits); err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range naive(m, input) {
+				if math.Abs(float64(logits[i])-want) > 2e-5 {
+					t.Errorf("logit %d is %v, want %v", i, logits[i], want)
+				}
+			}
+		})
+	}
+}
+
+// Whatever way a window is computed - all columns, from all its rows, or as the
+// next of a device - its probabilities are the same.
+func TestNextEqualsForward(t *testing.T) {
+	for name, arch := range architectures {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(11, 12))
+			m := modeltest.Model(r, arch, 9)
+			m.Calibration.Temperature = 1.7
+			e, ref := newEngine(t, m), newEngine(t, m)
+			scaler := model.NewScaler(m.Record, m.Scaling)
+			d, _ := m.Dims()
+			input, logits := make([]float32, arch.K*d.Width), make([]float32, 9)
+			cold, next := make([]float32, 9), make([]float32, 9)
+			var state model.State
+			for i, w := range modeltest.Windows(modeltest.Stream(r, 60), arch.K) {
+				if i%17 == 13 {
+					continue // a window that the state never sees
+				}
+				if err := scaler.Window(input, arch.K, w); err != nil {
+					t.Fatal(err)
+				}
+				if err := ref.Forward(input, logits); err != nil {
+					t.Fatal(err)
+				}
+				l := make([]float64, len(logits))
+				for j, v := range logits {
+					l[j] = float64(v)
+				}
+				want := softmax64(l, 1.7)
+				if err := e.Predict(w, cold); err != nil {
+					t.Fatal(err)
+				}
+				if err := e.Next(&state, w, next); err != nil {
+					t.Fatal(err)
+				}
+				for j := range want {
+					if math.Abs(float64(cold[j])-want[j]) > 1e-6 || math.Abs(float64(next[j])-want[j]) > 1e-6 {
+						t.Fatalf("window %d class %d: cold %v, next %v, want %v", i, j, cold[j], next[j], want[j])
+					}
+				}
+			}
+		})
+	}
+}
+
+// The sliding window alone changes not one bit.
+func TestSlidingIsBitIdentical(t *testing.T) {
+	for name, arch := range architectures {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(21, 22))
+			m := modeltest.Model(r, arch, 4)
+			e, ref := newEngine(t, m), newEngine(t, m)
+			e.ComputePadding()
+			scaler := model.NewScaler(m.Record, m.Scaling)
+			d, _ := m.Dims()
+			input, want, got := make([]float32, arch.K*d.Width), make([]float32, 4), make([]float32, 4)
+			probs := make([]float32, 4)
+			var state model.State
+			for i, w := range modeltest.Windows(modeltest.Stream(r, 30), arch.K) {
+				if err := scaler.Window(input, arch.K, w); err != nil {
+					t.Fatal(err)
+				}
+				if err := ref.Forward(input, want); err != nil {
+					t.Fatal(err)
+				}
+				if err := e.Next(&state, w, probs); err != nil {
+					t.Fatal(err)
+				}
+				copy(got, e.Logits())
+				for j := range want {
+					if math.Float32bits(got[j]) != math.Float32bits(want[j]) {
+						t.Fatalf("window %d logit %d is %v, want the bits of %v", i, j, got[j], want[j])
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestEngineAllocatesNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	e := newEngine(t, modeltest.Model(r, model.DefaultArchitecture(5), 21))
+	windows := modeltest.Windows(modeltest.Stream(r, 40), 5)
+	probs := make([]float32, 21)
+	var state model.State
+	round := func() {
+		for _, w := range windows {
+			if err := e.Predict(w, probs); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Next(&state, w, probs); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for range 8 { // every slot of the state sees the longest row
+		round()
+	}
+	if n := testing.AllocsPerRun(3, round); n != 0 {
+		t.Errorf("%v allocations in a round of %d windows, want 0", n, len(windows))
+	}
+}
+
+func TestPredictRefuses(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	m := modeltest.Model(r, model.DefaultArchitecture(5), 3)
+	rows := modeltest.Stream(r, 6)
+	hot := modeltest.Model(r, model.DefaultArchitecture(5), 3)
+	hot.Scaling.Bytes.Deviation = 1e-300
+	big := modeltest.Model(r, model.DefaultArchitecture(5), 3)
+	for i := range big.Weights.Dense2 {
+		big.Weights.Dense2[i] = 3e38
+	}
+	for _, c := range []struct {
+		name  string
+		m     *model.Model
+		rows  []flows.Row
+		probs int
+	}{
+		{"no rows", m, nil, 3},
+		{"too many rows", m, rows, 3},
+		{"row without a record", m, []flows.Row{{}}, 3},
+		{"wrong room", m, rows[:5], 4},
+		{"scaling that overflows", hot, rows[:5], 3},
+		{"weights that overflow", big, rows[:5], 3},
+	} {
+		e := newEngine(t, c.m)
+		if err := e.Predict(flows.Window{Device: "d", Rows: c.rows}, make([]float32, c.probs)); err == nil {
+			t.Errorf("%s: no error", c.name)
+		}
+	}
+	e := newEngine(t, m)
+	input := make([]float32, 5*flows.RowValues)
+	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+		input[7] = float32(v)
+		if err := e.Forward(input, make([]float32, 3)); err == nil {
+			t.Errorf("input %v: no error", v)
+		}
+	}
+}
+
+func benchmark(b *testing.B, payload int, predict func(e *model.Engine, w flows.Window, probs []float32) error) {
+	r := rand.New(rand.NewPCG(5, 6))
+	e := newEngine(b, modeltest.Model(r, model.DefaultArchitecture(5), 21))
+	var rows []flows.Row
+	for range 64 {
+		rows = append(rows, flows.Row{Record: modeltest.Record(r, payload, payload, payload), Since: 1})
+	}
+	windows := modeltest.Windows(rows, 5)[4:]
+	probs := make([]float32, 21)
+	i := 0
+	for b.Loop() {
+		if err := predict(e, windows[i%len(windows)], probs); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func BenchmarkPredict440(b *testing.B) {
+	benchmark(b, 131, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Predict(w, probs) })
+}
+
+func BenchmarkPredictFull(b *testing.B) {
+	benchmark(b, 1000, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Predict(w, probs) })
+}
+
+func BenchmarkNext440(b *testing.B) {
+	var s model.State
+	benchmark(b, 131, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Next(&s, w, probs) })
+}
+
+func BenchmarkNextFull(b *testing.B) {
+	var s model.State
+	benchmark(b, 1000, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Next(&s, w, probs) })
+}
+
+func BenchmarkForward(b *testing.B) {
+	r := rand.New(rand.NewPCG(5, 6))
+	e := newEngine(b, modeltest.Model(r, model.DefaultArchitecture(5), 21))
+	input, logits := make([]float32, 5*flows.RowValues), make([]float32, 21)
+	for i := range input {
+		input[i] = r.Float32()
+	}
+	for b.Loop() {
+		if err := e.Forward(input, logits); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

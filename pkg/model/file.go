@@ -1,0 +1,283 @@
+package model
+
+// This file is the model file: which tensors and which metadata a model is.
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// FormatVersion is the version of the model file that this package writes and reads.
+const FormatVersion = 1
+
+const backgroundName = "background"
+
+// Bundle is what one model file holds: a model for each service, or one model
+// for everything under the empty service (the specialised and the other
+// strategies of paper IV-B). Services are named like "tcp/80".
+type Bundle map[string]*Model
+
+// prefix is what the tensor names and metadata keys of a service begin with.
+func prefix(service string) string {
+	if service == "" {
+		return ""
+	}
+	return strings.ReplaceAll(service, "/", "_") + "/"
+}
+
+// section is a model's metadata by key, in the model's own types.
+func (m *Model) section() map[string]any {
+	return map[string]any{
+		"labels":       &m.Labels,
+		"architecture": &m.Arch,
+		"record":       &m.Record,
+		"scaling":      &m.Scaling,
+		"calibration":  &m.Calibration,
+		"thresholds":   &m.Thresholds,
+		"training":     &m.Training,
+	}
+}
+
+// Metadata is what the file says about the model beside its weights: JSON by key.
+func (m *Model) Metadata() (map[string]json.RawMessage, error) {
+	out := map[string]json.RawMessage{"format_version": json.RawMessage(fmt.Sprint(FormatVersion))}
+	for key, v := range m.section() {
+		text, err := json.Marshal(v)
+		if err != nil {
+			return nil, fmt.Errorf("metadata %s: %w", key, err)
+		}
+		out[key] = text
+	}
+	return out, nil
+}
+
+// Write writes the model file. The same model gives the same bytes.
+func (m *Model) Write(w io.Writer) error { return Bundle{"": m}.Write(w) }
+
+// Save writes the model file at path, in one step: a reader sees the old file
+// or the new one, never a part.
+func (m *Model) Save(path string) error { return Bundle{"": m}.Save(path) }
+
+// Metadata is the metadata of all the bundle's models: JSON by key, the keys of
+// each service's model prefixed as its tensors are.
+func (b Bundle) Metadata() (map[string]json.RawMessage, error) {
+	out := map[string]json.RawMessage{}
+	for service, m := range b {
+		section, err := m.Metadata()
+		if err != nil {
+			return nil, err
+		}
+		for key, text := range section {
+			out[prefix(service)+key] = text
+		}
+	}
+	return out, nil
+}
+
+// Write writes the file of all the bundle's models.
+func (b Bundle) Write(w io.Writer) error {
+	if len(b) == 0 {
+		return errors.New("write model: no model in the bundle")
+	}
+	section, err := b.Metadata()
+	if err != nil {
+		return fmt.Errorf("write model: %w", err)
+	}
+	metadata := map[string]string{}
+	for key, text := range section {
+		metadata[key] = string(text)
+	}
+	var tensors []tensor
+	for _, service := range slices.Sorted(maps.Keys(b)) {
+		m := b[service]
+		if service == "" && len(b) > 1 {
+			return errors.New("write model: a bundle of services cannot hold a model for everything")
+		}
+		if err := m.Validate(); err != nil {
+			return fmt.Errorf("write model: %w", err)
+		}
+		if tensors, err = m.appendTensors(tensors, prefix(service)); err != nil {
+			return fmt.Errorf("write model: %w", err)
+		}
+	}
+	if err := writeSafetensors(w, metadata, tensors); err != nil {
+		return fmt.Errorf("write model: %w", err)
+	}
+	return nil
+}
+
+// appendTensors appends the model's tensors under their file names.
+func (m *Model) appendTensors(dst []tensor, prefix string) ([]tensor, error) {
+	d, err := m.Dims()
+	if err != nil {
+		return nil, err
+	}
+	slots := m.Weights.slots()
+	for i, t := range m.Arch.tensors(d) {
+		dst = append(dst, tensor{prefix + t.name, t.shape, *slots[i]})
+	}
+	if n := len(m.Background); n > 0 {
+		shape := []int{n / (m.Arch.K * d.Width), m.Arch.K, d.Width}
+		dst = append(dst, tensor{prefix + backgroundName, shape, m.Background})
+	}
+	return dst, nil
+}
+
+// Save writes the file of all the bundle's models at path, in one step.
+func (b Bundle) Save(path string) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("save model %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+			os.Remove(f.Name())
+			err = fmt.Errorf("save model %s: %w", path, err)
+		}
+	}()
+	if err = b.Write(f); err != nil {
+		return err
+	}
+	if err = f.Chmod(0o644); err != nil {
+		return err
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	if err = f.Close(); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}
+
+// Read reads a file of one model.
+func Read(r io.Reader) (*Model, error) {
+	b, err := ReadBundle(r)
+	if err != nil {
+		return nil, err
+	}
+	if m, ok := b[""]; ok {
+		return m, nil
+	}
+	return nil, fmt.Errorf("read model: a bundle for %s: want a file of one model",
+		strings.Join(slices.Sorted(maps.Keys(b)), ", "))
+}
+
+// Load reads the file of one model at path.
+func Load(path string) (*Model, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("load model: %w", err)
+	}
+	defer f.Close()
+	m, err := Read(f)
+	if err != nil {
+		return nil, fmt.Errorf("load model %s: %w", path, err)
+	}
+	return m, nil
+}
+
+// LoadBundle reads the file of one model or of one model for each service.
+func LoadBundle(path string) (Bundle, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("load model: %w", err)
+	}
+	defer f.Close()
+	b, err := ReadBundle(f)
+	if err != nil {
+		return nil, fmt.Errorf("load model %s: %w", path, err)
+	}
+	return b, nil
+}
+
+// ReadBundle reads a model file of either kind. Whatever r holds, it returns a
+// bundle that can be used or an error that names what is wrong; it executes
+// nothing and holds no more memory than a small multiple of the bytes read.
+func ReadBundle(r io.Reader) (Bundle, error) {
+	metadata, tensors, err := readSafetensors(r)
+	if err != nil {
+		return nil, fmt.Errorf("read model: %w", err)
+	}
+	b := Bundle{}
+	for key := range metadata {
+		if p, ok := strings.CutSuffix(key, "format_version"); ok {
+			service := strings.Replace(strings.TrimSuffix(p, "/"), "_", "/", 1)
+			if p != prefix(service) {
+				return nil, fmt.Errorf("read model: metadata key %q belongs to no service", key)
+			}
+			b[service] = nil
+		}
+	}
+	if len(b) == 0 {
+		return nil, errors.New("read model: no format_version in the metadata: not a model of iotsense")
+	}
+	used := 0
+	for _, service := range slices.Sorted(maps.Keys(b)) {
+		m, n, err := assemble(metadata, tensors, prefix(service))
+		if err != nil {
+			return nil, fmt.Errorf("read model: %w", err)
+		}
+		b[service], used = m, used+n
+	}
+	if used != len(tensors) {
+		return nil, fmt.Errorf("read model: %d tensors, of which %d belong to no model", len(tensors), len(tensors)-used)
+	}
+	return b, nil
+}
+
+// assemble builds the model under a prefix and counts the tensors it took.
+func assemble(metadata map[string]string, tensors map[string]tensor, prefix string) (*Model, int, error) {
+	if v := metadata[prefix+"format_version"]; v != fmt.Sprint(FormatVersion) {
+		return nil, 0, fmt.Errorf("%sformat_version is %.20q, this program reads %d: use a program that is as new as the file",
+			prefix, v, FormatVersion)
+	}
+	m := &Model{}
+	section := m.section()
+	for _, key := range slices.Sorted(maps.Keys(section)) {
+		text, ok := metadata[prefix+key]
+		if !ok {
+			return nil, 0, fmt.Errorf("metadata %s%s is missing", prefix, key)
+		}
+		if err := json.Unmarshal([]byte(text), section[key]); err != nil {
+			return nil, 0, fmt.Errorf("metadata %s%s: %w", prefix, key, err)
+		}
+	}
+	if err := m.Record.validate(); err != nil {
+		return nil, 0, err
+	}
+	d, err := m.Dims()
+	if err != nil {
+		return nil, 0, err
+	}
+	used := 0
+	slots := m.Weights.slots()
+	for i, spec := range m.Arch.tensors(d) {
+		t, ok := tensors[prefix+spec.name]
+		if !ok {
+			return nil, 0, fmt.Errorf("tensor %s%s is missing", prefix, spec.name)
+		}
+		if !slices.Equal(t.shape, spec.shape) {
+			return nil, 0, fmt.Errorf("tensor %s%s has shape %v, want %v", prefix, spec.name, t.shape, spec.shape)
+		}
+		*slots[i], used = t.data, used+1
+	}
+	if t, ok := tensors[prefix+backgroundName]; ok {
+		if len(t.shape) != 3 || t.shape[1] != m.Arch.K || t.shape[2] != d.Width {
+			return nil, 0, fmt.Errorf("tensor %s%s has shape %v, want [N %d %d]", prefix, backgroundName, t.shape, m.Arch.K, d.Width)
+		}
+		m.Background, used = t.data, used+1
+	}
+	if err := m.Validate(); err != nil {
+		return nil, 0, err
+	}
+	return m, used, nil
+}

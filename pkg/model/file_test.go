@@ -1,0 +1,318 @@
+package model_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
+)
+
+// small is a model of few bytes: short rows, few units.
+func small(seed uint64, classes int) *model.Model {
+	r := rand.New(rand.NewPCG(seed, 1))
+	m := modeltest.Model(r, model.DefaultArchitecture(2), classes)
+	spec := m.Record
+	spec.Packets, spec.PayloadTokens = 2, 20
+	arch := model.Architecture{K: 2, Filters: [2]int{2, 2}, Kernel1: 16, Kernel2: [2]int{2, 3}, Pool: [2]int{1, 3}, Hidden: 4, Dropout: 0.5}
+	d, err := arch.Dims(spec.Width(), classes)
+	if err != nil {
+		panic(err)
+	}
+	m.Record, m.Arch = spec, arch
+	w := &m.Weights
+	w.Conv1, w.Conv2 = w.Conv1[:16*2], w.Conv2[:2*3*2*2]
+	w.Dense1, w.Dense1Bias = w.Dense1[:d.Flat*4], w.Dense1Bias[:4]
+	w.Dense2 = w.Dense2[:4*classes]
+	return m
+}
+
+func bytesOf(t testing.TB, b model.Bundle) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	if err := b.Write(&buf); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+func TestFileRoundTrip(t *testing.T) {
+	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 21)
+	m.Calibration.Temperature = 1.25
+	m.Thresholds.PerClass = map[string]float64{"class003": 0.9, "class001": 0.5}
+	m.Record.Services = []string{"tcp/80"}
+	m.Background = make([]float32, 2*5*3040)
+	m.Background[17] = 0.5
+	text := bytesOf(t, model.Bundle{"": m})
+	got, err := model.Read(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, m) {
+		t.Error("the model read is not the model written")
+	}
+	if again := bytesOf(t, model.Bundle{"": got}); !bytes.Equal(text, again) {
+		t.Error("writing the model again gives other bytes")
+	}
+}
+
+func TestBundleRoundTrip(t *testing.T) {
+	b := model.Bundle{"tcp/80": small(1, 3), "udp/53": small(2, 4)}
+	text := bytesOf(t, b)
+	got, err := model.ReadBundle(bytes.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, b) {
+		t.Error("the bundle read is not the bundle written")
+	}
+	if _, err := model.Read(bytes.NewReader(text)); err == nil || !strings.Contains(err.Error(), "tcp/80, udp/53") {
+		t.Errorf("Read of a bundle: %v, want an error that names its services", err)
+	}
+	if err := (model.Bundle{"": small(1, 3), "tcp/80": small(1, 3)}).Write(&bytes.Buffer{}); err == nil {
+		t.Error("a bundle of a service and of everything: no error")
+	}
+}
+
+// Any reader of safetensors must find the documented names, shapes and metadata.
+func TestFileLayout(t *testing.T) {
+	text := bytesOf(t, model.Bundle{"": modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 21)})
+	size := binary.LittleEndian.Uint64(text)
+	if size%8 != 0 {
+		t.Errorf("header of %d bytes: the data is not aligned", size)
+	}
+	var header map[string]struct {
+		DType   string
+		Shape   []int
+		Offsets [2]int `json:"data_offsets"`
+	}
+	var metadata struct {
+		M map[string]string `json:"__metadata__"`
+	}
+	raw := text[8 : 8+size]
+	if err := json.Unmarshal(raw, &metadata); err != nil {
+		t.Fatal(err)
+	}
+	stripped := map[string]json.RawMessage{}
+	if err := json.Unmarshal(raw, &stripped); err != nil {
+		t.Fatal(err)
+	}
+	delete(stripped, "__metadata__")
+	again, _ := json.Marshal(stripped)
+	if err := json.Unmarshal(again, &header); err != nil {
+		t.Fatal(err)
+	}
+	for name, shape := range map[string][]int{
+		"conv1.weight": {40, 2}, "conv1.bias": {2},
+		"conv2.weight": {3, 5, 2, 2}, "conv2.bias": {2},
+		"dense1.weight": {1998, 100}, "dense1.bias": {100},
+		"dense2.weight": {100, 21}, "dense2.bias": {21},
+	} {
+		if got := header[name]; got.DType != "F32" || !reflect.DeepEqual(got.Shape, shape) {
+			t.Errorf("%s is %+v, want F32 %v", name, got, shape)
+		}
+	}
+	for _, key := range []string{"format_version", "labels", "architecture", "record", "scaling", "calibration", "thresholds", "training"} {
+		if !json.Valid([]byte(metadata.M[key])) {
+			t.Errorf("metadata %s is %q, want JSON", key, metadata.M[key])
+		}
+	}
+	if len(text) > 820_000 {
+		t.Errorf("%d bytes, want about four for each of 202,165 parameters", len(text))
+	}
+}
+
+// rewrite changes a file's header and keeps its data.
+func rewrite(t testing.TB, text []byte, change func(h map[string]any)) []byte {
+	t.Helper()
+	size := binary.LittleEndian.Uint64(text)
+	var h map[string]any
+	if err := json.Unmarshal(text[8:8+size], &h); err != nil {
+		t.Fatal(err)
+	}
+	change(h)
+	header, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := binary.LittleEndian.AppendUint64(nil, uint64(len(header)))
+	return append(append(out, header...), text[8+size:]...)
+}
+
+func metadata(h map[string]any) map[string]any { return h["__metadata__"].(map[string]any) }
+func entry(h map[string]any, name string) map[string]any {
+	return h[name].(map[string]any)
+}
+
+func TestReadRefuses(t *testing.T) {
+	good := bytesOf(t, model.Bundle{"": small(1, 3)})
+	for _, c := range []struct {
+		name string
+		text func() []byte
+		want string
+	}{
+		{"empty", func() []byte { return nil }, "truncated"},
+		{"half a length", func() []byte { return good[:5] }, "truncated"},
+		{"half a header", func() []byte { return good[:100] }, "truncated"},
+		{"half the data", func() []byte { return good[:len(good)-7] }, "tensor dense2.bias: the file is truncated"},
+		{"more data", func() []byte { return append(bytes.Clone(good), 0) }, "after the last tensor"},
+		{"a huge header", func() []byte { return binary.LittleEndian.AppendUint64(nil, 1<<62) }, "not a model file"},
+		{"a header that never comes", func() []byte { return binary.LittleEndian.AppendUint64(nil, 4<<20) }, "truncated"},
+		{"no JSON", func() []byte { return append(binary.LittleEndian.AppendUint64(nil, 4), "abcd"...) }, "header"},
+		{"no metadata", func() []byte { return rewrite(t, good, func(h map[string]any) { delete(h, "__metadata__") }) }, "format_version"},
+		{"a later version", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["format_version"] = "2" })
+		}, `format_version is "2"`},
+		{"no labels", func() []byte { return rewrite(t, good, func(h map[string]any) { delete(metadata(h), "labels") }) }, "labels is missing"},
+		{"labels of another type", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["labels"] = "3" })
+		}, "metadata labels"},
+		{"labels twice", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["labels"] = `["a","a","b"]` })
+		}, "sorted and unique"},
+		{"one label more", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["labels"] = `["a","b","c","d"]` })
+		}, "tensor dense2.weight has shape [4 3], want [4 4]"},
+		{"a dropout of 1", func() []byte {
+			return rewrite(t, good, func(h map[string]any) {
+				metadata(h)["architecture"] = strings.Replace(metadata(h)["architecture"].(string), "0.5", "1", 1)
+			})
+		}, "dropout"},
+		{"an absurd layer", func() []byte {
+			return rewrite(t, good, func(h map[string]any) {
+				metadata(h)["architecture"] = strings.Replace(metadata(h)["architecture"].(string), `"hidden":4`, `"hidden":4000000000`, 1)
+			})
+		}, "hidden is 4000000000"},
+		{"no deviation", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["scaling"] = "{}" })
+		}, "scaling"},
+		{"a negative temperature", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["calibration"] = `{"temperature":-1}` })
+		}, "temperature"},
+		{"a threshold of no class", func() []byte {
+			return rewrite(t, good, func(h map[string]any) {
+				metadata(h)["thresholds"] = `{"default":0.8,"per_class":{"nobody":0.5}}`
+			})
+		}, "nobody"},
+		{"a missing tensor", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { h["other"] = h["conv1.bias"]; delete(h, "conv1.bias") })
+		}, "tensor conv1.bias is missing"},
+		{"another type", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { entry(h, "conv1.bias")["dtype"] = "F16" })
+		}, `tensor conv1.bias: type "F16"`},
+		{"a wrong shape", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { entry(h, "conv1.weight")["shape"] = []int{2, 16} })
+		}, "tensor conv1.weight has shape [2 16], want [16 2]"},
+		{"an absurd shape", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { entry(h, "conv1.weight")["shape"] = []int{1 << 31, 1 << 31, 1 << 31} })
+		}, "tensor conv1.weight: absurd shape"},
+		{"a negative shape", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { entry(h, "conv1.weight")["shape"] = []int{-16, -2} })
+		}, "tensor conv1.weight: absurd shape"},
+		{"overlapping tensors", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { entry(h, "conv1.bias")["data_offsets"] = []int{0, 8} })
+		}, "offsets"},
+		{"a tensor too many", func() []byte {
+			return rewrite(t, append(bytes.Clone(good), 0, 0, 0, 0), func(h map[string]any) {
+				end := entry(h, "dense2.bias")["data_offsets"].([]any)[1].(float64)
+				h["extra"] = map[string]any{"dtype": "F32", "shape": []int{1}, "data_offsets": []float64{end, end + 4}}
+			})
+		}, "belong to no model"},
+		{"a NaN weight", func() []byte {
+			b := bytes.Clone(good)
+			binary.LittleEndian.PutUint32(b[len(b)-4:], math.Float32bits(float32(math.NaN())))
+			return b
+		}, "dense2.bias[2] is NaN"},
+		{"an infinite weight", func() []byte {
+			b := bytes.Clone(good)
+			size := binary.LittleEndian.Uint64(b)
+			binary.LittleEndian.PutUint32(b[8+size:], math.Float32bits(float32(math.Inf(-1))))
+			return b
+		}, "conv1.weight[0] is -Inf"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := model.Read(bytes.NewReader(c.text()))
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+// A header's claims must not make the reader allocate.
+func TestReadHoldsNoMoreThanComes(t *testing.T) {
+	good := bytesOf(t, model.Bundle{"": small(1, 3)})
+	claim := rewrite(t, good, func(h map[string]any) {
+		for name := range h {
+			if name != "__metadata__" {
+				delete(h, name)
+			}
+		}
+		n := 100 << 20
+		h["conv1.weight"] = map[string]any{"dtype": "F32", "shape": []int{n}, "data_offsets": []int{0, 4 * n}}
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if _, err := model.Read(bytes.NewReader(claim)); err == nil {
+		t.Fatal("no error")
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 2<<20 {
+		t.Errorf("allocated %d bytes for a file of %d", got, len(claim))
+	}
+}
+
+func TestSaveIsOneStep(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "m.safetensors")
+	if err := small(1, 3).Save(path); err != nil {
+		t.Fatal(err)
+	}
+	bad := small(2, 3)
+	bad.Weights.Conv1[0] = float32(math.NaN())
+	if err := bad.Save(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("saving a NaN: %v, want an error that names the file", err)
+	}
+	if _, err := model.Load(path); err != nil {
+		t.Errorf("after a failed save: %v", err)
+	}
+	if files, _ := os.ReadDir(dir); len(files) != 1 {
+		t.Errorf("%d files left, want the model alone", len(files))
+	}
+	missing := filepath.Join(dir, "no", "m.safetensors")
+	if err := small(1, 3).Save(missing); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Errorf("saving into a missing directory: %v, want an error that names the file", err)
+	}
+	if _, err := model.Load(missing); err == nil || !strings.Contains(err.Error(), missing) {
+		t.Errorf("loading a missing file: %v, want an error that names the file", err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	one := bytesOf(f, model.Bundle{"": small(1, 3)})
+	f.Add(one)
+	f.Add(one[:len(one)/2])
+	f.Add(bytesOf(f, model.Bundle{"tcp/80": small(1, 2), "udp/53": small(2, 3)}))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		b, err := model.ReadBundle(bytes.NewReader(text))
+		if err != nil {
+			return
+		}
+		var buf bytes.Buffer
+		if err := b.Write(&buf); err != nil {
+			t.Fatalf("read but cannot be written: %v", err)
+		}
+		if _, err := model.ReadBundle(&buf); err != nil {
+			t.Fatalf("written but cannot be read: %v", err)
+		}
+	})
+}

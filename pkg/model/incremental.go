@@ -1,0 +1,304 @@
+package model
+
+// This file computes a window's verdict without the work whose result is known.
+//
+// Two savings, both exact in real arithmetic:
+//
+//   - Sliding window: of a window's K rows only the newest is new. A device's
+//     [State] keeps the conv1 planes of the rows that the next conv2 row needs and
+//     the conv2 rows, already pooled over columns, of the next window. A row's
+//     values never change while it ages, so this gives the same bits.
+//   - Padding: a row ends in a run of [Missing]. Where all inputs of a column are
+//     Missing, conv1, conv2 and the pool come out as constants, and the dense
+//     layer's share of all columns from p on is a sum computed once (network.tail).
+//     Only the order of that sum differs, by about 1e-8 in probability.
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
+)
+
+// State is what an engine keeps of one device between two windows. The zero
+// value is empty: the next window is computed from all its rows. Its size
+// follows the rows' lengths without padding. It belongs to one model; [State.Reset]
+// it before another model's engine takes it.
+type State struct {
+	rows  []*flows.Record // the last window's, oldest first
+	since []int64
+	conv1 []planes1 // of the last rows that conv2's kernel spans, oldest first
+	conv2 []pooled2 // the last window's conv2 rows, oldest first
+}
+
+// planes1 are the conv1 planes of one row up to where they become constant.
+type planes1 struct {
+	cols   int
+	values []float32 // [f1][cols]
+}
+
+// pooled2 is one conv2 row after the pool's columns, up to where it becomes constant.
+type pooled2 struct {
+	cols   int
+	values []float32 // [cols][f2]
+}
+
+// Reset forgets the device's rows and keeps the memory for the next.
+func (s *State) Reset() {
+	clear(s.rows)
+	s.rows, s.since = s.rows[:0], s.since[:0]
+}
+
+// Bytes is about how much memory the state holds, the records apart.
+func (s *State) Bytes() int {
+	n := cap(s.rows)*8 + cap(s.since)*8
+	for _, p := range s.conv1[:cap(s.conv1)] {
+		n += cap(p.values)*floatBytes + 32
+	}
+	for _, p := range s.conv2[:cap(s.conv2)] {
+		n += cap(p.values)*floatBytes + 32
+	}
+	return n
+}
+
+// follows reports whether w is the window after the state's: the same rows
+// moved up by one, and a new one.
+func (s *State) follows(w flows.Window, k int) bool {
+	old := len(s.rows)
+	if old == 0 || len(w.Rows) != min(old+1, k) {
+		return false
+	}
+	drop := old + 1 - len(w.Rows)
+	for i, r := range w.Rows[:len(w.Rows)-1] {
+		if s.rows[drop+i] != r.Record || s.since[drop+i] != r.Since {
+			return false
+		}
+	}
+	return true
+}
+
+// Next writes the class probabilities of a device's next window to probs, which
+// holds [Engine.Classes] values. When w continues the window that s saw last (the
+// same record pointers moved up by one), only its newest row is computed;
+// otherwise s is rebuilt from all rows. Records must not change once seen.
+func (e *Engine) Next(s *State, w flows.Window, probs []float32) error {
+	n, b := e.net, e.buf
+	if err := checkRows(w, n.arch.K); err != nil {
+		return fmt.Errorf("predict: %w", err)
+	}
+	if len(probs) != n.Classes {
+		return fmt.Errorf("predict: room for %d probabilities, want %d", len(probs), n.Classes)
+	}
+	fresh := w.Rows[len(w.Rows)-1:]
+	if !s.follows(w, n.arch.K) {
+		n.clear(s)
+		fresh = w.Rows
+	}
+	for i, r := range fresh {
+		stays := len(fresh)-i <= n.Rows2
+		if err := e.push(s, r, stays); err != nil {
+			s.Reset()
+			return fmt.Errorf("predict: %w", err)
+		}
+	}
+	s.remember(w)
+	n.hidden(s, b)
+	if err := n.output(b, b.logits); err != nil {
+		return fmt.Errorf("predict: %w", err)
+	}
+	softmax(probs, b.logits, n.temperature)
+	return nil
+}
+
+// Logits are the network's outputs, before calibration, of the window predicted
+// last. The next call overwrites them.
+func (e *Engine) Logits() []float32 { return e.buf.logits }
+
+func (s *State) remember(w flows.Window) {
+	clear(s.rows)
+	s.rows, s.since = s.rows[:0], s.since[:0]
+	for _, r := range w.Rows {
+		s.rows = append(s.rows, r.Record)
+		s.since = append(s.since, r.Since)
+	}
+}
+
+// clear makes s the state of a window of missing rows only.
+func (n *network) clear(s *State) {
+	if len(s.conv1) != n.arch.Kernel2[0]-1 || len(s.conv2) != n.Rows2 {
+		s.conv1, s.conv2 = make([]planes1, n.arch.Kernel2[0]-1), make([]pooled2, n.Rows2)
+	}
+	for i := range s.conv1 {
+		s.conv1[i].cols = 0
+	}
+	for i := range s.conv2 {
+		s.conv2[i].cols = 0
+	}
+}
+
+// push computes one more row and drops the oldest. stays says that the conv2 row
+// it makes is part of the window asked for.
+func (e *Engine) push(s *State, r flows.Row, stays bool) error {
+	n, b := e.net, e.buf
+	length, err := e.scaler.Row(b.row, r)
+	if err != nil {
+		return err
+	}
+	cols := min(length, n.Cols1)
+	if n.whole {
+		cols = n.Cols1
+	}
+	fill(b.row[length:max(length, conv.Reach(cols, n.arch.Kernel1))], Missing)
+	rows := b.conv1[:n.arch.Kernel2[0]]
+	newest := len(rows) - 1
+	n.conv1(rows[newest], b.row, cols)
+	if stays {
+		n.row2(s, b, rows, cols)
+	}
+	if newest > 0 {
+		rotate(s.conv1)
+		s.conv1[newest-1].store(rows[newest], cols)
+	}
+	return nil
+}
+
+// row2 computes the conv2 row of the rows in s and the newest, whose first cols
+// columns of conv1 are in rows already.
+func (n *network) row2(s *State, b *buffers, rows [][][]float32, cols int) {
+	longest := cols
+	for i := range s.conv1 {
+		longest = max(longest, s.conv1[i].cols)
+	}
+	cols2 := min(longest, n.Cols2)
+	reach := conv.Reach(cols2, n.arch.Kernel2[1])
+	for i := range s.conv1 {
+		s.conv1[i].expand(rows[i], n.const1, reach)
+	}
+	for f, plane := range rows[len(rows)-1] {
+		fill(plane[cols:max(cols, reach)], n.const1[f])
+	}
+	n.conv2(b.conv2, rows, cols2)
+
+	pools := min((cols2+n.arch.Pool[1]-1)/n.arch.Pool[1], n.PoolCols)
+	for f, p := range b.conv2 {
+		fill(p[cols2:max(cols2, pools*n.arch.Pool[1])], n.const2[f])
+	}
+	rotate(s.conv2)
+	p := &s.conv2[len(s.conv2)-1]
+	p.cols = pools
+	p.values = resize(p.values, pools*n.arch.Filters[1])
+	n.poolColumns(p.values, b.conv2, pools)
+}
+
+// hidden computes the first dense layer, before its ReLU, of the state's window.
+func (n *network) hidden(s *State, b *buffers) {
+	channels, cols := n.arch.Filters[1], 0
+	for _, p := range s.conv2 {
+		cols = max(cols, p.cols)
+	}
+	pooled := b.pooled[:n.PoolRows*cols*channels]
+	for r := range n.PoolRows {
+		dst := pooled[r*cols*channels:][:cols*channels]
+		clear(dst)
+		for _, p := range s.conv2[r*n.arch.Pool[0] : (r+1)*n.arch.Pool[0]] {
+			for i, v := range p.values[:p.cols*channels] {
+				dst[i] = max(dst[i], v)
+			}
+			for i := p.cols * channels; i < len(dst); i += channels {
+				for f, v := range n.const2 {
+					dst[i+f] = max(dst[i+f], v)
+				}
+			}
+		}
+	}
+	copy(b.hidden, n.tail[cols*n.arch.Hidden:][:n.arch.Hidden])
+	for r := range n.PoolRows {
+		b.dense(b.hidden, pooled[r*cols*channels:][:cols*channels],
+			n.dense1[r*n.PoolCols*channels*n.arch.Hidden:][:cols*channels*n.arch.Hidden])
+	}
+}
+
+// constants computes what columns of missing input come out as, and the dense
+// layer's share of all such columns from each column on.
+func (n *network) constants() error {
+	row := filled(conv.Reach(1, n.arch.Kernel1), Missing)
+	rows := make([][][]float32, n.arch.Kernel2[0])
+	out := planes(n.arch.Filters[0], conv.Lanes)
+	n.conv1(out, row, 1)
+	for i := range rows {
+		rows[i] = planes(n.arch.Filters[0], conv.Reach(1, n.arch.Kernel2[1]))
+		for f := range rows[i] {
+			fill(rows[i][f], out[f][0])
+		}
+	}
+	for f := range out {
+		n.const1 = append(n.const1, out[f][0])
+	}
+	out = planes(n.arch.Filters[1], conv.Lanes)
+	n.conv2(out, rows, 1)
+	for f := range out {
+		n.const2 = append(n.const2, out[f][0])
+	}
+
+	hidden := n.arch.Hidden
+	n.tail = make([]float32, (n.PoolCols+1)*hidden)
+	sum := make([]float64, hidden)
+	for h, v := range n.bias1 {
+		sum[h] = float64(v)
+	}
+	for p := n.PoolCols; ; p-- {
+		for h, v := range sum {
+			n.tail[p*hidden+h] = float32(v)
+		}
+		if p == 0 {
+			break
+		}
+		for r := range n.PoolRows {
+			for f, c := range n.const2 {
+				w := n.dense1[((r*n.PoolCols+p-1)*n.arch.Filters[1]+f)*hidden:][:hidden]
+				for h, v := range w {
+					sum[h] += float64(c) * float64(v)
+				}
+			}
+		}
+	}
+	if notFinite(n.tail) >= 0 {
+		return errors.New("dense1: sums of its weights overflow")
+	}
+	return nil
+}
+
+// store keeps the first cols columns of planes.
+func (p *planes1) store(src [][]float32, cols int) {
+	p.cols = cols
+	p.values = resize(p.values, cols*len(src))
+	for f, plane := range src {
+		copy(p.values[f*cols:(f+1)*cols], plane)
+	}
+}
+
+// expand writes the planes' columns up to length, the constant ones included.
+func (p *planes1) expand(dst [][]float32, constant []float32, length int) {
+	for f, plane := range dst {
+		n := copy(plane[:min(length, p.cols)], p.values[f*p.cols:(f+1)*p.cols])
+		fill(plane[n:length], constant[f])
+	}
+}
+
+// rotate moves every element one place down and the first, whose memory is used
+// again, to the end.
+func rotate[T any](s []T) {
+	first := s[0]
+	copy(s, s[1:])
+	s[len(s)-1] = first
+}
+
+// resize is s with length n, in a new array only when it must grow; the old
+// values are lost.
+func resize(s []float32, n int) []float32 {
+	if cap(s) < n {
+		return make([]float32, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,106 @@
+// Package modeltest makes random models and windows for the tests of package
+// model and its sub-packages.
+package modeltest
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// Model is a random model of the architecture with n classes.
+func Model(r *rand.Rand, arch model.Architecture, n int) *model.Model {
+	m := &model.Model{
+		Arch:       arch,
+		Record:     model.DefaultRecordSpec(),
+		Scaling:    model.Scaling{Bytes: model.Moments{Mean: 6, Deviation: 2}, Packets: model.Moments{Mean: 1.5, Deviation: 1}},
+		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
+		Training:   model.Training{Digest: "none", Seed: 1, Threads: 1, Options: map[string]string{"seed": "1"}},
+	}
+	for i := range n {
+		m.Labels = append(m.Labels, fmt.Sprintf("class%03d", i))
+	}
+	d, err := m.Dims()
+	if err != nil {
+		panic(err) // a test asked for an architecture that cannot be
+	}
+	f := arch.Filters
+	random := func(size, in, out int) []float32 {
+		w := make([]float32, size)
+		limit := math.Sqrt(6 / float64(in+out))
+		for i := range w {
+			w[i] = float32((2*r.Float64() - 1) * limit)
+		}
+		return w
+	}
+	kernel := arch.Kernel2[0] * arch.Kernel2[1]
+	m.Weights = model.Weights{
+		Conv1:     random(arch.Kernel1*f[0], arch.Kernel1, arch.Kernel1*f[0]),
+		Conv1Bias: random(f[0], 50, 50),
+		Conv2:     random(kernel*f[0]*f[1], kernel*f[0], kernel*f[1]),
+		Conv2Bias: random(f[1], 50, 50),
+		Dense1:    random(d.Flat*arch.Hidden, d.Flat, arch.Hidden), Dense1Bias: random(arch.Hidden, 100, 100),
+		Dense2: random(arch.Hidden*n, arch.Hidden, n), Dense2Bias: random(n, 100, 100),
+	}
+	return m
+}
+
+// Record is a random record of the given packets, each with a payload of the
+// given length.
+func Record(r *rand.Rand, payloads ...int) *flows.Record {
+	rec := &flows.Record{
+		Device:    "02:00:00:00:00:01",
+		FirstSeen: r.Int64N(1e15),
+		Remote:    netip.AddrFrom4([4]byte{byte(r.IntN(256)), byte(r.IntN(256)), 0, byte(r.IntN(256))}),
+		Proto:     uint8(r.IntN(256)),
+		DevPort:   r.Int32N(65536),
+		RemPort:   flows.Missing,
+	}
+	for _, n := range payloads {
+		p := flows.RowPacket{Offset: r.Int64N(60e6), Size: uint32(40 + n), Sent: r.IntN(2) == 1, Payload: make([]byte, n)}
+		for i := range p.Payload {
+			p.Payload[i] = byte(r.IntN(256))
+		}
+		rec.Packets = append(rec.Packets, p)
+		rec.TotalBytes += uint64(p.Size)
+		rec.PacketCount++
+	}
+	return rec
+}
+
+// Stream is a random stream of n rows. Lengths change between empty, short,
+// median and full in no order.
+func Stream(r *rand.Rand, n int) []flows.Row {
+	rows := make([]flows.Row, n)
+	for i := range rows {
+		var payloads []int
+		switch r.IntN(5) {
+		case 0:
+		case 1:
+			payloads = []int{0, 0}
+		case 2:
+			payloads = []int{1000, 1000, 1000}
+		case 3:
+			payloads = []int{r.IntN(1000), r.IntN(300), r.IntN(100)}
+		default:
+			for range 1 + r.IntN(flows.RowPackets) {
+				payloads = append(payloads, r.IntN(200))
+			}
+		}
+		rows[i] = flows.Row{Record: Record(r, payloads...), Since: r.Int64N(120e6)}
+	}
+	return rows
+}
+
+// Windows are the windows of at most k rows that the stream yields, one a row.
+func Windows(rows []flows.Row, k int) []flows.Window {
+	out := make([]flows.Window, len(rows))
+	for i := range rows {
+		out[i] = flows.Window{Device: rows[i].Device, Rows: rows[max(0, i+1-k) : i+1]}
+	}
+	return out
+}

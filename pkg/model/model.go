@@ -1,0 +1,291 @@
+package model
+
+// This file holds what a model file says: weights, and everything a verdict
+// depends on beside them.
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// Model is one trained network with all that is needed to use it. It is read
+// only once built: engines share it.
+type Model struct {
+	Labels      []string // class names, sorted; index = output of the network
+	Arch        Architecture
+	Record      RecordSpec
+	Scaling     Scaling
+	Calibration Calibration
+	Thresholds  Thresholds
+	Training    Training
+	Weights     Weights
+
+	// Background is the reference set of explanations, [N, K, width] scaled
+	// values; empty when the model has none. The engine never reads it.
+	Background []float32
+}
+
+// Weights are the trained values, row-major, in the shapes of the file format.
+type Weights struct {
+	Conv1, Conv1Bias   []float32 // [kernel1, f1], [f1]
+	Conv2, Conv2Bias   []float32 // [kernel2 rows, kernel2 columns, f1, f2], [f2]
+	Dense1, Dense1Bias []float32 // [flat, hidden], [hidden]
+	Dense2, Dense2Bias []float32 // [hidden, classes], [classes]
+}
+
+// slots are the weight tensors in file order.
+func (w *Weights) slots() [8]*[]float32 {
+	return [8]*[]float32{
+		&w.Conv1, &w.Conv1Bias, &w.Conv2, &w.Conv2Bias,
+		&w.Dense1, &w.Dense1Bias, &w.Dense2, &w.Dense2Bias,
+	}
+}
+
+// Clone is a deep copy.
+func (w *Weights) Clone() Weights {
+	c := *w
+	for _, s := range c.slots() {
+		*s = slices.Clone(*s)
+	}
+	return c
+}
+
+// RecordSpec says which records and windows the model was made for; the same
+// must be fed to it.
+type RecordSpec struct {
+	Direction       string        `json:"direction"`        // bi or uni
+	Packets         int           `json:"packets"`          // i: packets described one by one, 1 to 10
+	Prefix          int           `json:"prefix"`           // j: payload bytes kept of each
+	PayloadTokens   int           `json:"payload"`          // B: values of the payload section
+	Lifetime        time.Duration `json:"lifetime_ns"`      // of a record from its first packet
+	ScaleDelimiters bool          `json:"scale_delimiters"` // delimiters / 255, else -4 and -8
+	IPv6            bool          `json:"ipv6"`             // windows include IPv6 records
+	WindowMode      string        `json:"window_mode"`      // strict or padded
+	Services        []string      `json:"services"`         // like "tcp/80"; empty: every flow
+	Scrub           bool          `json:"scrub"`            // identifiers in payloads were masked
+}
+
+// DefaultRecordSpec is the project's default: the paper's sizes, bidirectional,
+// padded windows, no IPv6, delimiters unscaled.
+func DefaultRecordSpec() RecordSpec {
+	return RecordSpec{
+		Direction:     flows.Bi.String(),
+		Packets:       flows.RowPackets,
+		Prefix:        flows.PayloadPrefix,
+		PayloadTokens: flows.PayloadTokens,
+		Lifetime:      flows.Lifetime,
+		WindowMode:    flows.Padded.String(),
+		Services:      []string{},
+	}
+}
+
+// MetaValues is the number of metadata values of a row.
+func (s RecordSpec) MetaValues() int { return 10 + 3*s.Packets }
+
+// Width is the number of values of a row: metadata and payload.
+func (s RecordSpec) Width() int { return s.MetaValues() + s.PayloadTokens }
+
+// Stream is how windows of k rows are cut for the model.
+func (s RecordSpec) Stream(k int) (flows.StreamConfig, error) {
+	mode, err := flows.ParseWindowMode(s.WindowMode)
+	if err != nil {
+		return flows.StreamConfig{}, fmt.Errorf("record: %w", err)
+	}
+	c := flows.StreamConfig{Rows: k, Mode: mode, IPv6: s.IPv6}
+	for _, name := range s.Services {
+		service, err := flows.ParseService(name)
+		if err != nil {
+			return flows.StreamConfig{}, fmt.Errorf("record: %w", err)
+		}
+		c.Services = append(c.Services, service)
+	}
+	return c, nil
+}
+
+func (s RecordSpec) validate() error {
+	if _, err := flows.ParseDirection(s.Direction); err != nil {
+		return fmt.Errorf("record: %w", err)
+	}
+	if s.Packets < 1 || s.Packets > flows.RowPackets {
+		return fmt.Errorf("record: packets is %d, want 1 to %d", s.Packets, flows.RowPackets)
+	}
+	if s.Prefix < 0 || s.Prefix > flows.PayloadPrefix {
+		return fmt.Errorf("record: prefix is %d, want 0 to %d", s.Prefix, flows.PayloadPrefix)
+	}
+	if s.PayloadTokens < 0 || s.PayloadTokens > flows.RowPackets*(flows.PayloadPrefix+2) {
+		return fmt.Errorf("record: payload is %d, want 0 to %d", s.PayloadTokens, flows.RowPackets*(flows.PayloadPrefix+2))
+	}
+	if s.Lifetime <= 0 {
+		return fmt.Errorf("record: lifetime is %v, want more than 0", s.Lifetime)
+	}
+	_, err := s.Stream(1)
+	return err
+}
+
+// Scaling holds the z-scores of the two unbounded row values, taken from the
+// training rows after log(1+x).
+type Scaling struct {
+	Bytes   Moments `json:"bytes"`
+	Packets Moments `json:"packets"`
+}
+
+// Moments are a mean and a standard deviation.
+type Moments struct {
+	Mean      float64 `json:"mean"`
+	Deviation float64 `json:"deviation"`
+}
+
+// Score is (log(1+x) - mean) / deviation.
+func (m Moments) Score(x float64) float64 { return (math.Log1p(x) - m.Mean) / m.Deviation }
+
+func (m Moments) validate() error {
+	if math.IsNaN(m.Mean) || math.IsInf(m.Mean, 0) || !(m.Deviation > 0) || math.IsInf(m.Deviation, 0) {
+		return fmt.Errorf("mean %v, deviation %v: want a finite mean and a deviation above 0", m.Mean, m.Deviation)
+	}
+	return nil
+}
+
+// Calibration is temperature scaling: logits are divided by Temperature before
+// the softmax. 0 means "not calibrated" and acts as 1.
+type Calibration struct {
+	Temperature float64 `json:"temperature"`
+}
+
+// Thresholds are the confidences from which a verdict counts as known.
+type Thresholds struct {
+	Default  float64            `json:"default"`
+	PerClass map[string]float64 `json:"per_class,omitempty"`
+}
+
+// DefaultThreshold separates high from low confidence (paper V).
+const DefaultThreshold = 0.8
+
+// For is the threshold of a class.
+func (t Thresholds) For(label string) float64 {
+	if v, ok := t.PerClass[label]; ok {
+		return v
+	}
+	return t.Default
+}
+
+// Training says how the model came to be.
+type Training struct {
+	Digest  string            `json:"digest"`  // SHA-256 over the contents trained on
+	Seed    int64             `json:"seed"`    // of initial weights, order and dropout
+	Threads int               `json:"threads"` // workers the sums were split over
+	Options map[string]string `json:"options"` // effective flags, none that names a path
+}
+
+// Parameters is the number of trained values.
+func (m *Model) Parameters() int {
+	n := 0
+	for _, s := range m.Weights.slots() {
+		n += len(*s)
+	}
+	return n
+}
+
+// Dims are the sizes of the model's layers.
+func (m *Model) Dims() (Dims, error) { return m.Arch.Dims(m.Record.Width(), len(m.Labels)) }
+
+// Temperature is the calibration's divisor, 1 when there is none.
+func (m *Model) Temperature() float64 {
+	if m.Calibration.Temperature == 0 {
+		return 1
+	}
+	return m.Calibration.Temperature
+}
+
+// Validate reports the first thing that keeps m from being used: sizes that do
+// not fit each other, weights or statistics that are not finite, class names
+// that are not sorted and unique.
+func (m *Model) Validate() error {
+	if err := m.Record.validate(); err != nil {
+		return err
+	}
+	d, err := m.Dims()
+	if err != nil {
+		return err
+	}
+	if err := validateLabels(m.Labels); err != nil {
+		return err
+	}
+	for _, s := range []struct {
+		name string
+		m    Moments
+	}{{"bytes", m.Scaling.Bytes}, {"packets", m.Scaling.Packets}} {
+		if err := s.m.validate(); err != nil {
+			return fmt.Errorf("scaling: %s: %w", s.name, err)
+		}
+	}
+	if t := m.Temperature(); !(t > 0) || math.IsInf(t, 0) {
+		return fmt.Errorf("calibration: temperature %v: want above 0", t)
+	}
+	if err := m.Thresholds.validate(m.Labels); err != nil {
+		return fmt.Errorf("thresholds: %w", err)
+	}
+	slots := m.Weights.slots()
+	for i, t := range m.Arch.tensors(d) {
+		if got := len(*slots[i]); got != t.size() {
+			return fmt.Errorf("%s has %d values, want %d (%v)", t.name, got, t.size(), t.shape)
+		}
+		if j := notFinite(*slots[i]); j >= 0 {
+			return fmt.Errorf("%s[%d] is %v: weights must be finite", t.name, j, (*slots[i])[j])
+		}
+	}
+	if window := m.Arch.K * d.Width; len(m.Background)%window != 0 {
+		return fmt.Errorf("background has %d values, not a multiple of a window's %d", len(m.Background), window)
+	}
+	if j := notFinite(m.Background); j >= 0 {
+		return fmt.Errorf("background[%d] is %v: must be finite", j, m.Background[j])
+	}
+	return nil
+}
+
+func validateLabels(labels []string) error {
+	for i, l := range labels {
+		if l == "" {
+			return errors.New("labels: empty class name")
+		}
+		if i > 0 && labels[i-1] >= l {
+			return fmt.Errorf("labels: %q after %q: want sorted and unique", l, labels[i-1])
+		}
+	}
+	return nil
+}
+
+func (t Thresholds) validate(labels []string) error {
+	check := func(name string, v float64) error {
+		if !(v >= 0 && v <= 1) {
+			return fmt.Errorf("%s is %v, want 0 to 1", name, v)
+		}
+		return nil
+	}
+	if err := check("default", t.Default); err != nil {
+		return err
+	}
+	for l, v := range t.PerClass {
+		if !slices.Contains(labels, l) {
+			return fmt.Errorf("class %q is none of the model's", l)
+		}
+		if err := check(l, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notFinite is the index of the first NaN or infinity in v, or -1.
+func notFinite(v []float32) int {
+	for i, x := range v {
+		if !(x-x == 0) {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,89 @@
+package model_test
+
+import (
+	"math"
+	"net/netip"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// dhcp is a record with every kind of value: ports, two packets of ten, payload.
+var dhcp = flows.Row{Since: 43_200e6, Record: &flows.Record{
+	Remote: netip.MustParseAddr("255.255.0.51"), Proto: 17, DevPort: 68, RemPort: flows.Missing,
+	TotalBytes: 1000, PacketCount: 2,
+	Packets: []flows.RowPacket{
+		{Offset: 0, Size: 300, Sent: true, Payload: []byte{0, 51, 255}},
+		{Offset: 30e6, Size: 750},
+	},
+}}
+
+var unit = model.Scaling{
+	Bytes:   model.Moments{Mean: 1, Deviation: 2},
+	Packets: model.Moments{Mean: 0, Deviation: 1},
+}
+
+func TestRowValues(t *testing.T) {
+	const none = -1
+	meta := []float64{
+		0.5, 1, 1, 0, 0.2, 17. / 255, 68. / 65535, none,
+		(math.Log(1001) - 1) / 2, math.Log(3),
+		0, 0.5, none, none, none, none, none, none, none, none,
+		0.2, 0.5, none, none, none, none, none, none, none, none,
+		1, 0, none, none, none, none, none, none, none, none,
+	}
+	for _, c := range []struct {
+		name string
+		spec func(*model.RecordSpec)
+		want []float64
+	}{
+		{"default", func(*model.RecordSpec) {}, append(meta[:40:40], -4, 0, 0.2, 1, -8, -4, -8)},
+		{"delimiters scaled", func(s *model.RecordSpec) { s.ScaleDelimiters = true },
+			append(meta[:40:40], -4./255, 0, 0.2, 1, -8./255, -4./255, -8./255)},
+		{"hard cut", func(s *model.RecordSpec) { s.PayloadTokens = 3 }, append(meta[:40:40], -4, 0, 0.2)},
+		{"short prefix", func(s *model.RecordSpec) { s.Prefix = 1 }, append(meta[:40:40], -4, 0, -8, -4, -8)},
+		{"one packet", func(s *model.RecordSpec) { s.Packets = 1 },
+			append(meta[:10:10], 0, 0.2, 1, -4, 0, 0.2, 1, -8)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			spec := model.DefaultRecordSpec()
+			c.spec(&spec)
+			dst := make([]float32, spec.Width())
+			n, err := model.NewScaler(spec, unit).Row(dst, dhcp)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n != len(c.want) {
+				t.Fatalf("%d values, want %d", n, len(c.want))
+			}
+			for i, want := range c.want {
+				if math.Abs(float64(dst[i])-want) > 1e-6 {
+					t.Errorf("value %d is %v, want %v", i+1, dst[i], want)
+				}
+			}
+		})
+	}
+}
+
+func TestWindowFillsMissingRowsAndPadding(t *testing.T) {
+	spec := model.DefaultRecordSpec()
+	dst := make([]float32, 5*flows.RowValues)
+	for i := range dst {
+		dst[i] = 99 // whatever stood there before
+	}
+	w := flows.Window{Device: "d", Rows: []flows.Row{dhcp, dhcp}}
+	if err := model.NewScaler(spec, unit).Window(dst, 5, w); err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range dst {
+		row, col := i/flows.RowValues, i%flows.RowValues
+		known := row >= 3 && col < flows.MetaValues+7
+		if !known && v != -1 {
+			t.Fatalf("row %d value %d is %v, want -1", row, col+1, v)
+		}
+	}
+	if got := dst[3*flows.RowValues]; got != 0.5 {
+		t.Errorf("the window's first row begins with %v, want 0.5", got)
+	}
+}
