@@ -1,0 +1,257 @@
+package flows
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iotsense/iotsense/internal/packet"
+)
+
+// life is the n-th life of a flow between two ends; its events follow from it.
+func life(n uint64, a, b End) Life {
+	a.Port, b.Port = uint16(1000+n), 53
+	return Life{Key: Key{A: a, B: b, Proto: 17, HasPorts: true}, Generation: n}
+}
+
+// assemble runs events through an Assembler with default locals.
+func assemble(dir Direction, events ...any) (records []*Record, stats AssemblerStats) {
+	a := NewAssembler(AssemblerConfig{Direction: dir, Locals: NewLocals(nil), Emit: func(r *Record) { records = append(records, r) }})
+	for _, e := range events {
+		switch e := e.(type) {
+		case *Sample:
+			a.Sample(e)
+		case *Close:
+			a.Close(e)
+		}
+	}
+	return records, a.Stats()
+}
+
+var (
+	endA, endB = end(macA, "10.0.0.1"), end(macB, "10.0.0.2")
+	endR       = end(MAC{}, "8.8.8.8")
+)
+
+// Every field of a record, seen from both of its devices.
+func TestAssemblerRecord(t *testing.T) {
+	l := life(1, endA, endB)
+	body := packet.Payload(3)
+	records, stats := assemble(Bi,
+		&Sample{Life: l, Index: 0, Order: 5, Stamp: 1000, FromA: true, Size: 60, Payload: body},
+		&Sample{Life: l, Index: 1, Order: 6, Stamp: 918, Size: 70}, // a backward step
+		&Sample{Life: l, Index: 2, Order: 9, Stamp: 1700, FromA: true, Size: 80, Payload: body[:1]},
+		&Close{Life: l, Order: 5, First: 1000, Last: 9000, Packets: [2]uint64{20, 30}, Bytes: [2]uint64{2000, 3000}, Samples: 3},
+	)
+	want := &Record{
+		Device: macA.String(), FirstSeen: 1000, LastSeen: 9000, Remote: netip.IPv4Unspecified(), Proto: 17, DevPort: 1001, RemPort: 53,
+		TotalBytes: 5000, PacketCount: 50,
+		Packets:    []RowPacket{{0, 60, true, body}, {0, 70, false, nil}, {700, 80, true, body[:1]}},
+		DeviceAddr: endA.Addr, RemoteAddr: endB.Addr,
+	}
+	other := *want
+	other.Device, other.DevPort, other.RemPort, other.DeviceAddr, other.RemoteAddr = macB.String(), 53, 1001, endB.Addr, endA.Addr
+	other.Packets = slices.Clone(want.Packets)
+	for i := range other.Packets {
+		other.Packets[i].Sent = !other.Packets[i].Sent
+	}
+	if diff := cmp.Diff([]*Record{want, &other}, records, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
+		t.Error(diff)
+	}
+	if want := (AssemblerStats{WithDevice: 50, Records: 2}); stats != want {
+		t.Errorf("%+v, want %+v: a packet between two devices counts once", stats, want)
+	}
+}
+
+func TestAssemblerEnds(t *testing.T) {
+	group := end(allMAC, "255.255.255.255")
+	for _, tt := range []struct {
+		name string
+		dir  Direction
+		a, b End
+		want []string // devices of the records
+	}{
+		{"device and remote", Bi, endA, endR, []string{macA.String()}},
+		{"remote and device", Bi, endR, endA, []string{macA.String()}},
+		{"two devices", Bi, endA, endB, []string{macA.String(), macB.String()}},
+		{"device and broadcast", Bi, endA, group, []string{macA.String()}},
+		{"no device", Bi, endR, end(MAC{}, "9.9.9.9"), nil},
+		{"remote to broadcast", Bi, endR, group, nil},
+		{"uni, sent by the device", Uni, endA, endR, []string{macA.String()}},
+		{"uni, sent to the device", Uni, endR, endA, nil},
+		{"uni, between devices: the sender's", Uni, endB, endA, []string{macB.String()}},
+		{"links without MACs", Bi, end(MAC{}, "10.0.0.1"), end(MAC{}, "10.0.0.2"), []string{"ip:10.0.0.1", "ip:10.0.0.2"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := life(1, tt.a, tt.b)
+			records, stats := assemble(tt.dir,
+				&Sample{Life: l, FromA: true, Size: 28},
+				&Close{Life: l, Packets: [2]uint64{3, 4}, Bytes: [2]uint64{300, 400}, Samples: 1})
+			var got []string
+			for _, r := range records {
+				got = append(got, r.Device)
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("records of %v, want %v", got, tt.want)
+			}
+			want := AssemblerStats{NoDevice: 7}
+			if len(tt.want) > 0 {
+				want = AssemblerStats{WithDevice: 7, Records: uint64(len(tt.want))}
+			}
+			if stats != want {
+				t.Errorf("%+v, want %+v", stats, want)
+			}
+		})
+	}
+}
+
+// A flow without ports has none in its record, whatever its key's port fields hold.
+func TestAssemblerNoPorts(t *testing.T) {
+	l := life(1, endA, endR)
+	l.Key.Proto, l.Key.HasPorts = 1, false
+	records, _ := assemble(Bi, &Close{Life: l, Packets: [2]uint64{1, 0}, Bytes: [2]uint64{84, 0}})
+	if r := records[0]; r.DevPort != Missing || r.RemPort != Missing {
+		t.Errorf("ports %d, %d", r.DevPort, r.RemPort)
+	}
+}
+
+// A record is complete when as many samples came as were taken.
+func TestAssemblerIncomplete(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		delivered []uint8 // indexes, in order of delivery
+		taken     uint8
+		want      bool
+	}{
+		{"all", []uint8{0, 1, 2}, 3, false},
+		{"out of order", []uint8{2, 0, 1}, 3, false},
+		{"first lost", []uint8{1, 2}, 3, true},
+		{"last lost", []uint8{0, 1}, 3, true},
+		{"all lost", nil, 3, true},
+		{"none taken", nil, 0, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := life(1, endA, endR)
+			var events []any
+			for _, i := range tt.delivered {
+				events = append(events, &Sample{Life: l, Index: i, Order: int64(i), Stamp: int64(i), Size: 100 + uint32(i)})
+			}
+			events = append(events, &Close{Life: l, Packets: [2]uint64{9, 0}, Bytes: [2]uint64{900, 0}, Samples: tt.taken})
+			records, stats := assemble(Bi, events...)
+			r := records[0]
+			if r.Incomplete != tt.want || stats.Incomplete != map[bool]uint64{true: 1}[tt.want] {
+				t.Errorf("incomplete %v, counted %d, want %v", r.Incomplete, stats.Incomplete, tt.want)
+			}
+			if r.TotalBytes != 900 || r.PacketCount != 9 || len(r.Packets) != len(tt.delivered) {
+				t.Errorf("%+v", r)
+			}
+			if !slices.IsSortedFunc(r.Packets, func(x, y RowPacket) int { return int(x.Size) - int(y.Size) }) {
+				t.Error("samples are not in order of their index")
+			}
+		})
+	}
+}
+
+// A device's records come out in the order of their first packets, each as soon
+// as none with an earlier first packet is open, and no device waits for another.
+func TestAssemblerOrder(t *testing.T) {
+	l := []Life{life(0, endA, endR), life(1, endA, endR), life(2, endA, endB), life(3, endB, endR), life(4, endA, endR)}
+	begin := func(i int) *Sample { return &Sample{Life: l[i], Order: int64(i)} }
+	finish := func(i int) *Close {
+		return &Close{Life: l[i], Order: int64(i), First: int64(i), Packets: [2]uint64{1, 0}, Samples: 1}
+	}
+	for _, tt := range []struct {
+		name   string
+		events []any
+		want   string // device and first stamp of each record, in order
+	}{
+		{"closed in order", []any{begin(0), begin(1), finish(0), finish(1)}, "A0 A1 "},
+		{"closed in reverse", []any{begin(0), begin(1), begin(4), finish(4), finish(1), finish(0)}, "A0 A1 A4 "},
+		{"the earlier is open", []any{begin(0), begin(1), finish(1)}, ""},
+		{"of another device", []any{begin(0), begin(3), finish(3)}, "B3 "},
+		{"between devices, held back for one", []any{begin(0), begin(2), begin(3), finish(2), finish(3), finish(0)}, "B2 B3 A0 A2 "},
+		{"first sample delivered late", []any{begin(1), begin(0), finish(1), finish(0)}, "A0 A1 "},
+		{"close without samples", []any{begin(1), finish(0), finish(1)}, "A0 A1 "},
+		{"close without samples, behind an open one", []any{begin(0), finish(1), finish(0)}, "A0 A1 "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			records, _ := assemble(Bi, tt.events...)
+			got := ""
+			for _, r := range records {
+				got += fmt.Sprintf("%c%d ", r.Device[len(r.Device)-1]-'a'+'A', r.FirstSeen)
+			}
+			if got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// What a row's payload section can hold is kept, no more, and the same whatever
+// the order in which samples come.
+func TestAssemblerPayload(t *testing.T) {
+	l := life(1, endA, endR)
+	var samples []any
+	var want []int16
+	for i := range RowPackets {
+		body := packet.Payload([]int{1200, 900, 0, 800, 1000, 10, 0, 5, 1000, 3}[i])
+		samples = append(samples, &Sample{Life: l, Index: uint8(i), Size: uint32(28 + len(body)), Payload: body})
+		want = append(want, PayloadStart)
+		for _, b := range body[:min(len(body), PayloadPrefix)] {
+			want = append(want, int16(b))
+		}
+		want = append(want, PayloadEnd)
+	}
+	want = want[:PayloadTokens]
+	closing := &Close{Life: l, Packets: [2]uint64{10, 0}, Samples: RowPackets}
+	random := rand.New(rand.NewPCG(1, 2))
+	for try := range 50 {
+		records, _ := assemble(Bi, append(slices.Clone(samples), closing)...)
+		if got := records[0].Tokens(nil, PayloadTokens); !slices.Equal(got, want) {
+			t.Fatalf("order %d: payload section differs", try)
+		}
+		kept := 0
+		for _, p := range records[0].Packets {
+			kept += len(p.Payload)
+		}
+		if try == 0 && kept > PayloadTokens {
+			t.Errorf("%d payload bytes kept", kept)
+		}
+		random.Shuffle(len(samples), func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
+	}
+}
+
+// The payload a Sample points to is its sender's again once the call returns.
+func TestAssemblerCopiesPayload(t *testing.T) {
+	l := life(1, endA, endR)
+	s := &Sample{Life: l, Payload: []byte{1, 2, 3}}
+	var records []*Record
+	a := NewAssembler(AssemblerConfig{Locals: NewLocals(nil), Emit: func(r *Record) { records = append(records, r) },
+		Epoch: func(stamp int64) int64 { return stamp + 7_000_000 }})
+	a.Sample(s)
+	s.Payload[0] = 99
+	a.Close(&Close{Life: l, First: 5, Last: 6, Packets: [2]uint64{1, 0}, Samples: 1})
+	if got := records[0].Packets[0].Payload[0]; got != 1 {
+		t.Errorf("payload begins with %d, want 1", got)
+	}
+	if r := records[0]; r.FirstSeen != 7_000_005 || r.LastSeen != 7_000_006 {
+		t.Errorf("times %d, %d are not of the epoch", r.FirstSeen, r.LastSeen)
+	}
+}
+
+// Nothing is kept once every life has closed.
+func TestAssemblerForgets(t *testing.T) {
+	a := NewAssembler(AssemblerConfig{Locals: NewLocals(nil), Emit: func(*Record) {}})
+	for i := range 1000 {
+		l := life(uint64(i), end(MAC{0x02, byte(i), byte(i >> 8)}, "10.0.0.1"), endB)
+		a.Sample(&Sample{Life: l, Order: int64(i)})
+		a.Close(&Close{Life: l, Order: int64(i)})
+	}
+	if len(a.lives) != 0 || len(a.devices) != 0 {
+		t.Errorf("%d lives and %d devices left", len(a.lives), len(a.devices))
+	}
+}
