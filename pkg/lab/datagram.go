@@ -30,7 +30,8 @@ type service struct {
 
 const (
 	mdnsPort  = 5353
-	mdnsFlush = 1 << 15 // cache-flush bit (RFC 6762, section 10.2)
+	mdnsFlush = 1 << 15 // cache-flush bit of a record in an answer (RFC 6762, section 10.2)
+	mdnsQU    = 1 << 15 // unicast-response bit of a question (section 5.4)
 )
 
 // mdnsRecords are the records by which the device offers its services.
@@ -74,8 +75,9 @@ func (d *device) multicastDNS(at time.Duration, m *dns.Msg) {
 func (d *device) advertise(at time.Duration, services []service) time.Duration {
 	records := d.mdnsRecords(services)
 	probe := new(dns.Msg)
-	probe.Question = []dns.Question{{Name: d.hostname + ".local.", Qtype: dns.TypeANY, Qclass: dns.ClassINET}}
-	probe.Ns = records[:1]
+	probe.Question = []dns.Question{{Name: d.hostname + ".local.", Qtype: dns.TypeANY, Qclass: dns.ClassINET | mdnsQU}}
+	claim := header(d.hostname+".local", dns.TypeA, 120)
+	probe.Ns = []dns.RR{&dns.A{Hdr: claim, A: net.IP(d.ip.AsSlice())}}
 	at += d.between(0, 250*time.Millisecond)
 	for range 3 {
 		d.multicastDNS(at, probe)

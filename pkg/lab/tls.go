@@ -47,12 +47,13 @@ type flight struct {
 
 // tlsSession is one TLS connection between two crypto/tls ends in this process.
 type tlsSession struct {
-	ends    [2]*tls.Conn
-	pipe    *turnPipe
-	rng     *rand.Rand
-	cipher  [2]bool // this side's records are encrypted from here on
-	version uint16
-	suite   uint16
+	ends      [2]*tls.Conn
+	pipe      *turnPipe
+	rng       *rand.Rand
+	cipher    [2]bool  // this side's records are encrypted from here on
+	sessionID [32]byte // of the client's hello
+	version   uint16
+	suite     uint16
 }
 
 // newTLS shakes hands and returns the session with the handshake's flights.
@@ -205,9 +206,9 @@ func (s *tlsSession) redrawHello(typ byte, m []byte) error {
 	id := r.take(int(r.uint8()))
 	if typ == helloClient {
 		s.fill(id)
-		copy(s.pipe.sessionID[:], id)
+		copy(s.sessionID[:], id)
 	} else {
-		copy(id, s.pipe.sessionID[:])
+		copy(id, s.sessionID[:])
 	}
 	if typ == helloClient {
 		r.skip(int(r.uint16())) // cipher suites
@@ -407,11 +408,10 @@ func serial(name string) *big.Int {
 // bytes, then the other runs. The order of what they write is therefore the same
 // in every run, and each turn's bytes are one flight.
 type turnPipe struct {
-	in        [2]bytes.Buffer // what each end has yet to read
-	wake      [2]chan struct{}
-	done      [2]bool
-	flights   []flight
-	sessionID [32]byte // of the client's hello
+	in      [2]bytes.Buffer // what each end has yet to read
+	wake    [2]chan struct{}
+	done    [2]bool
+	flights []flight
 }
 
 func newTurnPipe() *turnPipe {
