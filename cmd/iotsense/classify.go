@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -110,10 +109,7 @@ func (v *verdicts) print(capture string, list []registry.Verdict) error {
 			}
 			continue
 		}
-		label, confidence := "-", "-"
-		if d.Label != nil {
-			label, confidence = *d.Label, fmt.Sprintf("%.3f", *d.Confidence)
-		}
+		label, confidence := labelText(&d)
 		v.table.AppendRow(table.Row{capture, d.Device, label, confidence, d.State, d.Windows, d.Flows, d.Packets})
 	}
 	return nil

@@ -1,0 +1,162 @@
+package registry_test
+
+import (
+	"encoding/json"
+	"math"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+const second = 1_000_000
+
+func record(device, addr string, first, last int64) *flows.Record {
+	return &flows.Record{
+		Device: device, FirstSeen: first, LastSeen: last, PacketCount: 2, TotalBytes: 100,
+		DeviceAddr: netip.MustParseAddr(addr),
+	}
+}
+
+func newRegistry(most int, evicted func(string)) *registry.Registry {
+	return registry.New(registry.Config{
+		Labels: []string{"camera", "plug", "scale"}, Threshold: func(string) float64 { return 0.8 },
+		MaxDevices: most, Evicted: evicted,
+	})
+}
+
+func TestJoinedVerdict(t *testing.T) {
+	all := []int{0, 1, 2}
+	for _, tt := range []struct {
+		name       string
+		probs      [][]float32
+		index      [][]int
+		label      string
+		confidence float64
+		state      registry.State
+		votes      map[string]int
+	}{
+		{"one sure window", [][]float32{{.1, .85, .05}}, [][]int{all}, "plug", .85, registry.Known, map[string]int{"plug": 1}},
+		{"one unsure window", [][]float32{{.3, .6, .1}}, [][]int{all}, "plug", .6, registry.Unknown, map[string]int{"plug": 1}},
+		{"mean of windows", [][]float32{{.9, .1, 0}, {.2, .8, 0}, {1, 0, 0}}, [][]int{all, all, all}, "camera", .7, registry.Unknown, map[string]int{"camera": 2, "plug": 1}},
+		// The second model lacks camera: its window has no say in camera's mean.
+		// camera .9, plug (.1+.4)/2 = .25, scale (0+.6)/2 = .3, sum 1.45.
+		{"a class that one model lacks", [][]float32{{.9, .1, 0}, {.4, .6}}, [][]int{all, {1, 2}}, "camera", .9 / 1.45, registry.Unknown, map[string]int{"camera": 1, "scale": 1}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRegistry(0, nil)
+			var v registry.Verdict
+			for i, p := range tt.probs {
+				rec := record("m", "10.0.0.1", int64(i)*second, int64(i)*second+7)
+				r.Record(rec)
+				v = r.Window(rec, p, tt.index[i])
+			}
+			if *v.Label != tt.label || math.Abs(*v.Confidence-tt.confidence) > 1e-6 || v.State != tt.state || v.Known != (tt.state == registry.Known) {
+				t.Errorf("%s %.6f %s, want %s %.6f %s", *v.Label, *v.Confidence, v.State, tt.label, tt.confidence, tt.state)
+			}
+			if got, want := jsonText(t, v.Votes), jsonText(t, tt.votes); got != want {
+				t.Errorf("votes %s, want %s", got, want)
+			}
+			n := len(tt.probs)
+			if v.Windows != n || v.Flows != uint64(n) || v.Packets != uint64(2*n) || v.Bytes != uint64(100*n) {
+				t.Errorf("counters %+v", v)
+			}
+			if want := int64(n-1)*second + 7; v.Time.UnixMicro() != want {
+				t.Errorf("time %d, want %d", v.Time.UnixMicro(), want)
+			}
+		})
+	}
+}
+
+// Every key of the contract is there, and null where it has no value.
+func TestVerdictKeys(t *testing.T) {
+	r := newRegistry(0, nil)
+	r.Record(record("50:c7:bf:00:fc:a3", "10.0.0.1", 0, 0))
+	want := `{"time":null,"device":"50:c7:bf:00:fc:a3","capture":null,"label":null,"confidence":null,"known":false,` +
+		`"state":"gathering","provisional":false,"windows":0,"flows":1,"packets":2,"bytes":100,"votes":{},` +
+		`"window_label":null,"window_confidence":null,"padding_fraction":null,"trusted":null}`
+	if got := jsonText(t, r.Devices()[0].Verdict); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got := jsonText(t, registry.UnixMicro(1472729032788901)); got != `"2016-09-01T11:23:52.788901Z"` {
+		t.Errorf("time %s", got)
+	}
+}
+
+func TestSharedMAC(t *testing.T) {
+	type at struct {
+		addr        string
+		first, last int64
+	}
+	for _, tt := range []struct {
+		name   string
+		seen   []at
+		shared bool
+	}{
+		{"one address", []at{{"10.0.0.1", 0, 5}, {"10.0.0.1", 30, 35}}, false},
+		{"two within a minute", []at{{"10.0.0.1", 0, 5}, {"10.0.0.2", 40, 45}}, true},
+		{"two a minute apart", []at{{"10.0.0.1", 0, 5}, {"10.0.0.2", 65, 70}}, false},
+		{"while the first goes on", []at{{"10.0.0.1", 0, 59}, {"10.0.0.2", 30, 31}}, true},
+		{"from no address to a lease", []at{{"0.0.0.0", 0, 1}, {"10.0.0.2", 2, 3}}, false},
+		{"from link-local to a lease", []at{{"169.254.3.4", 0, 1}, {"10.0.0.2", 2, 3}}, false},
+		{"IPv4 and IPv6", []at{{"fe80::1", 0, 1}, {"10.0.0.2", 2, 3}}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRegistry(0, nil)
+			for _, s := range tt.seen {
+				r.Record(record("m", s.addr, s.first*second, s.last*second))
+			}
+			if got := r.Devices()[0].SharedMAC; got != tt.shared {
+				t.Errorf("shared %v", got)
+			}
+		})
+	}
+}
+
+func TestAddressesNewestFirst(t *testing.T) {
+	r := newRegistry(0, nil)
+	for i, a := range []string{"10.0.0.1", "fe80::1", "10.0.0.1", "0.0.0.0"} {
+		r.Record(record("m", a, int64(i), int64(i)))
+	}
+	if got := r.Devices()[0].Addresses; !slices.Equal(got, []string{"10.0.0.1", "fe80::1"}) {
+		t.Errorf("addresses %v", got)
+	}
+}
+
+// A full registry drops the least recently active device without a known
+// verdict, and a known one only when there is no other.
+func TestEviction(t *testing.T) {
+	var dropped []string
+	r := newRegistry(3, func(d string) { dropped = append(dropped, d) })
+	seen := func(device string, known bool) {
+		rec := record(device, "10.0.0.1", 0, 0)
+		r.Record(rec)
+		if known {
+			r.Window(rec, []float32{1, 0, 0}, []int{0, 1, 2})
+		}
+	}
+	seen("a", true)
+	seen("b", false)
+	seen("c", false)
+	seen("b", false)
+	seen("d", true) // c goes: b was active after it
+	seen("e", true) // b goes
+	seen("f", false)
+	if want := []string{"c", "b", "a"}; !slices.Equal(dropped, want) {
+		t.Errorf("dropped %v, want %v", dropped, want)
+	}
+	if r.Evicted() != 3 || len(r.Devices()) != 3 {
+		t.Errorf("%d evicted, %d kept", r.Evicted(), len(r.Devices()))
+	}
+}
+
+func jsonText(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
