@@ -1,0 +1,51 @@
+package dataset_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/dataset"
+)
+
+func TestHoldout(t *testing.T) {
+	examples := func(label string, captures, windows int) (list []dataset.Example) {
+		for c := range captures {
+			for range windows {
+				list = append(list, dataset.Example{
+					Device: dataset.Device{Label: label}, Capture: fmt.Sprintf("%s-%02d", label, c),
+				})
+			}
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		name         string
+		in           []dataset.Example
+		fraction     float64
+		captures     []string // held
+		kept, number int
+	}{
+		{"a fifth of ten captures", examples("a", 10, 3), .2, []string{"a-02", "a-07"}, 24, 6},
+		{"at least one of two", examples("a", 2, 4), .2, []string{"a-01"}, 4, 4},
+		{"each class for itself", append(examples("a", 5, 1), examples("b", 5, 1)...), .2, []string{"a-02", "b-02"}, 8, 2},
+		{"one capture: its end, without windows that share records", examples("a", 1, 100), .2, []string{"a-00"}, 76, 20},
+		{"one capture with one window is kept", examples("a", 1, 1), .2, nil, 1, 0},
+		{"nothing held", examples("a", 3, 3), 0, nil, 9, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			kept, held := dataset.Holdout(tt.in, tt.fraction, 5)
+			captures := map[string]bool{}
+			for _, e := range held {
+				captures[e.Capture] = true
+			}
+			if got := slices.Sorted(maps.Keys(captures)); !slices.Equal(got, tt.captures) {
+				t.Errorf("held captures %v, want %v", got, tt.captures)
+			}
+			if len(kept) != tt.kept || len(held) != tt.number {
+				t.Errorf("%d kept, %d held, want %d and %d", len(kept), len(held), tt.kept, tt.number)
+			}
+		})
+	}
+}
