@@ -1,0 +1,188 @@
+package replay
+
+// This file makes and removes the namespaces and the pair of interfaces.
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// Interface is the sensor's end of the pair, in the sensor's namespace.
+	Interface = "sensor0"
+	// peer is the devices' end, in a namespace of its own.
+	peer = "device0"
+	// mtu takes every real jumbo frame.
+	mtu = 9216
+)
+
+// Network is a pair of interfaces in two namespaces of its own: frames sent at
+// one end arrive at the other, with nothing else on the link. IPv6, ARP and the
+// offloads that would make one packet of several are off.
+type Network struct {
+	device, sensor netns.NsHandle
+	names          []string // of namespaces made so far
+}
+
+// NewNetwork makes a network. Its namespaces carry purpose and this process's id
+// in their names; two networks of one process need different purposes. It needs
+// root. The caller must Close it.
+func NewNetwork(purpose string) (*Network, error) {
+	n := &Network{device: netns.None(), sensor: netns.None()}
+	if err := n.build(purpose); err != nil {
+		return nil, errors.Join(fmt.Errorf("private network: %w", err), n.Close())
+	}
+	return n, nil
+}
+
+func (n *Network) build(purpose string) error {
+	var err error
+	if n.device, err = n.namespace(namespaceName(purpose, os.Getpid(), "device")); err != nil {
+		return err
+	}
+	if n.sensor, err = n.namespace(namespaceName(purpose, os.Getpid(), "sensor")); err != nil {
+		return err
+	}
+	h, err := netlink.NewHandleAt(n.sensor, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer h.Close()
+	pair := &netlink.Veth{
+		LinkAttrs: netlink.LinkAttrs{Name: Interface, MTU: mtu},
+		PeerName:  peer, PeerMTU: mtu, PeerNamespace: netlink.NsFd(n.device),
+	}
+	if err := h.LinkAdd(pair); err != nil {
+		return fmt.Errorf("make veth pair %s, %s: %w", Interface, peer, err)
+	}
+	if err := prepare(n.device, peer); err != nil {
+		return err
+	}
+	return prepare(n.sensor, Interface)
+}
+
+// namespace makes a named network namespace, as `ip netns add` does.
+func (n *Network) namespace(name string) (netns.NsHandle, error) {
+	handle := netns.None()
+	err := onThread(func() error {
+		var err error
+		handle, err = netns.NewNamed(name)
+		return err
+	})
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return handle, fmt.Errorf("network namespace %s is there already: remove it with `ip netns delete %s`", name, name)
+	case errors.Is(err, fs.ErrPermission):
+		return handle, fmt.Errorf("make network namespace %s: %w: run this as root", name, err)
+	case err != nil:
+		return handle, fmt.Errorf("make network namespace %s: %w", name, err)
+	}
+	n.names = append(n.names, name)
+	return handle, nil
+}
+
+// prepare makes an interface silent, its offloads off, and sets it up.
+func prepare(ns netns.NsHandle, name string) error {
+	if err := inNamespace(ns, noIPv6); err != nil {
+		return err
+	}
+	if err := offloadsOff(ns, name); err != nil {
+		return fmt.Errorf("turn off offloads of %s: %w", name, err)
+	}
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", name, err)
+	}
+	if err := h.LinkSetARPOff(link); err != nil {
+		return fmt.Errorf("turn off ARP of %s: %w", name, err)
+	}
+	if err := h.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set %s up: %w", name, err)
+	}
+	return nil
+}
+
+// noIPv6 turns IPv6 off in the calling thread's namespace: an interface would
+// send neighbour solicitations and multicast reports by itself.
+func noIPv6() error {
+	for _, scope := range []string{"all", "default"} {
+		path := filepath.Join("/proc/sys/net/ipv6/conf", scope, "disable_ipv6")
+		if err := os.WriteFile(path, []byte("1"), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("turn off IPv6: %w", err)
+		}
+	}
+	return nil
+}
+
+// Counters are the interface's own counters: how many packets it received, sent
+// and failed to send.
+func (n *Network) Counters() (received, sent, dropped uint64, err error) {
+	h, err := netlink.NewHandleAt(n.sensor, unix.NETLINK_ROUTE)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("netlink: %w", err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(Interface)
+	if err != nil {
+		return 0, 0, 0, fmt.Errorf("find %s: %w", Interface, err)
+	}
+	s := link.Attrs().Statistics
+	return s.RxPackets, s.TxPackets, s.TxDropped, nil
+}
+
+// Do calls f on a thread in the sensor's namespace: what f opens stays there.
+func (n *Network) Do(f func() error) error { return inNamespace(n.sensor, f) }
+
+// DoDevice calls f on a thread in the devices' namespace.
+func (n *Network) DoDevice(f func() error) error { return inNamespace(n.device, f) }
+
+// Close removes the interfaces and both namespaces. It may be called more than
+// once; processes started by Start must have ended.
+func (n *Network) Close() error {
+	var errs []error
+	for _, name := range slices.Backward(n.names) {
+		errs = append(errs, removeNamespace(name))
+	}
+	n.names = nil
+	for _, ns := range []*netns.NsHandle{&n.device, &n.sensor} {
+		if ns.IsOpen() {
+			errs = append(errs, ns.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// inNamespace calls f on a thread in the namespace.
+func inNamespace(ns netns.NsHandle, f func() error) error {
+	return onThread(func() error {
+		if err := netns.Set(ns); err != nil {
+			return fmt.Errorf("enter network namespace: %w", err)
+		}
+		return f()
+	})
+}
+
+// onThread calls f on a thread that ends with it, so that no other goroutine can
+// ever run in a namespace that f has entered.
+func onThread(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		done <- f()
+	}()
+	return <-done
+}

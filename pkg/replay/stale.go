@@ -1,0 +1,88 @@
+package replay
+
+// This file names namespaces, and removes those that a killed process has left.
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+)
+
+// namespaceDir is where named network namespaces are mounted (ip-netns(8)).
+const namespaceDir = "/run/netns"
+
+var namespacePattern = regexp.MustCompile(`^iotsense-.+-([0-9]+)-(device|sensor)$`)
+
+func namespaceName(purpose string, pid int, end string) string {
+	return fmt.Sprintf("iotsense-%s-%d-%s", purpose, pid, end)
+}
+
+// RemoveStale removes the namespaces of networks whose process no longer runs,
+// with all that is in them, and returns their names: a killed process cannot
+// clean up behind itself.
+func RemoveStale() ([]string, error) {
+	entries, err := os.ReadDir(namespaceDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for network namespaces left behind: %w", err)
+	}
+	var removed []string
+	var errs []error
+	for _, e := range entries {
+		m := namespacePattern.FindStringSubmatch(e.Name())
+		if m == nil {
+			continue
+		}
+		pid, err := strconv.Atoi(m[1])
+		if err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			continue
+		}
+		if err := removeNamespace(e.Name()); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		removed = append(removed, e.Name())
+	}
+	return removed, errors.Join(errs...)
+}
+
+// removeNamespace removes a named namespace and the interfaces in it. The kernel
+// would keep them for as long as a process or socket holds the namespace.
+func removeNamespace(name string) error {
+	if ns, err := netns.GetFromName(name); err == nil {
+		removeLink(ns)
+		_ = ns.Close() // it was open for reading only
+	}
+	err := netns.DeleteNamed(name)
+	if errors.Is(err, unix.EINVAL) { // the file is there, but nothing is mounted on it
+		err = os.Remove(filepath.Join(namespaceDir, name))
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove network namespace %s: %w", name, err)
+	}
+	return nil
+}
+
+// removeLink removes the pair; one end takes the other with it.
+func removeLink(ns netns.NsHandle) {
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return
+	}
+	defer h.Close()
+	for _, name := range []string{Interface, peer} {
+		if link, err := h.LinkByName(name); err == nil {
+			_ = h.LinkDel(link) // the namespace's end removes it too
+		}
+	}
+}
