@@ -7,7 +7,7 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 BUILD    := build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
 
 # make model: one training run, reproducible from these.
-MODEL    := pkg/model/default/default.safetensors
+MODEL    := pkg/model/embedded/default.safetensors
 SEED     := 1
 
 # make demo: more flags for `iotsense demo`, e.g. DEMO_FLAGS='--speed 20'.

@@ -3,10 +3,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-grep -rl --include='*_test.go' '^func Fuzz' cmd internal pkg | xargs -rn1 dirname | sort -u |
-  while read -r package; do
-    for target in $(scripts/go test -list '^Fuzz' "./$package" | grep '^Fuzz'); do
-      echo "$package $target"
-      scripts/go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "./$package" </dev/null
-    done
+grep -ro --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' cmd internal pkg |
+  while IFS=: read -r file function; do
+    target=${function#func }
+    echo "$(dirname "$file") $target"
+    scripts/go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "./$(dirname "$file")" </dev/null
   done
