@@ -29,6 +29,9 @@ const (
 // one end arrive at the other, with nothing else on the link. IPv6, ARP and the
 // offloads that would make one packet of several are off.
 type Network struct {
+	// Dir is a directory of the network's own, for sockets of what runs on it.
+	Dir string
+
 	device, sensor netns.NsHandle
 	names          []string // of namespaces made so far
 }
@@ -45,11 +48,21 @@ func NewNetwork(purpose string) (*Network, error) {
 }
 
 func (n *Network) build(purpose string) error {
-	var err error
-	if n.device, err = n.namespace(namespaceName(purpose, os.Getpid(), "device")); err != nil {
+	dir := filepath.Join(runDir, resourceName(purpose, os.Getpid(), "dir"))
+	switch err := os.Mkdir(dir, 0o700); {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s is there already: remove it, or choose another purpose", dir)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: run this as root", err)
+	case err != nil:
 		return err
 	}
-	if n.sensor, err = n.namespace(namespaceName(purpose, os.Getpid(), "sensor")); err != nil {
+	n.Dir = dir
+	var err error
+	if n.device, err = n.namespace(resourceName(purpose, os.Getpid(), "device")); err != nil {
+		return err
+	}
+	if n.sensor, err = n.namespace(resourceName(purpose, os.Getpid(), "sensor")); err != nil {
 		return err
 	}
 	h, err := netlink.NewHandleAt(n.sensor, unix.NETLINK_ROUTE)
@@ -150,7 +163,7 @@ func (n *Network) Do(f func() error) error { return inNamespace(n.sensor, f) }
 // DoDevice calls f on a thread in the devices' namespace.
 func (n *Network) DoDevice(f func() error) error { return inNamespace(n.device, f) }
 
-// Close removes the interfaces and both namespaces. It may be called more than
+// Close removes the interfaces, both namespaces and the directory. It may be called more than
 // once; processes started by Start must have ended.
 func (n *Network) Close() error {
 	var errs []error
@@ -158,6 +171,9 @@ func (n *Network) Close() error {
 		errs = append(errs, removeNamespace(name))
 	}
 	n.names = nil
+	if n.Dir != "" {
+		errs = append(errs, os.RemoveAll(n.Dir))
+	}
 	for _, ns := range []*netns.NsHandle{&n.device, &n.sensor} {
 		if ns.IsOpen() {
 			errs = append(errs, ns.Close())

@@ -242,8 +242,16 @@ func TestRemoveStale(t *testing.T) {
 	if _, err := fmt.Fscan(out, &grandchild); err != nil {
 		t.Fatal(err)
 	}
-	names := []string{namespaceName("test-left", child.Process.Pid, "device"), namespaceName("test-left", child.Process.Pid, "sensor")}
-	if removed, err := RemoveStale(); err != nil || slices.Contains(removed, names[0]) {
+	name := func(part string) string { return resourceName("test-left", child.Process.Pid, part) }
+	paths := []string{
+		filepath.Join(namespaceDir, name("device")), filepath.Join(namespaceDir, name("sensor")), filepath.Join(runDir, name("dir")),
+	}
+	for _, path := range paths {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	if removed, err := RemoveStale(); err != nil || slices.Contains(removed, name("device")) {
 		t.Errorf("removed %v, error %v while the process was running", removed, err)
 	}
 	if err := child.Process.Kill(); err != nil {
@@ -251,12 +259,12 @@ func TestRemoveStale(t *testing.T) {
 	}
 	_ = child.Wait() // it was killed
 	removed, err := RemoveStale()
-	if err != nil || !slices.Contains(removed, names[0]) || !slices.Contains(removed, names[1]) {
-		t.Errorf("removed %v, error %v: want %v among them", removed, err, names)
+	if err != nil || !slices.Contains(removed, name("device")) {
+		t.Errorf("removed %v, error %v: want %v among them", removed, err, name("device"))
 	}
-	for _, name := range names {
-		if _, err := os.Stat(filepath.Join(namespaceDir, name)); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s is still there: %v", name, err)
+	for _, path := range paths {
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s is still there: %v", path, err)
 		}
 	}
 	deadline := time.Now().Add(5 * time.Second)

@@ -1,6 +1,7 @@
 package replay
 
-// This file names namespaces, and removes those that a killed process has left.
+// This file names namespaces and directories, and removes those that a killed
+// process has left.
 
 import (
 	"errors"
@@ -16,44 +17,59 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespaceDir is where named network namespaces are mounted (ip-netns(8)).
-const namespaceDir = "/run/netns"
+const (
+	runDir = "/run"
+	// namespaceDir is where named network namespaces are mounted (ip-netns(8)).
+	namespaceDir = "/run/netns"
+)
 
-var namespacePattern = regexp.MustCompile(`^iotsense-.+-([0-9]+)-(device|sensor)$`)
+var resourcePattern = regexp.MustCompile(`^iotsense-.+-([0-9]+)-(dir|device|sensor)$`)
 
-func namespaceName(purpose string, pid int, end string) string {
-	return fmt.Sprintf("iotsense-%s-%d-%s", purpose, pid, end)
+func resourceName(purpose string, pid int, part string) string {
+	return fmt.Sprintf("iotsense-%s-%d-%s", purpose, pid, part)
 }
 
 // RemoveStale removes the namespaces of networks whose process no longer runs,
-// with all that is in them, and returns their names: a killed process cannot
-// clean up behind itself.
+// with all that is in them, and their directories, and returns the names of what
+// it has removed: a killed process cannot clean up behind itself.
 func RemoveStale() ([]string, error) {
-	entries, err := os.ReadDir(namespaceDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look for network namespaces left behind: %w", err)
-	}
 	var removed []string
 	var errs []error
+	for dir, remove := range map[string]func(name string) error{
+		namespaceDir: removeNamespace,
+		runDir:       func(name string) error { return os.RemoveAll(filepath.Join(runDir, name)) },
+	} {
+		names, err := stale(dir)
+		errs = append(errs, err)
+		for _, name := range names {
+			if err := remove(name); err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			removed = append(removed, name)
+		}
+	}
+	return removed, errors.Join(errs...)
+}
+
+// stale lists what networks of ended processes have left in dir.
+func stale(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("look for what killed processes have left: %w", err)
+	}
+	var names []string
 	for _, e := range entries {
-		m := namespacePattern.FindStringSubmatch(e.Name())
+		m := resourcePattern.FindStringSubmatch(e.Name())
 		if m == nil {
 			continue
 		}
 		pid, err := strconv.Atoi(m[1])
-		if err != nil || !errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			continue
+		if err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
+			names = append(names, e.Name())
 		}
-		if err := removeNamespace(e.Name()); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		removed = append(removed, e.Name())
 	}
-	return removed, errors.Join(errs...)
+	return names, nil
 }
 
 // removeNamespace removes a named namespace and the interfaces in it. The kernel
