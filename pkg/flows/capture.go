@@ -233,7 +233,7 @@ func linkHeader(link int) (func(data []byte, wire int) (Link, []byte, int), bool
 			}
 			return LinkNotIP, nil, wire
 		}, true
-	case 9: // PPP, with or without the HDLC-like address and control bytes
+	case 9, 50: // PPP, with or without the HDLC-like address and control bytes (RFC 1662)
 		return func(b []byte, wire int) (Link, []byte, int) {
 			off := 0
 			if len(b) >= 2 && b[0] == 0xff && b[1] == 0x03 {
@@ -271,7 +271,7 @@ func byProtocol(b []byte, wire, off int, protocol, ipv4, ipv6 uint16) (Link, []b
 }
 
 func unsupportedLink(link int) error {
-	return fmt.Errorf("link type %d (%v) is not supported: want Ethernet, raw IP, PPP, loopback or Linux cooked", link, layers.LinkType(link))
+	return fmt.Errorf("link type %d is not supported: want Ethernet, raw IP, PPP, loopback or Linux cooked", link)
 }
 
 // unsupportedLinks reports the packets of a pcapng file that were passed over.
@@ -284,7 +284,7 @@ func unsupportedLinks(skipped map[int]uint64, read uint64) error {
 	for _, link := range links {
 		n += skipped[link]
 	}
-	return fmt.Errorf("%d packets skipped, %d read: %w", n, read, unsupportedLink(links[0]))
+	return fmt.Errorf("packets skipped: %d of %d: %w", n, n+read, unsupportedLink(links[0]))
 }
 
 // unexpected makes an end of file inside a header or packet say so.
