@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -113,6 +114,7 @@ type device struct {
 	nextEph  uint16
 	names    map[string]time.Duration // answers of the resolver, by when they expire
 	certs    *authority
+	events   []event
 }
 
 func newDevice(k kind, number, unit int, seed int64, length time.Duration) *device {
@@ -151,11 +153,41 @@ func (d *device) period(low, high time.Duration) time.Duration {
 	return low + time.Duration(d.own.Int64N(int64(high-low)))
 }
 
-// every calls do from a time on, once a period with a twentieth of jitter, until
-// the capture ends.
+// event is something the device will do.
+type event struct {
+	at time.Duration
+	do func(at time.Duration)
+}
+
+// after does something at a time to come. What a device remembers - answers of
+// the resolver, the last port - is only right when it acts in order of time.
+func (d *device) after(at time.Duration, do func(at time.Duration)) {
+	d.events = append(d.events, event{at, do})
+}
+
+// every does something from a time on, once a period with a twentieth of jitter.
 func (d *device) every(from, period time.Duration, do func(at time.Duration)) {
-	for at := from; at < d.length && d.err == nil; at += period + d.between(-period/20, period/20) {
+	d.after(from, func(at time.Duration) {
 		do(at)
+		d.every(at+period+d.between(-period/20, period/20), period, do)
+	})
+}
+
+// run does all that was put off, in order of time, until the capture ends.
+func (d *device) run() {
+	for len(d.events) > 0 && d.err == nil {
+		next := 0
+		for i, e := range d.events {
+			if e.at < d.events[next].at {
+				next = i
+			}
+		}
+		e := d.events[next]
+		d.events = slices.Delete(d.events, next, next+1)
+		if e.at >= d.length {
+			return
+		}
+		e.do(e.at)
 	}
 }
 

@@ -83,8 +83,8 @@ func camera(d *device) {
 	agent := "camd/" + d.firmware
 	at := d.join(d.boot(), ssdpGroup)
 	at = d.setClock(at, timeServers, 4, 1, false)
-	d.report(at, olderTLS, request{method: "POST", host: "api.camcloud.example", path: "/v2/device/online", agent: agent, typ: "application/json",
-		body: fmt.Appendf(nil, `{"sn":"%s","fw":"%s","ip":"%s"}`, d.serial, d.firmware, d.ip), answer: []byte(`{"ret":0,"relay":"relay.camcloud.example:443"}`)})
+	d.report(at, olderTLS, request{method: "POST", host: "api.camcloud.example", path: "/v2/device/online", agent: agent,
+		typ: "application/json", body: fmt.Appendf(nil, `{"sn":"%s","fw":"%s","ip":"%s"}`, d.serial, d.firmware, d.ip), answer: []byte(`{"ret":0,"relay":"relay.camcloud.example:443"}`)})
 
 	relay := d.dialTLS(d.jitter(at), "relay.camcloud.example", 443, olderTLS)
 	d.every(d.jitter(at), relayEvery, func(at time.Duration) {
@@ -103,7 +103,8 @@ func camera(d *device) {
 		session := fmt.Sprintf("Session: %08X", d.rng.Uint32())
 		d.rtsp(c, 1, "OPTIONS", uri, agent, nil, []string{"Public: OPTIONS, DESCRIBE, SETUP, TEARDOWN, PLAY, GET_PARAMETER"}, "")
 		d.rtsp(c, 2, "DESCRIBE", uri, agent, []string{"Accept: application/sdp"}, []string{"Content-Base: " + uri + "/"},
-			fmt.Sprintf("v=0\r\no=- %d 1 IN IP4 %s\r\ns=Live\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n", d.rng.Uint32(), d.ip))
+			fmt.Sprintf("v=0\r\no=- %d 1 IN IP4 %s\r\ns=Live\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"+
+				"m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=control:track1\r\n", d.rng.Uint32(), d.ip))
 		d.rtsp(c, 3, "SETUP", uri+"/track1", agent, []string{fmt.Sprintf("Transport: RTP/AVP;unicast;client_port=%d-%d", media, media+1)},
 			[]string{session, fmt.Sprintf("Transport: RTP/AVP;unicast;client_port=%d-%d;server_port=6970-6971", media, media+1)}, "")
 		d.rtsp(c, 4, "PLAY", uri+"/", agent, []string{session, "Range: npt=0.000-"}, []string{session, "Range: npt=0.000-"}, "")
@@ -114,11 +115,15 @@ func camera(d *device) {
 		c.close(client)
 	}
 	if d.chance(0.75) {
-		watch(d.jitter(at+2*time.Second), d.home.recorder, "nvr/4.1", d.between(15*time.Second, 40*time.Second))
+		d.after(d.jitter(at+2*time.Second), func(at time.Duration) {
+			watch(at, d.home.recorder, "nvr/4.1", d.between(15*time.Second, 40*time.Second))
+		})
 	}
 	if d.chance(0.6) {
-		d.browsed(d.jitter(at+6*time.Second), services)
-		watch(d.jitter(at+7*time.Second), d.home.phone, "CamView/7.3 (Android)", d.between(4*time.Second, 20*time.Second))
+		d.after(d.jitter(at+6*time.Second), func(at time.Duration) {
+			d.browsed(at, services)
+			watch(at+d.between(time.Second, 3*time.Second), d.home.phone, "CamView/7.3 (Android)", d.between(4*time.Second, 20*time.Second))
+		})
 	}
 	d.every(at+d.between(8*time.Second, 30*time.Second), 48*time.Second, func(at time.Duration) { // motion seen
 		picture := 4000 + d.rng.IntN(12000)
@@ -135,7 +140,8 @@ func smartPlug(d *device) {
 	d.hostname = "HP" + d.serial[4:]
 	const port = 9999
 	info := func(watts float64) string {
-		return fmt.Sprintf(`{"system":{"get_sysinfo":{"err_code":0,"sw_ver":"%s","hw_ver":"1.0","type":"IOT.PLUG","mac":"%s","deviceId":"%s","relay_state":%d}},"emeter":{"get_realtime":{"power":%.3f}}}`,
+		return fmt.Sprintf(`{"system":{"get_sysinfo":{"err_code":0,"sw_ver":"%s","hw_ver":"1.0","type":"IOT.PLUG",`+
+			`"mac":"%s","deviceId":"%s","relay_state":%d}},"emeter":{"get_realtime":{"power":%.3f}}}`,
 			d.firmware, strings.ToUpper(d.mac.String()), d.uuid, d.rng.IntN(2), watts)
 	}
 	framed := func(s string) []byte {
@@ -207,16 +213,19 @@ func thermostat(d *device) {
 	agent := "TStat/" + d.firmware
 	at := d.boot()
 	at = d.setClock(at, timeServers, 4, 2, true)
-	d.report(at, smallTLS, request{method: "GET", host: cloudAPI, path: "/v1/devices/" + d.uuid + "/schedule", agent: agent, typ: "application/json",
-		header: map[string]string{"Authorization": fmt.Sprintf("Bearer %x", d.bytes(40))}, answer: d.bytes(600 + d.rng.IntN(2500))})
+	d.report(at, smallTLS, request{method: "GET", host: cloudAPI, path: "/v1/devices/" + d.uuid + "/schedule", agent: agent,
+		header: map[string]string{"Authorization": fmt.Sprintf("Bearer %x", d.bytes(40))},
+		typ:    "application/json", answer: d.bytes(600 + d.rng.IntN(2500))})
 	d.every(d.jitter(at), reportEvery, func(at time.Duration) {
 		d.report(at, smallTLS, request{method: "POST", host: cloudAPI, path: "/v1/devices/" + d.uuid + "/state", agent: agent, typ: "application/json",
 			body:   fmt.Appendf(nil, `{"t":%.1f,"set":%.1f,"rh":%d,"valve":%d}`, 16+d.rng.Float64()*8, 17+d.rng.Float64()*5, 30+d.rng.IntN(40), d.rng.IntN(100)),
 			answer: []byte(`{"ok":true}`)})
 	})
 	d.every(at+d.between(2*time.Second, 12*time.Second), 45*time.Second, func(at time.Duration) {
-		d.get(at, request{method: "GET", host: "weather.homecloud.example", path: fmt.Sprintf("/forecast?lat=%.2f&lon=%.2f", 48+d.rng.Float64(), 11+d.rng.Float64()),
-			agent: agent, server: "nginx", typ: "application/json", answer: fmt.Appendf(nil, `{"hours":"%s"}`, base64.StdEncoding.EncodeToString(d.bytes(300+d.rng.IntN(500))))})
+		hours := base64.StdEncoding.EncodeToString(d.bytes(300 + d.rng.IntN(500)))
+		d.get(at, request{method: "GET", host: "weather.homecloud.example", agent: agent,
+			path:   fmt.Sprintf("/forecast?lat=%.2f&lon=%.2f", 48+d.rng.Float64(), 11+d.rng.Float64()),
+			server: "nginx", typ: "application/json", answer: fmt.Appendf(nil, `{"hours":"%s"}`, hours)})
 	})
 	d.every(at+d.between(8*time.Second, 20*time.Second), 30*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
 }
@@ -281,7 +290,7 @@ func smokeAlarm(d *device) {
 		tell(at, "/a/alive", fmt.Sprintf("\xa2bbt\x18%cbco\x18%c", 60+d.rng.IntN(40), 30+d.rng.IntN(9)))
 	})
 	if d.chance(0.3) { // somebody presses the test button
-		tell(d.jitter(at+20*time.Second), "/a/test", "\xa1ctst\xf5")
+		d.after(d.jitter(at+20*time.Second), func(at time.Duration) { tell(at, "/a/test", "\xa1ctst\xf5") })
 	}
 }
 
@@ -294,8 +303,10 @@ func weatherStation(d *device) {
 	at = d.setClock(at, timeServers, 3, 1, false)
 	upload := func(at time.Duration) {
 		d.get(at, request{method: "GET", host: "rtupdate.wx.example", server: "Apache", typ: "text/html", answer: []byte("success\n"),
-			path: fmt.Sprintf("/weatherstation/updateweatherstation.php?ID=I%s&PASSWORD=%s&tempf=%.1f&humidity=%d&baromin=%.2f&windspeedmph=%.1f&winddir=%d&rainin=%.2f&dateutc=now&softwaretype=WX-%s&action=updateraw",
-				d.serial[:6], d.uuid[:8], 30+d.rng.Float64()*60, 20+d.rng.IntN(80), 29+d.rng.Float64(), d.rng.Float64()*20, d.rng.IntN(360), d.rng.Float64()/10, d.firmware)})
+			path: fmt.Sprintf("/weatherstation/updateweatherstation.php?ID=I%s&PASSWORD=%s&tempf=%.1f&humidity=%d&baromin=%.2f"+
+				"&windspeedmph=%.1f&winddir=%d&rainin=%.2f&dateutc=now&softwaretype=WX-%s&action=updateraw",
+				d.serial[:6], d.uuid[:8], 30+d.rng.Float64()*60, 20+d.rng.IntN(80), 29+d.rng.Float64(),
+				d.rng.Float64()*20, d.rng.IntN(360), d.rng.Float64()/10, d.firmware)})
 	}
 	d.every(d.jitter(at), uploadEvery, upload)
 	d.every(d.jitter(at), 20*time.Second, func(at time.Duration) {
@@ -338,11 +349,13 @@ func vacuum(d *device) {
 		d.udp(at+d.between(2*time.Millisecond, 30*time.Millisecond), d.host, d.home.phone, port, from, layers.IPv4{}, d.beacon(counter, 0))
 		if d.chance(0.6) {
 			d.udp(at+100*time.Millisecond, d.home.phone, d.host, from, port, layers.IPv4{}, d.beacon(counter, 16*(2+d.rng.IntN(4))))
-			d.udp(at+d.between(120*time.Millisecond, 300*time.Millisecond), d.host, d.home.phone, port, from, layers.IPv4{}, d.beacon(counter+1, 16*(3+d.rng.IntN(12))))
+			at += d.between(120*time.Millisecond, 300*time.Millisecond)
+			d.udp(at, d.host, d.home.phone, port, from, layers.IPv4{}, d.beacon(counter+1, 16*(3+d.rng.IntN(12))))
 		}
 	})
 	d.every(at+d.between(10*time.Second, 25*time.Second), 50*time.Second, func(at time.Duration) { // a piece of map
-		d.report(at, modernTLS, request{method: "PUT", host: "map.vacuum.example", path: "/m/" + d.serial, agent: "vac/" + d.firmware, body: d.bytes(1500 + d.rng.IntN(9000)), answer: []byte("{}")})
+		d.report(at, modernTLS, request{method: "PUT", host: "map.vacuum.example", path: "/m/" + d.serial, agent: "vac/" + d.firmware,
+			body: d.bytes(1500 + d.rng.IntN(9000)), answer: []byte("{}")})
 	})
 	d.every(at+d.between(12*time.Second, 20*time.Second), 34*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
 }

@@ -72,8 +72,8 @@ func hub(d *device) {
 		switch d.rng.IntN(3) {
 		case 0:
 			d.searched(at, "ssdp:all", location, software)
-			d.serve(at+d.between(time.Second, 2*time.Second), 80, request{method: "GET", path: "/description.xml", agent: app, typ: "text/xml", server: "nginx",
-				answer: d.description("Basic", "Lumen Hub", "Lumen", "LB002")})
+			d.serve(at+d.between(time.Second, 2*time.Second), 80, request{method: "GET", path: "/description.xml", agent: app,
+				server: "nginx", typ: "text/xml", answer: d.description("Basic", "Lumen Hub", "Lumen", "LB002")})
 		case 1:
 			d.browsed(at, services)
 		}
@@ -91,8 +91,11 @@ func speaker(d *device) {
 	streamEvery := d.period(18*time.Second, 30*time.Second)
 	d.hostname = "speaker-" + strings.ToLower(d.serial[3:])
 	agent := "Aria/" + d.firmware + " (Linux; armv7l)"
-	services := []service{{typ: "_ariacast._tcp", instance: "Aria " + d.serial[4:], port: 8009, txt: []string{"id=" + strings.ReplaceAll(d.uuid, "-", ""), "md=Aria Mini", "ve=05"}},
-		{typ: "_spotify-connect._tcp", instance: "Aria " + d.serial[4:], port: 4070, txt: []string{"CPath=/zc", "VERSION=1.0"}}}
+	name := "Aria " + d.serial[4:]
+	services := []service{
+		{"_ariacast._tcp", name, 8009, []string{"id=" + strings.ReplaceAll(d.uuid, "-", ""), "md=Aria Mini", "ve=05"}},
+		{"_spotify-connect._tcp", name, 4070, []string{"CPath=/zc", "VERSION=1.0"}},
+	}
 
 	at := d.boot()
 	at = d.join(at, "224.0.0.251")
@@ -116,7 +119,8 @@ func speaker(d *device) {
 	d.every(at+d.between(4*time.Second, 10*time.Second), streamEvery, func(at time.Duration) {
 		d.browsed(at, services)
 		d.accept(at+d.between(200*time.Millisecond, time.Second), d.home.phone, 8009).close(client)
-		d.get(at+d.between(time.Second, 2*time.Second), request{method: "GET", host: "stream.radio.example", path: fmt.Sprintf("/live/%d.aac", d.rng.IntN(1e5)), agent: agent,
+		d.get(at+d.between(time.Second, 2*time.Second), request{method: "GET", host: "stream.radio.example", agent: agent,
+			path:   fmt.Sprintf("/live/%d.aac", d.rng.IntN(1e5)),
 			server: "Icecast 2.4.4", typ: "audio/aac", answer: d.bytes(20000 + d.rng.IntN(60000))})
 	})
 }
@@ -129,14 +133,14 @@ func television(d *device) {
 	const software = "Linux/4.14 UPnP/1.0 VistaTV/2.1"
 	location := fmt.Sprintf("http://%s:7676/smp_2_", d.ip)
 	renderer := "urn:schemas-upnp-org:device:MediaRenderer:1"
-	services := []service{{typ: "_airplay._tcp", instance: "Vista " + d.serial[4:], port: 7000, txt: []string{"deviceid=" + d.mac.String(), "model=Vista43", "srcvers=377.40.00"}}}
+	services := []service{{"_airplay._tcp", "Vista " + d.serial[4:], 7000, []string{"deviceid=" + d.mac.String(), "model=Vista43", "srcvers=377.40.00"}}}
 
 	at := d.boot()
 	d.join(at, "224.0.0.251")
 	at = d.join(at+d.between(time.Millisecond, 100*time.Millisecond), ssdpGroup)
 	at = d.setClock(at, timeServers, 4, 1, true)
-	d.get(at, request{method: "GET", host: "config.vista.example", path: "/tv/43/" + d.firmware + "/services.xml", agent: agent, server: "nginx",
-		typ: "text/xml", answer: bytes.Repeat([]byte("<service enabled=\"true\"/>\n"), 60+d.rng.IntN(60))})
+	d.get(at, request{method: "GET", host: "config.vista.example", path: "/tv/43/" + d.firmware + "/services.xml", agent: agent,
+		server: "nginx", typ: "text/xml", answer: bytes.Repeat([]byte("<service enabled=\"true\"/>\n"), 60+d.rng.IntN(60))})
 	d.advertise(d.jitter(at), services)
 	d.every(d.jitter(at), 32*time.Second, func(at time.Duration) { d.notify(at, location, software, renderer) })
 	d.every(d.jitter(at), 18*time.Second, func(at time.Duration) {
@@ -146,14 +150,15 @@ func television(d *device) {
 	d.every(d.jitter(at+time.Second), pageEvery, func(at time.Duration) {
 		for _, name := range []string{"home.vista.example", "ads.vista.example", "img.vista.example"} {
 			if d.chance(0.7) {
-				d.report(d.jitter(at), modernTLS, request{method: "GET", host: name, path: fmt.Sprintf("/r/%d", d.rng.IntN(1e6)), agent: agent, typ: "image/webp", answer: d.bytes(3000 + d.rng.IntN(25000))})
+				d.report(d.jitter(at), modernTLS, request{method: "GET", host: name, path: fmt.Sprintf("/r/%d", d.rng.IntN(1e6)), agent: agent,
+					typ: "image/webp", answer: d.bytes(3000 + d.rng.IntN(25000))})
 			}
 		}
 	})
 	d.every(at+d.between(5*time.Second, 20*time.Second), 30*time.Second, func(at time.Duration) {
 		d.searched(at, renderer, location, software)
-		d.serve(at+d.between(time.Second, 2*time.Second), 7676, request{method: "GET", path: "/smp_2_", agent: "DLNADOC/1.50", typ: "text/xml", server: software,
-			answer: d.description("MediaRenderer", "Vista 43", "Vista", "Vista43")})
+		d.serve(at+d.between(time.Second, 2*time.Second), 7676, request{method: "GET", path: "/smp_2_", agent: "DLNADOC/1.50",
+			server: software, typ: "text/xml", answer: d.description("MediaRenderer", "Vista 43", "Vista", "Vista43")})
 	})
 	d.every(at+25*time.Second, 60*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
 }
@@ -162,10 +167,10 @@ func television(d *device) {
 func printer(d *device) {
 	d.hostname = "PRN" + d.serial
 	name := "Inkwell 3100 [" + d.serial[5:] + "]"
-	app := "Inkwell Smart/11.2 (Android)"
-	txt := []string{"txtvers=1", "qtotal=1", "rp=ipp/print", "ty=Inkwell 3100 series", "pdl=application/octet-stream,application/pdf,image/urf", "UUID=" + d.uuid, "Color=T", "Duplex=F"}
-	services := []service{{typ: "_ipp._tcp", instance: name, port: 631, txt: txt}, {typ: "_printer._tcp", instance: name, port: 515, txt: txt[:4]},
-		{typ: "_http._tcp", instance: name, port: 80}, {typ: "_scanner._tcp", instance: name, port: 8080, txt: txt[:2]}}
+	agent, app := "Inkwell3100/"+d.firmware, "Inkwell Smart/11.2 (Android)"
+	txt := []string{"txtvers=1", "qtotal=1", "rp=ipp/print", "ty=Inkwell 3100 series",
+		"pdl=application/octet-stream,application/pdf,image/urf", "UUID=" + d.uuid, "Color=T", "Duplex=F"}
+	services := []service{{"_ipp._tcp", name, 631, txt}, {"_printer._tcp", name, 515, txt[:4]}, {"_http._tcp", name, 80, nil}, {"_scanner._tcp", name, 8080, txt[:2]}}
 	const software = "Linux/3.10 UPnP/1.0 Inkwell/1.0"
 	location := fmt.Sprintf("http://%s:80/upnp.xml", d.ip)
 
@@ -179,24 +184,28 @@ func printer(d *device) {
 	if d.chance(0.5) {
 		at = d.setClock(d.jitter(at), timeServers, 4, 1, false)
 	}
-	d.report(d.jitter(at+time.Second), olderTLS, request{method: "POST", host: "ink.inkwell.example", path: "/supplies", agent: "Inkwell3100/" + d.firmware, typ: "application/xml",
-		body: fmt.Appendf(nil, "<ink sn=\"%s\"><k>%d</k><c>%d</c><m>%d</m><y>%d</y></ink>", d.serial, d.rng.IntN(100), d.rng.IntN(100), d.rng.IntN(100), d.rng.IntN(100)), answer: []byte("<ok/>")})
+	d.report(d.jitter(at+time.Second), olderTLS, request{method: "POST", host: "ink.inkwell.example", path: "/supplies", agent: agent,
+		body: fmt.Appendf(nil, `<ink sn="%s"><k>%d</k><c>%d</c><m>%d</m><y>%d</y></ink>`,
+			d.serial, d.rng.IntN(100), d.rng.IntN(100), d.rng.IntN(100), d.rng.IntN(100)),
+		typ: "application/xml", answer: []byte("<ok/>")})
 	d.every(d.jitter(at+2*time.Second), d.period(9*time.Second, 16*time.Second), func(at time.Duration) {
 		switch d.rng.IntN(4) {
 		case 0:
 			d.browsed(at, services)
 		case 1:
 			d.searched(at, "urn:schemas-upnp-org:device:Printer:1", location, software)
-			d.serve(at+d.between(time.Second, 2*time.Second), 80, request{method: "GET", path: "/upnp.xml", agent: app, typ: "text/xml", server: "Inkwell",
-				answer: d.description("Printer", name, "Inkwell", "3100")})
+			d.serve(at+d.between(time.Second, 2*time.Second), 80, request{method: "GET", path: "/upnp.xml", agent: app,
+				server: "Inkwell", typ: "text/xml", answer: d.description("Printer", name, "Inkwell", "3100")})
 		case 2:
+			rows := strings.Repeat("<p class=\"status\">Ready</p>\n", 20+d.rng.IntN(80))
 			d.serve(at, 80, request{method: "GET", path: "/", agent: "Mozilla/5.0 (Android 14; Mobile)", typ: "text/html", server: "Inkwell",
-				answer: fmt.Appendf(nil, "<html><head><title>Inkwell 3100</title></head><body>%s</body></html>\n", strings.Repeat("<p class=\"status\">Ready</p>\n", 20+d.rng.IntN(80)))})
+				answer: fmt.Appendf(nil, "<html><head><title>Inkwell 3100</title></head><body>%s</body></html>\n", rows)})
 		}
 		d.serve(at+d.between(500*time.Millisecond, 3*time.Second), 631, d.ippQuestion(app))
 	})
 	d.every(at+d.between(15*time.Second, 30*time.Second), 45*time.Second, func(at time.Duration) {
-		d.report(at, olderTLS, request{method: "GET", host: "fw.inkwell.example", path: "/3100/latest?v=" + d.firmware, agent: "Inkwell3100/" + d.firmware, typ: "application/xml", answer: []byte("<none/>")})
+		d.report(at, olderTLS, request{method: "GET", host: "fw.inkwell.example", path: "/3100/latest?v=" + d.firmware, agent: agent,
+			typ: "application/xml", answer: []byte("<none/>")})
 	})
 }
 
@@ -221,13 +230,22 @@ func (d *device) ippQuestion(agent string) request {
 		body: ask, typ: "application/ipp", server: "Inkwell", answer: answer}
 }
 
+// helloForm is WS-Discovery's Hello, for a message number and the device's UUID.
+const helloForm = `<?xml version="1.0" encoding="utf-8"?>` +
+	`<soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope" ` +
+	`xmlns:wsa="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:wsd="http://schemas.xmlsoap.org/ws/2005/04/discovery">` +
+	`<soap:Header><wsa:To>urn:schemas-xmlsoap-org:ws:2005:04:discovery</wsa:To>` +
+	`<wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Hello</wsa:Action>` +
+	`<wsa:MessageID>urn:uuid:%08x-0000-1000-8000-%012x</wsa:MessageID></soap:Header>` +
+	`<soap:Body><wsd:Hello><wsa:EndpointReference><wsa:Address>urn:uuid:%s</wsa:Address></wsa:EndpointReference>` +
+	`<wsd:Types>PrintDeviceType</wsd:Types><wsd:MetadataVersion>1</wsd:MetadataVersion></wsd:Hello></soap:Body></soap:Envelope>`
+
 // wsDiscoveryHello greets the home in WS-Discovery (OASIS WS-DD 1.1, SOAP over UDP).
 func (d *device) wsDiscoveryHello(at time.Duration) {
-	body := fmt.Appendf(nil, `<?xml version="1.0" encoding="utf-8"?><soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope" xmlns:wsa="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:wsd="http://schemas.xmlsoap.org/ws/2005/04/discovery"><soap:Header><wsa:To>urn:schemas-xmlsoap-org:ws:2005:04:discovery</wsa:To><wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Hello</wsa:Action><wsa:MessageID>urn:uuid:%08x-0000-1000-8000-%012x</wsa:MessageID></soap:Header><soap:Body><wsd:Hello><wsa:EndpointReference><wsa:Address>urn:uuid:%s</wsa:Address></wsa:EndpointReference><wsd:Types>PrintDeviceType</wsd:Types><wsd:MetadataVersion>1</wsd:MetadataVersion></wsd:Hello></soap:Body></soap:Envelope>`,
-		d.rng.Uint32(), d.rng.Int64N(1<<48), d.uuid)
+	body := fmt.Appendf(nil, helloForm, d.rng.Uint32(), d.rng.Int64N(1<<48), d.uuid)
 	port := d.nextPort()
 	for range 2 {
-		d.udp(at, d.host, group("239.255.255.250"), port, 3702, layers.IPv4{TTL: 1}, body)
+		d.udp(at, d.host, group(ssdpGroup), port, 3702, layers.IPv4{TTL: 1}, body)
 		at += d.between(50*time.Millisecond, 250*time.Millisecond)
 	}
 }

@@ -38,7 +38,7 @@ type Capture struct {
 type kind struct {
 	name  string
 	stack stack
-	live  func(*device) // plays the device from power-on to the end of the capture
+	live  func(*device) // boots the device and says what it does from then on
 }
 
 // Kinds lists the kinds of device that [Generate] knows, in a fixed order.
@@ -66,6 +66,7 @@ func Generate(kind string, unit int, seed int64, length time.Duration) (Capture,
 	k := kinds()[n]
 	d := newDevice(k, n, unit, seed, length)
 	k.live(d)
+	d.run()
 	frames, err := d.wire.finish()
 	if err != nil {
 		return Capture{}, fmt.Errorf("lab: generate %s %d: %w", kind, unit, err)

@@ -173,6 +173,33 @@ func TestFrames(t *testing.T) {
 	})
 }
 
+// TestNamesComeFirst: no device talks to a public address that the resolver has
+// not told it before, in this capture.
+func TestNamesComeFirst(t *testing.T) {
+	each(t, func(t *testing.T, kind string) {
+		c := generate(t, kind, 0, 11)
+		known, used := map[string]bool{}, 0
+		for i, f := range c.Frames {
+			p := gopacket.NewPacket(f.Data, layers.LayerTypeEthernet, gopacket.Default)
+			if l, ok := p.Layer(layers.LayerTypeDNS).(*layers.DNS); ok {
+				for _, a := range l.Answers {
+					known[a.IP.String()] = true
+				}
+			}
+			ip, ok := p.NetworkLayer().(*layers.IPv4)
+			if !ok || !f.FromDevice || ip.DstIP.IsPrivate() || ip.DstIP.IsMulticast() || ip.DstIP.String() == "255.255.255.255" {
+				continue
+			}
+			if used++; !known[ip.DstIP.String()] {
+				t.Fatalf("frame %d goes to %v, which no answer named", i, ip.DstIP)
+			}
+		}
+		if used == 0 {
+			t.Error("the device sends nothing to a public address")
+		}
+	})
+}
+
 // TestFlows: each kind is worth classifying within 90 s, boots from 0.0.0.0 and
 // stays one of many.
 func TestFlows(t *testing.T) {

@@ -69,8 +69,7 @@ func WriteDataset(dir string, units, captures int, seed int64) error {
 				if err := writeFile(filepath.Join(dir, name), c); err != nil {
 					return err
 				}
-				start := float64(c.Frames[0].Time.UnixMicro()) / 1e6
-				rows = append(rows, []string{filepath.ToSlash(name), c.Device.String(), c.Label, unit, split, strconv.FormatFloat(start, 'f', 6, 64)})
+				rows = append(rows, []string{filepath.ToSlash(name), c.Device.String(), c.Label, unit, split, strconv.FormatInt(c.Frames[0].Time.Unix(), 10)})
 			}
 		}
 	}

@@ -58,7 +58,6 @@ type end struct {
 	port   uint16
 	id     uint16 // next IP identification
 	seq    uint32 // next sequence number to send
-	acked  uint32 // highest number it has acknowledged
 	clock  uint32 // time stamp option at the capture's start, ms
 	echo   uint32 // newest time stamp it has received
 	window uint16 // offered, already scaled
@@ -188,7 +187,7 @@ func (c *conn) segment(at time.Duration, from int, t layers.TCP, data []byte) {
 	e, o := &c.ends[from], &c.ends[1-from]
 	t.SrcPort, t.DstPort, t.Seq, t.Window = layers.TCPPort(e.port), layers.TCPPort(o.port), e.seq, e.window
 	if t.ACK {
-		t.Ack, e.acked, c.owed[from] = o.seq, o.seq, false
+		t.Ack, c.owed[from] = o.seq, false
 	}
 	if t.SYN {
 		t.Window = e.stack.window

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/netip"
@@ -47,7 +48,6 @@ type wire struct {
 	start  time.Time
 	length time.Duration
 	frames []Frame
-	lastID uint16 // IP identification of what has no counter of its own
 	err    error
 }
 
@@ -82,8 +82,7 @@ func (w *wire) ipv4(at time.Duration, from, to host, ip layers.IPv4, upper ...go
 		ip.TTL = from.ttl
 	}
 	if ip.Id == 0 && ip.Flags&layers.IPv4DontFragment == 0 {
-		w.lastID++
-		ip.Id = w.lastID
+		ip.Id = uint16(at/(20*time.Microsecond)) + binary.BigEndian.Uint16(ip.SrcIP[2:]) // a counter that all of a host's traffic shares
 	}
 	for _, l := range upper {
 		if c, ok := l.(interface {
