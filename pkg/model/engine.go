@@ -130,28 +130,19 @@ func newNetwork(m *Model) (*network, error) {
 	}
 	f1, f2 := m.Arch.Filters[0], m.Arch.Filters[1]
 	for f := range f1 {
-		n.w1 = append(n.w1, taps(m.Weights.Conv1, m.Arch.Kernel1, f1, f))
+		n.w1 = append(n.w1, conv.Gather(m.Weights.Conv1, m.Arch.Kernel1, f1, f))
 	}
 	rows, cols := m.Arch.Kernel2[0], m.Arch.Kernel2[1]
 	for f := range f2 {
 		kernel := make([][][]float32, rows)
 		for r := range rows {
 			for c := range f1 {
-				kernel[r] = append(kernel[r], taps(m.Weights.Conv2[r*cols*f1*f2:], cols, f1*f2, c*f2+f))
+				kernel[r] = append(kernel[r], conv.Gather(m.Weights.Conv2[r*cols*f1*f2:], cols, f1*f2, c*f2+f))
 			}
 		}
 		n.w2 = append(n.w2, kernel)
 	}
 	return n, n.constants()
-}
-
-// taps gathers one kernel row out of an interleaved weight tensor.
-func taps(w []float32, n, stride, offset int) []float32 {
-	row := make([]float32, n, conv.RoundUp(n, conv.Taps))
-	for t := range row {
-		row[t] = w[t*stride+offset]
-	}
-	return conv.PadTaps(row)
 }
 
 // Predict writes the class probabilities of one window to probs, which holds
@@ -195,7 +186,7 @@ func (e *Engine) Forward(input, logits []float32) error {
 
 // output computes the last layer from b.hidden, before its ReLU.
 func (n *network) output(b *buffers, logits []float32) error {
-	relu(b.hidden)
+	conv.ReLU(b.hidden)
 	copy(logits, n.bias2)
 	b.dense(logits, b.hidden, n.dense2)
 	if i := notFinite(logits); i >= 0 {
@@ -210,7 +201,7 @@ func (n *network) conv1(dst [][]float32, row []float32, cols int) {
 		p := dst[f][:conv.RoundUp(cols, conv.Lanes)]
 		fill(p, n.b1[f])
 		conv.Correlate(p, row, w, cols)
-		relu(p)
+		conv.ReLU(p)
 	}
 }
 
@@ -225,7 +216,7 @@ func (n *network) conv2(dst [][]float32, rows [][][]float32, cols int) {
 				conv.Correlate(p, rows[r][c], w, cols)
 			}
 		}
-		relu(p)
+		conv.ReLU(p)
 	}
 }
 
@@ -250,12 +241,6 @@ func rowMax(dst []float32, rows [][]float32) {
 		for i, v := range row[:len(dst)] {
 			dst[i] = max(dst[i], v)
 		}
-	}
-}
-
-func relu(v []float32) {
-	for i, x := range v {
-		v[i] = max(x, 0)
 	}
 }
 

@@ -40,69 +40,6 @@ func TestDefaultArchitectureHasThePapersParameters(t *testing.T) {
 	}
 }
 
-// naive is the network written as its definition: float64, no cleverness.
-func naive(m *model.Model, input []float32) []float64 {
-	a, w := m.Arch, m.Weights
-	d, _ := m.Dims()
-	f1, f2 := a.Filters[0], a.Filters[1]
-	at := func(s []float32, i int) float64 { return float64(s[i]) }
-	c1 := make([]float64, a.K*d.Cols1*f1)
-	for r := range a.K {
-		for c := range d.Cols1 {
-			for f := range f1 {
-				v := at(w.Conv1Bias, f)
-				for t := range a.Kernel1 {
-					v += at(input, r*d.Width+c+t) * at(w.Conv1, t*f1+f)
-				}
-				c1[(r*d.Cols1+c)*f1+f] = max(v, 0)
-			}
-		}
-	}
-	c2 := make([]float64, d.Rows2*d.Cols2*f2)
-	for r := range d.Rows2 {
-		for c := range d.Cols2 {
-			for f := range f2 {
-				v := at(w.Conv2Bias, f)
-				for y := range a.Kernel2[0] {
-					for x := range a.Kernel2[1] {
-						for g := range f1 {
-							v += c1[((r+y)*d.Cols1+c+x)*f1+g] * at(w.Conv2, ((y*a.Kernel2[1]+x)*f1+g)*f2+f)
-						}
-					}
-				}
-				c2[(r*d.Cols2+c)*f2+f] = max(v, 0)
-			}
-		}
-	}
-	hidden := make([]float64, a.Hidden)
-	for h := range hidden {
-		hidden[h] = at(w.Dense1Bias, h)
-	}
-	for r := range d.PoolRows {
-		for c := range d.PoolCols {
-			for f := range f2 {
-				best := math.Inf(-1)
-				for y := range a.Pool[0] {
-					for x := range a.Pool[1] {
-						best = max(best, c2[((r*a.Pool[0]+y)*d.Cols2+c*a.Pool[1]+x)*f2+f])
-					}
-				}
-				for h := range hidden {
-					hidden[h] += best * at(w.Dense1, ((r*d.PoolCols+c)*f2+f)*a.Hidden+h)
-				}
-			}
-		}
-	}
-	logits := make([]float64, d.Classes)
-	for k := range logits {
-		logits[k] = at(w.Dense2Bias, k)
-		for h, v := range hidden {
-			logits[k] += max(v, 0) * at(w.Dense2, h*d.Classes+k)
-		}
-	}
-	return logits
-}
-
 func softmax64(logits []float64, temperature float64) []float64 {
 	sum, out := 0.0, make([]float64, len(logits))
 	for i, l := range logits {
@@ -130,7 +67,7 @@ func TestForwardIsTheDefinition(t *testing.T) {
 			if err := e.Forward(input, logits); err != nil {
 				t.Fatal(err)
 			}
-			for i, want := range naive(m, input) {
+			for i, want := range modeltest.Logits(m, input) {
 				if math.Abs(float64(logits[i])-want) > 2e-5 {
 					t.Errorf("logit %d is %v, want %v", i, logits[i], want)
 				}

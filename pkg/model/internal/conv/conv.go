@@ -3,6 +3,8 @@
 // two callers that cut the same columns differently get the same bits.
 package conv
 
+import "math"
+
 // Lanes is the number of columns that [Correlate] works on at once, Taps the
 // number of kernel columns.
 const (
@@ -16,6 +18,16 @@ func RoundUp(n, m int) int { return (n + m - 1) / m * m }
 // PadTaps appends zeros to a kernel row until its length is a multiple of [Taps].
 func PadTaps(w []float32) []float32 {
 	return append(w, make([]float32, RoundUp(len(w), Taps)-len(w))...)
+}
+
+// Gather takes every stride-th value of w from offset on, n of them: one kernel
+// row out of an interleaved weight tensor, padded like [PadTaps].
+func Gather(w []float32, n, stride, offset int) []float32 {
+	row := make([]float32, n, RoundUp(n, Taps))
+	for t := range row {
+		row[t] = w[t*stride+offset]
+	}
+	return PadTaps(row)
 }
 
 // Reach is how many values of x [Correlate] reads for n columns of a kernel of taps.
@@ -78,5 +90,13 @@ func Correlate(dst, x, w []float32, n int) {
 			a7 += c * v[11]
 		}
 		d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7] = a0, a1, a2, a3, a4, a5, a6, a7
+	}
+}
+
+// ReLU sets what is negative to 0.
+func ReLU(v []float32) {
+	for i, x := range v {
+		b := math.Float32bits(x)
+		v[i] = math.Float32frombits(b &^ uint32(int32(b)>>31)) // no branch, and -0 becomes 0
 	}
 }

@@ -1,0 +1,173 @@
+package train
+
+// This file is the training graph: the trunk, the dense layers, the loss, Adam.
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"gorgonia.org/gorgonia"
+	"gorgonia.org/tensor"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// network is a graph that is ready to train.
+type network struct {
+	*batch
+	classes int
+	vm      gorgonia.VM
+	solver  gorgonia.Solver
+	params  gorgonia.Nodes // trunk, dense1 weight and bias, dense2 weight and bias
+	target  []float32      // [batch, classes]: one-hot rows divided by the windows in use
+	loss    gorgonia.Value
+}
+
+// newNetwork builds the graph around the batch with the weights w, which it copies.
+func newNetwork(b *batch, w model.Weights, rate float64) (*network, error) {
+	n := &network{batch: b, classes: b.Classes}
+	size := len(b.windows)
+	g := gorgonia.NewGraph()
+	param := func(name string, data []float32, shape ...int) *gorgonia.Node {
+		t := tensor.New(tensor.WithShape(shape...), tensor.WithBacking(append([]float32(nil), data...)))
+		p := gorgonia.NodeFromAny(g, t, gorgonia.WithName(name))
+		n.params = append(n.params, p)
+		return p
+	}
+	theta := param("trunk", join(w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias), b.parameters())
+	w1 := param("dense1.weight", w.Dense1, b.Flat, b.Hidden)
+	b1 := param("dense1.bias", w.Dense1Bias, 1, b.Hidden)
+	w2 := param("dense2.weight", w.Dense2, b.Hidden, n.classes)
+	b2 := param("dense2.bias", w.Dense2Bias, 1, n.classes)
+	n.target = make([]float32, size*n.classes)
+	y := gorgonia.NodeFromAny(g, tensor.New(tensor.WithShape(size, n.classes), tensor.WithBacking(n.target)), gorgonia.WithName("target"))
+
+	// Each step fails only when the shapes above do not fit each other.
+	x, err := gorgonia.ApplyOp(trunkOp{b}, theta)
+	if err != nil {
+		return nil, fmt.Errorf("training graph: trunk: %w", err)
+	}
+	hidden, err := dense(x, w1, b1)
+	if err != nil {
+		return nil, fmt.Errorf("training graph: dense1: %w", err)
+	}
+	if hidden, err = gorgonia.Rectify(hidden); err != nil {
+		return nil, fmt.Errorf("training graph: dense1: %w", err)
+	}
+	logits, err := dense(hidden, w2, b2)
+	if err != nil {
+		return nil, fmt.Errorf("training graph: dense2: %w", err)
+	}
+	loss, err := crossEntropy(logits, y)
+	if err != nil {
+		return nil, fmt.Errorf("training graph: loss: %w", err)
+	}
+	gorgonia.Read(loss, &n.loss)
+	if _, err := gorgonia.Grad(loss, n.params...); err != nil {
+		return nil, fmt.Errorf("training graph: gradient: %w", err)
+	}
+	n.vm = gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(n.params...))
+	n.solver = gorgonia.NewAdamSolver(gorgonia.WithLearnRate(rate))
+	return n, nil
+}
+
+// dense is x w + b.
+func dense(x, w, b *gorgonia.Node) (*gorgonia.Node, error) {
+	xw, err := gorgonia.Mul(x, w)
+	if err != nil {
+		return nil, err
+	}
+	return gorgonia.BroadcastAdd(xw, b, nil, []byte{0})
+}
+
+// crossEntropy is the sum of -y log softmax(logits).
+func crossEntropy(logits, y *gorgonia.Node) (*gorgonia.Node, error) {
+	logp, err := gorgonia.LogSoftMax(logits)
+	if err != nil {
+		return nil, err
+	}
+	each, err := gorgonia.HadamardProd(y, logp)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := gorgonia.Sum(each)
+	if err != nil {
+		return nil, err
+	}
+	return gorgonia.Neg(sum)
+}
+
+// gradients computes the mean loss of at most a batch of windows with classes
+// labels, and leaves the gradients with the parameters.
+func (n *network) gradients(windows []flows.Window, labels []int) (float64, error) {
+	if err := n.load(windows); err != nil {
+		return 0, err
+	}
+	clear(n.target)
+	for i, l := range labels {
+		n.target[i*n.classes+l] = 1 / float32(len(labels))
+	}
+	defer n.vm.Reset()
+	if err := n.vm.RunAll(); err != nil {
+		return 0, fmt.Errorf("training step: %w", err)
+	}
+	v, ok := n.loss.Data().(float32)
+	if !ok {
+		return 0, fmt.Errorf("training step: the loss is a %T", n.loss.Data())
+	}
+	return float64(v), nil
+}
+
+// train does one step and returns the mean loss before it.
+func (n *network) train(windows []flows.Window, labels []int) (float64, error) {
+	loss, err := n.gradients(windows, labels)
+	if err != nil {
+		return 0, err
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return 0, fmt.Errorf("training diverged (loss %v): lower the learning rate", loss)
+	}
+	if err := n.solver.Step(gorgonia.NodesToValueGrads(n.params)); err != nil {
+		return 0, fmt.Errorf("training step: %w", err)
+	}
+	return loss, nil
+}
+
+// weights are a copy of the parameters.
+func (n *network) weights() model.Weights {
+	data := func(i int) []float32 { return n.params[i].Value().Data().([]float32) }
+	var w model.Weights
+	w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias = n.split(data(0))
+	w.Dense1, w.Dense1Bias, w.Dense2, w.Dense2Bias = data(1), data(2), data(3), data(4)
+	return w.Clone()
+}
+
+func join(parts ...[]float32) []float32 {
+	var all []float32
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+// initial are weights drawn as Keras does by default: Glorot uniform, biases 0.
+func initial(s shape, rng *rand.Rand) model.Weights {
+	glorot := func(n, in, out int) []float32 {
+		limit := math.Sqrt(6 / float64(in+out))
+		w := make([]float32, n)
+		for i := range w {
+			w[i] = float32((2*rng.Float64() - 1) * limit)
+		}
+		return w
+	}
+	n1, f1, n2, f2 := s.sizes()
+	area2 := s.Kernel2[0] * s.Kernel2[1]
+	return model.Weights{
+		Conv1: glorot(n1, s.Kernel1, s.Kernel1*f1), Conv1Bias: make([]float32, f1),
+		Conv2: glorot(n2, area2*f1, area2*f2), Conv2Bias: make([]float32, f2),
+		Dense1: glorot(s.Flat*s.Hidden, s.Flat, s.Hidden), Dense1Bias: make([]float32, s.Hidden),
+		Dense2: glorot(s.Hidden*s.Classes, s.Hidden, s.Classes), Dense2Bias: make([]float32, s.Classes),
+	}
+}
