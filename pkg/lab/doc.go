@@ -7,6 +7,21 @@
 // their times. Equal arguments give equal bytes. [WriteDataset] writes many of
 // them with a manifest, ready for training.
 //
+//	camera           RTSP and RTP to recorder and phone, mDNS, TLS 1.2 and 1.3
+//	smart-plug       XOR protocol on UDP and TCP 9999, TLS 1.2 on 50443
+//	light-bulb       CoAP to a directory and from the phone, mDNS
+//	hub              mDNS, SSDP, HTTP server, TLS 1.3, CoAP to a lamp in the home
+//	thermostat       TLS 1.2, HTTP
+//	speaker          mDNS, SSDP, TLS 1.3, HTTP streams
+//	motion-sensor    MQTT to a broker at home or in the cloud, HTTP
+//	smoke-alarm      CoAP, briefly
+//	printer          mDNS, SSDP, WS-Discovery, HTTP, IPP, TLS 1.2
+//	weather-station  HTTP uploads, UDP broadcasts
+//	television       SSDP, mDNS, HTTP, TLS 1.3
+//	vacuum           binary protocol on UDP 8053, MQTT in TLS 1.3
+//
+// All of them use DHCP, ARP and DNS, nearly all NTP; four speak IPv6 in the home.
+//
 // The messages are real ones: each is built by a protocol library (DHCP, DNS and
 // mDNS, NTP, HTTP and SSDP, MQTT, CoAP) or taken from a live crypto/tls handshake,
 // and carried by TCP with true sequence numbers and checksums. What is invented is

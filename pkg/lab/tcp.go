@@ -68,6 +68,7 @@ type end struct {
 type conn struct {
 	d       *device
 	now     time.Duration
+	acked   time.Duration // when the last acknowledgement passes the tap; it may be later
 	ends    [2]end
 	dev     int // which end is the device
 	mss     int // payload bytes of a full segment
@@ -114,7 +115,7 @@ func (d *device) open(at time.Duration, dev int, c, s end) *conn {
 // turn moves the clock to when a segment that an end sends in answer, after
 // thinking for a while, passes the tap.
 func (c *conn) turn(from int, think time.Duration) {
-	c.now += c.travel(from) + think
+	c.now = max(c.now+c.travel(from)+think, c.acked+time.Microsecond)
 }
 
 // travel is how long an answer of an end takes: a stack's delay for the device,
@@ -153,14 +154,14 @@ func (c *conn) send(from int, think time.Duration, data []byte) {
 			c.now += segmentGap + c.d.between(0, segmentGap)
 		}
 	}
-	c.now = max(c.now, lastAck)
+	c.acked = lastAck
 }
 
 // flush sends the acknowledgements that no data came along for in time.
 func (c *conn) flush() {
 	for e := range c.owed {
 		if c.owed[e] {
-			c.now += c.travel(e) + delayedAck/2
+			c.turn(e, delayedAck/2)
 			c.segment(c.now, e, layers.TCP{ACK: true}, nil)
 		}
 	}
@@ -169,7 +170,7 @@ func (c *conn) flush() {
 // wait lets the conversation rest until a time since the capture's start.
 func (c *conn) wait(until time.Duration) {
 	c.flush()
-	c.now = max(c.now, until)
+	c.now = max(c.now, c.acked, until)
 }
 
 // close ends the conversation; by sends the first FIN.
