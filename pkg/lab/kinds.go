@@ -1,6 +1,6 @@
 package lab
 
-// This file holds the table of kinds and what the indoor helpers among them do.
+// This file holds the table of kinds and what those do that offer no service to the home at large.
 // To add a kind: a row here and a function that plays it.
 
 import (
