@@ -2,6 +2,7 @@ package flows_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/hex"
@@ -16,6 +17,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -26,7 +29,7 @@ import (
 // the paper alone, and the records of this package must be the same, to the
 // last byte. docs/RECORDS.md says what differs and why.
 
-// outsider is one packet as tshark sees it.
+// outsider is one frame as tshark sees it; without IP it has no addresses.
 type outsider struct {
 	us               int64
 	srcMAC, dstMAC   string
@@ -49,11 +52,11 @@ type outsideRecord struct {
 	Tokens           []int16
 }
 
-var tsharkFields = []string{"frame.interface_id", "frame.time_epoch", "eth.src", "eth.dst",
-	"ip.src", "ip.dst", "ip.proto", "ip.len", "ipv6.src", "ipv6.dst", "ipv6.nxt", "ipv6.hopopts.nxt", "ipv6.plen",
+var tsharkFields = []string{"frame.interface_id", "frame.protocols", "frame.time_epoch", "eth.src", "eth.dst",
+	"ip.src", "ip.dst", "ip.proto", "ip.len", "ipv6.src", "ipv6.dst", "ipv6.nxt", "ipv6.plen",
 	"udp.srcport", "udp.dstport", "tcp.srcport", "tcp.dstport", "udp.payload", "tcp.payload"}
 
-// tsharkPackets dissects captures in one run and gives each packet to emit, with
+// tsharkPackets dissects captures in one run and gives each frame to emit, with
 // its capture's place in paths. Without defragmentation every fragment stands
 // for itself.
 func tsharkPackets(t *testing.T, dir string, paths []string, emit func(capture int, p outsider)) error {
@@ -98,7 +101,7 @@ func tsharkPackets(t *testing.T, dir string, paths []string, emit func(capture i
 	return nil
 }
 
-// tsharkPacket reads one line of tshark's output; a packet without IP is none.
+// tsharkPacket reads one line of tshark's output.
 func tsharkPacket(values []string, emit func(int, outsider)) error {
 	if len(values) != len(tsharkFields) {
 		return fmt.Errorf("%d fields, want %d", len(values), len(tsharkFields))
@@ -107,13 +110,13 @@ func tsharkPacket(values []string, emit func(int, outsider)) error {
 	for i, name := range tsharkFields {
 		v[name] = values[i]
 	}
-	if v["ip.src"] == "" && v["ipv6.src"] == "" {
-		return nil
-	}
 	var err error
 	number := func(name string) int {
+		if v[name] == "" {
+			return -1
+		}
 		n, e := strconv.Atoi(v[name])
-		if e != nil && err == nil {
+		if e != nil {
 			err = fmt.Errorf("%s: %w", name, e)
 		}
 		return n
@@ -123,26 +126,44 @@ func tsharkPacket(values []string, emit func(int, outsider)) error {
 	if p.us, err = strconv.ParseInt(seconds+fraction[:6], 10, 64); err != nil {
 		return err
 	}
-	if v["ip.src"] != "" {
+	outer, inner := networkProtocols(v["frame.protocols"])
+	switch outer {
+	case "ip":
 		p.srcIP, p.dstIP, p.proto, p.size = v["ip.src"], v["ip.dst"], number("ip.proto"), number("ip.len")
-	} else {
+	case "ipv6":
 		p.srcIP, p.dstIP, p.proto, p.size = v["ipv6.src"], v["ipv6.dst"], number("ipv6.nxt"), 40+number("ipv6.plen")
-		if p.proto == 0 {
-			p.proto = number("ipv6.hopopts.nxt")
+		if last, ok := map[string]int{"tcp": 6, "udp": 17, "icmpv6": 58}[inner]; ok {
+			p.proto = last
 		}
 	}
 	// An ICMP error carries another packet's ports: only the outer protocol counts.
-	name := map[int]string{6: "tcp", 17: "udp"}[p.proto]
-	if name != "" && v[name+".srcport"] != "" {
+	if name := map[int]string{6: "tcp", 17: "udp"}[p.proto]; name != "" && v[name+".srcport"] != "" {
 		p.srcPort, p.dstPort = number(name+".srcport"), number(name+".dstport")
-		if p.payload, err = hex.DecodeString(v[name+".payload"]); err != nil {
-			return fmt.Errorf("%s.payload: %w", name, err)
+		var e error
+		if p.payload, e = hex.DecodeString(v[name+".payload"]); e != nil {
+			return fmt.Errorf("%s.payload: %w", name, e)
 		}
 	}
+	capture := number("frame.interface_id")
 	if err == nil {
-		emit(number("frame.interface_id"), p)
+		emit(capture, p)
 	}
 	return err
+}
+
+// networkProtocols are what lies directly on Ethernet, or on its tags, and what
+// follows it, or its extension headers.
+func networkProtocols(protocols string) (outer, inner string) {
+	for p := range strings.SplitSeq(protocols, ":") {
+		switch {
+		case p == "eth" || p == "ethertype" || p == "vlan" || p == "ieee8021ad" || strings.HasPrefix(p, "ipv6."):
+		case outer == "":
+			outer = p
+		default:
+			return outer, p
+		}
+	}
+	return outer, ""
 }
 
 // outsideRecords groups a capture's packets into the records of one device: flows
@@ -152,6 +173,9 @@ func outsideRecords(packets []outsider, device string, uni bool) []*outsideRecor
 	var records []*outsideRecord
 	open := map[string]*outsideRecord{}
 	for _, p := range packets {
+		if p.srcIP == "" {
+			continue
+		}
 		sent := p.srcMAC == device
 		group := strings.HasPrefix(p.dstIP, "224.") || strings.HasPrefix(p.dstIP, "239.") || p.dstIP == "255.255.255.255" || strings.HasPrefix(p.dstIP, "ff")
 		if !sent && (uni || p.dstMAC != device || group) {
@@ -303,4 +327,131 @@ func compareRecords(t *testing.T, capture string, direction flows.Direction, wan
 		}
 	}
 	return differ
+}
+
+// Frames that tshark and the parser see differently, by file of the corpus.
+var parserDifferences = map[string]string{
+	"tests_bigtcp-ipv6.pcap":                       bigTCP,
+	"tests_bigtcp-ipv6-hbh.pcap":                   bigTCP,
+	"tests_bigtcp-ipv6-geneve-ipv4.pcap":           bigTCP,
+	"tests_bigtcp-ipv6-geneve-ipv6.pcap":           bigTCP,
+	"tests_bigtcp-ipv6-vxlan-ipv4.pcap":            bigTCP,
+	"tests_bigtcp-ipv6-vxlan-ipv6.pcap":            bigTCP,
+	"tests_ipv6-too-long-jumbo.pcap":               bigTCP,
+	"tests_ipv6_frag6_negative_len.pcap":           bigTCP,
+	"tests_ipv6_jumbogram_1.pcap":                  bigTCP,
+	"tests_ipv6_jumbogram_invalid_length.pcap":     bigTCP,
+	"tests_ipv6_missing_jumbo_payload_option.pcap": bigTCP,
+	"tests_ip_printroute_asan.pcap":                cutHeader,
+	"tests_ipv4_invalid_length.pcap":               cutHeader,
+	"tests_ipv6_39_byte_header.pcap":               cutHeader,
+	"tests_ipv6_invalid_length.pcap":               cutHeader,
+	"tests_lisp_invalid_length.pcap":               udpLength,
+	"tests_ripv2-invalid-length.pcap":              udpLength,
+	"tests_sflow_print-segv.pcap":                  udpLength,
+	"tests_tcp_rst_data.pcap":                      resetCause,
+	"tests_tcp_rst_data-trunc.pcap":                resetCause,
+}
+
+const (
+	bigTCP     = "IPv6 payload length 0: ours takes the frame's length, tshark 4.0 zero"
+	cutHeader  = "IP header cut: malformed for ours, tshark shows the fields that are there"
+	udpLength  = "UDP length below the IP length: ours ends the payload there, tshark does not"
+	resetCause = "data of a reset: payload for ours, the reset's cause for tshark"
+)
+
+// The parser against tshark on every Ethernet frame of the corpus, most of which
+// are there because something in them is wrong.
+func TestParseAgainstTshark(t *testing.T) {
+	dir := testenv.ParserCorpus(t)
+	all, err := filepath.Glob(filepath.Join(dir, "*.pcap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	var frames [][]parsedFrame
+	for _, path := range all {
+		if f := parseFile(t, path); len(f) > 0 {
+			paths, frames = append(paths, filepath.Base(path)), append(frames, f)
+		}
+	}
+	var (
+		next     = make([]int, len(paths))
+		counts   [3]int
+		compared = map[string]bool{}
+		compare  = func(c int, p outsider) {
+			if next[c] == len(frames[c]) {
+				return // the reader has stopped here, with an error
+			}
+			f := frames[c][next[c]]
+			next[c]++
+			counts[f.verdict]++
+			if diff := f.differs(p); diff != "" {
+				compared[paths[c]] = true
+				if parserDifferences[paths[c]] == "" {
+					t.Errorf("%s, packet %d: %s\ntshark %+v\nours   %+v", paths[c], next[c], diff, p, f)
+				}
+			}
+		}
+	)
+	if err := tsharkPackets(t, dir, paths, compare); err != nil {
+		t.Fatal(err)
+	}
+	for path, reason := range parserDifferences {
+		if !compared[path] {
+			t.Logf("%s does not differ with this tshark (%s)", path, reason)
+		}
+	}
+	t.Logf("%d files, %d frames counted, %d not IP, %d malformed; %d files differ", len(paths), counts[flows.Counted], counts[flows.NotIP], counts[flows.Malformed], len(compared))
+}
+
+// parsedFrame is one frame as the parser sees it.
+type parsedFrame struct {
+	verdict flows.Verdict
+	packet  flows.Packet
+}
+
+// parseFile parses the frames of an Ethernet capture up to its first damage.
+func parseFile(t *testing.T, path string) (frames []parsedFrame) {
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapgo.NewReader(f)
+	if err != nil || r.LinkType() != layers.LinkTypeEthernet {
+		return nil
+	}
+	for {
+		data, info, err := r.ReadPacketData()
+		if err != nil {
+			return frames
+		}
+		var frame parsedFrame
+		frame.verdict = flows.Parse(&frame.packet, flows.LinkEthernet, data, info.Length)
+		frames = append(frames, frame)
+	}
+}
+
+// differs says in what the parser's view of a frame is not tshark's.
+func (f parsedFrame) differs(p outsider) string {
+	q := &f.packet
+	switch {
+	case f.verdict != flows.Counted:
+		if p.srcIP != "" {
+			return "not counted"
+		}
+		return ""
+	case q.Src.String() != p.srcIP || q.Dst.String() != p.dstIP:
+		return "addresses"
+	case int(q.Size) != p.size:
+		return "size"
+	case q.Proto != 6 && q.Proto != 17:
+		return ""
+	case q.HasPorts != (p.srcPort >= 0) || q.HasPorts && (int(q.SrcPort) != p.srcPort || int(q.DstPort) != p.dstPort):
+		return "ports"
+	case q.HasPorts && !bytes.Equal(q.Payload, p.payload):
+		return "payload"
+	}
+	return ""
 }
