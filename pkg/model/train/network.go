@@ -171,3 +171,6 @@ func initial(s shape, rng *rand.Rand) model.Weights {
 		Dense2: glorot(s.Hidden*s.Classes, s.Hidden, s.Classes), Dense2Bias: make([]float32, s.Classes),
 	}
 }
+
+// close frees what the graph's machine holds.
+func (n *network) close() { n.vm.Close() }

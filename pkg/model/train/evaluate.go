@@ -1,0 +1,109 @@
+package train
+
+// This file scores a model on validation windows with the live engine, and finds
+// the temperature that makes its probabilities honest.
+
+import (
+	"math"
+
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// scores are the logits of windows whose class is known.
+type scores struct {
+	logits [][]float32
+	labels []int
+}
+
+// evaluate runs the live engine over the examples.
+func evaluate(m *model.Model, examples []Example, threads int) (*scores, error) {
+	first, err := model.NewEngine(m)
+	if err != nil {
+		return nil, err
+	}
+	engines := []*model.Engine{first}
+	for len(engines) < threads {
+		engines = append(engines, first.Clone())
+	}
+	s := &scores{logits: make([][]float32, len(examples)), labels: make([]int, len(examples))}
+	errs := make([]error, threads)
+	probs := make([][]float32, threads)
+	for i := range probs {
+		probs[i] = make([]float32, first.Classes())
+	}
+	parallel(threads, len(examples), func(worker, i int) {
+		if err := engines[worker].Predict(examples[i].Window, probs[worker]); err != nil {
+			errs[worker] = err
+			return
+		}
+		s.logits[i] = append([]float32(nil), engines[worker].Logits()...)
+		s.labels[i] = examples[i].Label
+	})
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// loss is the mean cross-entropy with the logits divided by a temperature.
+func (s *scores) loss(temperature float64) float64 {
+	total := 0.0
+	for i, logits := range s.logits {
+		top := math.Inf(-1)
+		for _, l := range logits {
+			top = max(top, float64(l))
+		}
+		sum := 0.0
+		for _, l := range logits {
+			sum += math.Exp((float64(l) - top) / temperature)
+		}
+		total += math.Log(sum) - (float64(logits[s.labels[i]])-top)/temperature
+	}
+	return total / float64(len(s.logits))
+}
+
+func (s *scores) accuracy() float64 {
+	right := 0
+	for i, logits := range s.logits {
+		best := 0
+		for j, l := range logits {
+			if l > logits[best] {
+				best = j
+			}
+		}
+		if best == s.labels[i] {
+			right++
+		}
+	}
+	return float64(right) / float64(len(s.logits))
+}
+
+// Temperatures outside this range say that there is nothing to calibrate on.
+const (
+	coldest = 0.05
+	hottest = 20.0
+)
+
+// temperature is the one with the least loss, by golden-section search over its
+// logarithm; the loss has one minimum (it is convex in 1/temperature).
+func (s *scores) temperature() float64 {
+	ratio := (math.Sqrt(5) - 1) / 2
+	at := func(x float64) float64 { return s.loss(math.Exp(x)) }
+	low, high := math.Log(coldest), math.Log(hottest)
+	a, b := high-ratio*(high-low), low+ratio*(high-low)
+	fa, fb := at(a), at(b)
+	for high-low > 1e-4 {
+		if fa < fb {
+			high, b, fb = b, a, fa
+			a = high - ratio*(high-low)
+			fa = at(a)
+		} else {
+			low, a, fa = a, b, fb
+			b = low + ratio*(high-low)
+			fb = at(b)
+		}
+	}
+	return math.Exp((low + high) / 2)
+}

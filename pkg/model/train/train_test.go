@@ -1,0 +1,268 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
+)
+
+// words are what the devices of the synthetic classes say.
+var words = []string{"GET /plug HTTP/1.1", "M-SEARCH * camera", "\x30\x1e\x02\x01hub", "ping"}
+
+// examples are windows of n flows of each class; a class shows in its payload,
+// port and sizes, in noise.
+func examples(seed uint64, n int) []Example {
+	r := rand.New(rand.NewPCG(seed, 9))
+	var out []Example
+	for class, word := range words {
+		rows := make([]flows.Row, n)
+		for i := range rows {
+			rec := modeltest.Record(r, 30, 20, 0)
+			rec.DevPort, rec.Device = int32(1000*class), fmt.Sprint(class)
+			copy(rec.Packets[0].Payload, word)
+			rows[i] = flows.Row{Record: rec, Since: r.Int64N(60e6)}
+		}
+		for _, w := range modeltest.Windows(rows, 5) {
+			out = append(out, Example{w, class})
+		}
+	}
+	return out
+}
+
+func config() Config {
+	return Config{
+		Labels: []string{"plug", "camera", "hub", "clock"},
+		Arch:   model.DefaultArchitecture(5),
+		Record: model.DefaultRecordSpec(),
+		Flags:  map[string]string{"epochs": "4"},
+	}
+}
+
+func options() Options {
+	o := DefaultOptions()
+	o.Epochs, o.Batch, o.Seed, o.Threads = 4, 16, 7, 1
+	return o
+}
+
+func mustTrain(t *testing.T, o Options) (*model.Model, *Report) {
+	t.Helper()
+	m, report, err := Train(context.Background(), config(), examples(1, 30), examples(2, 10), o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, report
+}
+
+func TestTrainLearns(t *testing.T) {
+	var last Progress
+	calls := 0
+	o := options()
+	o.Epochs, o.LearningRate = 15, 3e-3
+	m, report, err := Train(context.Background(), config(), examples(1, 60), examples(2, 20), o, func(p Progress) {
+		calls++
+		last = p
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(m.Labels, " "); got != "camera clock hub plug" {
+		t.Errorf("labels %q, want them sorted", got)
+	}
+	best := report.Epochs[report.Best-1]
+	if best.ValAccuracy < 0.8 || best.Loss > report.Epochs[0].Loss {
+		t.Errorf("best epoch %+v of %d, first %+v: nothing learned", best, len(report.Epochs), report.Epochs[0])
+	}
+	if !last.Ended || last.Batch != 15 || last.Batches != 15 || calls != len(report.Epochs)*16 {
+		t.Errorf("%d progress calls, last %+v: want 16 an epoch", calls, last)
+	}
+	engine, err := model.NewEngine(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probs, right := make([]float32, 4), 0
+	test := examples(3, 20)
+	for _, e := range test {
+		if err := engine.Predict(e.Window, probs); err != nil {
+			t.Fatal(err)
+		}
+		for i, p := range probs {
+			if p > 0.5 && m.Labels[i] == config().Labels[e.Label] {
+				right++
+			}
+		}
+	}
+	if share := float64(right) / float64(len(test)); share < 0.8 {
+		t.Errorf("%.2f of new windows named rightly, want 0.8", share)
+	}
+}
+
+func TestTrainIsReproducible(t *testing.T) {
+	text := func(o Options) []byte {
+		m, _ := mustTrain(t, o)
+		m.Training.Threads = 0 // the one difference there may be
+		var b bytes.Buffer
+		if err := m.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	o := options()
+	o.Epochs = 2
+	first := text(o)
+	if !bytes.Equal(first, text(o)) {
+		t.Error("the same run again gives other bytes")
+	}
+	o.Threads = 3
+	if !bytes.Equal(first, text(o)) {
+		t.Error("three threads give other bytes than one")
+	}
+	o.Seed = 8
+	if bytes.Equal(first, text(o)) {
+		t.Error("another seed gives the same bytes")
+	}
+}
+
+func TestTrainKeepsTheBestEpoch(t *testing.T) {
+	o := options()
+	o.Epochs, o.Patience, o.LearningRate = 30, 2, 0.02 // restless
+	m, report := mustTrain(t, o)
+	best, at := math.Inf(1), 0
+	for i, e := range report.Epochs {
+		if e.ValLoss < best-o.MinDelta {
+			best, at = e.ValLoss, i+1
+		}
+	}
+	if at != report.Best {
+		t.Errorf("best epoch %d, want %d", report.Best, at)
+	}
+	if report.Stopped == StoppedEarly && len(report.Epochs)-report.Best != o.Patience {
+		t.Errorf("stopped after epoch %d with the best at %d, want %d later", len(report.Epochs), report.Best, o.Patience)
+	}
+	set, err := choose(config().Labels, 5, examples(1, 30), examples(2, 10), o, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := evaluate(m, set.validation, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if math.Abs(s.loss(1)-best) > 1e-9 {
+		t.Errorf("the model's validation loss is %v, the best epoch's %v", s.loss(1), best)
+	}
+}
+
+func TestTrainStopsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err := Train(ctx, config(), examples(1, 30), examples(2, 10), options(), nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled before it began: %v", err)
+	}
+	ctx, cancel = context.WithCancel(context.Background())
+	defer cancel()
+	_, report, err := Train(ctx, config(), examples(1, 30), examples(2, 10), options(), func(p Progress) {
+		if p.Epoch == 2 {
+			cancel()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Stopped != StoppedByContext || len(report.Epochs) != 1 || report.Best != 1 {
+		t.Errorf("cancelled in the second epoch: %+v, want the first one's weights", report)
+	}
+}
+
+func TestTrainRefuses(t *testing.T) {
+	good := options()
+	for _, c := range []struct {
+		name   string
+		change func(c *Config, o *Options, training, validation *[]Example)
+		want   string
+	}{
+		{"no validation", func(_ *Config, _ *Options, _, v *[]Example) { *v = nil }, "validation"},
+		{"one class", func(_ *Config, _ *Options, tr, _ *[]Example) { *tr = (*tr)[:20] }, "1 classes"},
+		{"a class without a name", func(_ *Config, _ *Options, tr, _ *[]Example) { (*tr)[0].Label = 4 }, "class 4 of 4"},
+		{"a class name twice", func(c *Config, _ *Options, _, _ *[]Example) { c.Labels[1] = "plug" }, "unique"},
+		{"no epoch", func(_ *Config, o *Options, _, _ *[]Example) { o.Epochs = 0 }, "epochs"},
+		{"no batch", func(_ *Config, o *Options, _, _ *[]Example) { o.Batch = 0 }, "batch"},
+		{"no rate", func(_ *Config, o *Options, _, _ *[]Example) { o.LearningRate = math.NaN() }, "learning rate"},
+		{"a wild rate", func(_ *Config, o *Options, _, _ *[]Example) { o.LearningRate = 1e30 }, "learning rate"},
+		{"a window too long", func(c *Config, _ *Options, _, _ *[]Example) { c.Arch = model.DefaultArchitecture(4) }, "5 rows"},
+		{"an empty window", func(_ *Config, _ *Options, tr, _ *[]Example) { (*tr)[0].Window.Rows = nil }, "0 rows"},
+		{"an absurd kernel", func(c *Config, _ *Options, _, _ *[]Example) { c.Arch.Kernel1 = 4000 }, "kernel"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg, o, training, validation := config(), good, examples(1, 20), examples(2, 5)
+			c.change(&cfg, &o, &training, &validation)
+			_, _, err := Train(context.Background(), cfg, training, validation, o, nil)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want an error with %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestChooseAppliesTheLimits(t *testing.T) {
+	var training []Example
+	for label, n := range []int{50, 3, 10} {
+		for range n {
+			training = append(training, Example{flows.Window{Rows: slices.Repeat([]flows.Row{{Record: &flows.Record{}}}, 1+label)}, label})
+		}
+	}
+	o := DefaultOptions()
+	o.MinPerClass, o.MaxPerClass = 4, 20
+	s, err := choose([]string{"z", "m", "a"}, 5, training, training, o, rand.New(rand.NewPCG(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Class{{"a", 10, 10}, {"m", 3, 0}, {"z", 50, 20}}
+	if fmt.Sprint(s.classes) != fmt.Sprint(want) {
+		t.Errorf("classes %v, want %v", s.classes, want)
+	}
+	if len(s.training) != 30 || len(s.validation) != 60 || s.skipped != 3 {
+		t.Errorf("%d training, %d validation, %d skipped, want 30, 60, 3", len(s.training), len(s.validation), s.skipped)
+	}
+	for _, e := range s.training {
+		if got, want := len(e.Window.Rows), map[string]int{"a": 3, "z": 1}[s.labels[e.Label]]; got != want {
+			t.Errorf("a window of %d rows is labelled %q", got, s.labels[e.Label])
+		}
+	}
+	o.MinPerClass, o.MaxPerClass = 1, 0
+	if s, err = choose([]string{"z", "m", "a"}, 5, training, training, o, rand.New(rand.NewPCG(1, 1))); err != nil || len(s.training) != 63 {
+		t.Errorf("without limits: %d windows, %v; want all 63", len(s.training), err)
+	}
+}
+
+func TestTemperatureIsFound(t *testing.T) {
+	// Three times too sure: logits drawn so that the truth follows softmax(l/3).
+	r := rand.New(rand.NewPCG(4, 4))
+	s := &scores{}
+	for range 20_000 {
+		l := []float32{float32(r.NormFloat64() * 6), float32(r.NormFloat64() * 6), float32(r.NormFloat64() * 6)}
+		p := make([]float64, 3)
+		sum := 0.0
+		for i, v := range l {
+			p[i] = math.Exp(float64(v) / 3)
+			sum += p[i]
+		}
+		u, label := r.Float64()*sum, 0
+		for u > p[label] && label < 2 {
+			u -= p[label]
+			label++
+		}
+		s.logits, s.labels = append(s.logits, l), append(s.labels, label)
+	}
+	if got := s.temperature(); math.Abs(got-3) > 0.15 {
+		t.Errorf("temperature %v, want 3", got)
+	}
+}
