@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Events into the ring. Nothing here changes a life. */
+#pragma once
+
+/* The samples that a packet has taken from a life. */
+struct grant {
+	__u64 first_us; /* names the life */
+	__u32 index;    /* of the first of them */
+	__u32 count;
+};
+
+/* A wakeup costs more than everything else a packet does, and user space reads
+ * every 100 ms anyway. So it is woken only when this event carries the waiting
+ * amount over a multiple of cfg.wake_bytes. */
+static __always_inline __u64 wakeup(__u32 bytes)
+{
+	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+
+	return (waiting ^ (waiting + bytes)) & ~(__u64)(cfg.wake_bytes - 1) ?
+		BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* One sample event: the i-th wire packet of p, the index-th of its life. */
+static __always_inline void emit_sample(const struct hook *h, const struct packet *p, __u32 i,
+					struct sample *s, __u32 index, struct counters *c)
+{
+	__u32 from = i * p->segment, bytes, record = offsetof(struct sample, payload);
+
+	s->index = index;
+	if (p->segments == 1) {
+		bytes = p->present;
+		s->size = p->size;
+	} else {
+		bytes = min_u32(p->segment, p->payload - from);
+		s->size = p->headers + bytes;
+		bytes = from < p->present ? min_u32(bytes, p->present - from) : 0;
+	}
+	bytes = min_u32(bytes, cfg.prefix);
+	if (bytes) {
+		/* The form that every verifier since 6.1 accepts: the range of m is
+		 * known, and that m + 1 is not zero. */
+		__u32 m = bytes - 1;
+
+		barrier_var(m);
+		if (m < MAX_PREFIX && !load(h, p->payload_off + from, s->payload, m + 1))
+			record += m + 1;
+	}
+	if (bpf_ringbuf_output(&events, s, record, wakeup(record)))
+		c->ring_full++;
+	else
+		c->sent++;
+}
+
+static __always_inline void emit_samples(const struct hook *h, const struct packet *p,
+					 const struct flow_key *key, bool from_a, __u64 now,
+					 const struct grant *g, struct counters *c)
+{
+	__u32 zero = 0;
+	struct sample *s = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (!s)
+		return;
+	s->kind = EVENT_SAMPLE;
+	s->key = *key;
+	s->first_us = g->first_us;
+	s->stamp_ns = now;
+	s->from_a = from_a;
+	for (__u32 i = 0; i < MAX_SAMPLES && i < g->count; i++)
+		emit_sample(h, p, i, s, g->index + i, c);
+}
+
+/* Room for a close event, taken before the life is ended: a life that cannot be
+ * reported is not ended. */
+static __always_inline struct close *reserve_close(void)
+{
+	return bpf_ringbuf_reserve(&events, sizeof(struct close), 0);
+}
+
+/* Totals are taken out of f, not copied: each packet is in exactly one close,
+ * whatever other CPUs add meanwhile. Returns the packets of one side. */
+static __always_inline __u64 emit_close(struct close *e, const struct flow_key *key,
+					struct flow *f, __u64 life, __u32 side)
+{
+	__u64 packets;
+
+	e->kind = EVENT_CLOSE;
+	e->key = *key;
+	e->life = life;
+	e->last_ns = f->last_ns;
+	for (int i = 0; i < 2; i++) {
+		e->packets[i] = __sync_lock_test_and_set(&f->packets[i], 0);
+		e->bytes[i] = __sync_lock_test_and_set(&f->bytes[i], 0);
+	}
+	packets = side ? e->packets[1] : e->packets[0];
+	bpf_ringbuf_submit(e, wakeup(sizeof(*e)));
+	return packets;
+}

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* A flow's lives. A life begins with a packet, lasts cfg.lifetime_ns from it,
+ * and ends in one of two ways:
+ *
+ *   rolled   a packet came after its lifetime: the life word goes to the next
+ *            life by compare-and-swap, the winner reports the old one.
+ *   swept    the sweep program, run by user space, found it too old and marked
+ *            it, again by compare-and-swap. User space waits until every packet
+ *            program that may have seen it unmarked is done, then reads and
+ *            deletes the entry.
+ *
+ * A packet that meets a marked life is late: it belongs to the flow's next life,
+ * which lives in a second entry under the same key with alt flipped. There is
+ * no third: user space deletes what it marked before it marks again, and a
+ * packet marks (see roll) only while the other entry is free of a mark.
+ *
+ * One race is left to be: a packet that met the mark opens the second entry at
+ * the very moment when another opens the first one anew, just deleted. The flow
+ * then has two lives at once. Both are reported and every packet is in one. */
+#pragma once
+
+#define ROLL_TRIES 4 /* each failure means that another CPU's packet got in first */
+
+static __always_inline __u64 life_first(__u64 life)
+{
+	return life >> LIFE_FIRST_SHIFT;
+}
+
+static __always_inline __u32 life_taken(__u64 life)
+{
+	return life >> LIFE_TAKEN_SHIFT & LIFE_TAKEN;
+}
+
+static __always_inline bool life_marked(__u64 life)
+{
+	return (life & LIFE_STATE) == LIFE_MARKED;
+}
+
+static __always_inline __u64 read_life(const struct flow *f)
+{
+	return *(const volatile __u64 *)&f->life;
+}
+
+static __always_inline bool swap_life(struct flow *f, __u64 old, __u64 next)
+{
+	return __sync_val_compare_and_swap(&f->life, old, next) == old;
+}
+
+/* Signed: now can be older than the first packet that another CPU has brought. */
+static __always_inline bool expired(__u64 life, __u64 now)
+{
+	return (__s64)(now - life_first(life) * 1000) >= (__s64)cfg.lifetime_ns;
+}
+
+static __always_inline __u64 new_life(__u64 first_us, __u32 taken)
+{
+	return first_us << LIFE_FIRST_SHIFT | (__u64)taken << LIFE_TAKEN_SHIFT | LIFE_OPEN;
+}
+
+static __always_inline bool listed_local(__u32 version, const __u8 *addr)
+{
+	struct prefix_key k = { .bits = version == 4 ? 64 : 160, .version = version };
+
+	__builtin_memcpy(k.addr, addr, 16);
+	return bpf_map_lookup_elem(&local_prefixes, &k);
+}
+
+/* Is the address in a local range? Ranges alone decide, as in flows.Locals. */
+static __always_inline bool is_local(__u32 version, const __u8 *addr)
+{
+	const __u32 *a = (const __u32 *)addr;
+	__u32 head = bpf_ntohl(a[0]);
+
+	if (version == 4)
+		return head == 0 ||                                 /* 0.0.0.0, no address yet */
+		       head >> 16 == 0xa9fe ||                      /* 169.254/16, RFC 3927 */
+		       (cfg.private_local && (head >> 24 == 10 || /* RFC 1918 */
+						 head >> 20 == 0xac1 || head >> 16 == 0xc0a8)) ||
+		       (prefixes_v4 && listed_local(version, addr));
+	return !(a[0] | a[1] | a[2] | a[3]) ||                      /* :: */
+	       head >> 22 == 0x3fa ||                               /* fe80::/10, RFC 4291 */
+	       (cfg.private_local && head >> 25 == 0x7e) ||      /* fc00::/7, RFC 4193 */
+	       (prefixes_v6 && listed_local(version, addr));
+}
+
+/* Order of two ends: address, port, MAC. */
+static __always_inline bool end_before(__u32 version, const struct flow_end *x,
+				       const struct flow_end *y)
+{
+	const __u32 *a = (const __u32 *)x->addr, *b = (const __u32 *)y->addr;
+
+	for (int i = 0; i < 4; i++) {
+		if (a[i] != b[i])
+			return bpf_ntohl(a[i]) < bpf_ntohl(b[i]);
+		if (version == 4)
+			break;
+	}
+	if (x->port != y->port)
+		return x->port < y->port;
+	for (int i = 0; i < 6; i++) {
+		if (x->mac[i] != y->mac[i])
+			return x->mac[i] < y->mac[i];
+	}
+	return true;
+}
+
+/* Builds the key of p; returns whether its sender is key.a. */
+static __always_inline bool make_key(struct packet *p, struct flow_key *key)
+{
+	bool from_a;
+
+	if (!is_local(p->version, p->src.addr))
+		__builtin_memset(p->src.mac, 0, 6);
+	if (!is_local(p->version, p->dst.addr))
+		__builtin_memset(p->dst.mac, 0, 6);
+	from_a = cfg.uni || end_before(p->version, &p->src, &p->dst);
+	key->a = from_a ? p->src : p->dst;
+	key->b = from_a ? p->dst : p->src;
+	key->version = p->version;
+	key->proto = p->proto;
+	key->has_ports = p->has_ports;
+	key->alt = 0;
+	return from_a;
+}
+
+static __always_inline __u64 wire_bytes(const struct packet *p)
+{
+	return p->segments == 1 ? p->size : p->payload + (__u64)p->segments * p->headers;
+}
+
+static __always_inline bool sibling_marked(const struct flow_key *key)
+{
+	struct flow_key k = *key;
+	struct flow *f;
+
+	k.alt ^= 1;
+	f = bpf_map_lookup_elem(&flows, &k);
+	return f && life_marked(f->life);
+}
+
+enum outcome {
+	ADDED,     /* the packet is in the life */
+	ELSEWHERE, /* another attachment owns this direction */
+	CLOSING,   /* the life is marked */
+};
+
+/* Ends the life in f, which is past its time, and begins the next with p. */
+static __always_inline enum outcome roll(const struct flow_key *key, struct flow *f,
+					 const struct packet *p, bool from_a, __u64 now,
+					 struct grant *g, struct counters *c)
+{
+	for (int i = 0; i < ROLL_TRIES; i++) {
+		__u64 life = read_life(f);
+		struct close *e;
+
+		if (life_marked(life))
+			return CLOSING;
+		if (!expired(life, now))
+			return ADDED; /* another packet was faster */
+		e = reserve_close();
+		if (!e) {
+			/* A full ring leaves the life to the sweep. While the other
+			 * entry is being closed too, it goes on past its lifetime. */
+			if (sibling_marked(key))
+				return ADDED;
+			if (swap_life(f, life, life | LIFE_MARKED))
+				return CLOSING;
+			continue;
+		}
+		*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->segments) };
+		if (swap_life(f, life, new_life(g->first_us, g->count))) {
+			/* A direction that its owner has not carried all life long is free. */
+			if (!emit_close(e, key, f, life, from_a))
+				f->owner[from_a] = 0;
+			c->opened++;
+			return ADDED;
+		}
+		g->count = 0;
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+	}
+	return ADDED; /* past its lifetime; unreachable but for a storm of swaps */
+}
+
+/* Takes samples of the life in f for p: life, index and state by one atomic add.
+ * Adds of several CPUs at once can exceed cfg.samples; the excess is no
+ * sample, and user space clamps what it reads. */
+static __always_inline enum outcome take(struct flow *f, const struct packet *p, struct grant *g)
+{
+	__u64 add = (__u64)min_u32(cfg.samples, p->segments) << LIFE_TAKEN_SHIFT;
+	__u64 life = __sync_fetch_and_add(&f->life, add);
+
+	if (life_marked(life)) {
+		__sync_fetch_and_add(&f->life, -add);
+		return CLOSING;
+	}
+	g->first_us = life_first(life);
+	g->index = life_taken(life);
+	if (g->index < cfg.samples)
+		g->count = min_u32(cfg.samples - g->index, p->segments);
+	return ADDED;
+}
+
+/* Tries to add p to the life in f. g says which samples p has taken of it. */
+static __always_inline enum outcome add(const struct flow_key *key, struct flow *f,
+					const struct packet *p, bool from_a, __u32 owner,
+					__u64 now, struct grant *g, struct counters *c)
+{
+	__u32 side = !from_a, holder = f->owner[side];
+	enum outcome o = ADDED;
+	__u64 life;
+
+	/* The owner decides even for a marked life: the second sight of a packet
+	 * that was added before the mark is no late packet. */
+	if (!holder)
+		holder = __sync_val_compare_and_swap(&f->owner[side], 0, owner);
+	if (holder && holder != owner)
+		return ELSEWHERE;
+	life = read_life(f);
+	if (life_marked(life))
+		return CLOSING;
+	if (expired(life, now))
+		o = roll(key, f, p, from_a, now, g, c);
+	else if (life_taken(life) < cfg.samples)
+		o = take(f, p, g);
+	if (o != ADDED)
+		return o;
+	f->last_ns = now;
+	__sync_fetch_and_add(&f->packets[side], p->segments);
+	__sync_fetch_and_add(&f->bytes[side], wire_bytes(p));
+	return ADDED;
+}
+
+/* Opens a life with p in it. Fails when the table is full or the entry exists. */
+static __always_inline long open_life(const struct flow_key *key, const struct packet *p,
+				      bool from_a, __u32 owner, __u64 now, struct grant *g,
+				      struct counters *c)
+{
+	struct flow f = {};
+	long err;
+
+	*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->segments) };
+	f.life = new_life(g->first_us, g->count);
+	f.last_ns = now;
+	/* No index that varies: the verifier wants stack offsets constant. */
+	f.packets[0] = from_a ? p->segments : 0;
+	f.packets[1] = from_a ? 0 : p->segments;
+	f.bytes[0] = from_a ? wire_bytes(p) : 0;
+	f.bytes[1] = from_a ? 0 : wire_bytes(p);
+	f.owner[0] = from_a ? owner : 0;
+	f.owner[1] = from_a ? 0 : owner;
+	/* Raised before the entry is there, so that no packet can miss it. */
+	if (key->alt)
+		__sync_fetch_and_add(&alt_created, 1);
+	err = bpf_map_update_elem(&flows, key, &f, BPF_NOEXIST);
+	if (!err)
+		c->opened++;
+	else if (key->alt)
+		__sync_fetch_and_add(&alt_created, -1);
+	return err;
+}
+
+/* Puts p into a life of its flow. */
+static __always_inline void count_packet(const struct hook *h, struct packet *p, __u32 owner,
+					 struct counters *c)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	bool late = false, looked = false;
+	struct flow_key key;
+	struct grant g = {};
+	bool from_a = make_key(p, &key);
+
+	for (int i = 0; i < 4; i++) {
+		struct flow *f = bpf_map_lookup_elem(&flows, &key);
+
+		if (!f && !looked && alt_created != alt_deleted) {
+			looked = true;
+			key.alt = 1;
+			f = bpf_map_lookup_elem(&flows, &key);
+			if (!f)
+				key.alt = 0;
+		}
+		if (f) {
+			enum outcome o = add(&key, f, p, from_a, owner, now, &g, c);
+
+			if (o == ELSEWHERE) {
+				c->duplicate += p->segments;
+				return;
+			}
+			if (o == CLOSING) {
+				late = looked = true;
+				key.alt ^= 1;
+				continue;
+			}
+		} else {
+			long err = open_life(&key, p, from_a, owner, now, &g, c);
+
+			if (err == -EEXIST)
+				continue;
+			if (err)
+				break;
+		}
+		c->counted += p->segments;
+		if (p->truncated)
+			c->truncated += p->segments;
+		if (p->fragment)
+			c->fragment += p->segments;
+		if (late)
+			c->late += p->segments;
+		if (g.count)
+			emit_samples(h, p, &key, from_a, now, &g, c);
+		return;
+	}
+	c->table_full += p->segments;
+	c->refused++;
+}
+
+/* One entry as the sweep program sees it: marks it if it is too old and lists
+ * it for user space. What is not listed counts as open. */
+static long visit(void *map, struct flow_key *key, struct flow *f, struct sweep_args *a)
+{
+	__u64 life = read_life(f);
+
+	if (a->marked < a->limit &&
+	    (life_marked(life) ||
+	     (life_first(life) < a->first_before_us && swap_life(f, life, life | LIFE_MARKED)))) {
+		struct flow_key *slot = bpf_map_lookup_elem(&marked, &a->marked);
+
+		if (slot) {
+			*slot = *key;
+			a->marked++;
+			return 0;
+		}
+	}
+	a->open++;
+	a->open_packets += f->packets[0] + f->packets[1];
+	return 0;
+}

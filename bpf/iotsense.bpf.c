@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* iotsense, the kernel half: counts every packet of every IP flow and hands the
+ * first packets of each life of a flow to user space. It changes no packet and
+ * stops no other program's chain.
+ *
+ * One parser and one flow function, three kinds of entry. Kernel headers of the
+ * UAPI only: stock Raspberry Pi kernels have no BTF. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <linux/bpf.h>
+#include <linux/errno.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/pkt_cls.h>
+#include <linux/tcp.h>
+#include <linux/udp.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "types.h"
+#include "maps.h"
+#include "parse.h"
+#include "emit.h"
+#include "flow.h"
+
+/* Types and constants that bpf2go shall find although no map holds them. */
+const struct close *unused_close __attribute__((unused));
+const struct sweep_args *unused_sweep_args __attribute__((unused));
+const enum limits *unused_limits __attribute__((unused));
+const enum life_word *unused_life_word __attribute__((unused));
+const enum event_kind *unused_event_kind __attribute__((unused));
+
+/* One frame at one hook. owner names the attachment: interface and direction. */
+static __always_inline void count_frame(const struct hook *h, __u32 owner)
+{
+	__u32 zero = 0;
+	struct counters *c = bpf_map_lookup_elem(&packet_counters, &zero);
+	struct packet p = {};
+	enum verdict v;
+
+	if (!c)
+		return;
+	v = parse(h, &p);
+	c->seen += p.segments;
+	if (v == NOT_IP)
+		c->not_ip += p.segments;
+	else if (v == MALFORMED)
+		c->malformed += p.segments;
+	else
+		count_packet(h, &p, owner, c);
+}
+
+SEC("tc")
+int iotsense_in(struct __sk_buff *skb)
+{
+	struct hook h = { .ctx = skb, .ethernet = true };
+
+	count_frame(&h, skb->ifindex << 1);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int iotsense_out(struct __sk_buff *skb)
+{
+	struct hook h = { .ctx = skb, .ethernet = true };
+
+	count_frame(&h, skb->ifindex << 1 | 1);
+	return TC_ACT_UNSPEC;
+}
+
+/* The same for interfaces without a link header: tun, ppp, wireguard. */
+SEC("tc")
+int iotsense_in_ip(struct __sk_buff *skb)
+{
+	struct hook h = { .ctx = skb };
+
+	count_frame(&h, skb->ifindex << 1);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int iotsense_out_ip(struct __sk_buff *skb)
+{
+	struct hook h = { .ctx = skb };
+
+	count_frame(&h, skb->ifindex << 1 | 1);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("xdp.frags")
+int iotsense_xdp(struct xdp_md *xdp)
+{
+	struct hook h = { .ctx = xdp, .xdp = true, .ethernet = true };
+
+	count_frame(&h, xdp->ingress_ifindex << 1);
+	return XDP_PASS;
+}
+
+/* Marks lives that are past their time and lists them; see flow.h. */
+SEC("syscall")
+int iotsense_sweep(struct sweep_args *args)
+{
+	struct sweep_args a = {
+		.first_before_us = args->first_before_us,
+		.limit = args->limit,
+	};
+
+	__sync_fetch_and_add(&alt_deleted, args->alt_deleted);
+	bpf_for_each_map_elem(&flows, visit, &a, 0);
+	args->marked = a.marked;
+	args->open = a.open;
+	args->open_packets = a.open_packets;
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The maps and the load-time configuration. Sizes marked "set at load" come
+ * from package loader. */
+#pragma once
+
+const volatile struct config cfg;
+
+/* Entries of flows with key.alt: created by packets, deleted by user space. While
+ * the two are equal a miss needs no look at the other entry. alt_deleted is
+ * raised by the sweep program, never by user space itself. */
+__u64 alt_created, alt_deleted;
+
+/* Local prefixes can change while the sensor runs; 0: no prefix of that version. */
+volatile __u32 prefixes_v4, prefixes_v6;
+
+/* Open lives. Preallocated: an LRU would evict open lives without a word, and
+ * a life's packets would look new again and again. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536); /* set at load */
+	__type(key, struct flow_key);
+	__type(value, struct flow);
+} flows SEC(".maps");
+
+/* Samples and closes, read by user space every 100 ms or when woken. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 8 << 20); /* set at load */
+} events SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counters);
+} packet_counters SEC(".maps");
+
+/* Where a packet program builds a sample: too large for the stack. The sweep
+ * program is preemptible and must not touch it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct sample);
+} scratch SEC(".maps");
+
+/* Local prefixes that are not built in: --local and the interfaces' own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 256);
+	__type(key, struct prefix_key);
+	__type(value, __u8);
+} local_prefixes SEC(".maps");
+
+/* The lives that the last run of the sweep program has marked. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 8192); /* set at load */
+	__type(key, __u32);
+	__type(value, struct flow_key);
+} marked SEC(".maps");

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* What the kernel half and package loader share: sizes, map values, ring
+ * events. Go gets every type from here through bpf2go; none is written twice.
+ * Numbers are in host order, addresses are bytes as on the wire. */
+#pragma once
+
+/* Upper bounds that the verifier needs; what is used is in struct config. */
+enum limits {
+	MAX_SAMPLES = 32,   /* samples of one life */
+	MAX_PREFIX  = 1000, /* payload bytes of one sample */
+};
+
+/* The parts of a life word, see struct flow. */
+enum life_word {
+	LIFE_STATE       = 0x3,  /* mask: LIFE_OPEN or LIFE_MARKED */
+	LIFE_OPEN        = 0,
+	LIFE_MARKED      = 1,    /* being closed: nothing is added any more */
+	LIFE_TAKEN_SHIFT = 2,    /* samples taken so far */
+	LIFE_TAKEN       = 0xfff, /* mask of the above, after the shift; can exceed cfg.samples */
+	LIFE_FIRST_SHIFT = 14,   /* first packet, us of CLOCK_BOOTTIME: 50 bits, 35 years */
+};
+
+/* One end of a flow. mac is zero unless addr is local. An IPv4 address fills
+ * the first four bytes. */
+struct flow_end {
+	__u8  addr[16] __attribute__((aligned(4)));
+	__u8  mac[6];
+	__u16 port;
+} __attribute__((aligned(4)));
+
+/* A flow's identity. a and b stand in an order that both directions share (bi)
+ * or are sender and receiver (uni). alt tells the two entries apart that a flow
+ * can have: while one life is being closed, the next one is already open. */
+struct flow_key {
+	struct flow_end a, b;
+	__u8 version; /* 4 or 6 */
+	__u8 proto;   /* IPv6: the last header reached */
+	__u8 has_ports;
+	__u8 alt;
+};
+
+/* One life of a flow. Index 0 of each pair: packets sent by key.a. */
+struct flow {
+	__u64 life;       /* enum life_word; changed by compare-and-swap only */
+	__u64 last_ns;    /* latest packet, CLOCK_BOOTTIME */
+	__u64 packets[2]; /* wire packets */
+	__u64 bytes[2];   /* IP total lengths of the wire packets */
+	__u32 owner[2];   /* attachment that carried the direction first, 0: none yet */
+};
+
+/* What the first field of every ring event says. */
+enum event_kind {
+	EVENT_SAMPLE = 1,
+	EVENT_CLOSE  = 2,
+};
+
+/* Ring event: one of a life's first packets. The record ends with the payload. */
+struct sample {
+	__u32 kind;
+	struct flow_key key;
+	__u64 first_us; /* names the life, with key */
+	__u64 stamp_ns; /* CLOCK_BOOTTIME */
+	__u32 size;     /* IP total length of the wire packet */
+	__u16 index;    /* place among the life's first packets */
+	__u8  from_a;   /* sent by key.a */
+	__u8  pad[1];
+	__u8  payload[MAX_PREFIX]; /* transport payload, as much as the record holds */
+};
+
+/* Ring event: a life that ended because a packet came after its lifetime. */
+struct close {
+	__u32 kind;
+	struct flow_key key;
+	__u64 last_ns;
+	__u64 life; /* as it was: first packet, samples taken */
+	__u64 packets[2];
+	__u64 bytes[2];
+};
+
+/* Per-CPU counters, in wire packets unless said otherwise. Every packet raises
+ * seen and exactly one of the next five. */
+struct counters {
+	__u64 seen;
+	__u64 counted;    /* added to a life */
+	__u64 not_ip;
+	__u64 malformed;  /* link or IP header incomplete or impossible */
+	__u64 table_full; /* of lives that were refused */
+	__u64 duplicate;  /* another attachment owns this direction of the flow */
+	__u64 truncated;  /* of counted: frame shorter than the IP length claims */
+	__u64 fragment;   /* of counted: first or later fragment */
+	__u64 late;       /* of counted: met a life that was being closed */
+	__u64 sent;       /* samples in the ring */
+	__u64 ring_full;  /* samples that found the ring full */
+	__u64 opened;     /* lives */
+	__u64 refused;    /* lives: one for each packet that could not open one */
+};
+
+/* Load-time constants. */
+struct config {
+	__u64 lifetime_ns;
+	__u32 samples;       /* per life, at most MAX_SAMPLES */
+	__u32 prefix;        /* payload bytes per sample, at most MAX_PREFIX */
+	__u32 wake_bytes;    /* wake the reader each time this much more is waiting; a power of two */
+	__u8  uni;           /* keys are directional */
+	__u8  private_local; /* RFC 1918 and RFC 4193 addresses are local */
+	__u8  pad[2];
+};
+
+/* Key of the local prefixes beside the built-in ones. */
+struct prefix_key {
+	__u32 bits;    /* 32 for the version + those of the prefix */
+	__u32 version; /* 4 or 6 */
+	__u8  addr[16];
+};
+
+/* Argument of the sweep program. */
+struct sweep_args {
+	__u64 first_before_us; /* in: mark lives whose first packet is older */
+	__u64 alt_deleted;     /* in: entries with key.alt that were deleted since the last run */
+	__u32 limit;           /* in: room in the list of marked lives */
+	__u32 marked;          /* out: lives listed */
+	__u64 open;            /* out: lives going on, those just marked left out */
+	__u64 open_packets;    /* out: wire packets of those */
+};

@@ -1,0 +1,97 @@
+package loader
+
+// This file turns what the kernel half writes into the shared types of flows.
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// sampleHead is a sample event's size without payload.
+const sampleHead = int(unsafe.Offsetof(gen.IotsenseSample{}.Payload))
+
+// deliver hands one ring event on: samples to the sink, closes to s.pending.
+func (s *Sensor) deliver(raw []byte) error {
+	if len(raw) < 4 {
+		return fmt.Errorf("ring event of %d bytes", len(raw))
+	}
+	switch kind := gen.IotsenseEventKind(binary.NativeEndian.Uint32(raw)); kind {
+	case gen.IotsenseEventKindEVENT_SAMPLE:
+		if len(raw) < sampleHead {
+			return fmt.Errorf("sample event of %d bytes, want at least %d", len(raw), sampleHead)
+		}
+		e := sampleEvent(raw)
+		s.sink.Sample(&e)
+	case gen.IotsenseEventKindEVENT_CLOSE:
+		var e gen.IotsenseClose
+		if !decode(&e, raw) {
+			return fmt.Errorf("close event of %d bytes, want %d", len(raw), unsafe.Sizeof(e))
+		}
+		s.pending = append(s.pending, s.closeOf(e.Key, gen.IotsenseFlow{
+			Life: e.Life, LastNs: e.LastNs, Packets: e.Packets, Bytes: e.Bytes,
+		}))
+	default:
+		return fmt.Errorf("ring event of unknown kind %d", kind)
+	}
+	return nil
+}
+
+// decode copies raw into e, as far as raw goes; false when it is too short.
+func decode[T any](e *T, raw []byte) bool {
+	to := unsafe.Slice((*byte)(unsafe.Pointer(e)), unsafe.Sizeof(*e))
+	return copy(to, raw) == len(to)
+}
+
+func sampleEvent(raw []byte) flows.Sample {
+	var e gen.IotsenseSample
+	decode(&e, raw[:sampleHead])
+	return flows.Sample{
+		Life:    flows.Life{Key: flowKey(e.Key), Generation: generation(e.FirstUs, e.Key.Alt)},
+		Index:   uint8(e.Index),
+		Order:   int64(e.FirstUs), // the life's place is its first packet's
+		Stamp:   int64(e.StampNs / 1000),
+		FromA:   e.FromA != 0,
+		Size:    e.Size,
+		Payload: raw[sampleHead:],
+	}
+}
+
+// closeOf is the end of the life that f holds.
+func (s *Sensor) closeOf(key gen.IotsenseFlowKey, f gen.IotsenseFlow) flows.Close {
+	first := f.Life >> gen.IotsenseLifeWordLIFE_FIRST_SHIFT
+	taken := f.Life >> gen.IotsenseLifeWordLIFE_TAKEN_SHIFT & uint64(gen.IotsenseLifeWordLIFE_TAKEN)
+	return flows.Close{
+		Life:    flows.Life{Key: flowKey(key), Generation: generation(first, key.Alt)},
+		Order:   int64(first),
+		First:   int64(first),
+		Last:    max(int64(first), int64(f.LastNs/1000)),
+		Packets: f.Packets,
+		Bytes:   f.Bytes,
+		Samples: uint8(min(taken, uint64(s.cfg.Packets))),
+	}
+}
+
+// generation tells the lives of one flow apart: no two in one entry have the
+// same first stamp.
+func generation(firstUs uint64, alt uint8) uint64 { return firstUs<<1 | uint64(alt) }
+
+func flowKey(k gen.IotsenseFlowKey) flows.Key {
+	return flows.Key{
+		A:        flows.End{Addr: addr(k.Version, k.A.Addr), MAC: k.A.Mac, Port: k.A.Port},
+		B:        flows.End{Addr: addr(k.Version, k.B.Addr), MAC: k.B.Mac, Port: k.B.Port},
+		Proto:    k.Proto,
+		HasPorts: k.HasPorts != 0,
+	}
+}
+
+func addr(version uint8, b [16]byte) netip.Addr {
+	if version == 4 {
+		return netip.AddrFrom4([4]byte(b[:4]))
+	}
+	return netip.AddrFrom16(b)
+}

@@ -1,0 +1,241 @@
+package loader
+
+// This file loads the programs and holds the Sensor together.
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// Sensor is the loaded kernel half. Open and Run belong to the network namespace
+// of the thread that calls Open.
+type Sensor struct {
+	cfg       Config
+	log       *slog.Logger
+	programs  map[string]*ebpf.Program
+	maps      map[string]*ebpf.Map
+	variables map[string]*ebpf.Variable
+	ring      *ringbuf.Reader
+	grace     *gracePeriod
+	network   *network
+	pins      *pins
+	stats     *kernelStats // nil unless asked for
+	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
+
+	mu       sync.Mutex // guards what follows, the ring and the sweep
+	attached []*attachment
+	sink     flows.Sink // nil while Run is not running
+	record   ringbuf.Record
+	pending  []flows.Close // ended by rollover, see poll
+	inClosed uint64        // packets of closes that the sink has got
+	closed   uint64        // such closes
+	altGone  uint64        // deleted entries that the kernel half does not know of yet
+}
+
+// Open loads the kernel half and attaches it to every interface of cfg. Whatever
+// fails, nothing is left attached. The caller must Close what it gets.
+func Open(cfg Config) (*Sensor, error) {
+	s, err := load(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range s.cfg.Interfaces {
+		a, err := s.attach(name)
+		if err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+		s.attached = append(s.attached, a)
+		s.log.Info("attached", "interface", name, "hook", a.hook)
+	}
+	return s, nil
+}
+
+// load does everything but attach.
+func load(cfg Config) (*Sensor, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPrivileges(); err != nil {
+		return nil, err
+	}
+	s := &Sensor{cfg: cfg, log: cfg.Log}
+	s.readClock()
+	if s.network, err = openNetwork(); err != nil {
+		return nil, err
+	}
+	if err := s.loadPrograms(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if s.ring, err = ringbuf.NewReader(s.maps[eventsMap]); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), s.Close())
+	}
+	if s.grace, err = newGracePeriod(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.setPrefixes(cfg.listedPrefixes()); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if cfg.KernelStats {
+		if s.stats, err = enableKernelStats(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	s.pins = pinAll(cfg.Pin, s.programs, s.maps, s.log)
+	return s, nil
+}
+
+// Names in bpf/.
+const (
+	inProgram    = "iotsense_in"
+	outProgram   = "iotsense_out"
+	inIPProgram  = "iotsense_in_ip"
+	outIPProgram = "iotsense_out_ip"
+	xdpProgram   = "iotsense_xdp"
+	sweepProgram = "iotsense_sweep"
+
+	flowsMap    = "flows"
+	eventsMap   = "events"
+	countersMap = "packet_counters"
+	markedMap   = "marked"
+	prefixesMap = "local_prefixes"
+)
+
+// loadPrograms loads what the configured interfaces need and no more: the
+// verifier takes its time.
+func (s *Sensor) loadPrograms() error {
+	spec, err := gen.LoadIotsense()
+	if err != nil {
+		return fmt.Errorf("read the compiled programs: %w", err)
+	}
+	spec.Maps[flowsMap].MaxEntries = uint32(s.cfg.MaxFlows)
+	spec.Maps[eventsMap].MaxEntries = uint32(s.cfg.RingSize)
+	if err := spec.Variables["cfg"].Set(s.cfg.kernel()); err != nil {
+		return fmt.Errorf("configure the programs: %w", err)
+	}
+	wanted := s.neededPrograms()
+	for name := range spec.Programs {
+		if !slices.Contains(wanted, name) {
+			delete(spec.Programs, name)
+		}
+	}
+	coll, err := ebpf.NewCollection(spec)
+	if err != nil {
+		return fmt.Errorf("load the programs: %w", err)
+	}
+	s.programs, s.maps, s.variables = coll.Programs, coll.Maps, coll.Variables
+	return nil
+}
+
+// neededPrograms are the programs for the hook and the interfaces' link types.
+// An interface that is not there yet counts as Ethernet.
+func (s *Sensor) neededPrograms() []string {
+	if s.cfg.Hook.isXDP() {
+		return []string{xdpProgram, sweepProgram}
+	}
+	list := []string{inProgram, outProgram, sweepProgram}
+	for _, name := range s.cfg.Interfaces {
+		link, err := s.network.LinkByName(name)
+		if err == nil && !hasEthernetHeader(link) {
+			return append(list, inIPProgram, outIPProgram)
+		}
+	}
+	return list
+}
+
+// setPrefixes writes the local ranges that the programs look up, and then that
+// there are some.
+func (s *Sensor) setPrefixes(prefixes []netip.Prefix) error {
+	count := map[string]uint32{}
+	for _, p := range prefixes {
+		if err := s.maps[prefixesMap].Put(prefixKey(p), uint8(1)); err != nil {
+			return fmt.Errorf("local range %v: %w", p, err)
+		}
+		if p.Addr().Is4() {
+			count["prefixes_v4"]++
+		} else {
+			count["prefixes_v6"]++
+		}
+	}
+	for name, n := range count {
+		if err := s.variables[name].Set(n); err != nil {
+			return fmt.Errorf("local ranges: %w", err)
+		}
+	}
+	return nil
+}
+
+func prefixKey(p netip.Prefix) gen.IotsensePrefixKey {
+	if a := p.Addr(); a.Is4() {
+		key := gen.IotsensePrefixKey{Bits: uint32(32 + p.Bits()), Version: 4}
+		b := a.As4()
+		copy(key.Addr[:], b[:])
+		return key
+	}
+	return gen.IotsensePrefixKey{Bits: uint32(32 + p.Bits()), Version: 6, Addr: p.Addr().As16()}
+}
+
+// Close detaches and frees everything. Lives still open are lost: Run closes them.
+func (s *Sensor) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.detachAll()
+	s.pins.remove()
+	if s.ring != nil {
+		err = errors.Join(err, s.ring.Close())
+	}
+	if s.grace != nil {
+		err = errors.Join(err, s.grace.Close())
+	}
+	if s.stats != nil {
+		err = errors.Join(err, s.stats.Close())
+	}
+	for _, p := range s.programs {
+		err = errors.Join(err, p.Close())
+	}
+	for _, m := range s.maps {
+		err = errors.Join(err, m.Close())
+	}
+	if s.network != nil {
+		s.network.Close()
+	}
+	return err
+}
+
+// Epoch turns a stamp of the events, us of CLOCK_BOOTTIME, into us since the
+// Unix epoch. It follows steps of the clock within a second.
+func (s *Sensor) Epoch(stamp int64) int64 { return stamp + s.bootTime.Load() }
+
+// readClock notes how far apart the two clocks are now.
+func (s *Sensor) readClock() {
+	best := int64(math.MaxInt64)
+	for range 3 { // the reading that was least disturbed
+		before, wall, after := now(unix.CLOCK_BOOTTIME), now(unix.CLOCK_REALTIME), now(unix.CLOCK_BOOTTIME)
+		if after-before < best {
+			best = after - before
+			s.bootTime.Store((wall - (before+after)/2) / 1000)
+		}
+	}
+}
+
+// now reads a clock in ns.
+func now(clock int32) int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		return 0 // both clocks exist since Linux 2.6.39
+	}
+	return t.Nano()
+}

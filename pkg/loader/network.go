@@ -1,0 +1,130 @@
+package loader
+
+// This file is the view of the network namespace that Open was called in.
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// network holds the sockets of one network namespace.
+type network struct {
+	*netlink.Handle
+	changes chan netlink.LinkUpdate
+	done    chan struct{}
+}
+
+func openNetwork() (*network, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open a route netlink socket: %w", err)
+	}
+	n := &network{Handle: h, changes: make(chan netlink.LinkUpdate, 64), done: make(chan struct{})}
+	if err := netlink.LinkSubscribe(n.changes, n.done); err != nil {
+		h.Close()
+		return nil, fmt.Errorf("subscribe to interface changes: %w", err)
+	}
+	return n, nil
+}
+
+// Close ends the subscription and closes the sockets.
+func (n *network) Close() {
+	close(n.done)
+	go func() { // the sender may be waiting for room
+		for range n.changes {
+		}
+	}()
+	n.Handle.Close()
+}
+
+// changed reports whether any interface has changed since the last call.
+func (n *network) changed() bool {
+	some := false
+	for {
+		select {
+		case _, open := <-n.changes:
+			if !open { // the subscription has ended: look every time
+				return true
+			}
+			some = true
+		default:
+			return some
+		}
+	}
+}
+
+// find is an interface by name.
+func (n *network) find(name string) (netlink.Link, error) {
+	link, err := n.LinkByName(name)
+	if errors.As(err, &netlink.LinkNotFoundError{}) {
+		return nil, fmt.Errorf("interface %s does not exist: `ip link` lists those that do: %w", name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", name, err)
+	}
+	return link, nil
+}
+
+// hasEthernetHeader reports whether frames begin with one; those of tun, ppp
+// and wireguard begin with the IP header.
+func hasEthernetHeader(link netlink.Link) bool {
+	kind := link.Attrs().EncapType
+	return kind == "ether" || kind == "loopback"
+}
+
+// hold takes an interface for this process: a socket in the abstract namespace
+// belongs to one network namespace and goes with its process, however that ends.
+func hold(ifindex int) (net.Listener, error) {
+	name := "@iotsense/if" + strconv.Itoa(ifindex)
+	l, err := net.Listen("unix", name)
+	if err == nil {
+		return l, nil
+	}
+	if !errors.Is(err, unix.EADDRINUSE) {
+		return nil, fmt.Errorf("hold the interface: %w", err)
+	}
+	return nil, fmt.Errorf("another sensor is on it (%s): stop that one first", holder(name))
+}
+
+// holder describes the process that listens on an abstract socket.
+func holder(name string) string {
+	c, err := net.Dial("unix", name)
+	if err != nil {
+		return "its process is unknown"
+	}
+	defer c.Close()
+	raw, err := c.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return "its process is unknown"
+	}
+	var cred *unix.Ucred
+	if raw.Control(func(fd uintptr) {
+		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}) != nil || err != nil {
+		return "its process is unknown"
+	}
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cred.Pid))
+	return strings.TrimSpace(fmt.Sprintf("pid %d %s", cred.Pid, comm))
+}
+
+// promiscuous turns promiscuous mode on for as long as the returned socket is
+// open: the kernel takes it back, however the process ends.
+func promiscuous(ifindex int) (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("promiscuous mode (CAP_NET_RAW): %w", err)
+	}
+	request := unix.PacketMreq{Ifindex: int32(ifindex), Type: unix.PACKET_MR_PROMISC}
+	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &request); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("promiscuous mode: %w", err)
+	}
+	return fd, nil
+}

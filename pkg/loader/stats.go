@@ -1,0 +1,206 @@
+package loader
+
+// This file answers questions about a running sensor.
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// Stats is what the kernel half has counted since Open.
+type Stats struct {
+	Packets    flows.PacketStats // WithDevice and NoDevice are the Assembler's
+	Samples    SampleStats
+	Flows      FlowStats
+	Interfaces []Interface
+	Kernel     *KernelStats // nil without Config.KernelStats
+}
+
+// SampleStats counts samples.
+type SampleStats struct {
+	Sent     uint64 `json:"sent"`      // written to the ring
+	RingFull uint64 `json:"ring_full"` // lost: the ring was full, their records are incomplete
+}
+
+// FlowStats counts lives of flows.
+type FlowStats struct {
+	Open    uint64 `json:"open"`
+	Closed  uint64 `json:"closed"`
+	Refused uint64 `json:"refused"` // packets that found no room to open one
+}
+
+// Interface is a configured interface.
+type Interface struct {
+	Name     string `json:"name"`
+	Hook     Hook   `json:"hook"` // as taken; as configured while not attached
+	Attached bool   `json:"attached"`
+}
+
+// KernelStats is the time spent in the packet programs.
+type KernelStats struct {
+	Time time.Duration
+	Runs uint64
+}
+
+// Stats reads the counters. While packets arrive, Packets.InOpen is what has
+// been counted and not closed; once traffic has stopped it is the sum over the
+// open lives themselves.
+func (s *Sensor) Stats() (Stats, error) {
+	s.ring.Flush() // Run lets go of the lock
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sink != nil {
+		if err := s.read(time.Unix(1, 0)); err != nil {
+			return Stats{}, err
+		}
+	}
+	before, err := s.counters()
+	if err != nil {
+		return Stats{}, err
+	}
+	table, err := s.mark(0, 0)
+	if err != nil {
+		return Stats{}, err
+	}
+	c, err := s.counters()
+	if err != nil {
+		return Stats{}, err
+	}
+	open, openPackets := table.Open, table.OpenPackets
+	for i := range s.pending {
+		open++
+		openPackets += s.pending[i].Packets[0] + s.pending[i].Packets[1]
+	}
+	if c.Counted != before.Counted {
+		openPackets = c.Counted - s.inClosed
+		open = c.Opened - s.closed
+	}
+	kernel, err := s.stats.read(s.programs)
+	if err != nil {
+		return Stats{}, err
+	}
+	return Stats{
+		Packets: flows.PacketStats{
+			Seen: c.Seen, Counted: c.Counted, NotIP: c.NotIp, Malformed: c.Malformed,
+			TableFull: c.TableFull, Duplicate: c.Duplicate,
+			Truncated: c.Truncated, Fragment: c.Fragment, Late: c.Late,
+			InOpen: openPackets, InClosed: s.inClosed,
+		},
+		Samples:    SampleStats{Sent: c.Sent, RingFull: c.RingFull},
+		Flows:      FlowStats{Open: open, Closed: s.closed, Refused: c.Refused},
+		Interfaces: s.interfaces(),
+		Kernel:     kernel,
+	}, nil
+}
+
+// counters is the sum over the CPUs.
+func (s *Sensor) counters() (gen.IotsenseCounters, error) {
+	var sum gen.IotsenseCounters
+	var cpus []gen.IotsenseCounters
+	if err := s.maps[countersMap].Lookup(uint32(0), &cpus); err != nil {
+		return sum, fmt.Errorf("read the counters: %w", err)
+	}
+	for _, c := range cpus {
+		sum.Seen += c.Seen
+		sum.Counted += c.Counted
+		sum.NotIp += c.NotIp
+		sum.Malformed += c.Malformed
+		sum.TableFull += c.TableFull
+		sum.Duplicate += c.Duplicate
+		sum.Truncated += c.Truncated
+		sum.Fragment += c.Fragment
+		sum.Late += c.Late
+		sum.Sent += c.Sent
+		sum.RingFull += c.RingFull
+		sum.Opened += c.Opened
+		sum.Refused += c.Refused
+	}
+	return sum, nil
+}
+
+func (s *Sensor) interfaces() []Interface {
+	list := make([]Interface, 0, len(s.cfg.Interfaces))
+	for _, name := range s.cfg.Interfaces {
+		i := Interface{Name: name, Hook: s.cfg.Hook}
+		if n := slices.IndexFunc(s.attached, func(a *attachment) bool { return a.name == name }); n >= 0 {
+			i.Hook, i.Attached = s.attached[n].hook, true
+		}
+		list = append(list, i)
+	}
+	return list
+}
+
+// OpenFlow is a life going on. Life, First, Last, Packets and Bytes are as in
+// flows.Close.
+type OpenFlow struct {
+	flows.Close
+	Interface string // that carried its first direction; empty when it is gone
+}
+
+// OpenFlows lists the lives going on, in no order.
+func (s *Sensor) OpenFlows() ([]OpenFlow, error) {
+	s.ring.Flush()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := map[uint32]string{}
+	for _, a := range s.attached {
+		names[uint32(a.index)] = a.name
+	}
+	const batch = 4096 // more than any hash bucket will hold
+	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
+	var cursor ebpf.MapBatchCursor
+	var list []OpenFlow
+	for {
+		n, err := s.maps[flowsMap].BatchLookup(&cursor, keys, values, nil)
+		for i := range n {
+			owner := max(values[i].Owner[0], values[i].Owner[1])
+			list = append(list, OpenFlow{s.closeOf(keys[i], values[i]), names[owner>>1]})
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return list, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the open flows: %w", err)
+		}
+	}
+}
+
+// kernelStats keeps the kernel's run-time statistics on.
+type kernelStats struct{ io.Closer }
+
+func enableKernelStats() (*kernelStats, error) {
+	c, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	if err != nil {
+		return nil, fmt.Errorf("kernel run-time statistics (they need CAP_SYS_ADMIN): %w", err)
+	}
+	return &kernelStats{c}, nil
+}
+
+// read sums the packet programs.
+func (k *kernelStats) read(programs map[string]*ebpf.Program) (*KernelStats, error) {
+	if k == nil {
+		return nil, nil
+	}
+	var sum KernelStats
+	for name, p := range programs {
+		if name == sweepProgram {
+			continue
+		}
+		stats, err := p.Stats()
+		if err != nil {
+			return nil, fmt.Errorf("run-time statistics of %s: %w", name, err)
+		}
+		sum.Time += stats.Runtime
+		sum.Runs += stats.RunCount
+	}
+	return &sum, nil
+}
