@@ -5,10 +5,10 @@ set -eu
 cd "$(dirname "$0")/.."
 
 scripts/need.sh clang
-recorded=$(grep -aho 'clang version [0-9]*' gen/*.o | sort -u)
-here=$(clang --version | grep -o 'clang version [0-9]*')
+recorded=$(cat gen/CLANG_VERSION)
+here=$(scripts/clang-version.sh)
 if [ "$recorded" != "$here" ] && [ "${CI:-}" != true ]; then
-  echo "gen/ was compiled by $recorded, this is $here: not compared"
+  echo "gen/ was compiled by clang $recorded, this is clang $here: not compared"
   exit 0
 fi
 scripts/generate.sh

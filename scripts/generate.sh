@@ -6,4 +6,5 @@ cd "$(dirname "$0")/.."
 
 scripts/need.sh clang llvm-strip:llvm /usr/include/bpf/bpf_helpers.h:libbpf-dev \
   /usr/include/linux/bpf.h:linux-libc-dev
-exec scripts/go generate ./...
+scripts/go generate ./...
+scripts/clang-version.sh >gen/CLANG_VERSION
