@@ -2,6 +2,22 @@
 /* Events into the ring. Nothing here changes a life. */
 #pragma once
 
+/* What a packet program works on. On the stack it would be too large, and the
+ * verifier would follow each way through the parser to the end of the program;
+ * what is in a map it does not know, so that all of them meet. The sweep program
+ * is preemptible and must not touch it. */
+struct scratch {
+	struct packet packet;
+	struct sample sample; /* its key is the packet's */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
 /* The samples that a packet has taken from a life. */
 struct grant {
 	__u64 first_us; /* names the life */
@@ -52,16 +68,10 @@ static __always_inline void emit_sample(const struct hook *h, const struct packe
 }
 
 static __always_inline void emit_samples(const struct hook *h, const struct packet *p,
-					 const struct flow_key *key, bool from_a, __u64 now,
+					 struct sample *s, bool from_a, __u64 now,
 					 const struct grant *g, struct counters *c)
 {
-	__u32 zero = 0;
-	struct sample *s = bpf_map_lookup_elem(&scratch, &zero);
-
-	if (!s)
-		return;
 	s->kind = EVENT_SAMPLE;
-	s->key = *key;
 	s->first_us = g->first_us;
 	s->stamp_ns = now;
 	s->from_a = from_a;

@@ -259,28 +259,29 @@ static __always_inline long open_life(const struct flow_key *key, const struct p
 	return err;
 }
 
-/* Puts p into a life of its flow. */
-static __always_inline void count_packet(const struct hook *h, struct packet *p, __u32 owner,
+/* Puts the packet into a life of its flow. */
+static __always_inline void count_packet(const struct hook *h, struct scratch *work, __u32 owner,
 					 struct counters *c)
 {
+	struct flow_key *key = &work->sample.key;
+	struct packet *p = &work->packet;
 	__u64 now = bpf_ktime_get_boot_ns();
 	bool late = false, looked = false;
-	struct flow_key key;
 	struct grant g = {};
-	bool from_a = make_key(p, &key);
+	bool from_a = make_key(p, key);
 
 	for (int i = 0; i < 4; i++) {
-		struct flow *f = bpf_map_lookup_elem(&flows, &key);
+		struct flow *f = bpf_map_lookup_elem(&flows, key);
 
 		if (!f && !looked && alt_created != alt_deleted) {
 			looked = true;
-			key.alt = 1;
-			f = bpf_map_lookup_elem(&flows, &key);
+			key->alt = 1;
+			f = bpf_map_lookup_elem(&flows, key);
 			if (!f)
-				key.alt = 0;
+				key->alt = 0;
 		}
 		if (f) {
-			enum outcome o = add(&key, f, p, from_a, owner, now, &g, c);
+			enum outcome o = add(key, f, p, from_a, owner, now, &g, c);
 
 			if (o == ELSEWHERE) {
 				c->duplicate += p->segments;
@@ -288,11 +289,11 @@ static __always_inline void count_packet(const struct hook *h, struct packet *p,
 			}
 			if (o == CLOSING) {
 				late = looked = true;
-				key.alt ^= 1;
+				key->alt ^= 1;
 				continue;
 			}
 		} else {
-			long err = open_life(&key, p, from_a, owner, now, &g, c);
+			long err = open_life(key, p, from_a, owner, now, &g, c);
 
 			if (err == -EEXIST)
 				continue;
@@ -307,7 +308,7 @@ static __always_inline void count_packet(const struct hook *h, struct packet *p,
 		if (late)
 			c->late += p->segments;
 		if (g.count)
-			emit_samples(h, p, &key, from_a, now, &g, c);
+			emit_samples(h, p, &work->sample, from_a, now, &g, c);
 		return;
 	}
 	c->table_full += p->segments;

@@ -37,19 +37,19 @@ static __always_inline void count_frame(const struct hook *h, __u32 owner)
 {
 	__u32 zero = 0;
 	struct counters *c = bpf_map_lookup_elem(&packet_counters, &zero);
-	struct packet p = {};
+	struct scratch *work = bpf_map_lookup_elem(&scratch, &zero);
 	enum verdict v;
 
-	if (!c)
+	if (!c || !work)
 		return;
-	v = parse(h, &p);
-	c->seen += p.segments;
+	v = parse(h, &work->packet);
+	c->seen += work->packet.segments;
 	if (v == NOT_IP)
-		c->not_ip += p.segments;
+		c->not_ip += work->packet.segments;
 	else if (v == MALFORMED)
-		c->malformed += p.segments;
+		c->malformed += work->packet.segments;
 	else
-		count_packet(h, &p, owner, c);
+		count_packet(h, work, owner, c);
 }
 
 SEC("tc")

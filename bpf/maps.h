@@ -35,15 +35,6 @@ struct {
 	__type(value, struct counters);
 } packet_counters SEC(".maps");
 
-/* Where a packet program builds a sample: too large for the stack. The sweep
- * program is preemptible and must not touch it. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct sample);
-} scratch SEC(".maps");
-
 /* Local prefixes that are not built in: --local and the interfaces' own. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);

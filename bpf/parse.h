@@ -225,12 +225,13 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
 	return NOT_IP;
 }
 
-/* parse fills p, which the caller has zeroed. p->segments is set whatever the
- * verdict: on TC one skb can stand for many wire packets. */
+/* parse fills p; what it means, but for p->segments, depends on the verdict. On
+ * TC one skb can stand for many wire packets. */
 static __always_inline enum verdict parse(const struct hook *h, struct packet *p)
 {
 	enum verdict v;
 
+	__builtin_memset(p, 0, sizeof(*p));
 	p->segments = 1;
 	if (h->xdp)
 		return parse_frame(h, p, bpf_xdp_get_buff_len(h->ctx), 0);

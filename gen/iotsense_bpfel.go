@@ -125,6 +125,40 @@ type IotsenseSample struct {
 	Payload [1000]uint8
 }
 
+type IotsenseScratch struct {
+	_      structs.HostLayout
+	Packet struct {
+		_   structs.HostLayout
+		Src struct {
+			_    structs.HostLayout
+			Addr [16]uint8
+			Mac  [6]uint8
+			Port uint16
+		}
+		Dst struct {
+			_    structs.HostLayout
+			Addr [16]uint8
+			Mac  [6]uint8
+			Port uint16
+		}
+		Version    uint8
+		Proto      uint8
+		HasPorts   bool
+		Fragment   bool
+		Truncated  bool
+		_          [3]byte
+		Size       uint32
+		Headers    uint32
+		Payload    uint32
+		PayloadOff uint32
+		Present    uint32
+		Segment    uint32
+		Segments   uint32
+	}
+	_      [4]byte
+	Sample IotsenseSample
+}
+
 type IotsenseSweepArgs struct {
 	_             structs.HostLayout
 	FirstBeforeUs uint64
