@@ -1,0 +1,59 @@
+package loader
+
+import (
+	"runtime"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"github.com/iotsense/iotsense/internal/testenv"
+)
+
+func TestAttachedTCX(t *testing.T) {
+	testenv.Root(t)
+	runtime.LockOSThread() // never unlocked: the thread and its namespace end with the test
+	own, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := loadProbe(ebpf.SchedCLS, 0, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if probeTCX() != nil {
+		if list, err := AttachedTCX(lo.Attrs().Index); err != nil || list != nil {
+			t.Errorf("without TCX: %v, %v, want nothing", list, err)
+		}
+		return
+	}
+	if list, err := AttachedTCX(lo.Attrs().Index); err != nil || len(list) != 0 {
+		t.Fatalf("nothing attached: %v, %v", list, err)
+	}
+	l, err := link.AttachTCX(link.TCXOptions{Interface: lo.Attrs().Index, Program: p, Attach: ebpf.AttachTCXEgress})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	info, err := p.Info()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, _ := info.ID()
+	list, err := AttachedTCX(lo.Attrs().Index)
+	if want := []AttachedProgram{{ID: uint32(id), Egress: true}}; err != nil || !slices.Equal(list, want) {
+		t.Errorf("got %v, %v, want %v", list, err, want)
+	}
+	if name, err := ProgramName(uint32(id)); err != nil || name != "iotsense_probe" {
+		t.Errorf("name %q, %v, want iotsense_probe", name, err)
+	}
+}
