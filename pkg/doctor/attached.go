@@ -1,0 +1,136 @@
+package doctor
+
+// This file finds the programs on an interface and the processes that hold them.
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"github.com/iotsense/iotsense/pkg/loader"
+)
+
+// program is one program at one hook of an interface.
+type program struct {
+	hook    string // xdp, xdp-generic, tcx ingress, tc egress, ...
+	id      uint32
+	name    string   // empty: may not be asked
+	holders []string // processes that hold it open, as "name (pid)"; empty: none that can be seen
+}
+
+func (p program) String() string {
+	name := p.name
+	if name == "" {
+		name = "unnamed"
+	}
+	text := fmt.Sprintf("%s: %s (id %d)", p.hook, name, p.id)
+	if len(p.holders) > 0 {
+		text += ", held by " + strings.Join(p.holders, ", ")
+	}
+	return text
+}
+
+func (p program) ours() bool { return strings.HasPrefix(p.name, "iotsense") }
+
+// Attach modes of XDP (XDP_ATTACHED_* of include/uapi/linux/if_link.h).
+var xdpModes = map[uint32]string{1: "xdp", 2: "xdp-generic", 3: "xdp-offload", 4: "xdp (several)"}
+
+// programs lists what is attached to l: XDP, the TCX chains, clsact filters.
+func programs(root fs.FS, l netlink.Link) ([]program, error) {
+	var list []program
+	if xdp := l.Attrs().Xdp; xdp != nil && xdp.Attached {
+		list = append(list, program{hook: xdpModes[xdp.AttachMode], id: xdp.ProgId})
+	}
+	chain, err := loader.AttachedTCX(l.Attrs().Index)
+	if !holds(effective(), cap.NET_ADMIN) {
+		err = errors.New("TCX chains show only with CAP_NET_ADMIN")
+	}
+	for _, p := range chain {
+		hook := "tcx ingress"
+		if p.Egress {
+			hook = "tcx egress"
+		}
+		list = append(list, program{hook: hook, id: p.ID})
+	}
+	list = append(list, filters(l)...)
+	if len(list) == 0 {
+		return nil, err
+	}
+	byID := holders(root)
+	for i := range list {
+		p := &list[i]
+		p.holders = byID[p.id]
+		if name, err := loader.ProgramName(p.id); err == nil {
+			p.name = name
+		}
+	}
+	return list, err
+}
+
+// filters lists the BPF filters on the two sides of clsact.
+func filters(l netlink.Link) (list []program) {
+	for parent, hook := range map[uint32]string{netlink.HANDLE_MIN_INGRESS: "tc ingress", netlink.HANDLE_MIN_EGRESS: "tc egress"} {
+		found, err := netlink.FilterList(l, parent)
+		if err != nil {
+			continue // no clsact there
+		}
+		for _, f := range found {
+			if b, ok := f.(*netlink.BpfFilter); ok {
+				list = append(list, program{hook: hook, id: uint32(b.Id), name: b.Name})
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b program) int { return strings.Compare(b.hook, a.hook) })
+	return list
+}
+
+// holders maps program ids to the processes that hold a program or a link to it
+// open. Processes of other users show to root alone; a program without any is
+// held by its interface or a pin.
+func holders(root fs.FS) map[uint32][]string {
+	byID := map[uint32][]string{}
+	dirs, err := fs.Glob(root, "proc/[0-9]*/fdinfo")
+	if err != nil {
+		return byID
+	}
+	for _, dir := range dirs {
+		process := path.Dir(dir)
+		comm, _ := read(root, process+"/comm")
+		holder := fmt.Sprintf("%s (pid %s)", comm, path.Base(process))
+		files, err := fs.ReadDir(root, dir)
+		if err != nil {
+			continue
+		}
+		for _, file := range files {
+			info, err := fs.ReadFile(root, path.Join(dir, file.Name()))
+			if err != nil {
+				continue
+			}
+			if id, ok := programID(info); ok && !slices.Contains(byID[id], holder) {
+				byID[id] = append(byID[id], holder)
+			}
+		}
+	}
+	return byID
+}
+
+// programID is the program that an open file stands for, itself or as a link.
+func programID(fdinfo []byte) (uint32, bool) {
+	lines := bufio.NewScanner(bytes.NewReader(fdinfo))
+	for lines.Scan() {
+		if rest, ok := strings.CutPrefix(lines.Text(), "prog_id:"); ok {
+			id, err := strconv.ParseUint(strings.TrimSpace(rest), 10, 32)
+			return uint32(id), err == nil
+		}
+	}
+	return 0, false
+}

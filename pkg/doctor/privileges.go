@@ -1,0 +1,137 @@
+package doctor
+
+// This file looks at what this process may do, and says how to grant the rest.
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"kernel.org/pub/linux/libs/security/libcap/cap"
+)
+
+const sysAdmin = cap.SYS_ADMIN
+
+// need is a capability of the sensor and why it needs it.
+type need struct {
+	value cap.Value
+	why   string
+}
+
+var needs = []need{
+	{cap.BPF, "loads programs and maps"},
+	{cap.NET_ADMIN, "attaches them"},
+	{cap.PERFMON, "lets the verifier accept them"},
+}
+
+func privilegeChecks(root fs.FS) []Check {
+	binary, err := os.Executable()
+	if err != nil {
+		binary = "/path/of/iotsense"
+	}
+	return []Check{
+		capabilityCheck(effective(), bounding(), binary), userNamespace(root), unprivilegedBPF(root), memlock(root),
+	}
+}
+
+// effective is the set of capabilities that this process holds now.
+func effective() *cap.Set {
+	set, err := cap.GetPID(0)
+	if err != nil {
+		return cap.NewSet()
+	}
+	return set
+}
+
+func has(set *cap.Set, value cap.Value) bool {
+	on, err := set.GetFlag(cap.Effective, value)
+	return err == nil && on
+}
+
+// bounding lists the needed capabilities that this process can never gain.
+func bounding() (barred []cap.Value) {
+	for _, n := range needs {
+		if can, err := cap.GetBound(n.value); err == nil && !can {
+			barred = append(barred, n.value)
+		}
+	}
+	return barred
+}
+
+// holds reports whether set is as good as value: the kernel takes SYS_ADMIN for
+// BPF and PERFMON, not for attaching to interfaces.
+func holds(set *cap.Set, value cap.Value) bool {
+	return has(set, value) || value != cap.NET_ADMIN && has(set, sysAdmin)
+}
+
+func capabilityCheck(set *cap.Set, barred []cap.Value, binary string) Check {
+	const name = "capabilities"
+	var there, missing, names []string
+	for _, n := range needs {
+		names = append(names, upper(n.value))
+		if holds(set, n.value) {
+			there = append(there, upper(n.value))
+		} else {
+			missing = append(missing, fmt.Sprintf("%s (%s)", upper(n.value), n.why))
+		}
+	}
+	if len(missing) == 0 {
+		return Check{Name: name, Status: OK, Found: strings.Join(there, ", ") + " present"}
+	}
+	found := "missing: " + strings.Join(missing, ", ")
+	if len(there) > 0 {
+		found += "; present: " + strings.Join(there, ", ")
+	}
+	advice := fmt.Sprintf("run as root, or: setcap cap_bpf,cap_net_admin,cap_perfmon+ep %s, or in the systemd unit: AmbientCapabilities=%s",
+		binary, strings.Join(names, " "))
+	if len(barred) > 0 {
+		var outside []string
+		for _, v := range barred {
+			outside = append(outside, upper(v))
+		}
+		advice = fmt.Sprintf("this service or container bars %s, which setcap cannot undo: add them to CapabilityBoundingSet= (docker: --cap-add); then %s",
+			strings.Join(outside, ", "), advice)
+	}
+	return Check{name, Fail, found, advice}
+}
+
+func upper(v cap.Value) string { return strings.ToUpper(v.String()) }
+
+// userNamespace tells when capabilities are worth nothing: bpf(2) asks for those
+// of the first user namespace.
+func userNamespace(root fs.FS) Check {
+	const name = "user namespace"
+	text, ok := read(root, "proc/self/uid_map")
+	if ok && strings.Join(strings.Fields(text), " ") != "0 0 4294967295" {
+		return Check{name, Fail, "not the first one: capabilities held here do not reach bpf(2)",
+			"run outside of the rootless container (podman, docker: as root, without userns-remap)"}
+	}
+	return Check{Name: name, Status: OK, Found: "the first one"}
+}
+
+func unprivilegedBPF(root fs.FS) Check {
+	const name = "unprivileged BPF"
+	switch value, ok := read(root, "proc/sys/kernel/unprivileged_bpf_disabled"); {
+	case !ok:
+		return Check{Name: name, Status: OK, Found: "no kernel.unprivileged_bpf_disabled; not needed"}
+	case value == "0":
+		return Check{name, Warn, "allowed to every user; the sensor does not need it",
+			"sysctl -w kernel.unprivileged_bpf_disabled=2"}
+	}
+	return Check{Name: name, Status: OK, Found: "disabled; the sensor does not need it"}
+}
+
+// memlock is there because the kernel's own errors point to it, misleadingly.
+func memlock(root fs.FS) Check {
+	limit := "unknown"
+	if text, ok := read(root, "proc/self/limits"); ok {
+		for line := range strings.Lines(text) {
+			if rest, ok := strings.CutPrefix(line, "Max locked memory"); ok {
+				limit = strings.Join(strings.Fields(rest)[:1], "")
+			}
+		}
+	}
+	return Check{Name: "locked memory", Status: OK,
+		Found: "limit " + limit + " bytes; not used: since Linux 5.11 maps count as the control group's memory"}
+}
