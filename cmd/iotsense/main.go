@@ -47,7 +47,7 @@ func newApp() *cli.App {
 		Usage: "tell which IoT device is behind every address on the network, how sure that is, and why",
 		Commands: []*cli.Command{
 			extractCommand(), classifyCommand(), modelCommand(),
-			devicesCommand(), flowsCommand(), statsCommand(),
+			devicesCommand(), flowsCommand(), statsCommand(), doctorCommand(),
 		},
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // run reports and chooses the status
