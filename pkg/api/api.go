@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -26,38 +27,18 @@ const DefaultSocket = "/run/iotsense/iotsense.sock"
 
 // Stats is the answer to `iotsense stats`.
 type Stats struct {
-	UptimeS           float64           `json:"uptime_s"`
-	Interfaces        []Interface       `json:"interfaces"`
-	Packets           flows.PacketStats `json:"packets"`
-	Samples           Samples           `json:"samples"`
-	Flows             Lives             `json:"flows"`
-	Records           uint64            `json:"records"`
-	IncompleteRecords uint64            `json:"incomplete_records"`
-	Inferences        uint64            `json:"inferences"`
-	EvictedDevices    uint64            `json:"evicted_devices"`
-	UserCPUS          float64           `json:"user_cpu_s"`
-	KernelNSTotal     *uint64           `json:"kernel_ns_total"` // null without --kernel-stats
-	KernelRuns        *uint64           `json:"kernel_runs"`     // null without --kernel-stats
-}
-
-// Interface is one the sensor was told to watch.
-type Interface struct {
-	Name     string `json:"name"`
-	Hook     string `json:"hook"` // what was taken: tcx, tc, xdp or xdp-generic
-	Attached bool   `json:"attached"`
-}
-
-// Samples counts first packets sent to user space and those the full ring refused.
-type Samples struct {
-	Sent     uint64 `json:"sent"`
-	RingFull uint64 `json:"ring_full"`
-}
-
-// Lives counts lives of flows.
-type Lives struct {
-	Open    uint64 `json:"open"`
-	Closed  uint64 `json:"closed"`
-	Refused uint64 `json:"refused"`
+	UptimeS           float64            `json:"uptime_s"`
+	Interfaces        []loader.Interface `json:"interfaces"`
+	Packets           flows.PacketStats  `json:"packets"`
+	Samples           loader.SampleStats `json:"samples"`
+	Flows             loader.FlowStats   `json:"flows"`
+	Records           uint64             `json:"records"`
+	IncompleteRecords uint64             `json:"incomplete_records"`
+	Inferences        uint64             `json:"inferences"`
+	EvictedDevices    uint64             `json:"evicted_devices"`
+	UserCPUS          float64            `json:"user_cpu_s"`
+	KernelNSTotal     *uint64            `json:"kernel_ns_total"` // null without --kernel-stats
+	KernelRuns        *uint64            `json:"kernel_runs"`     // null without --kernel-stats
 }
 
 // Flow is one open flow, from the point of view of one device end: a line of

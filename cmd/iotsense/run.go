@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/registry"
+	"github.com/iotsense/iotsense/pkg/sensor"
+)
+
+// noModel is the value of --model that stands for records only.
+const noModel = "none"
+
+// defaultPin is where bpftool users find the maps and programs.
+const defaultPin = "/sys/fs/bpf/iotsense"
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "run",
+		Usage: "the sensor: watch interfaces, name devices, answer on the socket",
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "interface", Aliases: []string{"i"}, Usage: "`IFACE` to watch (repeatable)"},
+			&cli.StringFlag{Name: "hook", Value: string(loader.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`: where packets are seen"},
+			&cli.BoolFlag{Name: "promisc", Usage: "promiscuous mode, for a mirror port (default: with the XDP hooks)"},
+			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or none for records only (default: the embedded model)"},
+			&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private, unique local and link-local ranges and the interfaces' own)"},
+			&cli.StringFlag{Name: "ring-size", Value: "8MiB", Usage: "`SIZE` of the ring buffer"},
+			&cli.IntFlag{Name: "max-flows", Value: loader.DefaultMaxFlows, Usage: "`N` flows open at once"},
+			&cli.IntFlag{Name: "max-devices", Value: registry.DefaultMaxDevices, Usage: "`N` devices remembered"},
+			socketFlag,
+			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
+			jsonFlag,
+			&cli.DurationFlag{Name: "duration", Usage: "stop after `D`"},
+			&cli.BoolFlag{Name: "kernel-stats", Usage: "measure the time spent in the kernel (needs CAP_SYS_ADMIN)"},
+			&cli.IntFlag{Name: "packets", Usage: "packets sampled per flow (only the model's own value is taken)"},
+			&cli.IntFlag{Name: "prefix", Usage: "payload bytes sampled per packet (only the model's own value is taken)"},
+			&cli.DurationFlag{Name: "flow-timeout", Usage: "a record's life (only the model's own value is taken)"},
+			&cli.StringFlag{Name: "direction", Usage: "bi or uni (only the model's own value is taken)"},
+			&cli.Float64Flag{Name: "speed", Hidden: true, Value: 1}, // of the traffic that `demo` plays
+		},
+		Action: runSensor,
+	}
+}
+
+func runSensor(c *cli.Context) error {
+	cfg, err := sensorConfig(c)
+	if err != nil {
+		return err
+	}
+	out := &verdictLog{w: c.App.Writer, json: c.Bool("json"), shown: map[string]string{}}
+	cfg.Verdict = out.show
+	s, err := sensor.Open(cfg)
+	if err != nil {
+		return err
+	}
+	ctx := c.Context
+	if d := c.Duration("duration"); d > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, d)
+		defer stop()
+	}
+	err = s.Run(ctx)
+	logAccounts(cfg, s)
+	return errors.Join(err, s.Close(), out.err)
+}
+
+// logAccounts says at the end what became of every packet.
+func logAccounts(cfg sensor.Config, s *sensor.Sensor) {
+	stats, err := s.Stats()
+	if err != nil {
+		cfg.Log.Error("final counters", "error", err)
+		return
+	}
+	p := stats.Packets
+	cfg.Log.Info("stopped", "seen", p.Seen, "counted", p.Counted, "not_ip", p.NotIP, "malformed", p.Malformed,
+		"table_full", p.TableFull, "duplicate", p.Duplicate, "in_closed", p.InClosed, "in_open", p.InOpen,
+		"with_device", p.WithDevice, "no_device", p.NoDevice, "ring_full", stats.Samples.RingFull,
+		"records", stats.Records, "incomplete", stats.IncompleteRecords, "inferences", stats.Inferences)
+}
+
+func sensorConfig(c *cli.Context) (sensor.Config, error) {
+	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), Speed: c.Float64("speed"), Log: logger()}
+	if len(c.StringSlice("interface")) == 0 {
+		return cfg, usagef("run: -i IFACE is missing")
+	}
+	if c.Args().Present() {
+		return cfg, usagef("run: unexpected argument %q", c.Args().First())
+	}
+	hook, err := loader.ParseHook(c.String("hook"))
+	if err != nil {
+		return cfg, usageError{fmt.Errorf("--hook: %w", err)}
+	}
+	ring, err := parseSize(c.String("ring-size"))
+	if err != nil {
+		return cfg, usageError{fmt.Errorf("--ring-size: %w", err)}
+	}
+	for _, name := range []string{"max-flows", "max-devices"} {
+		if c.Int(name) < 1 {
+			return cfg, usagef("--%s %d: want at least 1", name, c.Int(name))
+		}
+	}
+	if c.Float64("speed") < 1 {
+		return cfg, usagef("--speed %v: want 1 or more", c.Float64("speed"))
+	}
+	local, err := parseLocal(c)
+	if err != nil {
+		return cfg, err
+	}
+	if c.String("model") != noModel {
+		if cfg.Model, err = loadModel(c); err != nil {
+			return cfg, err
+		}
+	}
+	cfg.Loader = loader.Config{
+		Interfaces: c.StringSlice("interface"), Hook: hook, MaxFlows: c.Int("max-flows"), RingSize: ring,
+		Local: local, Pin: c.String("pin"), KernelStats: c.Bool("kernel-stats"), Log: cfg.Log,
+	}
+	if c.IsSet("promisc") {
+		on := c.Bool("promisc")
+		cfg.Loader.Promisc = &on
+	}
+	return cfg, checkRecordFlags(c, cfg.Model)
+}
+
+// checkRecordFlags refuses values that differ from what the model was trained on.
+func checkRecordFlags(c *cli.Context, bundle model.Bundle) error {
+	spec := model.DefaultRecordSpec()
+	for _, m := range bundle {
+		spec = m.Record
+	}
+	for _, f := range []struct{ name, asked, trained string }{
+		{"packets", strconv.Itoa(c.Int("packets")), strconv.Itoa(spec.Packets)},
+		{"prefix", strconv.Itoa(c.Int("prefix")), strconv.Itoa(spec.Prefix)},
+		{"flow-timeout", c.Duration("flow-timeout").String(), spec.Lifetime.String()},
+		{"direction", c.String("direction"), spec.Direction},
+	} {
+		if c.IsSet(f.name) && f.asked != f.trained {
+			return usagef("--%s %s: the model needs %s; leave the flag out, or train a model for it", f.name, f.asked, f.trained)
+		}
+	}
+	return nil
+}
+
+// parseSize reads bytes with an optional unit of KiB, MiB or GiB (also KB, K, ...).
+func parseSize(s string) (int, error) {
+	number := strings.TrimRight(s, "KMGkmgiIbB ")
+	shift, ok := map[string]int{"": 0, "k": 10, "m": 20, "g": 30}[strings.TrimRight(strings.ToLower(strings.TrimSpace(s[len(number):])), "ib")]
+	n, err := strconv.Atoi(number)
+	if err != nil || !ok || n < 1 || n > 1<<40>>shift {
+		return 0, fmt.Errorf("size %q: want a number of bytes, or one with KiB, MiB or GiB", s)
+	}
+	return n << shift, nil
+}
+
+// verdictLog prints a line per inference (JSON), or a line whenever what is said
+// of a device changes.
+type verdictLog struct {
+	w     io.Writer
+	json  bool
+	shown map[string]string // by device
+	err   error             // the first that printing met
+}
+
+func (l *verdictLog) show(v registry.Verdict) {
+	if l.json {
+		l.note(printJSON(l.w, v))
+		return
+	}
+	label, confidence := labelText(&v)
+	if said := string(v.State) + " " + label; l.shown[v.Device] != said {
+		l.shown[v.Device] = said
+		_, err := fmt.Fprintf(l.w, "%s  %s  %-8s %-24s %s  (%d windows)\n",
+			v.Time.Local().Format(time.TimeOnly), v.Device, v.State, label, confidence, v.Windows)
+		l.note(err)
+	}
+}
+
+func (l *verdictLog) note(err error) {
+	if l.err == nil {
+		l.err = err
+	}
+}

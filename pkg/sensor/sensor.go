@@ -1,0 +1,257 @@
+// Package sensor is the running daemon: it joins the kernel half (package
+// loader), the records (package flows), the model (package classify) and the
+// socket (package api). Packets come from interfaces, verdicts go to a callback
+// and to whoever asks on the socket. It holds no rule of its own.
+package sensor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+// Config says what to watch and with which model.
+type Config struct {
+	Loader     loader.Config // Direction, Packets, Prefix and Lifetime are set from Model
+	Model      model.Bundle  // nil: records only
+	MaxDevices int           // 0: registry.DefaultMaxDevices
+	Socket     string        // path; empty: no socket
+	// Speed divides the lifetime of flows and multiplies their times back, for
+	// traffic that is played faster than it was; 0 or 1: as it is.
+	Speed   float64
+	Verdict func(registry.Verdict) // after each inference; may be nil
+	Record  func(*flows.Record)    // each record; may be nil
+	Log     *slog.Logger
+}
+
+// Sensor watches interfaces until its Run ends.
+type Sensor struct {
+	cfg     Config
+	kernel  *loader.Sensor
+	socket  net.Listener
+	locals  *flows.Locals
+	started time.Time
+
+	mu         sync.Mutex // guards what events change
+	assembler  *flows.Assembler
+	classifier *classify.Classifier
+	failures   uint64 // records that the model refused
+}
+
+// Open loads and attaches the kernel half and makes the socket. Whatever fails,
+// nothing is left attached.
+func Open(cfg Config) (*Sensor, error) {
+	if cfg.Speed == 0 {
+		cfg.Speed = 1
+	}
+	s := &Sensor{cfg: cfg, started: time.Now()}
+	var err error
+	if s.classifier, err = classify.New(cfg.Model, classify.Options{MaxDevices: cfg.MaxDevices, Verdict: cfg.Verdict}); err != nil {
+		return nil, err
+	}
+	if err := s.recordsOf(cfg.Model); err != nil {
+		return nil, err
+	}
+	if cfg.Socket != "" {
+		if s.socket, err = api.Listen(cfg.Socket); err != nil {
+			return nil, err
+		}
+	}
+	if s.kernel, err = loader.Open(s.cfg.Loader); err != nil {
+		if s.socket != nil {
+			s.socket.Close()
+		}
+		return nil, err
+	}
+	s.locals = flows.NewLocals(s.cfg.Loader.Local).WithOwn(ownAddresses(s.cfg.Loader.Interfaces))
+	s.assembler = flows.NewAssembler(flows.AssemblerConfig{
+		Direction: s.cfg.Loader.Direction, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
+	})
+	return s, nil
+}
+
+// recordsOf makes the kernel collect what the model needs, no more.
+func (s *Sensor) recordsOf(bundle model.Bundle) error {
+	l := &s.cfg.Loader
+	l.Direction, l.Packets, l.Prefix, l.Lifetime = flows.Bi, flows.RowPackets, flows.PayloadPrefix, flows.Lifetime
+	first := true
+	for _, m := range bundle {
+		direction, err := flows.ParseDirection(m.Record.Direction)
+		if err != nil {
+			return err
+		}
+		if !first && (direction != l.Direction || m.Record.Lifetime != l.Lifetime) {
+			return fmt.Errorf("model: its services need records of different kinds: train them with one --direction")
+		}
+		l.Direction, l.Lifetime = direction, m.Record.Lifetime
+		if first {
+			l.Packets, l.Prefix = 0, 0
+		}
+		l.Packets, l.Prefix = max(l.Packets, m.Record.Packets), max(l.Prefix, m.Record.Prefix)
+		first = false
+	}
+	if l.Local == nil {
+		l.Local = append(flows.DefaultLocal(), interfacePrefixes(l.Interfaces)...)
+	}
+	l.Lifetime = time.Duration(float64(l.Lifetime) / s.cfg.Speed)
+	return nil
+}
+
+// Run works until ctx ends, then closes every open flow, so that its records are
+// made and judged before it returns.
+func (s *Sensor) Run(ctx context.Context) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var answering sync.WaitGroup
+	if s.socket != nil {
+		answering.Go(func() { api.Serve(serving, s.socket, s, s.cfg.Log) })
+	}
+	err := s.kernel.Run(ctx, &sink{sensor: s})
+	stop()
+	answering.Wait()
+	return err
+}
+
+// Close detaches the kernel half and removes the socket.
+func (s *Sensor) Close() error {
+	if s.socket != nil {
+		s.socket.Close()
+	}
+	return s.kernel.Close()
+}
+
+// sink takes the kernel's events, and makes the times of fast-played traffic
+// those of the original: t' = t0 + (t - t0) x speed.
+type sink struct {
+	sensor *Sensor
+	t0     int64
+}
+
+func (k *sink) stamp(t int64) int64 {
+	if k.sensor.cfg.Speed == 1 {
+		return t
+	}
+	if k.t0 == 0 {
+		k.t0 = t
+	}
+	return k.t0 + int64(float64(t-k.t0)*k.sensor.cfg.Speed)
+}
+
+// Sample implements flows.Sink.
+func (k *sink) Sample(e *flows.Sample) {
+	e.Stamp = k.stamp(e.Stamp)
+	k.sensor.mu.Lock()
+	defer k.sensor.mu.Unlock()
+	k.sensor.assembler.Sample(e)
+}
+
+// Close implements flows.Sink.
+func (k *sink) Close(e *flows.Close) {
+	e.First, e.Last = k.stamp(e.First), k.stamp(e.Last)
+	k.sensor.mu.Lock()
+	defer k.sensor.mu.Unlock()
+	k.sensor.assembler.Close(e)
+}
+
+// record takes each finished record; the lock is held.
+func (s *Sensor) record(r *flows.Record) {
+	if s.cfg.Record != nil {
+		s.cfg.Record(r)
+	}
+	if err := s.classifier.Record(r); err != nil {
+		s.failures++
+		if s.failures&(s.failures-1) == 0 { // the 1st, 2nd, 4th, ...: never a flood
+			s.cfg.Log.Error("record not classified", "error", err, "failures", s.failures)
+		}
+	}
+}
+
+// Stats implements api.Source.
+func (s *Sensor) Stats() (api.Stats, error) {
+	kernel, err := s.kernel.Stats()
+	if err != nil {
+		return api.Stats{}, err
+	}
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return api.Stats{}, fmt.Errorf("resource usage: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	made := s.assembler.Stats()
+	kernel.Packets.WithDevice, kernel.Packets.NoDevice = made.WithDevice, made.NoDevice
+	stats := api.Stats{
+		UptimeS:           time.Since(s.started).Seconds(),
+		Interfaces:        kernel.Interfaces,
+		Packets:           kernel.Packets,
+		Samples:           kernel.Samples,
+		Flows:             kernel.Flows,
+		Records:           made.Records,
+		IncompleteRecords: made.Incomplete,
+		Inferences:        s.classifier.Inferences(),
+		EvictedDevices:    s.classifier.Registry().Evicted(),
+		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
+	}
+	if k := kernel.Kernel; k != nil {
+		ns := uint64(k.Time.Nanoseconds())
+		stats.KernelNSTotal, stats.KernelRuns = &ns, &k.Runs
+	}
+	return stats, nil
+}
+
+// Devices implements api.Source.
+func (s *Sensor) Devices() ([]registry.DeviceVerdict, error) {
+	return s.classifier.Registry().Devices(), nil
+}
+
+// Flows implements api.Source: a line for each device end of each open flow, and
+// one for a flow without any.
+func (s *Sensor) Flows() ([]api.Flow, error) {
+	open, err := s.kernel.OpenFlows()
+	if err != nil {
+		return nil, err
+	}
+	list := make([]api.Flow, 0, len(open))
+	for i := range open {
+		list = append(list, s.flowsOf(&open[i])...)
+	}
+	return list, nil
+}
+
+func (s *Sensor) flowsOf(f *loader.OpenFlow) []api.Flow {
+	a, b := f.Life.Key.A, f.Life.Key.B
+	var list []api.Flow
+	if name, ok := s.locals.Device(a); ok {
+		list = append(list, s.flow(f, &name, a, b))
+	}
+	if name, ok := s.locals.Device(b); ok && s.cfg.Loader.Direction == flows.Bi {
+		list = append(list, s.flow(f, &name, b, a))
+	}
+	if list == nil {
+		list = []api.Flow{s.flow(f, nil, a, b)}
+	}
+	return list
+}
+
+func (s *Sensor) flow(f *loader.OpenFlow, name *string, device, remote flows.End) api.Flow {
+	line := api.Flow{
+		Device: name, Remote: remote.Addr.String(), Proto: f.Life.Key.Proto,
+		DevPort: flows.Missing, RemPort: flows.Missing,
+		FirstSeen: registry.UnixMicro(s.kernel.Epoch(f.First)),
+		Packets:   f.Packets[0] + f.Packets[1], Bytes: f.Bytes[0] + f.Bytes[1], Interface: f.Interface,
+	}
+	if f.Life.Key.HasPorts {
+		line.DevPort, line.RemPort = int32(device.Port), int32(remote.Port)
+	}
+	return line
+}
