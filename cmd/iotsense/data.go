@@ -89,16 +89,25 @@ func checkWindow(c *cli.Context, bundle model.Bundle) error {
 }
 
 // loadModel reads the model that --model names, or the embedded one.
-func loadModel(c *cli.Context) (model.Bundle, error) {
-	if path := c.String("model"); path != "" {
-		return model.LoadBundle(path)
+func loadModel(c *cli.Context) (model.Bundle, error) { return loadNamedModel(c.String("model")) }
+
+func loadNamedModel(name string) (model.Bundle, error) {
+	switch name {
+	case "":
+		return embedded.Default()
+	case labModel:
+		return embedded.Lab()
 	}
-	return embedded.Default()
+	return model.LoadBundle(name)
 }
 
-// openData opens what the arguments and --manifest name, for records of the
-// given direction.
+// openData opens what the arguments, --manifest and --split name, for records of
+// the given direction.
 func openData(c *cli.Context, direction flows.Direction, show func(done, total int, name string)) (*dataset.Set, error) {
+	return openSplits(c, direction, c.StringSlice("split"), show)
+}
+
+func openSplits(c *cli.Context, direction flows.Direction, splits []string, show func(done, total int, name string)) (*dataset.Set, error) {
 	local, err := parseLocal(c)
 	if err != nil {
 		return nil, err
@@ -109,7 +118,7 @@ func openData(c *cli.Context, direction flows.Direction, show func(done, total i
 	return dataset.Open(dataset.Options{
 		Data:     c.Args().Slice(),
 		Manifest: c.String("manifest"),
-		Splits:   c.StringSlice("split"),
+		Splits:   splits,
 		Capture: flows.CaptureConfig{
 			TableConfig: flows.TableConfig{Direction: direction},
 			Locals:      flows.NewLocals(local),

@@ -86,6 +86,9 @@ type StreamConfig struct {
 	Mode     WindowMode
 	IPv6     bool      // the stream includes IPv6 records
 	Services []Service // the stream is of these services; empty: all traffic
+	// Among are services that a record may belong to instead, by ServiceOf: the
+	// other parts of a specialised bundle.
+	Among []Service
 }
 
 // includes reports whether the record belongs to the stream.
@@ -93,8 +96,11 @@ func (c *StreamConfig) includes(r *Record) bool {
 	if r.IsIPv6() && !c.IPv6 {
 		return false
 	}
-	_, ok := ServiceOf(r, c.Services)
-	return ok || len(c.Services) == 0
+	if len(c.Services) == 0 {
+		return true
+	}
+	s, ok := ServiceOf(r, slices.Concat(c.Services, c.Among))
+	return ok && slices.Contains(c.Services, s)
 }
 
 // Windower cuts the streams of many devices into windows. Its memory is K rows

@@ -1,0 +1,357 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/train"
+)
+
+// The paper's limits on a class's training windows (IV-A), --preset paper.
+const (
+	paperMinPerClass            = 50
+	paperMaxPerClass            = 20_000
+	paperMaxPerClassSpecialized = 10_000
+)
+
+func trainCommand() *cli.Command {
+	defaults := train.DefaultOptions()
+	return &cli.Command{
+		Name:      "train",
+		Usage:     "train a model on labelled captures or records",
+		ArgsUsage: "[DATA...] -o MODEL",
+		Flags: append(dataFlags(), jsonFlag,
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "model `FILE` to write"},
+			&cli.StringFlag{Name: "preset", Usage: "`paper`: strict windows, 50 to 20,000 windows a class (10,000 for specialized)"},
+			&cli.StringFlag{Name: "strategy", Value: "all", Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
+			&cli.StringFlag{Name: "services", Value: "tcp/80,tcp/443,udp/53,udp/123", Usage: "`LIST` of services for mixed and specialized"},
+			&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
+			&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
+			&cli.IntFlag{Name: "epochs", Value: defaults.Epochs, Usage: "at most `N` epochs"},
+			&cli.IntFlag{Name: "batch", Value: defaults.Batch, Usage: "`N` windows a step"},
+			&cli.Float64Flag{Name: "lr", Value: defaults.LearningRate, Usage: "Adam's learning `RATE`"},
+			&cli.IntFlag{Name: "patience", Value: defaults.Patience, Usage: "stop after `N` epochs without a better validation loss"},
+			&cli.Int64Flag{Name: "seed", Usage: "`N` that weights, order and dropout come from"},
+			&cli.IntFlag{Name: "threads", Value: runtime.NumCPU(), Usage: "`N` workers; another number gives other bytes"},
+			&cli.IntFlag{Name: "min-per-class", Value: defaults.MinPerClass, Usage: "leave out classes with fewer training windows"},
+			&cli.IntFlag{Name: "max-per-class", Value: defaults.MaxPerClass, Usage: "at most `N` training windows a class, 0: all"},
+			&cli.Float64Flag{Name: "validation", Value: 0.2, Usage: "`SHARE` of each class's captures kept apart for early stopping and calibration"},
+			&cli.StringSliceFlag{Name: "validation-split", Usage: "validate on this split instead (repeatable)"},
+			&cli.StringFlag{Name: "report", Usage: "write how the run went to `DIR`/train.json"},
+		),
+		Action: trainModel,
+	}
+}
+
+// trainPlan is a command line, understood.
+type trainPlan struct {
+	direction  flows.Direction
+	streams    map[string]flows.StreamConfig // by service; "" for one model of everything
+	record     model.RecordSpec
+	rows       int
+	options    train.Options
+	validation float64
+}
+
+func trainModel(c *cli.Context) error {
+	if c.String("output") == "" {
+		return usagef("train: -o MODEL is missing")
+	}
+	plan, err := planTraining(c)
+	if err != nil {
+		return err
+	}
+	// A long run must not end in an output that cannot be written.
+	if dir := filepath.Dir(c.String("output")); unwritable(dir) != nil {
+		return fmt.Errorf("output %s: %w", c.String("output"), unwritable(dir))
+	}
+	bundle := model.Bundle{}
+	reports := map[string]*train.Report{}
+	for _, service := range sortedKeys(plan.streams) {
+		if bundle[service], reports[service], err = plan.train(c, service); err != nil {
+			if service != "" {
+				return fmt.Errorf("service %s: %w", service, err)
+			}
+			return err
+		}
+	}
+	if err := bundle.Save(c.String("output")); err != nil {
+		return err
+	}
+	if dir := c.String("report"); dir != "" {
+		if err := writeReport(dir, "train.json", reports); err != nil {
+			return err
+		}
+	}
+	return printTraining(c, bundle, reports)
+}
+
+func planTraining(c *cli.Context) (*trainPlan, error) {
+	direction, err := parseDirection(c, nil)
+	if err != nil {
+		return nil, err
+	}
+	mode, err := parseWindowMode(c)
+	if err != nil {
+		return nil, err
+	}
+	o := train.DefaultOptions()
+	o.Epochs, o.Batch, o.LearningRate, o.Patience = c.Int("epochs"), c.Int("batch"), c.Float64("lr"), c.Int("patience")
+	o.Seed, o.Threads = c.Int64("seed"), c.Int("threads")
+	o.MinPerClass, o.MaxPerClass = c.Int("min-per-class"), c.Int("max-per-class")
+	p := &trainPlan{direction: direction, streams: map[string]flows.StreamConfig{}, validation: c.Float64("validation"), rows: flows.WindowRows}
+	if c.IsSet("window") {
+		if p.rows = c.Int("window"); p.rows < 1 {
+			return nil, usagef("--window %d: want at least 1", p.rows)
+		}
+	}
+	if c.IsSet("validation-split") && !c.IsSet("split") {
+		return nil, usagef("--validation-split: name the training splits with --split too, or the model learns what it is validated on")
+	}
+	if !(p.validation > 0 && p.validation < 1) {
+		return nil, usagef("--validation %v: want a share between 0 and 1", p.validation)
+	}
+	p.record = model.DefaultRecordSpec()
+	p.record.Direction = direction.String()
+	p.record.IPv6, p.record.ScaleDelimiters = c.Bool("ipv6"), c.Bool("scale-delimiters")
+	stream := flows.StreamConfig{Rows: p.rows, IPv6: p.record.IPv6}
+	switch preset := c.String("preset"); preset {
+	case "":
+	case "paper":
+		stream.Mode = flows.Strict
+		if !c.IsSet("min-per-class") {
+			o.MinPerClass = paperMinPerClass
+		}
+		if !c.IsSet("max-per-class") {
+			o.MaxPerClass = paperMaxPerClass
+			if c.String("strategy") == "specialized" {
+				o.MaxPerClass = paperMaxPerClassSpecialized
+			}
+		}
+	default:
+		return nil, usagef("--preset %q: the only one is paper", preset)
+	}
+	if mode != nil {
+		stream.Mode = *mode
+	}
+	p.record.WindowMode = stream.Mode.String()
+	p.options = o
+	return p, p.planStreams(c.String("strategy"), c.String("services"), stream)
+}
+
+// planStreams sets which traffic each model learns (paper IV-B).
+func (p *trainPlan) planStreams(strategy, list string, stream flows.StreamConfig) error {
+	var services []flows.Service
+	for _, name := range strings.Split(list, ",") {
+		s, err := flows.ParseService(strings.TrimSpace(name))
+		if err != nil {
+			return usageError{fmt.Errorf("--services: %w", err)}
+		}
+		services = append(services, s)
+	}
+	switch strategy {
+	case "all":
+		p.streams[""] = stream
+	case "mixed":
+		stream.Services = services
+		p.streams[""] = stream
+	case "specialized", "specialised":
+		for _, s := range services {
+			stream.Services, stream.Among = []flows.Service{s}, services
+			p.streams[s.String()] = stream
+		}
+	default:
+		return usagef("--strategy %q: want all, mixed or specialized", strategy)
+	}
+	return nil
+}
+
+// train makes the model of one service, or of everything.
+func (p *trainPlan) train(c *cli.Context, service string) (*model.Model, *train.Report, error) {
+	stream := p.streams[service]
+	learn, err := p.examples(c, stream, c.StringSlice("split"))
+	if err != nil {
+		return nil, nil, err
+	}
+	var held []dataset.Example
+	if splits := c.StringSlice("validation-split"); len(splits) > 0 {
+		if held, err = p.examples(c, stream, splits); err != nil {
+			return nil, nil, fmt.Errorf("validation: %w", err)
+		}
+	} else {
+		learn, held = dataset.Holdout(learn, p.validation, p.rows)
+	}
+	labels := map[string]int{}
+	record := p.record
+	record.Services = []string{}
+	for _, s := range stream.Services {
+		record.Services = append(record.Services, s.String())
+	}
+	cfg := train.Config{Arch: model.DefaultArchitecture(p.rows), Record: record, Flags: effectiveFlags(c)}
+	for _, e := range slices.Concat(learn, held) {
+		if _, ok := labels[e.Label]; !ok {
+			labels[e.Label] = len(labels)
+			cfg.Labels = append(cfg.Labels, e.Label)
+		}
+	}
+	show, end := trainProgress(service)
+	defer end()
+	return train.Train(c.Context, cfg, toTrain(learn, labels), toTrain(held, labels), p.options, show)
+}
+
+// examples reads the labelled windows of some splits.
+func (p *trainPlan) examples(c *cli.Context, stream flows.StreamConfig, splits []string) ([]dataset.Example, error) {
+	show, end := progress("read")
+	defer end()
+	set, err := openSplits(c, p.direction, splits, show)
+	if err != nil {
+		return nil, err
+	}
+	var list []dataset.Example
+	captures, err := set.Windows(c.Context, stream, func(e dataset.Example) error {
+		if e.Label == "" {
+			return fmt.Errorf("%s: device %s has no label: name the devices in a --manifest", e.Capture, e.Name)
+		}
+		list = append(list, e)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("no window in %d captures: is --window-mode padded what you want?", len(captures))
+	}
+	return list, nil
+}
+
+func toTrain(examples []dataset.Example, labels map[string]int) []train.Example {
+	list := make([]train.Example, len(examples))
+	for i, e := range examples {
+		list[i] = train.Example{Window: e.Window, Label: labels[e.Label]}
+	}
+	return list
+}
+
+// placeFlags name inputs and outputs: where a model was made is none of its business.
+var placeFlags = []string{"manifest", "output", "o", "report", "model", "json", "help", "h", "threads", "seed"}
+
+// effectiveFlags are the values of all other flags, given or default.
+func effectiveFlags(c *cli.Context) map[string]string {
+	values := map[string]string{}
+	for _, f := range c.Command.Flags {
+		name := f.Names()[0]
+		if slices.Contains(placeFlags, name) {
+			continue
+		}
+		switch f.(type) {
+		case *cli.StringSliceFlag:
+			if v := c.StringSlice(name); len(v) > 0 {
+				values[name] = strings.Join(v, ",")
+			}
+		case *cli.Float64Flag:
+			values[name] = strconv.FormatFloat(c.Float64(name), 'g', -1, 64)
+		default:
+			if v := fmt.Sprint(c.Value(name)); v != "" {
+				values[name] = v
+			}
+		}
+	}
+	return values
+}
+
+// trainProgress shows batches on a terminal, and a line per epoch anywhere.
+func trainProgress(service string) (show func(train.Progress), end func()) {
+	name := "train"
+	if service != "" {
+		name += " " + service
+	}
+	var bar *progressbar.ProgressBar
+	onTerminal := term.IsTerminal(int(os.Stderr.Fd()))
+	end = func() {
+		if bar != nil {
+			_ = bar.Finish() // a display that fails must not end the run
+			bar = nil
+		}
+	}
+	return func(p train.Progress) {
+		if p.Ended {
+			end()
+			fmt.Fprintf(os.Stderr, "%s: epoch %d: loss %.4f, validation loss %.4f, accuracy %.3f, best epoch %d, %s\n",
+				name, p.Epoch, p.Loss, p.ValLoss, p.ValAccuracy, p.BestEpoch, p.Elapsed.Round(time.Second))
+			return
+		}
+		if !onTerminal {
+			return
+		}
+		if bar == nil {
+			bar = progressbar.NewOptions(p.Batches, progressbar.OptionSetWriter(os.Stderr),
+				progressbar.OptionSetDescription(fmt.Sprintf("%s: epoch %d", name, p.Epoch)),
+				progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
+		}
+		_ = bar.Set(p.Batch)
+	}, end
+}
+
+func printTraining(c *cli.Context, bundle model.Bundle, reports map[string]*train.Report) error {
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, reports)
+	}
+	for _, service := range sortedKeys(bundle) {
+		m, r := bundle[service], reports[service]
+		if service != "" {
+			service += ": "
+		}
+		fmt.Fprintf(c.App.Writer, "%s%d classes, %d windows (%d for validation), best epoch %d of %d (%s), validation loss %.4f, temperature %.2f\n",
+			service, len(m.Labels), r.Windows, r.Validation, r.Best, len(r.Epochs), r.Stopped, r.Epochs[r.Best-1].ValLoss, r.Temperature)
+	}
+	_, err := fmt.Fprintf(c.App.Writer, "model written to %s\n", c.String("output"))
+	return err
+}
+
+// unwritable reports why no file can be made in dir.
+func unwritable(dir string) error {
+	f, err := os.CreateTemp(dir, ".iotsense-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// writeReport writes v as indented JSON to dir/name.
+func writeReport(dir, name string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
