@@ -19,8 +19,8 @@ import (
 const (
 	// Interface is the sensor's end of the pair, in the sensor's namespace.
 	Interface = "sensor0"
-	// peer is the devices' end, in a namespace of its own.
-	peer = "device0"
+	// DeviceInterface is the devices' end, in a namespace of its own.
+	DeviceInterface = "device0"
 	// mtu takes every real jumbo frame.
 	mtu = 9216
 )
@@ -72,12 +72,12 @@ func (n *Network) build(purpose string) error {
 	defer h.Close()
 	pair := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: Interface, MTU: mtu},
-		PeerName:  peer, PeerMTU: mtu, PeerNamespace: netlink.NsFd(n.device),
+		PeerName:  DeviceInterface, PeerMTU: mtu, PeerNamespace: netlink.NsFd(n.device),
 	}
 	if err := h.LinkAdd(pair); err != nil {
-		return fmt.Errorf("make veth pair %s, %s: %w", Interface, peer, err)
+		return fmt.Errorf("make veth pair %s, %s: %w", Interface, DeviceInterface, err)
 	}
-	if err := prepare(n.device, peer); err != nil {
+	if err := prepare(n.device, DeviceInterface); err != nil {
 		return err
 	}
 	return prepare(n.sensor, Interface)

@@ -51,7 +51,7 @@ func (n *Network) Play(ctx context.Context, frames []Frame, opts PlayOptions) (P
 	if len(frames) == 0 {
 		return played, nil
 	}
-	far, err := packetSocket(n.device, peer)
+	far, err := packetSocket(n.device, DeviceInterface)
 	if err != nil {
 		return played, err
 	}

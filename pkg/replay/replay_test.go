@@ -182,7 +182,7 @@ func TestPlayStops(t *testing.T) {
 func TestNetworkIsSilentAndWireExact(t *testing.T) {
 	ethtool := testenv.Tool(t, "ethtool")
 	n := network(t, "test-silent")
-	for name, do := range map[string]func(func() error) error{Interface: n.Do, peer: n.DoDevice} {
+	for name, do := range map[string]func(func() error) error{Interface: n.Do, DeviceInterface: n.DoDevice} {
 		var out []byte
 		if err := do(func() (err error) { out, err = exec.Command(ethtool, "-k", name).Output(); return err }); err != nil {
 			t.Fatal(err)

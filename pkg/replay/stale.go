@@ -96,7 +96,7 @@ func removeLink(ns netns.NsHandle) {
 		return
 	}
 	defer h.Close()
-	for _, name := range []string{Interface, peer} {
+	for _, name := range []string{Interface, DeviceInterface} {
 		if link, err := h.LinkByName(name); err == nil {
 			_ = h.LinkDel(link) // the namespace's end removes it too
 		}

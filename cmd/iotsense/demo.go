@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/replay"
+)
+
+// labModel is the value of --model that stands for the embedded model of the
+// device lab's kinds.
+const labModel = "lab"
+
+func demoCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "demo",
+		Usage: "watch the sensor name devices on a private pair of interfaces (needs root)",
+		Description: "Makes two network namespaces joined by a veth pair, attaches the sensor to one end, and plays\n" +
+			"traffic through the kernel: real captures, or that of the project's own device lab. Verdicts\n" +
+			"stand beside what the devices truly are. Everything made is removed at the end.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "captures", Usage: "play the captures that `DIR`/manifest.csv lists, split=test where it has one (default: the device lab)"},
+			&cli.Float64Flag{Name: "speed", Usage: "play `N` times faster than recorded (default: what makes it last 1 to 2 minutes)"},
+			&cli.StringFlag{Name: "hook", Value: "auto", Usage: "`auto|xdp|xdp-generic|tcx|tc`"},
+			&cli.DurationFlag{Name: "duration", Usage: "stop playing after `D`"},
+			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or lab for the device lab's (default: the embedded model that fits the traffic)"},
+			&cli.Int64Flag{Name: "seed", Value: 1, Usage: "`N` of the device lab's traffic"},
+			jsonFlag,
+		},
+		Action: demo,
+	}
+}
+
+// demoOptions are the choices that the sensor shares.
+type demoOptions struct {
+	hook, model string
+	speed       float64
+}
+
+func demo(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("demo takes no arguments, got %q", c.Args().First())
+	}
+	if c.IsSet("speed") && c.Float64("speed") < 1 {
+		return usagef("--speed %v: want 1 or more", c.Float64("speed"))
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("demo makes network namespaces and loads programs into the kernel: run it as root")
+	}
+	traffic, opts, err := demoChoices(c)
+	if err != nil {
+		return err
+	}
+	if _, err := replay.RemoveStale(); err != nil {
+		return err
+	}
+	n, err := replay.NewNetwork("demo")
+	if err != nil {
+		return err
+	}
+	return errors.Join(runDemo(c, n, traffic, opts), n.Close())
+}
+
+// demoChoices settles traffic, model and speed.
+func demoChoices(c *cli.Context) (*demoTraffic, demoOptions, error) {
+	opts := demoOptions{hook: c.String("hook"), model: c.String("model"), speed: c.Float64("speed")}
+	var traffic *demoTraffic
+	var err error
+	if dir := c.String("captures"); dir != "" {
+		traffic, err = captureTraffic(dir)
+	} else {
+		traffic, err = labTraffic(c.Int64("seed"))
+		if opts.model == "" {
+			opts.model = labModel
+		}
+	}
+	if err != nil {
+		return nil, opts, err
+	}
+	if opts.speed == 0 {
+		opts.speed = traffic.speed()
+	}
+	return traffic, opts, nil
+}
+
+// runDemo plays the traffic past a sensor and prints what it says.
+func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoOptions) error {
+	bundle, err := loadNamedModel(opts.model)
+	if err != nil {
+		return err
+	}
+	labels := classify.Labels(bundle)
+	sensor, err := startSensor(c.Context, n, opts)
+	if err != nil {
+		return err
+	}
+	summary := demoSummary{Data: traffic.data, Model: modelText(opts.model, len(labels)), Hook: sensor.hook, Speed: opts.speed}
+	if !c.Bool("json") {
+		introduce(c, &summary, traffic)
+	}
+	ctx, stop := context.WithCancel(c.Context)
+	defer stop()
+	played := make(chan error, 1)
+	go func() { played <- conduct(ctx, n, sensor, traffic, c.Duration("duration"), &summary) }()
+	b := newBoard(c.App.Writer, c.Bool("json"), traffic.truth, labels)
+	b.header()
+	var failed error
+	for v := range sensor.verdicts {
+		failed = errors.Join(failed, b.show(v))
+	}
+	stop() // where the sensor has ended by itself, there is nobody to play for
+	if err := errors.Join(failed, <-played); err != nil {
+		return err
+	}
+	b.score(&summary)
+	return b.summary(summary)
+}
+
+// conduct plays the traffic, lets its flows live out their time and stops the
+// sensor. An interrupt cuts it short; what was seen until then is judged.
+func conduct(ctx context.Context, n *replay.Network, s *demoSensor, t *demoTraffic, most time.Duration, summary *demoSummary) error {
+	playing, cancel := context.WithCancel(ctx)
+	if most > 0 {
+		playing, cancel = context.WithTimeout(ctx, most)
+	}
+	defer cancel()
+	played, err := n.Play(playing, t.frames, replay.PlayOptions{Speed: summary.Speed, FarEnd: strings.HasPrefix(s.hook, "xdp")})
+	summary.Played = played.Frames
+	if playing.Err() != nil {
+		err = nil
+	}
+	var asked error
+	if err == nil {
+		lifetime := time.Duration(float64(flows.Lifetime) / summary.Speed)
+		summary.Stats, asked = s.settle(playing, lifetime+demoBlindTime)
+	}
+	return errors.Join(err, asked, s.stop())
+}
+
+// introduce says what is going to be shown.
+func introduce(c *cli.Context, s *demoSummary, t *demoTraffic) {
+	lifetime := time.Duration(float64(flows.Lifetime) / s.Speed).Round(100 * time.Millisecond)
+	fmt.Fprintf(c.App.Writer, `traffic  %s
+         %d devices, %d frames, %v played %v times faster than recorded
+model    %s
+sensor   %s on %s, in a network namespace of its own; every packet goes through the kernel
+
+A flow's record is complete a minute after its first packet, here %v: then come the first verdicts.
+A verdict with a question mark is the best guess about a device that the model refuses to name.
+`, s.Data, len(t.truth), len(t.frames), t.length().Round(time.Second), s.Speed, s.Model, s.Hook, replay.Interface, lifetime)
+}
+
+// modelText says which model judges.
+func modelText(name string, labels int) string {
+	switch name {
+	case "":
+		return fmt.Sprintf("the embedded default model: %d types of real device", labels)
+	case labModel:
+		return fmt.Sprintf("the embedded model of the device lab: %d kinds, knows no real device", labels)
+	}
+	return fmt.Sprintf("%s: %d labels", name, labels)
+}

@@ -1,0 +1,147 @@
+package main
+
+// This file runs the sensor of a demo: this very program, as a process of its
+// own on the private network.
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/registry"
+	"github.com/iotsense/iotsense/pkg/replay"
+)
+
+const (
+	sensorStart = 30 * time.Second // to load and attach
+	sensorStop  = 15 * time.Second // to judge the flows still open
+	sensorPoll  = 50 * time.Millisecond
+	longestLine = 1 << 20
+)
+
+// demoSensor is a running `iotsense run`.
+type demoSensor struct {
+	client   *api.Client
+	verdicts chan registry.Verdict // closed when the sensor has ended
+	hook     string                // what --hook auto has taken
+	process  *os.Process
+	ended    <-chan error
+	stderr   bytes.Buffer // to be read once ended is
+}
+
+// startSensor starts the sensor and returns once it sees packets.
+func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*demoSensor, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	lines, out, err := os.Pipe()
+	if err != nil {
+		return nil, fmt.Errorf("pipe to the sensor: %w", err)
+	}
+	socket := filepath.Join(n.Dir, "sensor.sock")
+	s := &demoSensor{client: api.NewClient(socket), verdicts: make(chan registry.Verdict)}
+	cmd := exec.Command(self, "run", "-i", replay.Interface, "--hook", opts.hook, "--model", opts.model, "--json",
+		"--socket", socket, "--pin", "", "--speed", strconv.FormatFloat(opts.speed, 'g', -1, 64))
+	cmd.Stdout, cmd.Stderr = out, &s.stderr
+	s.ended, err = n.Start(cmd)
+	out.Close()
+	if err != nil {
+		lines.Close()
+		return nil, err
+	}
+	s.process = cmd.Process
+	go s.read(lines)
+	if err := s.attached(ctx); err != nil {
+		for range s.verdicts { // there is nobody else to take them
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// read turns the sensor's lines into verdicts.
+func (s *demoSensor) read(lines io.ReadCloser) {
+	defer close(s.verdicts)
+	defer lines.Close()
+	in := bufio.NewScanner(lines)
+	in.Buffer(nil, longestLine)
+	for in.Scan() {
+		var v registry.Verdict
+		if err := json.Unmarshal(in.Bytes(), &v); err == nil && v.Device != "" {
+			s.verdicts <- v
+		}
+	}
+}
+
+// attached waits until the sensor says that it is attached.
+func (s *demoSensor) attached(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, sensorStart)
+	defer cancel()
+	for {
+		stats, err := s.client.Stats(ctx)
+		if err == nil && len(stats.Interfaces) == 1 && stats.Interfaces[0].Attached {
+			s.hook = string(stats.Interfaces[0].Hook)
+			return nil
+		}
+		select {
+		case err := <-s.ended:
+			return s.failure(err)
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("wait for the sensor to attach: %w", ctx.Err()), s.stop())
+		case <-time.After(sensorPoll):
+		}
+	}
+}
+
+// settle waits until every flow has lived its lifetime, and returns the counters.
+func (s *demoSensor) settle(ctx context.Context, most time.Duration) (api.Stats, error) {
+	deadline := time.Now().Add(most)
+	for {
+		stats, err := s.client.Stats(context.WithoutCancel(ctx))
+		if err != nil || stats.Flows.Open == 0 || time.Now().After(deadline) {
+			return stats, err
+		}
+		select {
+		case <-ctx.Done():
+			return stats, nil
+		case <-time.After(sensorPoll):
+		}
+	}
+}
+
+// stop lets the sensor judge the flows that are still open, and waits for its end.
+func (s *demoSensor) stop() error {
+	if err := s.process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("stop the sensor: %w", err)
+	}
+	select {
+	case err := <-s.ended:
+		if err != nil {
+			return s.failure(err)
+		}
+		return nil
+	case <-time.After(sensorStop):
+		_ = s.process.Kill() // it may have ended by now
+		<-s.ended
+		return fmt.Errorf("the sensor had not ended %v after SIGTERM: killed", sensorStop)
+	}
+}
+
+// failure is what the sensor itself said, in its last line.
+func (s *demoSensor) failure(err error) error {
+	lines := strings.Split(strings.TrimSpace(s.stderr.String()), "\n")
+	return fmt.Errorf("the sensor ended (%v): %s", err, strings.TrimPrefix(lines[len(lines)-1], "iotsense: "))
+}

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/lab"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+// writeCaptures writes lab captures and a manifest of the rows given by unit,
+// split and the number of the lab unit whose traffic and MAC it has.
+func writeCaptures(t *testing.T, rows ...[3]any) string {
+	t.Helper()
+	dir := t.TempDir()
+	manifest := [][]string{{"capture", "mac", "label", "unit", "split"}}
+	for i, row := range rows {
+		c, err := lab.Generate("smart-plug", row[2].(int), 1, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file bytes.Buffer
+		if err := lab.WritePCAP(&file, c); err != nil {
+			t.Fatal(err)
+		}
+		name := string(rune('a'+i)) + ".pcap"
+		if err := os.WriteFile(filepath.Join(dir, name), file.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		manifest = append(manifest, []string{name, c.Device.String(), "label of " + name, row[0].(string), row[1].(string)})
+	}
+	var text bytes.Buffer
+	if err := csv.NewWriter(&text).WriteAll(manifest); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "manifest.csv"), text.Bytes(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func TestCaptureTraffic(t *testing.T) {
+	tests := []struct {
+		name   string
+		rows   [][3]any
+		labels string
+		data   string
+	}{
+		{
+			"one of each unit of the test split",
+			[][3]any{{"u0", "train", 0}, {"u0", "test", 0}, {"u0", "test", 0}, {"u1", "test", 1}},
+			"label of b.pcap label of d.pcap",
+			"2 of 3 real captures (split=test), one of each unit",
+		},
+		{
+			"no two captures of one MAC",
+			[][3]any{{"u0", "test", 0}, {"u1", "test", 0}, {"u2", "test", 2}},
+			"label of a.pcap label of c.pcap",
+			"2 of 3 real captures (split=test), one of each unit; 1 more units left out, as their MAC is one of a unit that plays",
+		},
+		{
+			"no such split, no units",
+			[][3]any{{"", "", 0}, {"", "", 1}},
+			"label of a.pcap label of b.pcap",
+			"2 of 2 real captures (the manifest has no split=test), one of each unit",
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			traffic, err := captureTraffic(writeCaptures(t, tt.rows...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(traffic.truth) != len(strings.Fields(tt.labels))/3 {
+				t.Errorf("truth %v, want %s", traffic.truth, tt.labels)
+			}
+			for _, label := range traffic.truth {
+				if !strings.Contains(tt.labels, label) {
+					t.Errorf("plays %s, want %s", label, tt.labels)
+				}
+			}
+			if traffic.data != tt.data {
+				t.Errorf("says %q\nwant %q", traffic.data, tt.data)
+			}
+			sent := 0
+			for _, f := range traffic.frames {
+				if f.FromDevice {
+					sent++
+				}
+			}
+			if sent == 0 || sent == len(traffic.frames) {
+				t.Errorf("%d of %d frames are from devices", sent, len(traffic.frames))
+			}
+		})
+	}
+}
+
+func TestCaptureTrafficErrors(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := captureTraffic(dir); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("no manifest: error %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "manifest.csv"), []byte("capture,mac,label\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := captureTraffic(dir); err == nil || !strings.Contains(err.Error(), "nothing to play") {
+		t.Errorf("empty manifest: error %v", err)
+	}
+}
+
+func TestLabTraffic(t *testing.T) {
+	traffic, err := labTraffic(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := len(lab.Kinds()) * labUnits; len(traffic.truth) != want {
+		t.Errorf("%d devices, want %d", len(traffic.truth), want)
+	}
+	whole := time.Duration(float64(traffic.length()+time.Minute) / traffic.speed())
+	if whole > demoTarget || whole < demoTarget/3 {
+		t.Errorf("lasts %v at speed %v, want at most %v", whole, traffic.speed(), demoTarget)
+	}
+}
+
+func verdict(device, label string, confidence float64, known bool) registry.Verdict {
+	return registry.Verdict{Device: device, Label: &label, Confidence: &confidence, Known: known, Windows: 1}
+}
+
+func TestBoard(t *testing.T) {
+	truth := map[string]string{"a": "Cam", "b": "Plug", "c": "Lamp", "d": "Kettle"}
+	verdicts := []registry.Verdict{
+		verdict("a", "Plug", 0.4, false),
+		verdict("a", "Cam", 0.9, true),
+		verdict("a", "Cam", 0.95, true), // nothing new
+		verdict("b", "Cam", 0.9, true),
+		verdict("c", "Lamp", 0.5, false),
+		verdict("router", "Cam", 0.9, true),
+		verdict("phone", "Cam", 0.3, false),
+	}
+	var text, lines bytes.Buffer
+	show := newBoard(&text, false, truth, []string{"Cam", "Kettle"})
+	asJSON := newBoard(&lines, true, truth, nil)
+	for _, b := range []*board{show, asJSON} {
+		b.header()
+		for _, v := range verdicts {
+			if err := b.show(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var s demoSummary
+		b.score(&s)
+		want := demoSummary{Devices: 4, Right: 1, Wrong: 1, Refused: 1, NoWindow: 1, Others: 2, OthersNamed: 1}
+		if s.Devices != want.Devices || s.Right != want.Right || s.Wrong != want.Wrong || s.Refused != want.Refused ||
+			s.NoWindow != want.NoWindow || s.Others != want.Others || s.OthersNamed != want.OthersNamed {
+			t.Errorf("scored %+v\nwant %+v", s, want)
+		}
+		if err := b.summary(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	live, _, _ := strings.Cut(text.String(), "\n\n Device") // the live part: blank line, header, changes
+	if got := strings.Split(strings.TrimSpace(live), "\n")[1:]; len(got) != 4 ||
+		!strings.Contains(got[0], "Plug?") || !strings.HasSuffix(got[0], "refused") ||
+		!strings.HasSuffix(got[1], "right") || !strings.HasSuffix(got[2], "WRONG") || !strings.HasSuffix(got[3], "refused") {
+		t.Errorf("live lines:\n%s", live)
+	}
+	decoder := json.NewDecoder(&lines)
+	for i, v := range verdicts {
+		var l demoLine
+		if err := decoder.Decode(&l); err != nil {
+			t.Fatal(err)
+		}
+		_, labelled := truth[v.Device]
+		if l.Device != v.Device || (l.Truth != nil) != labelled || (l.Outcome != nil) != labelled {
+			t.Errorf("line %d: device %s, truth %v, outcome %v", i, l.Device, l.Truth, l.Outcome)
+		}
+	}
+	var last map[string]demoSummary
+	if err := decoder.Decode(&last); err != nil || last["summary"].Devices != 4 {
+		t.Errorf("last line %v, error %v: want the summary", last, err)
+	}
+}
