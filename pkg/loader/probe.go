@@ -29,6 +29,7 @@ const (
 	Helpers      = "helpers"
 	Instructions = "instructions"
 	Hooks        = "hooks"
+	Programs     = "programs" // the sensor's own, as the verifier sees them
 )
 
 // Names of features that callers tell apart.
@@ -41,7 +42,7 @@ const (
 
 // Feature is one thing that the sensor may need of the kernel.
 type Feature struct {
-	Kind string // ProgramTypes, MapTypes, Helpers, Instructions or Hooks
+	Kind string // ProgramTypes, MapTypes, Helpers, Instructions, Hooks or Programs
 	Name string // as the kernel's documentation has it
 	Err  error  // nil: it is there; else see NotSupported and NotPermitted
 }
@@ -54,7 +55,8 @@ func (f Feature) NotPermitted() bool { return errors.Is(f.Err, fs.ErrPermission)
 
 // Probe tries everything that the compiled programs use: program and map types,
 // helpers and instructions are read from the programs themselves, so that the
-// list cannot fall behind them. It attaches to no interface of the system.
+// list cannot fall behind them. Then it loads the programs, with small tables.
+// It attaches to no interface of the system.
 //
 // The answers do not change while a process lives, whatever happens to its
 // capabilities.
@@ -63,15 +65,33 @@ func Probe() ([]Feature, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the compiled programs: %w", err)
 	}
-	list := probeSpec(spec)
-	return append(list,
+	list := append(probeSpec(spec), Feature{MapTypes, "array_of_maps", features.HaveMapType(ebpf.ArrayOfMaps)}) // gracePeriod
+	list = append(list,
 		Feature{Instructions, "v3 (32-bit jumps)", features.HaveV3ISA()},
 		Feature{Instructions, "compare-and-swap", probeProgram(ebpf.SchedCLS, 0, compareAndSwap)},
 		Feature{Instructions, FeatureJIT, probeJIT()},
 		Feature{Hooks, FeatureTCX, probeTCX()},
 		Feature{Hooks, FeatureClsact, probeClsact()},
 		Feature{Hooks, FeatureXDP, probeProgram(ebpf.XDP, unix.BPF_F_XDP_HAS_FRAGS, nothing)},
-	), nil
+	)
+	for _, hook := range []Hook{HookTCX, HookXDP} {
+		list = append(list, Feature{Programs, "for " + string(hook), probeLoad(hook)})
+	}
+	return list, nil
+}
+
+// probeLoad passes the programs for a hook through the verifier.
+func probeLoad(hook Hook) error {
+	if err := checkPrivileges(); err != nil {
+		return err
+	}
+	cfg, err := Config{Interfaces: []string{"lo"}, Hook: hook, Prefix: MaxPrefix, MaxFlows: 1, RingSize: minRingSize}.withDefaults()
+	if err != nil {
+		return err
+	}
+	cfg.Interfaces = nil // none is to be looked at
+	s := &Sensor{cfg: cfg, log: cfg.Log}
+	return errors.Join(s.loadPrograms(), s.Close())
 }
 
 // probeSpec tries the program types, map types and helpers of spec.

@@ -47,7 +47,7 @@ func TestProbeFindsEverythingHere(t *testing.T) {
 		{MapTypes, "ringbuf"}, {MapTypes, "lpm_trie"}, {MapTypes, "hash"},
 		{Helpers, "bpf_ktime_get_boot_ns in sched_cls"}, {Helpers, "bpf_ringbuf_query in xdp"},
 		{Helpers, "bpf_skb_load_bytes in sched_cls"}, {Helpers, "bpf_xdp_load_bytes in xdp"},
-		{Hooks, FeatureTCX}, {Hooks, FeatureClsact}, {Hooks, FeatureXDP},
+		{Programs, "for tcx"}, {Programs, "for xdp"}, {Hooks, FeatureTCX}, {Hooks, FeatureClsact}, {Hooks, FeatureXDP},
 	} {
 		if !slices.ContainsFunc(list, func(f Feature) bool { return f.Kind == want.kind && f.Name == want.name }) {
 			t.Errorf("%s: %s was not probed", want.kind, want.name)
