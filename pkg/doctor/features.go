@@ -22,7 +22,7 @@ func probe() ([]loader.Feature, []Check) {
 
 func featureChecks(root fs.FS, features []loader.Feature) []Check {
 	var list []Check
-	for _, kind := range []string{loader.ProgramTypes, loader.MapTypes, loader.Helpers, loader.Instructions} {
+	for _, kind := range []string{loader.ProgramTypes, loader.MapTypes, loader.Helpers, loader.Instructions, loader.Programs} {
 		if c, ok := kindCheck(kind, features); ok {
 			list = append(list, c)
 		}
@@ -56,12 +56,18 @@ func kindCheck(kind string, features []loader.Feature) (Check, bool) {
 		return Check{kind, Fail, "not supported: " + strings.Join(lacking, ", "), "use Linux 6.1 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF"}, true
 	case len(denied) > 0:
 		return Check{kind, Fail, fmt.Sprintf("%d could not be tried: not permitted", len(denied)), "see capabilities"}, true
+	case len(unclear) > 0 && kind == loader.Programs:
+		return Check{kind, Fail, "refused: " + strings.Join(unclear, ", "), "report this line with the kernel's version"}, true
 	case len(unclear) > 0:
 		return Check{kind, Warn, "unclear: " + strings.Join(unclear, ", "), "try `iotsense run`; if it fails, report this line"}, true
 	case len(there) == 0:
 		return Check{}, false
 	}
-	return Check{Name: kind, Status: OK, Found: strings.Join(grouped(there), ", ")}, true
+	found := strings.Join(grouped(there), ", ")
+	if kind == loader.Programs {
+		found = "loaded " + found
+	}
+	return Check{Name: kind, Status: OK, Found: found}, true
 }
 
 // grouped joins "f in x", "f in y" to "f (x, y)"; the names are sorted.

@@ -155,6 +155,7 @@ func programCheck(f facts) Check {
 		return c
 	}
 	var all, advice []string
+	status := OK
 	add := func(text string) {
 		if !slices.Contains(advice, text) {
 			advice = append(advice, text)
@@ -164,14 +165,16 @@ func programCheck(f facts) Check {
 		all = append(all, p.String())
 		switch {
 		case p.ours():
-			add("a sensor is (or was) at work here: ask it with `iotsense stats`, stop it before starting another; one that was killed is cleared by the next start")
+			status = Warn
+			add("a sensor is (or was) at work here: ask it with `iotsense stats`, stop it before starting another; what a killed one left is cleared by the next start")
 		case strings.HasPrefix(p.hook, "xdp"):
+			status = Warn
 			add("an interface carries one XDP program: use --hook tcx or tc here (packets that it drops or redirects are not seen), or: ip link set dev " + f.name + " xdp off")
 		default:
-			add("a program that ends the chain (any verdict but TCX_NEXT, TC_ACT_UNSPEC) hides packets from those after it: look at the order with `bpftool net show dev " + f.name + "`")
+			add("nothing: the sensor goes first in the chain and passes every packet on; one that goes before it later can hide packets: bpftool net show dev " + f.name)
 		}
 	}
-	c.Status, c.Found, c.Advice = Warn, strings.Join(all, "; "), strings.Join(advice, "; ")
+	c.Status, c.Found, c.Advice = status, strings.Join(all, "; "), strings.Join(advice, "; ")
 	return c
 }
 
@@ -201,7 +204,7 @@ func promiscuous(f facts) Check {
 	c := Check{Name: f.name + " promiscuous", Status: OK, Found: "on: sees frames for other hosts too"}
 	if !f.promisc {
 		c.Found = "off: sees frames to and from this host, which is right on a gateway or access point"
-		c.Advice = "on a mirror port: --promisc (the default with --hook xdp)"
+		c.Advice = "on a mirror port: --promisc (the default with --hook xdp), which needs CAP_NET_RAW"
 	}
 	return c
 }

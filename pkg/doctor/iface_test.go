@@ -66,8 +66,8 @@ func TestWhatFactsMean(t *testing.T) {
 			f.programs = []program{{hook: "xdp", id: 7, name: "lb", holders: []string{"katran (pid 12)"}}}
 		}, Warn, "xdp: lb (id 7), held by katran (pid 12)"},
 		{"way out", programCheck, func(f *facts) { f.programs = []program{{hook: "xdp-generic", id: 7}} }, Warn, "ip link set dev eth0 xdp off"},
-		{"a chain", programCheck, func(f *facts) { f.programs = []program{{hook: "tcx ingress", id: 9}} }, Warn, "tcx ingress: unnamed (id 9)"},
-		{"order", programCheck, func(f *facts) { f.programs = []program{{hook: "tc egress", id: 9}} }, Warn, "bpftool net show dev eth0"},
+		{"a chain", programCheck, func(f *facts) { f.programs = []program{{hook: "tcx ingress", id: 9}} }, OK, "tcx ingress: unnamed (id 9)"},
+		{"order", programCheck, func(f *facts) { f.programs = []program{{hook: "tc egress", id: 9}} }, OK, "bpftool net show dev eth0"},
 		{"our own", programCheck, func(f *facts) { f.programs = []program{{hook: "tcx ingress", id: 9, name: "iotsense_in"}} }, Warn, "iotsense stats"},
 
 		{"bridge port", portCheck, func(f *facts) { f.master, f.under = "br0", "bridge" }, OK, "counted once"},
@@ -347,7 +347,7 @@ func TestWithoutCapabilities(t *testing.T) {
 			"capabilities|fail|missing: CAP_PERFMON (lets the verifier accept them); present: CAP_BPF, CAP_NET_ADMIN|", "program types|ok|",
 		}},
 		{"all three", []uintptr{unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_PERFMON}, []string{
-			"capabilities|ok|", "program types|ok|sched_cls, syscall, xdp", "helpers|ok|", "lo hook|ok|", "hook clsact|",
+			"capabilities|ok|", "program types|ok|sched_cls, syscall, xdp", "programs|ok|loaded for tcx, for xdp", "helpers|ok|", "lo hook|ok|", "hook clsact|",
 		}},
 	} {
 		cmd := exec.Command("/proc/self/fd/3", "-test.run=^TestWithoutCapabilities$")
