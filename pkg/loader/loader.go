@@ -63,8 +63,8 @@ func Open(cfg Config) (*Sensor, error) {
 	return s, nil
 }
 
-// load does everything but attach.
-func load(cfg Config) (*Sensor, error) {
+// load does everything but attach. Without programs it loads those needed.
+func load(cfg Config, programs ...string) (*Sensor, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func load(cfg Config) (*Sensor, error) {
 	if s.network, err = openNetwork(); err != nil {
 		return nil, err
 	}
-	if err := s.loadPrograms(); err != nil {
+	if err := s.loadPrograms(programs...); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if s.ring, err = ringbuf.NewReader(s.maps[eventsMap]); err != nil {
@@ -116,7 +116,10 @@ const (
 
 // loadPrograms loads what the configured interfaces need and no more: the
 // verifier takes its time.
-func (s *Sensor) loadPrograms() error {
+func (s *Sensor) loadPrograms(wanted ...string) error {
+	if len(wanted) == 0 {
+		wanted = s.neededPrograms()
+	}
 	spec, err := gen.LoadIotsense()
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
@@ -126,7 +129,6 @@ func (s *Sensor) loadPrograms() error {
 	if err := spec.Variables["cfg"].Set(s.cfg.kernel()); err != nil {
 		return fmt.Errorf("configure the programs: %w", err)
 	}
-	wanted := s.neededPrograms()
 	for name := range spec.Programs {
 		if !slices.Contains(wanted, name) {
 			delete(spec.Programs, name)
