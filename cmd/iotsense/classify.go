@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -10,6 +9,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -24,45 +24,57 @@ func classifyCommand() *cli.Command {
 }
 
 func classifyFiles(c *cli.Context) error {
+	out := verdictPrinter(c)
+	_, damaged := classifyData(c, classify.Options{}, func(flows.LabelledRecord) error { return nil },
+		func(s dataset.CaptureSummary, k *classify.Classifier) error {
+			return out.print(s.Name, captureVerdicts(k, s))
+		})
+	out.close()
+	return damaged
+}
+
+// classifyData runs the model over the records that the flags and arguments name,
+// a Classifier for each capture. each takes every record before its verdict, done
+// each capture once it is read, with its Classifier (nil: it had no record).
+func classifyData(c *cli.Context, opts classify.Options, each func(flows.LabelledRecord) error, done func(dataset.CaptureSummary, *classify.Classifier) error) (model.Bundle, error) {
 	bundle, err := loadModel(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	mode, err := parseWindowMode(c)
-	if err != nil {
-		return err
+	if opts.WindowMode, err = parseWindowMode(c); err != nil {
+		return nil, err
 	}
 	if err := checkWindow(c, bundle); err != nil {
-		return err
+		return nil, err
 	}
 	direction, err := parseDirection(c, bundle)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	show, end := progress("classify")
+	show, end := progress(c.Command.Name)
 	defer end()
 	set, err := openData(c, direction, show)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	out := verdictPrinter(c)
 	classifiers := map[string]*classify.Classifier{} // by capture
-	damaged := set.Records(c.Context, func(r flows.LabelledRecord) error {
+	return bundle, set.Records(c.Context, func(r flows.LabelledRecord) error {
 		k := classifiers[r.Capture]
 		if k == nil {
-			if k, err = classify.New(bundle, classify.Options{WindowMode: mode}); err != nil {
+			if k, err = classify.New(bundle, opts); err != nil {
 				return err
 			}
 			classifiers[r.Capture] = k
 		}
+		if err := each(r); err != nil {
+			return err
+		}
 		return k.Record(r.Record)
 	}, func(s dataset.CaptureSummary) error {
-		verdicts := captureVerdicts(classifiers[s.Name], s)
+		k := classifiers[s.Name]
 		delete(classifiers, s.Name)
-		return out.print(s.Name, verdicts)
+		return done(s, k)
 	})
-	end()
-	return errors.Join(damaged, out.close())
 }
 
 // captureVerdicts are the verdicts of a capture's devices; one that was listed
@@ -115,9 +127,8 @@ func (v *verdicts) print(capture string, list []registry.Verdict) error {
 	return nil
 }
 
-func (v *verdicts) close() error {
+func (v *verdicts) close() {
 	if v.table != nil {
 		v.table.Render()
 	}
-	return nil
 }
