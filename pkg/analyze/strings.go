@@ -1,0 +1,160 @@
+package analyze
+
+// This file counts strings of payloads, and remote addresses, by where they
+// occur: one that only one class has names the class, one that only one unit has
+// names the unit.
+
+import (
+	"bytes"
+	"cmp"
+	"maps"
+	"slices"
+)
+
+// Limits on strings.
+const (
+	minString  = 5
+	maxString  = 64
+	maxStrings = 1 << 18 // beyond it, strings of a single capture are forgotten
+)
+
+// places is where a string occurred, as long as that is in one class only.
+type places struct {
+	class    int // index, or several
+	records  uint64
+	captures []int // sorted
+	units    []int // sorted
+}
+
+const several = -1
+
+// stringIndex counts strings.
+type stringIndex struct {
+	strings   map[string]*places
+	limit     int
+	forgotten uint64
+}
+
+func newStringIndex() stringIndex {
+	return stringIndex{strings: map[string]*places{}, limit: maxStrings}
+}
+
+// add counts one record in which each of found, a set, occurs.
+func (x *stringIndex) add(found map[string]bool, class, unit, capture int) {
+	for s := range found {
+		p := x.strings[s]
+		if p == nil {
+			x.strings[s] = &places{class: class, records: 1, captures: []int{capture}, units: []int{unit}}
+			continue
+		}
+		if p.class != class {
+			*p = places{class: several}
+			continue
+		}
+		p.records++
+		p.captures = insert(p.captures, capture)
+		p.units = insert(p.units, unit)
+	}
+	if len(x.strings) > x.limit {
+		x.forget()
+	}
+}
+
+// forget drops strings of a single capture; if too few are, those of several
+// classes, and then the rarest, so that the limit holds whatever comes.
+func (x *stringIndex) forget() {
+	before := len(x.strings)
+	maps.DeleteFunc(x.strings, func(_ string, p *places) bool { return len(p.captures) == 1 })
+	if len(x.strings) > x.limit/2 {
+		maps.DeleteFunc(x.strings, func(_ string, p *places) bool { return p.class == several })
+	}
+	for least := 2; len(x.strings) > x.limit/2; least++ {
+		maps.DeleteFunc(x.strings, func(_ string, p *places) bool { return len(p.captures) <= least })
+	}
+	x.forgotten += uint64(before - len(x.strings))
+}
+
+func insert(sorted []int, v int) []int {
+	i, found := slices.BinarySearch(sorted, v)
+	if found {
+		return sorted
+	}
+	return slices.Insert(sorted, i, v)
+}
+
+// collectStrings adds the strings of a payload to found: runs of letters, digits
+// and .:_-/ in its text.
+func collectStrings(found map[string]bool, payload []byte) {
+	for text := range runs(payload, isPrintable) {
+		if len(text) < minText {
+			continue
+		}
+		for s := range runs(text, isStringByte) {
+			s = bytes.Trim(s, ".:_-/")
+			if len(s) >= minString && len(s) <= maxString {
+				found[string(s)] = true
+			}
+		}
+	}
+}
+
+func isStringByte(c byte) bool { return isAlnum(c) || c >= '-' && c <= '/' || c == ':' || c == '_' }
+
+// Identifier is a string that occurs in one class only.
+type Identifier struct {
+	Text     string `json:"text"`
+	Records  Ratio  `json:"records"`  // of the class's
+	Captures Ratio  `json:"captures"` // of the class's
+	Units    Ratio  `json:"units"`    // of the class's: all of them name a type, one of several a unit
+}
+
+// Strings says what strings tell about a class.
+type Strings struct {
+	ClassOnly  int          `json:"class_only"`   // strings of two captures or more that no other class has
+	UnitOnly   int          `json:"unit_only"`    // of these, strings of one unit only
+	UnitSerial int          `json:"unit_serials"` // of these, words like serial numbers, and UUIDs
+	Best       *Identifier  `json:"best"`         // the class-only string of most captures: alone it names so many
+	Examples   []Identifier `json:"examples"`     // the unit-only strings of most captures
+}
+
+// maxExamples is how many strings a class shows.
+const maxExamples = 5
+
+// result describes the strings of one class that has so many records, captures
+// and units.
+func (x *stringIndex) result(class int, records, captures, units uint64) Strings {
+	type named struct {
+		text string
+		*places
+	}
+	var all, ofUnit []named
+	for s, p := range x.strings {
+		if p.class == class && len(p.captures) > 1 {
+			all = append(all, named{s, p})
+		}
+	}
+	slices.SortFunc(all, func(a, b named) int {
+		return cmp.Or(cmp.Compare(len(b.captures), len(a.captures)), cmp.Compare(b.records, a.records), cmp.Compare(a.text, b.text))
+	})
+	describe := func(n named) Identifier {
+		return Identifier{n.text, NewRatio(n.records, records), NewRatio(uint64(len(n.captures)), captures), NewRatio(uint64(len(n.units)), units)}
+	}
+	out := Strings{ClassOnly: len(all), Examples: []Identifier{}}
+	if len(all) > 0 {
+		best := describe(all[0])
+		out.Best = &best
+	}
+	for _, n := range all {
+		if len(n.units) == 1 {
+			ofUnit = append(ofUnit, n)
+			if lower := bytes.ToLower([]byte(n.text)); isSerial(lower) || hasUUID(lower) {
+				out.UnitSerial++
+			}
+		}
+	}
+	out.UnitOnly = len(ofUnit)
+	for _, n := range ofUnit[:min(len(ofUnit), maxExamples)] {
+		out.Examples = append(out.Examples, describe(n))
+	}
+	return out
+}

@@ -1,0 +1,215 @@
+package analyze
+
+// This file writes a result as text tables.
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+)
+
+// ShareLine is one of the shares, for a reader.
+type ShareLine struct {
+	Key     string
+	Meaning string
+	Value   *float64
+	Percent bool
+	Paper   *float64 // nil: the paper gives none
+}
+
+// Lines are the shares in the order they are shown in.
+func (s Shares) Lines() []ShareLine {
+	lines := []ShareLine{
+		{Key: "flows_up_to_10_packets", Meaning: "flows with at most 10 packets", Value: s.ShortFlows.Share, Percent: true},
+		{Key: "packets_up_to_1000_bytes", Meaning: "packets of at most 1,000 bytes", Value: s.SmallPackets.Share, Percent: true},
+		{Key: "packets_without_payload", Meaning: "packets without payload", Value: s.EmptyPackets.Share, Percent: true},
+		{Key: "mean_payload_bytes", Meaning: "mean payload of the others, bytes", Value: s.MeanPayload},
+		{Key: "flows_of_four_services", Meaning: "flows of tcp/80, tcp/443, udp/53, udp/123", Value: s.ServiceFlows.Share, Percent: true},
+		{Key: "flows_with_local_remote", Meaning: "flows with a local remote", Value: s.LocalFlows.Share, Percent: true},
+		{Key: "packets_sent", Meaning: "packets sent by the device", Value: s.SentPackets.Share, Percent: true},
+		{Key: "rows_with_full_payload", Meaning: "rows whose 3,000 payload values are all used", Value: s.FullRows.Share, Percent: true},
+		{Key: "mean_row_payload_values", Meaning: "payload values used by a row, mean", Value: s.MeanRowValues},
+		{Key: "median_row_payload_values", Meaning: "payload values used by a row, median", Value: s.MidRowValues},
+	}
+	for i := range lines {
+		if v, ok := PaperShares[lines[i].Key]; ok {
+			lines[i].Paper = &v
+		}
+	}
+	return lines
+}
+
+// Text is a value of the line for a reader, "-" for none.
+func (l ShareLine) Text(v *float64) string {
+	switch {
+	case v == nil:
+		return "-"
+	case l.Percent:
+		return Percent(v)
+	}
+	return fmt.Sprintf("%.1f", *v)
+}
+
+// Percent writes a share for a reader, "-" for none.
+func Percent(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %%", 100**v)
+}
+
+// WriteText writes the result as tables. The payload's bytes, 10,000 places a
+// class, are for JSON and the report; here each packet has its mean entropy.
+func WriteText(w io.Writer, res *Result) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d records of %d captures and %d classes; %d IPv6 records%s\n",
+		res.Records, res.Captures, len(res.Classes), res.IPv6, map[bool]string{false: ", which only this count and the leaks cover", true: " included"}[res.IPv6Used])
+	b.WriteString("The paper's figures are of its own data set, another one.\n")
+	writeClasses(&b, res)
+	writeShares(&b, res)
+	writeMetadata(&b, res)
+	writePayload(&b, res)
+	writeServices(&b, res)
+	if res.Leaks != nil {
+		writeLeaks(&b, res.Leaks)
+	}
+	if _, err := io.WriteString(w, b.String()); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+// section starts a table with a title.
+func section(b *strings.Builder, title string, columns ...any) table.Writer {
+	fmt.Fprintf(b, "\n%s\n", title)
+	t := table.NewWriter()
+	t.SetOutputMirror(b)
+	t.SetStyle(table.StyleLight)
+	t.Style().Options = table.OptionsNoBordersAndSeparators
+	t.AppendHeader(columns)
+	return t
+}
+
+func writeClasses(b *strings.Builder, res *Result) {
+	t := section(b, "Records per class (Table III)", "Class", "Records", "Captures", "Units", "Packets", "Bytes", "<=10 packets", "No payload", "Local remote")
+	for i := range res.Classes {
+		c := &res.Classes[i]
+		t.AppendRow(table.Row{c.Label, c.Records, c.Captures, c.Units, c.Packets, c.Bytes,
+			Percent(c.Shares.ShortFlows.Share), Percent(c.Shares.EmptyPackets.Share), Percent(c.Shares.LocalFlows.Share)})
+	}
+	t.Render()
+}
+
+func writeShares(b *strings.Builder, res *Result) {
+	t := section(b, "Shares the paper quotes (III-A to III-C)", "What", "Here", "Paper")
+	for _, l := range res.Shares.Lines() {
+		t.AppendRow(table.Row{l.Meaning, l.Text(l.Value), l.Text(l.Paper)})
+	}
+	t.Render()
+}
+
+func writeMetadata(b *strings.Builder, res *Result) {
+	t := section(b, "Entropy of metadata in bits (Fig. 2)", "Class", "Dev port", "Rem port", "Remote", "O1", "O2", "O3", "O4", "Packets", "Bytes")
+	for i := range res.Classes {
+		row := table.Row{res.Classes[i].Label}
+		for _, f := range res.Classes[i].Metadata {
+			text := fmt.Sprintf("%.2f", f.Entropy)
+			if f.Pooled > 0 {
+				text = ">" + text
+			}
+			row = append(row, text)
+		}
+		t.AppendRow(row)
+	}
+	t.Render()
+}
+
+func writePayload(b *strings.Builder, res *Result) {
+	t := section(b, "Entropy of payload bytes in bits, mean over a packet's places (Fig. 3)", "Class", "P00", "P01", "P02", "P03", "P04", "P05", "P06", "P07", "P08", "P09")
+	for i := range res.Classes {
+		row := table.Row{res.Classes[i].Label}
+		for _, p := range res.Classes[i].Payload {
+			if len(p.Entropy) == 0 {
+				row = append(row, "-")
+				continue
+			}
+			sum := 0.0
+			for _, h := range p.Entropy {
+				sum += h
+			}
+			row = append(row, fmt.Sprintf("%.2f", sum/float64(len(p.Entropy))))
+		}
+		t.AppendRow(row)
+	}
+	t.Render()
+}
+
+// shownTransitions is how many of a class's transitions the text shows.
+const shownTransitions = 4
+
+func writeServices(b *strings.Builder, res *Result) {
+	t := section(b, "Services and their most frequent transitions (Fig. 5)", "Class", "Services", "Significant", "Transitions")
+	for i := range res.Classes {
+		g := &res.Classes[i].Services
+		var red []string
+		for _, s := range g.States {
+			if s.Colour == Significant {
+				red = append(red, s.Service)
+			}
+		}
+		var shown []string
+		for _, tr := range mostFrequent(g.Transitions, shownTransitions) {
+			shown = append(shown, fmt.Sprintf("%s > %s %.0f %%", tr.From, tr.To, 100*tr.Probability))
+		}
+		t.AppendRow(table.Row{res.Classes[i].Label, g.Seen, strings.Join(red, " "), strings.Join(shown, ", ")})
+	}
+	t.Render()
+}
+
+func writeLeaks(b *strings.Builder, l *Leaks) {
+	fmt.Fprintf(b, "\nLeaks: %d of %d classes have one unit only; %d are named by one string in 90 %% of their captures; %d devices have two labels or more\n",
+		l.SingleUnitClasses, len(l.Classes), l.NamedByString, len(l.SharedDevices))
+	if l.FlowSample > 1 {
+		fmt.Fprintf(b, "Identical flows: every %d-th distinct flow was compared\n", l.FlowSample)
+	}
+	t := section(b, "Identifiers in payloads, all classes", "Kind", "Records", "Captures", "Windows", "What")
+	for _, k := range IdentifierKinds {
+		f := l.All[k.Key]
+		t.AppendRow(table.Row{k.Key, Percent(f.Records.Share), Percent(f.Captures.Share), Percent(f.Windows.Share), k.Meaning})
+	}
+	t.Render()
+
+	t = section(b, "Leaks per class: share of records, of captures for the best string", "Class", "Units", "MAC", "Address", "UUID", "Serial", "Identical, other capture", "other split", "other class", "Best class-only string", "in captures", "Unit-only strings")
+	for i := range l.Classes {
+		c := &l.Classes[i]
+		best, share := "-", "-"
+		if c.Strings.Best != nil {
+			best, share = c.Strings.Best.Text, Percent(c.Strings.Best.Captures.Share)
+		}
+		t.AppendRow(table.Row{c.Label, c.Units, Percent(c.Identifiers["mac"].Records.Share), Percent(c.Identifiers["mac_or_address"].Records.Share),
+			Percent(c.Identifiers["uuid"].Records.Share), Percent(c.Identifiers["serial"].Records.Share),
+			Percent(c.Identical.OtherCapture.Share), Percent(c.Identical.OtherSplit.Share), Percent(c.Identical.OtherClass.Share), best, share, c.Strings.UnitOnly})
+	}
+	t.Render()
+
+	if len(l.Splits) > 1 {
+		t = section(b, "Records that occur identically in another split of their class", "Split", "Also in", "Records", "Share")
+		for _, s := range l.Splits {
+			for _, o := range l.Splits {
+				if r, ok := s.In[o.Split]; ok {
+					t.AppendRow(table.Row{s.Split, o.Split, r.Count, Percent(r.Share)})
+				}
+			}
+		}
+		t.Render()
+	}
+	if len(l.Twins) > 0 {
+		t = section(b, "Twins: classes that share flows of one shape", "A", "B", "Of A's records", "Of B's")
+		for _, w := range l.Twins {
+			t.AppendRow(table.Row{w.A, w.B, Percent(&w.ShareA), Percent(&w.ShareB)})
+		}
+		t.Render()
+	}
+}
