@@ -1,0 +1,64 @@
+package train
+
+import (
+	"flag"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gorgonia.org/gorgonia"
+
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+var dump = flag.String("dump", "", "directory for the files that bench/peers/oracle_torch.py compares with PyTorch")
+
+// TestDumpForTorch writes one step's inputs, weights and gradients, and the
+// weights after some Adam steps, as model files.
+func TestDumpForTorch(t *testing.T) {
+	if *dump == "" {
+		t.Skip("needs -dump DIR; bench/peers/oracle_torch.py then does the comparing")
+	}
+	const size, steps = 8, 30
+	m, b, windows, labels := fixture(t, noDropout(model.DefaultArchitecture(5)), size, 2)
+	n, err := newNetwork(b, m.Weights, 1e-3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scaler := model.NewScaler(m.Record, m.Scaling)
+	part := b.K * b.Width
+	m.Background = make([]float32, size*part)
+	var names []string
+	for i, w := range windows {
+		if err := scaler.Window(m.Background[i*part:][:part], b.K, w); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, fmt.Sprint(labels[i]))
+	}
+	save := func(name string, w model.Weights) {
+		t.Helper()
+		c := *m
+		c.Weights = w
+		if err := c.Save(filepath.Join(*dump, name+".safetensors")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for step := range steps {
+		loss, err := n.gradients(windows, labels)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if step == 0 {
+			m.Training.Options = map[string]string{
+				"labels": strings.Join(names, ","), "loss": fmt.Sprint(loss), "steps": fmt.Sprint(steps),
+			}
+			save("before", m.Weights)
+			save("gradient", gradientsOf(t, n))
+		}
+		if err := n.solver.Step(gorgonia.NodesToValueGrads(n.params)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save("after", n.weights())
+}
