@@ -40,10 +40,13 @@ generate: ## compile bpf/ into gen/ with clang
 build: ## bin/iotsense
 	$(GO) $(BUILD) -o bin/iotsense ./cmd/iotsense
 
-model: build ## train the embedded default model on split=train
+model: build ## train the embedded models: real captures (split=train), device lab
 	scripts/data.sh
 	bin/iotsense train --manifest build/data/iot-sentinel/manifest.csv --split train \
-	  --window-mode padded --seed $(SEED) -o $(MODEL)
+	  --window-mode padded --seed $(SEED) --threads 2 -o $(MODELS)/default.safetensors
+	bin/iotsense lab build/data/lab --units 9 --captures 4 --seed 1000
+	bin/iotsense train --manifest build/data/lab/manifest.csv --split train \
+	  --window-mode padded --seed $(SEED) --threads 2 -o $(MODELS)/lab.safetensors
 
 cross: ## static binaries for linux/amd64 and linux/arm64
 	GOARCH=amd64 $(GO) $(BUILD) -o bin/iotsense-linux-amd64 ./cmd/iotsense
