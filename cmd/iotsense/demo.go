@@ -59,7 +59,7 @@ func demo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := replay.RemoveStale(); err != nil {
+	if err := replay.RemoveStale(); err != nil {
 		return err
 	}
 	n, err := replay.NewNetwork("demo")

@@ -86,8 +86,7 @@ func (b *board) show(v registry.Verdict) error {
 		return printJSON(b.w, b.line(v))
 	}
 	truth, ok := b.truth[v.Device]
-	same := seen && before.Known == v.Known && before.Label != nil && v.Label != nil && *before.Label == *v.Label
-	if !ok || same || v.Label == nil {
+	if !ok || v.Label == nil || seen && before.Known == v.Known && (!v.Known || *before.Label == *v.Label) {
 		return nil
 	}
 	label := *v.Label

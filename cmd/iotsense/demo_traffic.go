@@ -19,6 +19,7 @@ const (
 	labUnits      = 2    // of each kind
 	firstLabUnit  = 1000 // far from those that any model was trained on
 	labLength     = 2 * time.Minute
+	demoApart     = 2 * time.Second  // from one device's start to the next one's
 	demoTarget    = 75 * time.Second // how long a demo takes when no speed is asked for
 	demoBlindTime = 5 * time.Second  // of that, before and after the traffic
 )
@@ -80,7 +81,7 @@ func captureTraffic(dir string) (*demoTraffic, error) {
 	if len(lists) == 0 {
 		return nil, fmt.Errorf("manifest %s lists no capture: nothing to play", path)
 	}
-	t.frames = replay.Merge(lists...)
+	t.frames = replay.Merge(demoApart, lists...)
 	if len(t.frames) == 0 {
 		return nil, fmt.Errorf("the captures of %s hold no frame: nothing to play", path)
 	}
@@ -135,7 +136,7 @@ func labTraffic(seed int64) (*demoTraffic, error) {
 			t.truth[c.Device.String()] = c.Label
 		}
 	}
-	t.frames = replay.Merge(lists...)
+	t.frames = replay.Merge(demoApart, lists...)
 	t.data = fmt.Sprintf("the device lab: %d kinds, %d units of each, seed %d (generated, no real device)", len(lab.Kinds()), labUnits, seed)
 	return t, nil
 }

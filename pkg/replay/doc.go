@@ -5,9 +5,9 @@
 // lab; they come out on [Interface], in a network namespace of its own, as if
 // the devices that sent them were on its link:
 //
-//	namespace ...-device            namespace ...-sensor
-//	  device0  ==================  sensor0  <- the sensor attaches here
-//	  sends what the devices sent  sends what others sent to them
+//	the devices' namespace          the sensor's namespace
+//	  device0 ======================= sensor0  <- the sensor attaches here
+//	  sends what the devices sent     sends what others sent to them
 //
 // So ingress of [Interface] carries one direction of each flow and egress the
 // other, as on a gateway. The package knows no flow, record or model, and never

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -33,12 +32,15 @@ type Network struct {
 	Dir string
 
 	device, sensor netns.NsHandle
-	names          []string // of namespaces made so far
 }
 
-// NewNetwork makes a network. Its namespaces carry purpose and this process's id
-// in their names; two networks of one process need different purposes. It needs
+// NewNetwork makes a network. Its directory carries purpose and this process's id
+// in its name; two networks of one process need different purposes. It needs
 // root. The caller must Close it.
+//
+// The namespaces have no name: nothing but this process and those it starts there
+// holds them, so the kernel removes them and all that is in them when these
+// processes end, however they end.
 func NewNetwork(purpose string) (*Network, error) {
 	n := &Network{device: netns.None(), sensor: netns.None()}
 	if err := n.build(purpose); err != nil {
@@ -48,7 +50,7 @@ func NewNetwork(purpose string) (*Network, error) {
 }
 
 func (n *Network) build(purpose string) error {
-	dir := filepath.Join(runDir, resourceName(purpose, os.Getpid(), "dir"))
+	dir := filepath.Join(runDir, dirName(purpose, os.Getpid()))
 	switch err := os.Mkdir(dir, 0o700); {
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%s is there already: remove it, or choose another purpose", dir)
@@ -58,12 +60,11 @@ func (n *Network) build(purpose string) error {
 		return err
 	}
 	n.Dir = dir
-	var err error
-	if n.device, err = n.namespace(resourceName(purpose, os.Getpid(), "device")); err != nil {
-		return err
-	}
-	if n.sensor, err = n.namespace(resourceName(purpose, os.Getpid(), "sensor")); err != nil {
-		return err
+	for _, ns := range []*netns.NsHandle{&n.device, &n.sensor} {
+		err := onThread(func() (err error) { *ns, err = netns.New(); return err })
+		if err != nil {
+			return fmt.Errorf("make a network namespace: %w", err)
+		}
 	}
 	h, err := netlink.NewHandleAt(n.sensor, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -81,26 +82,6 @@ func (n *Network) build(purpose string) error {
 		return err
 	}
 	return prepare(n.sensor, Interface)
-}
-
-// namespace makes a named network namespace, as `ip netns add` does.
-func (n *Network) namespace(name string) (netns.NsHandle, error) {
-	handle := netns.None()
-	err := onThread(func() error {
-		var err error
-		handle, err = netns.NewNamed(name)
-		return err
-	})
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return handle, fmt.Errorf("network namespace %s is there already: remove it with `ip netns delete %s`", name, name)
-	case errors.Is(err, fs.ErrPermission):
-		return handle, fmt.Errorf("make network namespace %s: %w: run this as root", name, err)
-	case err != nil:
-		return handle, fmt.Errorf("make network namespace %s: %w", name, err)
-	}
-	n.names = append(n.names, name)
-	return handle, nil
 }
 
 // prepare makes an interface silent, its offloads off, and sets it up.
@@ -163,23 +144,39 @@ func (n *Network) Do(f func() error) error { return inNamespace(n.sensor, f) }
 // DoDevice calls f on a thread in the devices' namespace.
 func (n *Network) DoDevice(f func() error) error { return inNamespace(n.device, f) }
 
-// Close removes the interfaces, both namespaces and the directory. It may be called more than
-// once; processes started by Start must have ended.
+// Close removes the interfaces, both namespaces and the directory. It may be
+// called more than once; processes started by Start must have ended.
 func (n *Network) Close() error {
 	var errs []error
-	for _, name := range slices.Backward(n.names) {
-		errs = append(errs, removeNamespace(name))
+	for _, ns := range []*netns.NsHandle{&n.device, &n.sensor} {
+		if !ns.IsOpen() {
+			continue
+		}
+		errs = append(errs, removeLinks(*ns), ns.Close())
 	}
-	n.names = nil
 	if n.Dir != "" {
 		errs = append(errs, os.RemoveAll(n.Dir))
 	}
-	for _, ns := range []*netns.NsHandle{&n.device, &n.sensor} {
-		if ns.IsOpen() {
-			errs = append(errs, ns.Close())
+	return errors.Join(errs...)
+}
+
+// removeLinks removes the pair, where it is: one end takes the other with it.
+func removeLinks(ns netns.NsHandle) error {
+	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer h.Close()
+	for _, name := range []string{Interface, DeviceInterface} {
+		link, err := h.LinkByName(name)
+		if err != nil {
+			continue
+		}
+		if err := h.LinkDel(link); err != nil {
+			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // inNamespace calls f on a thread in the namespace.

@@ -129,15 +129,16 @@ func packetSocket(ns netns.NsHandle, name string) (int, error) {
 	return fd, err
 }
 
-// Merge makes one list of several that are to be played side by side, each from
-// its own first frame on. Within a list the order stays, even where its times
-// step back.
-func Merge(lists ...[]Frame) []Frame {
+// Merge makes one list of several that are to be played side by side. Each begins
+// apart later than the one before it, with its own first frame. Within a list the
+// order stays, even where its times step back.
+func Merge(apart time.Duration, lists ...[]Frame) []Frame {
 	var merged []Frame
-	for _, list := range lists {
-		var latest time.Time
+	for i, list := range lists {
+		start := time.Unix(0, 0).Add(time.Duration(i) * apart)
+		latest := start
 		for _, f := range list {
-			f.Time = time.Unix(0, 0).Add(f.Time.Sub(list[0].Time))
+			f.Time = start.Add(f.Time.Sub(list[0].Time))
 			if f.Time.Before(latest) {
 				f.Time = latest
 			}

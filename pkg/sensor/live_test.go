@@ -105,7 +105,7 @@ func labFrames(t *testing.T) []replay.Frame {
 		}
 		lists = append(lists, list)
 	}
-	return replay.Merge(lists...)
+	return replay.Merge(0, lists...)
 }
 
 // captureFrames is real captures of the test split, all or some short ones of
@@ -141,7 +141,7 @@ func captureFrames(t *testing.T) []replay.Frame {
 	if len(lists) < 10 {
 		t.Fatalf("%d captures to play, want at least 10", len(lists))
 	}
-	return replay.Merge(lists...)
+	return replay.Merge(0, lists...)
 }
 
 // compareLive replays the frames past a sensor and compares its records with

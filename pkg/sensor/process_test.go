@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	if _, err := replay.RemoveStale(); err != nil {
+	if err := replay.RemoveStale(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(m.Run())
