@@ -122,11 +122,15 @@ func TestParse(t *testing.T) {
 		{"zero length, 100,000 bytes", ipv4(IP{Proto: 6, Length: packet.Zero}, packet.TCP(1, 2, make([]byte, 100000))), 0, counted(6, 1, 2, 100040, 100000)},
 		{"zero length, frame cut", ipv4(IP{Proto: 6, Length: packet.Zero}, tcp), 14 + 140 + 900, truncated(counted(6, 5000, 443, 1040, 100), 1000)},
 		{"zero length, wire below the header", ipv4(IP{Proto: 6, Length: packet.Zero}, tcp), 20, malformed},
+		{"ipv6 zero length, wire below the header", ipv6(IP{Proto: 6, Length: packet.Zero}, tcp), 20, counted(6, -1, -1, 40, 0)},
+		{"ipv6 zero length, nothing follows", append(ipv6(IP{Proto: packet.NoNext}, nil), 0, 0, 0, 0, 0, 0), 0, counted(59, -1, -1, 40, 0)},
 		{"ipv6 zero length", ipv6(IP{Proto: 6, Length: packet.Zero}, tcp), 0, counted(6, 5000, 443, 160, 100)},
 
 		// Tags and extension headers: up to the limit, and past it.
 		{"one tag", tags(1), 0, counted(17, 5000, 53, 128, 100)},
 		{"two tags", tags(2), 0, counted(17, 5000, 53, 128, 100)},
+		{"eight tags", tags(8), 0, counted(17, -1, -1, 128, 0)},
+		{"more tags than are walked", tags(9), 0, notIP},
 		{"802.1ad", packet.Ethernet(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.IPv6Type, packet.IPv6(IP{Proto: 17}, udp)))), 0, counted(17, 5000, 53, 148, 100)},
 		{"three tags", tags(3), 0, counted(17, -1, -1, 128, 0)},
 		{"priority tag", packet.Ethernet(packet.VLANType, packet.VLAN(0xe000, packet.IPv4Type, packet.IPv4(IP{Proto: 17}, udp))), 0, counted(17, 5000, 53, 128, 100)},

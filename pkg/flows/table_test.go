@@ -180,6 +180,10 @@ func TestTableSweep(t *testing.T) {
 		p.SrcPort, p.DstPort = uint16(i), uint16(i>>16)
 		table.Add(p, i*10_000) // 12,000 lives in two minutes
 		most = max(most, len(table.lives))
+		// The first sweep closes what is two minutes old, to the microsecond.
+		if want := sweepEvery - 12_000; i == sweepEvery-1 && len(events.closes) != want {
+			t.Errorf("%d lives closed at the first sweep, want %d", len(events.closes), want)
+		}
 	}
 	if limit := sweepEvery + 12_000 + sweepEvery; most > limit {
 		t.Errorf("%d lives open at once, want at most %d", most, limit)
@@ -188,7 +192,9 @@ func TestTableSweep(t *testing.T) {
 	if len(events.closes) != flows || len(events.samples) != flows {
 		t.Errorf("%d lives, %d samples, want %d", len(events.closes), len(events.samples), flows)
 	}
-	if !slices.IsSortedFunc(events.closes, func(x, y Close) int { return int(x.Order - y.Order) }) {
-		t.Error("lives closed out of order")
+	for i, c := range events.closes {
+		if c.Order != int64(i) {
+			t.Fatalf("life %d closed in place %d", c.Order, i)
+		}
 	}
 }
