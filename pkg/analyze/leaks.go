@@ -47,7 +47,8 @@ type Leaks struct {
 	Classes           []ClassLeaks     `json:"classes"`
 	All               map[string]Found `json:"identifiers"` // over all classes
 	SingleUnitClasses int              `json:"single_unit_classes"`
-	NamedByString     int              `json:"classes_named_by_one_string"` // one class-only string in 90 % of their captures
+	NamedByString     int              `json:"classes_named_by_one_string"`     // one class-only string in 90 % of their captures
+	NamedByIdentifier int              `json:"classes_named_by_one_identifier"` // the same by a string that names a unit
 	Splits            []SplitOverlap   `json:"splits"`
 	Twins             []Twins          `json:"twins"` // by shape
 	SharedDevices     []SharedDevice   `json:"shared_devices"`
@@ -261,17 +262,20 @@ func (l *leaks) result() *Leaks {
 	for _, label := range slices.Sorted(maps.Keys(l.classes)) {
 		c := l.classes[label]
 		all.merge(c)
-		records, captures, units := c.records, uint64(len(c.captures)), uint64(len(c.units))
+		devices := l.devicesOf(label)
 		cl := ClassLeaks{
 			Label: label, Units: len(c.units), Identifiers: c.identifiers(),
 			Identical: of(identical, label), WithPayload: of(loaded, label), SameShape: of(shapes, label),
-			Strings: l.strings.result(c.index, records, captures, units), Remotes: l.remotes.result(c.index, records, captures, units),
+			Strings: l.strings.result(c, devices), Remotes: l.remotes.result(c, nil),
 		}
 		if cl.Units == 1 {
 			out.SingleUnitClasses++
 		}
-		if best := cl.Strings.Best; best != nil && *best.Captures.Share >= namedShare {
+		if cl.Strings.Best.names() {
 			out.NamedByString++
+		}
+		if cl.Strings.BestIdentifier.names() {
+			out.NamedByIdentifier++
 		}
 		out.Classes = append(out.Classes, cl)
 	}
@@ -282,6 +286,20 @@ func (l *leaks) result() *Leaks {
 		}
 	}
 	return out
+}
+
+// names reports whether the string alone names its class in nearly all captures.
+func (i *Identifier) names() bool { return i != nil && *i.Captures.Share >= namedShare }
+
+// devicesOf are the needles of a class's devices, without addresses.
+func (l *leaks) devicesOf(label string) []*needles {
+	var devices []*needles
+	for device, labels := range l.devices {
+		if labels[label] {
+			devices = append(devices, newNeedles(device, nil, nil))
+		}
+	}
+	return devices
 }
 
 // of is what an index says of a class; the zero ratios when it holds none of its

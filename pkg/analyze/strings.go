@@ -110,51 +110,76 @@ type Identifier struct {
 
 // Strings says what strings tell about a class.
 type Strings struct {
-	ClassOnly  int          `json:"class_only"`   // strings of two captures or more that no other class has
-	UnitOnly   int          `json:"unit_only"`    // of these, strings of one unit only
-	UnitSerial int          `json:"unit_serials"` // of these, words like serial numbers, and UUIDs
-	Best       *Identifier  `json:"best"`         // the class-only string of most captures: alone it names so many
-	Examples   []Identifier `json:"examples"`     // the unit-only strings of most captures
+	ClassOnly      int          `json:"class_only"`      // strings of two captures or more that no other class has
+	UnitOnly       int          `json:"unit_only"`       // of these, strings of one unit only
+	Identifiers    int          `json:"identifiers"`     // of these class-only ones, strings that hold part of a MAC, a serial-like word, a UUID or a private address
+	Best           *Identifier  `json:"best"`            // the class-only string of most captures: alone it names so many
+	BestIdentifier *Identifier  `json:"best_identifier"` // the same among the identifiers: it names a unit, and with it the class
+	Examples       []Identifier `json:"examples"`        // the unit-only strings of most captures
 }
 
 // maxExamples is how many strings a class shows.
 const maxExamples = 5
 
-// result describes the strings of one class that has so many records, captures
-// and units.
-func (x *stringIndex) result(class int, records, captures, units uint64) Strings {
+// result describes the strings of the class, whose devices have these needles.
+func (x *stringIndex) result(c *leakClass, devices []*needles) Strings {
 	type named struct {
 		text string
 		*places
 	}
-	var all, ofUnit []named
+	var all []named
 	for s, p := range x.strings {
-		if p.class == class && len(p.captures) > 1 {
+		if p.class == c.index && len(p.captures) > 1 {
 			all = append(all, named{s, p})
 		}
 	}
 	slices.SortFunc(all, func(a, b named) int {
 		return cmp.Or(cmp.Compare(len(b.captures), len(a.captures)), cmp.Compare(b.records, a.records), cmp.Compare(a.text, b.text))
 	})
-	describe := func(n named) Identifier {
-		return Identifier{n.text, NewRatio(n.records, records), NewRatio(uint64(len(n.captures)), captures), NewRatio(uint64(len(n.units)), units)}
-	}
 	out := Strings{ClassOnly: len(all), Examples: []Identifier{}}
-	if len(all) > 0 {
-		best := describe(all[0])
-		out.Best = &best
-	}
 	for _, n := range all {
+		id := &Identifier{
+			n.text, NewRatio(n.records, c.records),
+			NewRatio(uint64(len(n.captures)), uint64(len(c.captures))), NewRatio(uint64(len(n.units)), uint64(len(c.units))),
+		}
+		if out.Best == nil {
+			out.Best = id
+		}
+		if namesUnit(n.text, devices) {
+			out.Identifiers++
+			if out.BestIdentifier == nil {
+				out.BestIdentifier = id
+			}
+		}
 		if len(n.units) == 1 {
-			ofUnit = append(ofUnit, n)
-			if lower := bytes.ToLower([]byte(n.text)); isSerial(lower) || hasUUID(lower) {
-				out.UnitSerial++
+			out.UnitOnly++
+			if len(out.Examples) < maxExamples {
+				out.Examples = append(out.Examples, *id)
 			}
 		}
 	}
-	out.UnitOnly = len(ofUnit)
-	for _, n := range ofUnit[:min(len(ofUnit), maxExamples)] {
-		out.Examples = append(out.Examples, describe(n))
-	}
 	return out
+}
+
+// namesUnit reports whether a string can only be a unit's: it holds the end of
+// one of these devices' MACs, a word like a serial number, a UUID or a private
+// address.
+func namesUnit(text string, devices []*needles) bool {
+	lower := bytes.ToLower([]byte(text))
+	if hasUUID(lower) || (&needles{}).hasPrivateText(lower) {
+		return true
+	}
+	for word := range runs(lower, isAlnum) {
+		if isSerial(word) {
+			return true
+		}
+		for _, n := range devices {
+			for _, tail := range n.tails {
+				if bytes.HasSuffix(word, []byte(tail)) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }

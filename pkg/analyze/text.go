@@ -168,9 +168,17 @@ func writeServices(b *strings.Builder, res *Result) {
 	t.Render()
 }
 
+// Shown is the identifier and the share of captures that hold it, for a reader.
+func (i *Identifier) Shown() (text, share string) {
+	if i == nil {
+		return "-", "-"
+	}
+	return i.Text, Percent(i.Captures.Share)
+}
+
 func writeLeaks(b *strings.Builder, l *Leaks) {
-	fmt.Fprintf(b, "\nLeaks: %d of %d classes have one unit only; %d are named by one string in 90 %% of their captures; %d devices have two labels or more\n",
-		l.SingleUnitClasses, len(l.Classes), l.NamedByString, len(l.SharedDevices))
+	fmt.Fprintf(b, "\nLeaks: %d of %d classes have one unit only; %d are named by one string in 90 %% of their captures, %d by one that names a unit (MAC, serial, UUID, address); %d devices have two labels or more\n",
+		l.SingleUnitClasses, len(l.Classes), l.NamedByString, l.NamedByIdentifier, len(l.SharedDevices))
 	if l.FlowSample > 1 {
 		fmt.Fprintf(b, "Identical flows: every %d-th distinct flow was compared\n", l.FlowSample)
 	}
@@ -181,16 +189,14 @@ func writeLeaks(b *strings.Builder, l *Leaks) {
 	}
 	t.Render()
 
-	t = section(b, "Leaks per class: share of records, of captures for the best string", "Class", "Units", "MAC", "Address", "UUID", "Serial", "Identical, other capture", "other split", "other class", "Best class-only string", "in captures", "Unit-only strings")
+	t = section(b, "Leaks per class: share of records, of captures for the best string", "Class", "Units", "MAC", "Address", "UUID", "Serial", "Identical, other capture", "other split", "other class", "Best class-only string", "in captures", "Best that names a unit", "in captures", "Unit-only strings")
 	for i := range l.Classes {
 		c := &l.Classes[i]
-		best, share := "-", "-"
-		if c.Strings.Best != nil {
-			best, share = c.Strings.Best.Text, Percent(c.Strings.Best.Captures.Share)
-		}
+		best, share := c.Strings.Best.Shown()
+		unit, unitShare := c.Strings.BestIdentifier.Shown()
 		t.AppendRow(table.Row{c.Label, c.Units, Percent(c.Identifiers["mac"].Records.Share), Percent(c.Identifiers["mac_or_address"].Records.Share),
 			Percent(c.Identifiers["uuid"].Records.Share), Percent(c.Identifiers["serial"].Records.Share),
-			Percent(c.Identical.OtherCapture.Share), Percent(c.Identical.OtherSplit.Share), Percent(c.Identical.OtherClass.Share), best, share, c.Strings.UnitOnly})
+			Percent(c.Identical.OtherCapture.Share), Percent(c.Identical.OtherSplit.Share), Percent(c.Identical.OtherClass.Share), best, share, unit, unitShare, c.Strings.UnitOnly})
 	}
 	t.Render()
 
