@@ -14,7 +14,7 @@ type Life struct {
 type Sample struct {
 	Life    Life
 	Index   uint8 // 0-based place among the life's first packets, both directions together
-	Order   int64 // arrival order of the packet in its source; ties go by delivery
+	Order   int64 // arrival order of the life's first packet in its source; ties go by delivery
 	Stamp   int64 // time of the packet in us on the source's clock
 	FromA   bool  // sent by Key.A
 	Size    uint32
@@ -24,7 +24,7 @@ type Sample struct {
 // Close ends a life. Its totals cover every packet of the life, sampled or not.
 type Close struct {
 	Life    Life
-	Order   int64     // arrival order of the life's first packet, as in Sample
+	Order   int64     // as in Sample
 	First   int64     // stamp of the first packet, us on the source's clock
 	Last    int64     // stamp of the last packet, us on the source's clock
 	Packets [2]uint64 // wire packets sent by Key.A, by Key.B

@@ -92,7 +92,7 @@ func (t *Table) Add(p *Packet, stamp int64) {
 	for k := uint64(0); k < segments && int(life.Samples) < t.cfg.Packets; k++ {
 		size, payload := p.segment(k)
 		t.sample = Sample{
-			Life: life.Life, Index: life.Samples, Order: t.order, Stamp: stamp,
+			Life: life.Life, Index: life.Samples, Order: life.Order, Stamp: stamp,
 			FromA: fromA, Size: size, Payload: payload[:min(len(payload), t.cfg.Prefix)],
 		}
 		t.sink.Sample(&t.sample)

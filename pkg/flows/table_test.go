@@ -117,7 +117,7 @@ func TestTableDirections(t *testing.T) {
 		t.Errorf("%d samples, want 10 and 1", n)
 	}
 	for i, s := range bi.samples[:RowPackets] {
-		if int(s.Index) != i || s.Order != int64(i) || s.Life != c.Life {
+		if int(s.Index) != i || s.Order != c.Order || s.Life != c.Life {
 			t.Errorf("sample %d: %+v", i, s)
 		}
 		if want := min(s.Size-28, PayloadPrefix); len(s.Payload) != int(want) {
