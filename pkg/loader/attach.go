@@ -24,6 +24,17 @@ type attachment struct {
 	undo   []func() error // in reverse order
 }
 
+// add attaches to an interface and notes it.
+func (s *Sensor) add(name string) error {
+	a, err := s.attach(name)
+	if err != nil {
+		return err
+	}
+	s.attached = append(s.attached, a)
+	s.log.Info("attached", "interface", name, "hook", a.hook)
+	return nil
+}
+
 // attach puts the programs on an interface.
 func (s *Sensor) attach(name string) (*attachment, error) {
 	l, err := s.network.find(name)
@@ -273,12 +284,8 @@ func (s *Sensor) followInterfaces() {
 		if _, err := s.network.LinkByName(name); err != nil {
 			continue
 		}
-		a, err := s.attach(name)
-		if err != nil {
+		if err := s.network.inside(func() error { return s.add(name) }); err != nil {
 			s.log.Error("interface is back, but cannot be watched", "error", err)
-			continue
 		}
-		s.attached = append(s.attached, a)
-		s.log.Info("attached", "interface", name, "hook", a.hook)
 	}
 }

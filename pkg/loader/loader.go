@@ -20,8 +20,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
-// Sensor is the loaded kernel half. Open and Run belong to the network namespace
-// of the thread that calls Open.
+// Sensor is the loaded kernel half. It watches the network namespace of the thread
+// that called Open.
 type Sensor struct {
 	cfg       Config
 	log       *slog.Logger
@@ -36,6 +36,7 @@ type Sensor struct {
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
 
 	mu       sync.Mutex // guards what follows, the ring and the sweep
+	freed    bool
 	attached []*attachment
 	sink     flows.Sink // nil while Run is not running
 	record   ringbuf.Record
@@ -53,12 +54,9 @@ func Open(cfg Config) (*Sensor, error) {
 		return nil, err
 	}
 	for _, name := range s.cfg.Interfaces {
-		a, err := s.attach(name)
-		if err != nil {
+		if err := s.add(name); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
-		s.attached = append(s.attached, a)
-		s.log.Info("attached", "interface", name, "hook", a.hook)
 	}
 	return s, nil
 }
@@ -112,7 +110,14 @@ const (
 	countersMap = "packet_counters"
 	markedMap   = "marked"
 	prefixesMap = "local_prefixes"
+	scratchMap  = "scratch"
 )
+
+// objectNames are the names of all programs and maps.
+var objectNames = []string{
+	inProgram, outProgram, inIPProgram, outIPProgram, xdpProgram, sweepProgram,
+	flowsMap, eventsMap, countersMap, markedMap, prefixesMap, scratchMap,
+}
 
 // loadPrograms loads what the configured interfaces need and no more: the
 // verifier takes its time.
@@ -190,10 +195,15 @@ func prefixKey(p netip.Prefix) gen.IotsensePrefixKey {
 	return gen.IotsensePrefixKey{Bits: uint32(32 + p.Bits()), Version: 6, Addr: p.Addr().As16()}
 }
 
-// Close detaches and frees everything. Lives still open are lost: Run closes them.
+// Close detaches and frees everything. Lives still open are lost: Run closes
+// them. It may be called more than once.
 func (s *Sensor) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.freed {
+		return nil
+	}
+	s.freed = true
 	err := s.detachAll()
 	s.pins.remove()
 	if s.ring != nil {

@@ -7,29 +7,36 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 )
 
 // network holds the sockets of one network namespace.
 type network struct {
 	*netlink.Handle
+	ns      netns.NsHandle
 	changes chan netlink.LinkUpdate
 	done    chan struct{}
 }
 
 func openNetwork() (*network, error) {
+	ns, err := netns.Get()
+	if err != nil {
+		return nil, fmt.Errorf("network namespace: %w", err)
+	}
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, fmt.Errorf("open a route netlink socket: %w", err)
+		return nil, errors.Join(fmt.Errorf("open a route netlink socket: %w", err), ns.Close())
 	}
-	n := &network{Handle: h, changes: make(chan netlink.LinkUpdate, 64), done: make(chan struct{})}
+	n := &network{Handle: h, ns: ns, changes: make(chan netlink.LinkUpdate, 64), done: make(chan struct{})}
 	if err := netlink.LinkSubscribe(n.changes, n.done); err != nil {
 		h.Close()
-		return nil, fmt.Errorf("subscribe to interface changes: %w", err)
+		return nil, errors.Join(fmt.Errorf("subscribe to interface changes: %w", err), ns.Close())
 	}
 	return n, nil
 }
@@ -42,6 +49,30 @@ func (n *network) Close() {
 		}
 	}()
 	n.Handle.Close()
+	n.ns.Close()
+}
+
+// inside calls f on a thread in the namespace. It needs CAP_SYS_ADMIN if that is
+// not the process's own.
+func (n *network) inside(f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		here, err := netns.Get()
+		if err != nil {
+			done <- fmt.Errorf("network namespace: %w", err)
+			return
+		}
+		defer here.Close()
+		if here.Equal(n.ns) {
+			defer runtime.UnlockOSThread()
+		} else if err := netns.Set(n.ns); err != nil { // the thread ends with the goroutine
+			done <- fmt.Errorf("enter the sensor's network namespace: %w", err)
+			return
+		}
+		done <- f()
+	}()
+	return <-done
 }
 
 // changed reports whether any interface has changed since the last call.

@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -21,8 +21,9 @@ type pins struct {
 	files []string
 }
 
-// pinAll pins everything below dir. Pins are a convenience: without them the
-// sensor works as well, so whatever fails is a warning.
+// pinAll pins everything below dir, where a killed sensor may have left pins. Pins
+// are a convenience: without them the sensor works as well, so whatever fails is
+// a warning.
 func pinAll(dir string, programs map[string]*ebpf.Program, maps map[string]*ebpf.Map, log *slog.Logger) *pins {
 	if dir == "" {
 		return nil
@@ -32,12 +33,13 @@ func pinAll(dir string, programs map[string]*ebpf.Program, maps map[string]*ebpf
 		log.Warn("no pins for bpftool", "directory", dir, "error", err)
 		return nil
 	}
+	for _, name := range objectNames {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			log.Warn("a pin of another sensor is left", "directory", dir, "error", err)
+		}
+	}
 	pin := func(name string, object interface{ Pin(string) error }) {
 		path := filepath.Join(dir, name)
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			log.Warn("no pin for bpftool", "path", path, "error", err)
-			return
-		}
 		if err := object.Pin(path); err != nil {
 			log.Warn("no pin for bpftool", "path", path, "error", err)
 			return
@@ -48,7 +50,7 @@ func pinAll(dir string, programs map[string]*ebpf.Program, maps map[string]*ebpf
 		pin(name, program)
 	}
 	for name, m := range maps {
-		if !strings.HasPrefix(name, ".") { // the programs' own data
+		if slices.Contains(objectNames, name) { // not the programs' own data
 			pin(name, m)
 		}
 	}

@@ -1,0 +1,381 @@
+package loader
+
+// This file measures what a packet costs in the kernel half, with
+// BPF_PROG_TEST_RUN: the programs run on one CPU, on a frame in memory, without
+// an interface, thousands of times in a row.
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/internal/packet"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// BenchCase is the cost of one kind of packet at one hook.
+type BenchCase struct {
+	// Name: empty (a program that does nothing), reference (one hash lookup and
+	// one atomic add), known (a flow whose samples are taken), known_32k (32,768
+	// of them at random), sample_0, sample_200, sample_1000 (a packet that is
+	// sampled with that many payload bytes), new_flow (a flow's first packet).
+	Name string `json:"name"`
+	Hook Hook   `json:"hook"` // HookTC or HookXDP
+	// NSPerPacket is the least of all rounds. It includes what the kernel takes
+	// to call any program: the case empty.
+	NSPerPacket float64 `json:"ns_per_packet"`
+	// OverReference is (this - empty) / (reference - empty).
+	OverReference float64 `json:"over_reference"`
+}
+
+// Sizes of the measurement. Rounds are short, so that many of them are not
+// interrupted, and what they open and sample fits the default table and ring.
+const (
+	benchRounds  = 15
+	benchRepeat  = 50000
+	benchNew     = 16384   // flows opened in a round
+	benchSamples = 4000    // packets sampled in a round
+	benchKnown   = 1 << 15 // flows of known_32k
+	benchTaken   = 4095    // samples of one life: as many as its life word can count
+)
+
+// Programs of bpf/bench.bpf.c, before "_tc" or "_xdp".
+const (
+	emptyProgram     = "empty"
+	referenceProgram = "reference"
+	manyProgram      = "many"
+	manyCountProgram = "many_count"
+)
+
+// Bench measures every case at both hooks. It needs the sensor's capabilities,
+// some 40 MB of memory for a few seconds, and a machine with little else to do.
+func Bench() ([]BenchCase, error) {
+	if err := checkPrivileges(); err != nil {
+		return nil, err
+	}
+	unpin, err := pinThread()
+	if err != nil {
+		return nil, err
+	}
+	defer unpin()
+	var list []BenchCase
+	for _, hook := range []Hook{HookTC, HookXDP} {
+		cases, err := benchHook(hook)
+		if err != nil {
+			return nil, fmt.Errorf("measure %s: %w", hook, err)
+		}
+		list = append(list, cases...)
+	}
+	return list, nil
+}
+
+// pinThread keeps the caller on one CPU, the last that it may use, until the
+// returned function is called.
+func pinThread() (unpin func(), err error) {
+	var allowed, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return nil, fmt.Errorf("read the CPU affinity: %w", err)
+	}
+	for cpu := range len(allowed) * 64 {
+		if allowed.IsSet(cpu) {
+			one.Zero()
+			one.Set(cpu)
+		}
+	}
+	runtime.LockOSThread()
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		runtime.UnlockOSThread()
+		return nil, fmt.Errorf("stay on one CPU: %w", err)
+	}
+	return func() {
+		if unix.SchedSetaffinity(0, &allowed) == nil {
+			runtime.UnlockOSThread() // else the thread ends with the goroutine
+		}
+	}, nil
+}
+
+// benchHook measures the cases at one hook. The sensor is loaded twice: as it
+// runs, and so that it samples every packet of a flow.
+func benchHook(hook Hook) ([]BenchCase, error) {
+	sensor, err := openBench(hook, flows.RowPackets)
+	if err != nil {
+		return nil, err
+	}
+	defer sensor.Close()
+	ns := map[string]float64{}
+	for _, measure := range []func(map[string]float64) error{sensor.floors, sensor.known, sensor.manyKnown, sensor.newFlows} {
+		if err := measure(ns); err != nil {
+			return nil, err
+		}
+	}
+	sampler, err := openBench(hook, benchTaken)
+	if err != nil {
+		return nil, err
+	}
+	defer sampler.Close()
+	sampler.overhead = sensor.overhead
+	if err := sampler.samples(ns); err != nil {
+		return nil, err
+	}
+	return benchCases(hook, ns)
+}
+
+var benchNames = []string{"empty", "reference", "known", "known_32k", "sample_0", "sample_200", "sample_1000", "new_flow"}
+
+// benchCases puts the measured times in order and in relation.
+func benchCases(hook Hook, ns map[string]float64) ([]BenchCase, error) {
+	reference := ns["reference"] - ns["empty"]
+	if reference <= 0 {
+		return nil, fmt.Errorf("the reference (%.1f ns) is no slower than an empty program (%.1f ns): the machine is too busy to measure", ns["reference"], ns["empty"])
+	}
+	var list []BenchCase
+	for _, name := range benchNames {
+		list = append(list, BenchCase{name, hook, ns[name], (ns[name] - ns["empty"]) / reference})
+	}
+	return list, nil
+}
+
+// bench is the sensor's programs and those of bpf/bench.bpf.c for one hook.
+type bench struct {
+	*ebpf.Collection
+	ring     *ringbuf.Reader
+	count    string // the sensor's program
+	suffix   string
+	overhead time.Duration // of one test run, whatever its length
+}
+
+func openBench(hook Hook, samples uint32) (*bench, error) {
+	b := &bench{count: inProgram, suffix: "_tc"}
+	if hook == HookXDP {
+		b.count, b.suffix = xdpProgram, "_xdp"
+	}
+	spec, err := gen.LoadBench()
+	if err != nil {
+		return nil, fmt.Errorf("read the compiled programs: %w", err)
+	}
+	wanted := []string{b.count, emptyProgram + b.suffix, referenceProgram + b.suffix, manyProgram + b.suffix, manyCountProgram + b.suffix}
+	for name := range spec.Programs {
+		if !slices.Contains(wanted, name) {
+			delete(spec.Programs, name)
+		}
+	}
+	spec.Maps[flowsMap].MaxEntries = DefaultMaxFlows
+	spec.Maps[eventsMap].MaxEntries = DefaultRingSize
+	cfg := Config{RingSize: DefaultRingSize, Lifetime: flows.Lifetime, Prefix: MaxPrefix, Local: flows.DefaultLocal()}.kernel()
+	cfg.Samples = samples
+	if err := spec.Variables["cfg"].Set(cfg); err != nil {
+		return nil, fmt.Errorf("configure the programs: %w", err)
+	}
+	if b.Collection, err = ebpf.NewCollection(spec); err != nil {
+		return nil, fmt.Errorf("load the programs: %w", err)
+	}
+	if err := b.Maps["bench_reference"].Put(gen.IotsenseFlowKey{}, gen.IotsenseFlow{}); err != nil {
+		b.Collection.Close()
+		return nil, fmt.Errorf("fill the reference: %w", err)
+	}
+	if b.ring, err = ringbuf.NewReader(b.Maps[eventsMap]); err != nil {
+		b.Collection.Close()
+		return nil, fmt.Errorf("open the ring buffer: %w", err)
+	}
+	return b, nil
+}
+
+func (b *bench) Close() {
+	b.ring.Close()
+	b.Collection.Close()
+}
+
+// benchFrame is a UDP datagram of a local device.
+func benchFrame(payload int) []byte {
+	return packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(5000, 53, make([]byte, payload))))
+}
+
+// tally is how far a round has moved the counters that tell what it did.
+type tally struct{ counted, opened, sent uint64 }
+
+// floors measures what is not the sensor.
+func (b *bench) floors(ns map[string]float64) (err error) {
+	frame := benchFrame(0)
+	b.overhead = time.Duration(math.MaxInt64)
+	for range 4 * benchRounds {
+		took, err := b.run(emptyProgram+b.suffix, frame, 1)
+		if err != nil {
+			return err
+		}
+		b.overhead = min(b.overhead, took)
+	}
+	if ns["empty"], err = b.least(emptyProgram+b.suffix, frame, benchRepeat, tally{}, nil); err != nil {
+		return err
+	}
+	ns["reference"], err = b.least(referenceProgram+b.suffix, frame, benchRepeat, tally{}, nil)
+	return err
+}
+
+// known measures one flow whose samples are taken.
+func (b *bench) known(ns map[string]float64) (err error) {
+	frame := benchFrame(0)
+	if _, err := b.run(b.count, frame, flows.RowPackets); err != nil {
+		return err
+	}
+	ns["known"], err = b.least(b.count, frame, benchRepeat, tally{counted: benchRepeat}, nil)
+	return err
+}
+
+// manyKnown measures 32,768 flows at random.
+func (b *bench) manyKnown(ns map[string]float64) error {
+	if err := b.clear(); err != nil {
+		return err
+	}
+	for range flows.RowPackets {
+		if err := b.choose(0); err != nil {
+			return err
+		}
+		if _, err := b.run(manyCountProgram+b.suffix, benchFrame(0), benchKnown); err != nil {
+			return err
+		}
+	}
+	if err := b.choose(benchKnown - 1); err != nil {
+		return err
+	}
+	wrapper, err := b.least(manyProgram+b.suffix, benchFrame(0), benchRepeat, tally{}, nil)
+	if err != nil {
+		return err
+	}
+	total, err := b.least(manyCountProgram+b.suffix, benchFrame(0), benchRepeat, tally{counted: benchRepeat}, nil)
+	ns["known_32k"] = total - wrapper + ns["empty"]
+	return err
+}
+
+// newFlows measures first packets: each opens a life and is sampled.
+func (b *bench) newFlows(ns map[string]float64) error {
+	frame := benchFrame(0)
+	inTurn := func() error { return errors.Join(b.clear(), b.choose(0)) }
+	wrapper, err := b.least(manyProgram+b.suffix, frame, benchNew, tally{}, inTurn)
+	if err != nil {
+		return err
+	}
+	total, err := b.least(manyCountProgram+b.suffix, frame, benchNew, tally{benchNew, benchNew, benchNew}, inTurn)
+	ns["new_flow"] = total - wrapper + ns["empty"]
+	return err
+}
+
+// samples measures packets of a known flow that are sampled.
+func (b *bench) samples(ns map[string]float64) error {
+	for _, payload := range []int{0, 200, 1000} {
+		frame := benchFrame(payload)
+		again := func() error {
+			if err := b.clear(); err != nil {
+				return err
+			}
+			_, err := b.run(b.count, frame, 1) // opens the flow
+			return err
+		}
+		took, err := b.least(b.count, frame, benchSamples, tally{counted: benchSamples, sent: benchSamples}, again)
+		if err != nil {
+			return err
+		}
+		ns[fmt.Sprintf("sample_%d", payload)] = took
+	}
+	return nil
+}
+
+// choose makes the wrapper take flows in turn from the first one (0), or at
+// random out of mask + 1.
+func (b *bench) choose(mask uint32) error {
+	return errors.Join(b.Variables["bench_mask"].Set(mask), b.Variables["bench_turn"].Set(uint32(0)))
+}
+
+// least is the time of one packet in the fastest round, in ns. Each round must
+// have done what it is taken for.
+func (b *bench) least(program string, frame []byte, packets uint32, want tally, before func() error) (float64, error) {
+	least := math.Inf(1)
+	for range benchRounds {
+		if before != nil {
+			if err := before(); err != nil {
+				return 0, err
+			}
+		}
+		start, err := b.tally()
+		if err != nil {
+			return 0, err
+		}
+		took, err := b.run(program, frame, packets)
+		if err != nil {
+			return 0, err
+		}
+		end, err := b.tally()
+		if err != nil {
+			return 0, err
+		}
+		done := tally{end.counted - start.counted, end.opened - start.opened, end.sent - start.sent}
+		if done != want {
+			return 0, fmt.Errorf("%s: %d packets were to be %+v, they were %+v", program, packets, want, done)
+		}
+		least = min(least, float64(took-b.overhead)/float64(packets))
+	}
+	return least, nil
+}
+
+// run sends a frame through a program so many times and returns how long that
+// took. The kernel's own figure is cut to whole nanoseconds a packet, too coarse
+// for ratios of small times.
+func (b *bench) run(program string, frame []byte, times uint32) (time.Duration, error) {
+	start := time.Now()
+	_, err := b.Programs[program].Run(&ebpf.RunOptions{Data: frame, Repeat: times})
+	took := time.Since(start)
+	if err != nil {
+		return 0, fmt.Errorf("%s: test run: %w", program, err)
+	}
+	return took, nil
+}
+
+// tally reads the counters.
+func (b *bench) tally() (tally, error) {
+	var perCPU []gen.IotsenseCounters
+	if err := b.Maps[countersMap].Lookup(uint32(0), &perCPU); err != nil {
+		return tally{}, fmt.Errorf("read the counters: %w", err)
+	}
+	var sum tally
+	for _, c := range perCPU {
+		sum.counted += c.Counted
+		sum.opened += c.Opened
+		sum.sent += c.Sent
+	}
+	return sum, nil
+}
+
+// clear empties the flow table and the ring.
+func (b *bench) clear() error {
+	const batch = 4096
+	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		_, err := b.Maps[flowsMap].BatchLookupAndDelete(&cursor, keys, values, nil)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("empty the flow table: %w", err)
+		}
+	}
+	b.ring.SetDeadline(time.Unix(1, 0)) // long past: take what is there
+	var record ringbuf.Record
+	for {
+		err := b.ring.ReadInto(&record)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("empty the ring buffer: %w", err)
+		}
+	}
+}

@@ -1,0 +1,454 @@
+package loader
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/internal/packet"
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/replay"
+)
+
+var liveHooks = []Hook{HookAuto, HookTCX, HookTC, HookXDP, HookXDPGeneric}
+
+// newNetwork makes a private pair of interfaces for one test.
+func newNetwork(t *testing.T, purpose string) *replay.Network {
+	t.Helper()
+	testenv.Root(t)
+	n, err := replay.NewNetwork("loader-" + purpose)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// open attaches a sensor to the network.
+func open(t *testing.T, n *replay.Network, cfg Config) (*Sensor, error) {
+	t.Helper()
+	if cfg.Interfaces == nil {
+		cfg.Interfaces = []string{replay.Interface}
+	}
+	cfg.MaxFlows = 4096
+	cfg.RingSize = 1 << 20
+	var s *Sensor
+	err := n.Do(func() (err error) { s, err = Open(cfg); return err })
+	return s, err
+}
+
+func mustOpen(t *testing.T, n *replay.Network, cfg Config) *Sensor {
+	t.Helper()
+	s, err := open(t, n, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// start runs a sensor; the function returned stops it and gives what it has sent.
+func start(t *testing.T, s *Sensor) (stop func() *events) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	sink, done := &events{}, make(chan error, 1)
+	go func() { done <- s.Run(ctx, sink) }()
+	return func() *events {
+		t.Helper()
+		cancel()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+		return sink
+	}
+}
+
+// conversation is n datagrams each way, and one frame that is not IP.
+func conversation(n int) []replay.Frame {
+	frames := []replay.Frame{{Data: packet.Ethernet(packet.ARPType, make([]byte, 46)), FromDevice: true}}
+	for i := range n {
+		frames = append(frames,
+			replay.Frame{Data: udpFrame(i%7, 100), FromDevice: true}, replay.Frame{Data: reply(i%7, 300)})
+	}
+	return frames
+}
+
+// left says what is on the sensor's interface.
+func left(t *testing.T, n *replay.Network) string {
+	t.Helper()
+	var found []string
+	err := n.Do(func() error {
+		l, err := netlink.LinkByName(replay.Interface)
+		if err != nil {
+			return err
+		}
+		if l.Attrs().Xdp != nil && l.Attrs().Xdp.Attached {
+			found = append(found, "xdp")
+		}
+		if l.Attrs().Promisc > 0 {
+			found = append(found, "promisc")
+		}
+		tcx, err := AttachedTCX(l.Attrs().Index)
+		if err != nil {
+			return err
+		}
+		for _, p := range tcx {
+			found = append(found, fmt.Sprintf("tcx %+v", p))
+		}
+		qdiscs, err := netlink.QdiscList(l)
+		if err != nil {
+			return err
+		}
+		for _, q := range qdiscs {
+			if q.Type() == "clsact" {
+				found = append(found, "clsact")
+			}
+		}
+		for _, parent := range clsactParents {
+			filters, _ := netlink.FilterList(l, parent) // fails without a clsact qdisc
+			for range filters {
+				found = append(found, "filter")
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(found, ", ")
+}
+
+// What the sensor has seen is what the interface itself has counted, whatever
+// the hook; afterwards nothing is left of it.
+func TestHooksCountWhatTheInterfaceCounts(t *testing.T) {
+	const each = 500
+	for _, hook := range liveHooks {
+		t.Run(string(hook), func(t *testing.T) {
+			n := newNetwork(t, "hook-"+string(hook))
+			s := mustOpen(t, n, Config{Hook: hook, Packets: 10, Prefix: 64, Promisc: nil})
+			stop := start(t, s)
+			played, err := n.Play(context.Background(), conversation(each), replay.PlayOptions{FarEnd: hook.isXDP()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+			stats, err := s.Stats()
+			if err != nil {
+				t.Fatal(err)
+			}
+			received, sent, dropped, err := n.Counters()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := received
+			if !hook.isXDP() {
+				want += sent + dropped
+			}
+			p := stats.Packets
+			if p.Seen != want || p.Seen != played.Frames || p.NotIP != 1 || p.Counted != 2*each || p.Duplicate != 0 || !identities(p) {
+				t.Errorf("%+v, the interface counted %d, played %d", p, want, played.Frames)
+			}
+			if stats.Flows.Open != 7 || !stats.Interfaces[0].Attached || (hook != HookAuto && stats.Interfaces[0].Hook != hook) {
+				t.Errorf("%+v", stats)
+			}
+			open, err := s.OpenFlows()
+			if err != nil || len(open) != 7 || open[0].Interface != replay.Interface {
+				t.Errorf("open flows %+v, %v", open, err)
+			}
+			got := stop()
+			packets, bytes := got.total()
+			if wire := uint64(each * (128 + 328)); packets != 2*each || bytes != wire || len(got.closes) != 7 || len(got.samples) != 70 {
+				t.Errorf("%d packets of %d bytes in %d lives with %d samples, want %d of %d in 7 with 70",
+					packets, bytes, len(got.closes), len(got.samples), 2*each, wire)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if rest := left(t, n); rest != "" {
+				t.Errorf("left on the interface: %s", rest)
+			}
+		})
+	}
+}
+
+// A clsact qdisc that somebody else uses stays, with their filter.
+func TestSharedClsactStays(t *testing.T) {
+	n := newNetwork(t, "shared")
+	other, err := loadProbe(ebpf.SchedCLS, 0, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	err = n.Do(func() error {
+		l, err := netlink.LinkByName(replay.Interface)
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.QdiscAdd(clsact(l)), netlink.FilterAdd(&netlink.BpfFilter{
+			FilterAttrs: netlink.FilterAttrs{
+				LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 7,
+			},
+			Fd: other.FD(), Name: "other", DirectAction: true,
+		}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, n, Config{Hook: HookTC})
+	if got, want := left(t, n), "clsact, filter, filter, filter"; got != want {
+		t.Errorf("attached: %s, want %s", got, want)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if got, want := left(t, n), "clsact, filter"; got != want {
+		t.Errorf("after detaching: %s, want %s", got, want)
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	n := newNetwork(t, "errors")
+	mustOpen(t, n, Config{})
+	for _, tt := range []struct {
+		name string
+		cfg  Config
+		want []string
+	}{
+		{"no interface", Config{Interfaces: []string{}}, []string{"no interface"}},
+		{"missing interface", Config{Interfaces: []string{"nosuch0"}}, []string{"nosuch0", "does not exist"}},
+		{"two sensors", Config{}, []string{replay.Interface, "another sensor", fmt.Sprint("pid ", os.Getpid())}},
+		{"hook", Config{Hook: "magic"}, []string{`"magic"`, "xdp-generic"}},
+		{"packets", Config{Packets: 33}, []string{"packets 33", "32"}},
+		{"prefix", Config{Prefix: 1001}, []string{"prefix 1001", "1000"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := open(t, n, tt.cfg)
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, word := range tt.want {
+				if !strings.Contains(err.Error(), word) {
+					t.Errorf("error %q does not say %q", err, word)
+				}
+			}
+		})
+	}
+}
+
+func TestOtherXDPProgram(t *testing.T) {
+	n := newNetwork(t, "otherxdp")
+	other, err := loadProbe(ebpf.XDP, unix.BPF_F_XDP_HAS_FRAGS, nothing)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	err = n.Do(func() error {
+		l, err := netlink.LinkByName(replay.Interface)
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetXdpFdWithFlags(l, other.FD(), 1<<2) // XDP_FLAGS_DRV_MODE
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(t, n, Config{Hook: HookXDP})
+	if err == nil || !strings.Contains(err.Error(), "another XDP program") || !strings.Contains(err.Error(), "iotsense_probe") {
+		t.Errorf("error %v, want the other program's name", err)
+	}
+}
+
+// An interface that goes and comes back is watched again; its flows are closed.
+func TestInterfaceComesBack(t *testing.T) {
+	n := newNetwork(t, "return")
+	peer := "iots-lt1"
+	create := func() {
+		t.Helper()
+		err := n.Do(func() error {
+			v := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "iots-lt0"}, PeerName: peer}
+			if err := netlink.LinkAdd(v); err != nil {
+				return err
+			}
+			return netlink.LinkSetUp(v)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	create()
+	s := mustOpen(t, n, Config{Interfaces: []string{replay.Interface, "iots-lt0"}, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
+	stop := start(t, s)
+	attached := func() (names []string) {
+		stats, err := s.Stats()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range stats.Interfaces {
+			if i.Attached {
+				names = append(names, i.Name)
+			}
+		}
+		return names
+	}
+	wait := func(want int) {
+		t.Helper()
+		for range 100 {
+			if len(attached()) == want {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		t.Fatalf("attached to %v, want %d interfaces", attached(), want)
+	}
+	wait(2)
+	if err := n.Do(func() error {
+		l, err := netlink.LinkByName("iots-lt0")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkDel(l)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	wait(1)
+	create()
+	wait(2)
+	stop()
+	if rest := left(t, n); rest != "" {
+		t.Errorf("left on the interface: %s", rest)
+	}
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(string(bytes.TrimSpace(b)))
+	return len(b), nil
+}
+
+// childEnv makes the test binary attach a sensor and wait to be killed.
+const childEnv = "IOTSENSE_TEST_LOADER_CHILD"
+
+func TestMain(m *testing.M) {
+	if hook := os.Getenv(childEnv); hook != "" {
+		s, err := Open(Config{Interfaces: []string{replay.Interface}, Hook: Hook(hook), Pin: os.Getenv(childEnv + "_PIN"), MaxFlows: 16})
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("attached")
+		s.Run(context.Background(), &events{})
+	}
+	os.Exit(m.Run())
+}
+
+// A sensor that was killed leaves filters and pins; the next one removes them.
+func TestLeftoversOfAKilledSensor(t *testing.T) {
+	for _, hook := range []Hook{HookTC, HookTCX, HookXDP} {
+		t.Run(string(hook), func(t *testing.T) {
+			n := newNetwork(t, "killed-"+string(hook))
+			pin := pinDirectory(t)
+			child := exec.Command(os.Args[0])
+			child.Env = append(os.Environ(), childEnv+"="+string(hook), childEnv+"_PIN="+pin)
+			out, err := child.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := n.Do(child.Start); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { child.Process.Kill(); child.Wait() })
+			line := make([]byte, 200)
+			size, _ := out.Read(line)
+			if got := strings.TrimSpace(string(line[:size])); got != "attached" {
+				t.Fatalf("the sensor says %q", got)
+			}
+			if _, err := open(t, n, Config{Hook: hook}); err == nil || !strings.Contains(err.Error(), fmt.Sprint("pid ", child.Process.Pid)) {
+				t.Errorf("second sensor: %v, want the pid of the first", err)
+			}
+			if err := child.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			child.Wait()
+			if rest := left(t, n); hook == HookTC && rest != "clsact, filter, filter" {
+				t.Errorf("killed: %s", rest)
+			}
+			if _, err := os.Stat(filepath.Join(pin, flowsMap)); err != nil {
+				t.Errorf("killed: %v", err)
+			}
+			s := mustOpen(t, n, Config{Hook: HookAuto, Pin: pin})
+			if rest := left(t, n); strings.Count(rest, "filter") > 0 || strings.Contains(rest, "clsact") || strings.Contains(rest, "xdp") {
+				t.Errorf("after the next start: %s", rest)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+			if rest := left(t, n); rest != "" {
+				t.Errorf("at the end: %s", rest)
+			}
+			if _, err := os.Stat(pin); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("pins are left: %v", err)
+			}
+		})
+	}
+}
+
+// pinDirectory is a directory on a bpf file system that does not exist yet.
+func pinDirectory(t *testing.T) string {
+	t.Helper()
+	const bpffs = "/sys/fs/bpf"
+	if _, err := lockPins(filepath.Join(bpffs, "x", "y")); errors.Is(err, errNoBPFFS) {
+		if err := syscall.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
+			t.Fatalf("mount %s: %v", bpffs, err)
+		}
+	}
+	return filepath.Join(bpffs, fmt.Sprintf("iotsense-test-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")))
+}
+
+// What is missing is named, whatever the kernel says.
+func TestMissingPrivileges(t *testing.T) {
+	testenv.Root(t)
+	capsh := testenv.Tool(t, "capsh")
+	for _, tt := range []struct{ drop, want string }{
+		{"cap_net_admin", "CAP_NET_ADMIN"},
+		{"cap_bpf,cap_sys_admin", "CAP_BPF"},
+		{"cap_perfmon,cap_sys_admin", "CAP_PERFMON"},
+	} {
+		t.Run(tt.want, func(t *testing.T) {
+			out, err := exec.Command(capsh, "--drop="+tt.drop, "--", "-c", childEnv+"=auto exec "+os.Args[0]).CombinedOutput()
+			if err == nil || !bytes.Contains(out, []byte("missing "+tt.want+":")) {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+}
+
+// Epoch follows the wall clock.
+func TestEpoch(t *testing.T) {
+	k := newKernel(t, Config{})
+	k.run(inProgram, udpFrame(1, 1))
+	k.settle()
+	at := time.UnixMicro(k.Epoch(k.samples[0].Stamp))
+	if d := time.Since(at); d < 0 || d > time.Second {
+		t.Errorf("the packet came %v ago", d)
+	}
+	var _ flows.Sink = k.events
+}
