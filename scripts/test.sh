@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-scripts/need.sh tshark iperf3 ethtool bpftool tcpdump ip:iproute2 xz:xz-utils ||
+scripts/need.sh tshark iperf3 ethtool bpftool tcpdump ip:iproute2 capsh:libcap2-bin xz:xz-utils ||
   echo "make test: tests that need those tools are skipped" >&2
 scripts/data.sh
 scripts/go vet ./...
