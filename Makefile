@@ -19,7 +19,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test lint generate build model cross bench fuzz vmtest docker clean
+.PHONY: help demo test lint generate build model cross bench fuzz live vmtest docker clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -58,6 +58,9 @@ bench: ## every Go benchmark, COUNT=6 runs each, for benchstat
 
 fuzz: ## every fuzz target for FUZZTIME=30s
 	@scripts/fuzz.sh $(FUZZTIME)
+
+live: ## compare live records with a recording's for every test capture and hook, 15 minutes (root)
+	@scripts/live.sh
 
 vmtest: ## load and run the programs on other kernels, in QEMU
 	@scripts/vmtest.sh

@@ -12,6 +12,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -51,6 +52,9 @@ func demo(c *cli.Context) error {
 	}
 	if c.IsSet("speed") && c.Float64("speed") < 1 {
 		return usagef("--speed %v: want 1 or more", c.Float64("speed"))
+	}
+	if _, err := loader.ParseHook(c.String("hook")); err != nil {
+		return usageError{fmt.Errorf("--hook: %w", err)}
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("demo makes network namespaces and loads programs into the kernel: run it as root")
