@@ -43,8 +43,8 @@ func TestAssemblerRecord(t *testing.T) {
 	body := packet.Payload(3)
 	records, stats := assemble(Bi,
 		&Sample{Life: l, Index: 0, Order: 5, Stamp: 1000, FromA: true, Size: 60, Payload: body},
-		&Sample{Life: l, Index: 1, Order: 6, Stamp: 918, Size: 70}, // a backward step
-		&Sample{Life: l, Index: 2, Order: 9, Stamp: 1700, FromA: true, Size: 80, Payload: body[:1]},
+		&Sample{Life: l, Index: 1, Order: 5, Stamp: 918, Size: 70}, // a backward step
+		&Sample{Life: l, Index: 2, Order: 5, Stamp: 1700, FromA: true, Size: 80, Payload: body[:1]},
 		&Close{Life: l, Order: 5, First: 1000, Last: 9000, Packets: [2]uint64{20, 30}, Bytes: [2]uint64{2000, 3000}, Samples: 3},
 	)
 	want := &Record{
@@ -138,7 +138,7 @@ func TestAssemblerIncomplete(t *testing.T) {
 			l := life(1, endA, endR)
 			var events []any
 			for _, i := range tt.delivered {
-				events = append(events, &Sample{Life: l, Index: i, Order: int64(i), Stamp: int64(i), Size: 100 + uint32(i)})
+				events = append(events, &Sample{Life: l, Index: i, Stamp: int64(i), Size: 100 + uint32(i)})
 			}
 			events = append(events, &Close{Life: l, Packets: [2]uint64{9, 0}, Bytes: [2]uint64{900, 0}, Samples: tt.taken})
 			records, stats := assemble(Bi, events...)

@@ -49,8 +49,8 @@ type CaptureConfig struct {
 // CaptureStats is what became of a capture's packets.
 type CaptureStats struct {
 	PacketStats
-	AssemblerStats
-	First, Last int64 // stamps of the first and the last packet in the file, us since the Unix epoch
+	Records, Incomplete uint64
+	First, Last         int64 // stamps of the first and the last packet in the file, us since the Unix epoch
 }
 
 // packetReader is what pcap and pcapng readers have in common.
@@ -91,9 +91,9 @@ func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func
 	table := NewTable(cfg.TableConfig, cfg.Locals, assembler)
 	err = readAll(ctx, r, link, &cfg, table, &stats)
 	table.Flush()
-	stats.AssemblerStats = assembler.Stats()
-	stats.InClosed = stats.Counted
-	stats.PacketStats.WithDevice, stats.PacketStats.NoDevice = stats.AssemblerStats.WithDevice, stats.AssemblerStats.NoDevice
+	made := assembler.Stats()
+	stats.Records, stats.Incomplete = made.Records, made.Incomplete
+	stats.InClosed, stats.WithDevice, stats.NoDevice = stats.Counted, made.WithDevice, made.NoDevice
 	return stats, err
 }
 

@@ -309,7 +309,7 @@ func insideRecords(t *testing.T, path, device string, direction flows.Direction)
 	if err != nil {
 		t.Error(err)
 	}
-	if stats.Records != uint64(len(records)) || stats.Seen != stats.Counted+stats.NotIP+stats.Malformed || stats.InClosed != stats.PacketStats.WithDevice+stats.PacketStats.NoDevice {
+	if stats.Records != uint64(len(records)) || stats.Seen != stats.Counted+stats.NotIP+stats.Malformed || stats.InClosed != stats.WithDevice+stats.NoDevice {
 		t.Errorf("%s: %+v", path, stats)
 	}
 	return records
