@@ -113,7 +113,7 @@ func recordSchema() *parquet.Schema {
 
 // RecordWriter writes records to a parquet file.
 type RecordWriter struct {
-	w      *parquet.Writer
+	w      *parquet.GenericWriter[any]
 	rows   []parquet.Row // up to parquetBatch, not yet written
 	tokens []int16
 }
@@ -131,7 +131,7 @@ func NewRecordWriter(w io.Writer, metadata map[string]string) *RecordWriter {
 	for k, v := range metadata {
 		options = append(options, parquet.KeyValueMetadata(k, v))
 	}
-	return &RecordWriter{w: parquet.NewWriter(w, options...)}
+	return &RecordWriter{w: parquet.NewGenericWriter[any](w, options...)}
 }
 
 // Write appends one record.
