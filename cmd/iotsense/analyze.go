@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/analyze"
+	"github.com/iotsense/iotsense/pkg/analyze/page"
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+func analyzeCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "analyze",
+		Usage:     "describe a labelled data set: entropy, service transitions, class counts, leaks",
+		ArgsUsage: "[FILE|DIR...]",
+		Flags: append(dataFlags(), jsonFlag,
+			&cli.BoolFlag{Name: "leaks", Usage: "measure what lets a model recognise units or copies instead of types"},
+			&cli.BoolFlag{Name: "ipv6", Usage: "the figures cover IPv6 records too (the paper's are of IPv4)"},
+			&cli.StringFlag{Name: "report", Usage: "HTML `FILE` to write, self-contained"}),
+		Action: analyzeData,
+	}
+}
+
+func analyzeData(c *cli.Context) error {
+	cfg, direction, err := analyzeConfig(c)
+	if err != nil {
+		return err
+	}
+	show, end := progress("analyze")
+	defer end()
+	set, err := openData(c, direction, show)
+	if err != nil {
+		return err
+	}
+	a := analyze.New(cfg)
+	damaged := set.Records(c.Context, func(r flows.LabelledRecord) error {
+		a.Add(r)
+		return nil
+	}, func(s dataset.CaptureSummary) error {
+		a.EndCapture(s.Name)
+		return nil
+	})
+	end()
+	if err := c.Context.Err(); err != nil {
+		return err
+	}
+	result := a.Result()
+	if result.Records == 0 {
+		return errors.Join(damaged, errors.New("no records: the data holds no packet of a device (see --manifest and --local)"))
+	}
+	if path := c.String("report"); path != "" {
+		if err := writeAnalysis(path, result); err != nil {
+			return err
+		}
+		logger().Info("report written", "file", path)
+	}
+	if c.Bool("json") {
+		err = printJSON(c.App.Writer, result)
+	} else {
+		err = analyze.WriteText(c.App.Writer, result)
+	}
+	return errors.Join(damaged, err)
+}
+
+// analyzeConfig reads the flags; what they leave open is --model's, if given.
+func analyzeConfig(c *cli.Context) (analyze.Config, flows.Direction, error) {
+	cfg := analyze.Config{IPv6: c.Bool("ipv6"), Leaks: c.Bool("leaks")}
+	var bundle model.Bundle
+	if c.IsSet("model") {
+		var err error
+		if bundle, err = loadModel(c); err != nil {
+			return cfg, 0, err
+		}
+	}
+	direction, err := parseDirection(c, bundle)
+	if err != nil {
+		return cfg, direction, err
+	}
+	if err := checkWindow(c, bundle); err != nil {
+		return cfg, direction, err
+	}
+	for _, m := range bundle {
+		cfg.Rows = m.Arch.K
+		if cfg.Mode, err = flows.ParseWindowMode(m.Record.WindowMode); err != nil {
+			return cfg, direction, err
+		}
+	}
+	if c.IsSet("window") {
+		if cfg.Rows = c.Int("window"); cfg.Rows < 1 {
+			return cfg, direction, usagef("--window %d: want 1 or more", cfg.Rows)
+		}
+	}
+	mode, err := parseWindowMode(c)
+	if mode != nil {
+		cfg.Mode = *mode
+	}
+	return cfg, direction, err
+}
+
+// writeAnalysis writes the HTML report; the file appears under its name only when
+// it is whole.
+func writeAnalysis(path string, result *analyze.Result) error {
+	dir, name := filepath.Split(path)
+	f, err := os.CreateTemp(dir, "."+name+".*")
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := page.Write(f, result); err != nil {
+		return fmt.Errorf("report %s: %w", path, err)
+	}
+	if err := errors.Join(f.Chmod(0o644), f.Close(), os.Rename(f.Name(), path)); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
