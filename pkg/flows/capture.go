@@ -40,7 +40,7 @@ var magicPcapng = []byte{0x0a, 0x0d, 0x0d, 0x0a}
 // CaptureConfig says how packets of a file become records.
 type CaptureConfig struct {
 	TableConfig
-	Locals *Locals
+	Locals *Locals // nil: NewLocals(nil)
 	// Offloaded treats TCP packets of more than 1,500 bytes as super-packets
 	// (files written on a host with offloads on), not only those above 9,216.
 	Offloaded bool
@@ -82,6 +82,9 @@ func ReadCapture(ctx context.Context, path string, cfg CaptureConfig, emit func(
 // the records of all packets before the damage are emitted, and the error says
 // where reading stopped.
 func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func(*Record)) (CaptureStats, error) {
+	if cfg.Locals == nil {
+		cfg.Locals = NewLocals(nil)
+	}
 	var stats CaptureStats
 	r, link, err := newPacketReader(in)
 	if err != nil {

@@ -104,9 +104,6 @@ func answer(n int) []byte {
 // readPackets reads a stream and checks what must be true of every one.
 func readPackets(t testing.TB, file []byte, cfg flows.CaptureConfig) ([]*flows.Record, flows.CaptureStats, error) {
 	t.Helper()
-	if cfg.Locals == nil {
-		cfg.Locals = flows.NewLocals(nil)
-	}
 	var records []*flows.Record
 	stats, err := flows.ReadPackets(context.Background(), bytes.NewReader(file), cfg, func(r *flows.Record) { records = append(records, r) })
 	checkAccounting(t, stats, records)
