@@ -53,6 +53,36 @@ func TestDifference(t *testing.T) {
 	}
 }
 
+// TestBrokenIdentities skips one counter after the other: each time an identity
+// must break.
+func TestBrokenIdentities(t *testing.T) {
+	exact := flows.PacketStats{
+		Seen: 100, Counted: 60, NotIP: 20, Malformed: 10, TableFull: 6, Duplicate: 4,
+		InOpen: 15, InClosed: 45, WithDevice: 30, NoDevice: 15, Truncated: 1, Fragment: 2, Late: 3,
+	}
+	if broken := brokenIdentities(exact); len(broken) != 0 {
+		t.Fatalf("broken without a fault: %v", broken)
+	}
+	for name, counter := range map[string]func(*flows.PacketStats) *uint64{
+		"seen":        func(p *flows.PacketStats) *uint64 { return &p.Seen },
+		"counted":     func(p *flows.PacketStats) *uint64 { return &p.Counted },
+		"not_ip":      func(p *flows.PacketStats) *uint64 { return &p.NotIP },
+		"malformed":   func(p *flows.PacketStats) *uint64 { return &p.Malformed },
+		"table_full":  func(p *flows.PacketStats) *uint64 { return &p.TableFull },
+		"duplicate":   func(p *flows.PacketStats) *uint64 { return &p.Duplicate },
+		"in_open":     func(p *flows.PacketStats) *uint64 { return &p.InOpen },
+		"in_closed":   func(p *flows.PacketStats) *uint64 { return &p.InClosed },
+		"with_device": func(p *flows.PacketStats) *uint64 { return &p.WithDevice },
+		"no_device":   func(p *flows.PacketStats) *uint64 { return &p.NoDevice },
+	} {
+		fault := exact
+		*counter(&fault)--
+		if len(brokenIdentities(fault)) == 0 {
+			t.Errorf("a packet missing in %s breaks no identity", name)
+		}
+	}
+}
+
 // TestExactKeys checks which flows count as away from a rollover.
 func TestExactKeys(t *testing.T) {
 	tests := []struct {

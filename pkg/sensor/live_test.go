@@ -241,18 +241,30 @@ func checkAccounting(t *testing.T, live, offline flows.PacketStats) {
 
 func checkIdentities(t *testing.T, p flows.PacketStats) {
 	t.Helper()
-	if sum := p.Counted + p.NotIP + p.Malformed + p.TableFull + p.Duplicate; p.Seen != sum {
-		t.Errorf("seen %d, but counted + not_ip + malformed + table_full + duplicate = %d: %+v", p.Seen, sum, p)
-	}
-	if sum := p.InClosed + p.InOpen; p.Counted != sum {
-		t.Errorf("counted %d, but in_closed + in_open = %d: %+v", p.Counted, sum, p)
-	}
-	if sum := p.WithDevice + p.NoDevice; p.InClosed != sum {
-		t.Errorf("in_closed %d, but with_device + no_device = %d: %+v", p.InClosed, sum, p)
+	for _, broken := range brokenIdentities(p) {
+		t.Errorf("%s: %+v", broken, p)
 	}
 	if p.Duplicate != 0 {
 		t.Errorf("%d duplicates with one interface attached", p.Duplicate)
 	}
+}
+
+// brokenIdentities are those of flows.PacketStats that do not hold.
+func brokenIdentities(p flows.PacketStats) []string {
+	var broken []string
+	for _, i := range []struct {
+		name       string
+		total, sum uint64
+	}{
+		{"seen = counted + not_ip + malformed + table_full + duplicate", p.Seen, p.Counted + p.NotIP + p.Malformed + p.TableFull + p.Duplicate},
+		{"counted = in_closed + in_open", p.Counted, p.InClosed + p.InOpen},
+		{"in_closed = with_device + no_device", p.InClosed, p.WithDevice + p.NoDevice},
+	} {
+		if i.total != i.sum {
+			broken = append(broken, fmt.Sprintf("%s does not hold: %d, %d", i.name, i.total, i.sum))
+		}
+	}
+	return broken
 }
 
 // flowKey names the records of one flow of a device.
