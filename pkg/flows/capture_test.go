@@ -410,6 +410,42 @@ func TestReadPacketsAccounting(t *testing.T) {
 	}
 }
 
+// The identities hold for every capture of the data set, whoever is a device.
+func TestReadCaptureAccounting(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(testenv.Data(t), "*", "*.pcap"))
+	if err != nil || len(paths) != 440 {
+		t.Fatalf("%d captures, %v", len(paths), err)
+	}
+	var total [2]flows.PacketStats
+	for _, path := range paths {
+		for _, direction := range []flows.Direction{flows.Bi, flows.Uni} {
+			var records []*flows.Record
+			cfg := flows.CaptureConfig{TableConfig: flows.TableConfig{Direction: direction}}
+			stats, err := flows.ReadCapture(context.Background(), path, cfg, func(r *flows.Record) { records = append(records, r) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if checkAccounting(t, stats, records); t.Failed() {
+				t.Fatalf("in %s, %v", path, direction)
+			}
+			last := map[string]int64{}
+			for _, r := range records {
+				if before := last[r.Device]; r.FirstSeen < before-100 { // backward steps are of up to 82 us
+					t.Fatalf("%s, %v: a record of %s first seen at %d comes after one at %d", path, direction, r.Device, r.FirstSeen, before)
+				}
+				last[r.Device] = r.FirstSeen
+			}
+			sum := &total[direction]
+			sum.Seen, sum.NotIP, sum.Malformed = sum.Seen+stats.Seen, sum.NotIP+stats.NotIP, sum.Malformed+stats.Malformed
+			sum.Truncated, sum.Fragment = sum.Truncated+stats.Truncated, sum.Fragment+stats.Fragment
+		}
+	}
+	if diff := cmp.Diff(total[flows.Bi], total[flows.Uni]); diff != "" {
+		t.Errorf("the direction changes what is seen (-bi +uni):\n%s", diff)
+	}
+	t.Logf("%+v", total[flows.Bi])
+}
+
 // FuzzReadPackets: any stream ends, without a panic, in records that add up.
 func FuzzReadPackets(f *testing.F) {
 	exchange := []stamped{{1e6, query(2)}, {61e6, answer(3)}}
