@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -112,8 +113,12 @@ func readManifest(in io.Reader, dir string) ([]Capture, error) {
 
 // deviceName brings a MAC, or "ip:ADDR", into the form that records use.
 func deviceName(s string) (string, error) {
-	if strings.HasPrefix(s, "ip:") {
-		return s, nil
+	if text, ok := strings.CutPrefix(s, "ip:"); ok {
+		addr, err := netip.ParseAddr(text)
+		if err != nil {
+			return "", fmt.Errorf("device %q: %w", s, err)
+		}
+		return "ip:" + addr.String(), nil
 	}
 	mac, err := flows.ParseMAC(s)
 	if err != nil {
