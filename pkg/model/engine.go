@@ -28,8 +28,8 @@ type network struct {
 	scaling     Scaling
 	temperature float64
 
-	w1 [][]float32     // [f1][taps]
-	w2 [][][][]float32 // [f2][kernel rows][f1][taps]
+	w1 [][]float32   // [f1][taps]
+	w2 [][][]float32 // [f2][kernel rows * f1][taps]
 	b1 []float32
 	b2 []float32
 
@@ -44,12 +44,11 @@ type network struct {
 
 // buffers are an engine's scratch space.
 type buffers struct {
-	input  []float32     // [K, width] of a window, for Forward
-	row    []float32     // one scaled row
-	conv1  [][][]float32 // [K][f1][columns]
-	conv2  [][]float32   // [f2][columns]
-	max2   [][]float32   // [rows2][PoolCols*f2]: conv2 after the pool's columns
-	pooled []float32     // [flat]
+	row    []float32   // one scaled row
+	conv1  [][]float32 // [K*f1][columns]
+	conv2  [][]float32 // [f2][columns]
+	max2   [][]float32 // [rows2][PoolCols*f2]: conv2 after the pool's columns
+	pooled []float32   // [flat]
 	hidden []float32
 	logits []float32
 	live   []int32 // indices of the dense layer's inputs that are not zero
@@ -77,17 +76,14 @@ func (e *Engine) Classes() int { return e.net.Classes }
 func (n *network) engine() *Engine {
 	a := n.arch
 	b := &buffers{
-		input:  make([]float32, a.K*n.Width),
 		row:    filled(conv.Reach(n.Cols1, a.Kernel1), Missing),
+		conv1:  planes(a.K*a.Filters[0], n.plane1()),
 		conv2:  planes(a.Filters[1], conv.RoundUp(n.Cols2, conv.Lanes)+a.Pool[1]),
 		max2:   planes(n.Rows2, n.PoolCols*a.Filters[1]),
 		pooled: make([]float32, n.Flat),
 		hidden: make([]float32, a.Hidden),
 		logits: make([]float32, n.Classes),
 		live:   make([]int32, 0, n.Flat),
-	}
-	for range a.K {
-		b.conv1 = append(b.conv1, planes(a.Filters[0], n.plane1()))
 	}
 	return &Engine{net: n, scaler: NewScaler(n.record, n.scaling), buf: b}
 }
@@ -134,10 +130,10 @@ func newNetwork(m *Model) (*network, error) {
 	}
 	rows, cols := m.Arch.Kernel2[0], m.Arch.Kernel2[1]
 	for f := range f2 {
-		kernel := make([][][]float32, rows)
+		var kernel [][]float32
 		for r := range rows {
 			for c := range f1 {
-				kernel[r] = append(kernel[r], conv.Gather(m.Weights.Conv2[r*cols*f1*f2:], cols, f1*f2, c*f2+f))
+				kernel = append(kernel, conv.Gather(m.Weights.Conv2[r*cols*f1*f2:], cols, f1*f2, c*f2+f))
 			}
 		}
 		n.w2 = append(n.w2, kernel)
@@ -168,10 +164,10 @@ func (e *Engine) Forward(input, logits []float32) error {
 	for r := range n.arch.K {
 		copy(b.row, input[r*n.Width:(r+1)*n.Width])
 		fill(b.row[n.Width:], Missing)
-		n.conv1(b.conv1[r], b.row, n.Cols1)
+		n.conv1(n.rows1(b.conv1, r, 1), b.row, n.Cols1)
 	}
 	for r := range n.Rows2 {
-		n.conv2(b.conv2, b.conv1[r:r+n.arch.Kernel2[0]], n.Cols2)
+		n.conv2(b.conv2, n.rows1(b.conv1, r, n.arch.Kernel2[0]), n.Cols2)
 		n.poolColumns(b.max2[r], b.conv2, n.PoolCols)
 	}
 	copy(b.hidden, n.bias1)
@@ -195,27 +191,29 @@ func (n *network) output(b *buffers, logits []float32) error {
 	return nil
 }
 
+// rows1 are the conv1 planes of count rows from first on.
+func (n *network) rows1(planes [][]float32, first, count int) [][]float32 {
+	f := n.arch.Filters[0]
+	return planes[first*f : (first+count)*f]
+}
+
 // conv1 writes the first cols columns of conv1's planes for one row.
 func (n *network) conv1(dst [][]float32, row []float32, cols int) {
-	for f, w := range n.w1 {
+	for f := range n.w1 {
 		p := dst[f][:conv.RoundUp(cols, conv.Lanes)]
 		fill(p, n.b1[f])
-		conv.Correlate(p, row, w, cols)
+		conv.Correlate(p, [][]float32{row}, n.w1[f:f+1], cols)
 		conv.ReLU(p)
 	}
 }
 
 // conv2 writes the first cols columns of one row of conv2's planes from the
 // conv1 planes of as many rows as its kernel has.
-func (n *network) conv2(dst [][]float32, rows [][][]float32, cols int) {
+func (n *network) conv2(dst, planes [][]float32, cols int) {
 	for f, kernel := range n.w2 {
 		p := dst[f][:conv.RoundUp(cols, conv.Lanes)]
 		fill(p, n.b2[f])
-		for r, channels := range kernel {
-			for c, w := range channels {
-				conv.Correlate(p, rows[r][c], w, cols)
-			}
-		}
+		conv.Correlate(p, planes, kernel, cols)
 		conv.ReLU(p)
 	}
 }

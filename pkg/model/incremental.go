@@ -150,22 +150,22 @@ func (e *Engine) push(s *State, r flows.Row, stays bool) error {
 		cols = n.Cols1
 	}
 	fill(b.row[length:max(length, conv.Reach(cols, n.arch.Kernel1))], Missing)
-	rows := b.conv1[:n.arch.Kernel2[0]]
-	newest := len(rows) - 1
-	n.conv1(rows[newest], b.row, cols)
+	older := len(s.conv1)
+	newest := n.rows1(b.conv1, older, 1)
+	n.conv1(newest, b.row, cols)
 	if stays {
-		n.row2(s, b, rows, cols)
+		n.row2(s, b, cols)
 	}
-	if newest > 0 {
+	if older > 0 {
 		rotate(s.conv1)
-		s.conv1[newest-1].store(rows[newest], cols)
+		s.conv1[older-1].store(newest, cols)
 	}
 	return nil
 }
 
 // row2 computes the conv2 row of the rows in s and the newest, whose first cols
-// columns of conv1 are in rows already.
-func (n *network) row2(s *State, b *buffers, rows [][][]float32, cols int) {
+// columns of conv1 are in the buffers already.
+func (n *network) row2(s *State, b *buffers, cols int) {
 	longest := cols
 	for i := range s.conv1 {
 		longest = max(longest, s.conv1[i].cols)
@@ -173,12 +173,12 @@ func (n *network) row2(s *State, b *buffers, rows [][][]float32, cols int) {
 	cols2 := min(longest, n.Cols2)
 	reach := conv.Reach(cols2, n.arch.Kernel2[1])
 	for i := range s.conv1 {
-		s.conv1[i].expand(rows[i], n.const1, reach)
+		s.conv1[i].expand(n.rows1(b.conv1, i, 1), n.const1, reach)
 	}
-	for f, plane := range rows[len(rows)-1] {
+	for f, plane := range n.rows1(b.conv1, len(s.conv1), 1) {
 		fill(plane[cols:max(cols, reach)], n.const1[f])
 	}
-	n.conv2(b.conv2, rows, cols2)
+	n.conv2(b.conv2, n.rows1(b.conv1, 0, n.arch.Kernel2[0]), cols2)
 
 	pools := min((cols2+n.arch.Pool[1]-1)/n.arch.Pool[1], n.PoolCols)
 	for f, p := range b.conv2 {
@@ -223,14 +223,11 @@ func (n *network) hidden(s *State, b *buffers) {
 // layer's share of all such columns from each column on.
 func (n *network) constants() error {
 	row := filled(conv.Reach(1, n.arch.Kernel1), Missing)
-	rows := make([][][]float32, n.arch.Kernel2[0])
 	out := planes(n.arch.Filters[0], conv.Lanes)
 	n.conv1(out, row, 1)
+	rows := planes(n.arch.Kernel2[0]*len(out), conv.Reach(1, n.arch.Kernel2[1]))
 	for i := range rows {
-		rows[i] = planes(n.arch.Filters[0], conv.Reach(1, n.arch.Kernel2[1]))
-		for f := range rows[i] {
-			fill(rows[i][f], out[f][0])
-		}
+		fill(rows[i], out[i%len(out)][0])
 	}
 	for f := range out {
 		n.const1 = append(n.const1, out[f][0])

@@ -47,8 +47,8 @@ func (s *shape) plane1() int {
 // kernels are the parameters in the layout of the loops, and the values of the
 // layers where all input is padding.
 type kernels struct {
-	w1             [][]float32     // [f1][taps]
-	w2             [][][][]float32 // [f2][kernel rows][f1][taps]
+	w1             [][]float32   // [f1][taps]
+	w2             [][][]float32 // [f2][kernel rows * f1][taps]
 	b1, b2         []float32
 	const1, const2 []float32
 }
@@ -66,18 +66,18 @@ func (s *shape) kernels(theta []float32) *kernels {
 		k.const1 = append(k.const1, max(v, 0))
 	}
 	for f := range f2 {
-		rows := make([][][]float32, s.Kernel2[0])
+		var kernel [][]float32
 		v := b2[f]
-		for r := range rows {
+		for r := range s.Kernel2[0] {
 			for c := range f1 {
 				taps := conv.Gather(w2[r*s.Kernel2[1]*f1*f2:], s.Kernel2[1], f1*f2, c*f2+f)
-				rows[r] = append(rows[r], taps)
+				kernel = append(kernel, taps)
 				for _, w := range taps {
 					v += w * k.const1[c]
 				}
 			}
 		}
-		k.w2 = append(k.w2, rows)
+		k.w2 = append(k.w2, kernel)
 		k.const2 = append(k.const2, max(v, 0))
 	}
 	return k
@@ -86,12 +86,12 @@ func (s *shape) kernels(theta []float32) *kernels {
 // instance is one window on its way through the trunk: its input, and what the
 // backward pass needs of the forward one.
 type instance struct {
-	rows    [][]float32   // [K] scaled values, padding behind them
-	lengths []int         // values of each row before its padding; 0: missing row
-	conv1   [][][]float32 // [K][f1][columns], after ReLU
-	cols2   int           // conv2 columns of the head
-	head    int           // pooled columns of the head
-	source  []int32       // [flat]: conv2 place (row*Cols2 + column) of each maximum; noSource; head first
+	rows    [][]float32 // [K] scaled values, padding behind them
+	lengths []int       // values of each row before its padding; 0: missing row
+	conv1   [][]float32 // [K*f1][columns], after ReLU
+	cols2   int         // conv2 columns of the head
+	head    int         // pooled columns of the head
+	source  []int32     // [flat]: conv2 place (row*Cols2 + column) of each maximum; noSource; head first
 }
 
 // noSource marks a pooled value that is 0: nothing positive was kept.
@@ -101,19 +101,19 @@ const noSource = -1
 type scratch struct {
 	scaler *model.Scaler
 	conv2  [][][]float32 // [pool rows][f2][columns]
-	delta1 [][][]float32 // [K][f1][columns]: gradient at conv1's outputs
-	gw1    [][]float32   // [f1][taps rounded up]
-	gw2    [][][][]float32
+	delta1 [][]float32   // [K*f1][columns]: gradient at conv1's outputs
+	gw1    [][]float32   // gradient of kernels.w1, with room for whole lanes
+	gw2    [][][]float32 // gradient of kernels.w2
 	rng    rand.PCG
 }
 
 func (s *shape) instance() *instance {
-	in := &instance{lengths: make([]int, s.K), source: make([]int32, s.Flat)}
-	for range s.K {
-		in.rows = append(in.rows, make([]float32, conv.Reach(s.Cols1, s.Kernel1)+conv.Taps+conv.Lanes))
-		in.conv1 = append(in.conv1, planes(s.Filters[0], s.plane1()))
+	return &instance{
+		rows:    planes(s.K, conv.Reach(s.Cols1, s.Kernel1)+conv.Taps+conv.Lanes),
+		lengths: make([]int, s.K),
+		conv1:   planes(s.K*s.Filters[0], s.plane1()),
+		source:  make([]int32, s.Flat),
 	}
-	return in
 }
 
 func (s *shape) scratch(spec model.RecordSpec, scaling model.Scaling) *scratch {
@@ -121,16 +121,10 @@ func (s *shape) scratch(spec model.RecordSpec, scaling model.Scaling) *scratch {
 	for range s.Pool[0] {
 		c.conv2 = append(c.conv2, planes(s.Filters[1], conv.RoundUp(s.Cols2, conv.Lanes)+s.Pool[1]))
 	}
-	for range s.K {
-		c.delta1 = append(c.delta1, planes(s.Filters[0], s.plane1()))
-	}
+	c.delta1 = planes(s.K*s.Filters[0], s.plane1())
 	c.gw1 = planes(s.Filters[0], conv.RoundUp(s.Kernel1, conv.Lanes))
 	for range s.Filters[1] {
-		var rows [][][]float32
-		for range s.Kernel2[0] {
-			rows = append(rows, planes(s.Filters[0], conv.RoundUp(s.Kernel2[1], conv.Taps)))
-		}
-		c.gw2 = append(c.gw2, rows)
+		c.gw2 = append(c.gw2, planes(s.Kernel2[0]*s.Filters[0], conv.RoundUp(s.Kernel2[1], conv.Taps)))
 	}
 	return c
 }
@@ -207,10 +201,10 @@ func (s *shape) forward(in *instance, c *scratch, k *kernels, dropout float64, o
 	reach := conv.Reach(in.cols2, s.Kernel2[1])
 	for r, row := range in.rows {
 		cols := min(in.lengths[r], s.Cols1)
-		for f, w := range k.w1 {
-			p := in.conv1[r][f]
+		for f := range k.w1 {
+			p := in.conv1[r*len(k.w1)+f]
 			fill(p[:conv.RoundUp(cols, conv.Lanes)], k.b1[f])
-			conv.Correlate(p, row, w, cols)
+			conv.Correlate(p, [][]float32{row}, k.w1[f:f+1], cols)
 			conv.ReLU(p[:cols])
 			fill(p[cols:max(cols, reach)], k.const1[f])
 		}
@@ -235,11 +229,7 @@ func (s *shape) conv2(in *instance, dst [][]float32, k *kernels, row int) {
 	for f, kernel := range k.w2 {
 		p := dst[f]
 		fill(p[:conv.RoundUp(cols, conv.Lanes)], k.b2[f])
-		for r, channels := range kernel {
-			for ch, w := range channels {
-				conv.Correlate(p, in.conv1[row+r][ch], w, cols)
-			}
-		}
+		conv.Correlate(p, in.conv1[row*s.Filters[0]:], kernel, cols)
 		conv.ReLU(p[:cols])
 		fill(p[cols:max(cols, in.head*s.Pool[1])], k.const2[f])
 	}
@@ -287,18 +277,14 @@ func (s *shape) backward(in *instance, c *scratch, k *kernels, dropout float64, 
 	for _, p := range c.gw1 {
 		clear(p)
 	}
-	for _, rows := range c.gw2 {
-		for _, p := range rows {
-			for _, taps := range p {
-				clear(taps)
-			}
+	for _, kernel := range c.gw2 {
+		for _, taps := range kernel {
+			clear(taps)
 		}
 	}
 	cols := min(in.cols2+s.Kernel2[1]-1, s.Cols1) // conv1 columns that the head's conv2 reads
-	for _, p := range c.delta1 {
-		for _, d := range p {
-			clear(d[:cols+conv.Taps])
-		}
+	for _, d := range c.delta1 {
+		clear(d[:cols+conv.Taps])
 	}
 
 	tail := s.backwardPool(in, c, k, float32(1/(1-dropout)), out, b2)
@@ -310,12 +296,11 @@ func (s *shape) backward(in *instance, c *scratch, k *kernels, dropout float64, 
 			w1[t*f1+f] = g[t]
 		}
 	}
-	for f, rows := range c.gw2 {
-		for y, chans := range rows {
-			for ch, g := range chans {
-				for x := range s.Kernel2[1] {
-					w2[((y*s.Kernel2[1]+x)*f1+ch)*f2+f] = g[x]
-				}
+	for f, kernel := range c.gw2 {
+		for p, g := range kernel {
+			y, ch := p/f1, p%f1
+			for x := range s.Kernel2[1] {
+				w2[((y*s.Kernel2[1]+x)*f1+ch)*f2+f] = g[x]
 			}
 		}
 	}
@@ -336,17 +321,12 @@ func (s *shape) backwardPool(in *instance, c *scratch, k *kernels, scale float32
 			f, v := i%channels, g[i]*scale
 			b2[f] += v
 			row, col := int(from)/s.Cols2, int(from)%s.Cols2
-			for y, kernel := range k.w2[f] {
-				for ch, w := range kernel {
-					a, d, gw := in.conv1[row+y][ch][col:], c.delta1[row+y][ch][col:], c.gw2[f][y][ch]
-					for t := 0; t < len(w); t += conv.Taps {
-						at, dt := (*[conv.Taps]float32)(a[t:]), (*[conv.Taps]float32)(d[t:])
-						wt, gt := (*[conv.Taps]float32)(w[t:]), (*[conv.Taps]float32)(gw[t:])
-						for x := range at {
-							gt[x] += v * at[x]
-							dt[x] += v * wt[x]
-						}
-					}
+			planes := row * s.Filters[0]
+			for p, w := range k.w2[f] {
+				a, d, gw := in.conv1[planes+p][col:], c.delta1[planes+p][col:], c.gw2[f][p]
+				for t := 0; t < len(w); t += conv.Taps {
+					conv.Spread((*[conv.Taps]float32)(gw[t:]), (*[conv.Taps]float32)(a[t:]), v)
+					conv.Spread((*[conv.Taps]float32)(d[t:]), (*[conv.Taps]float32)(w[t:]), v)
 				}
 			}
 		}
@@ -360,12 +340,11 @@ func (s *shape) backwardPool(in *instance, c *scratch, k *kernels, scale float32
 	for f, sum := range sums {
 		v := float32(sum)
 		b2[f] += v
-		for y, kernel := range k.w2[f] {
-			for ch, w := range kernel {
-				for t, u := range w {
-					c.gw2[f][y][ch][t] += v * k.const1[ch]
-					tail[ch] += sum * float64(u)
-				}
+		for p, w := range k.w2[f] {
+			ch := p % len(tail)
+			for t, u := range w {
+				c.gw2[f][p][t] += v * k.const1[ch]
+				tail[ch] += sum * float64(u)
 			}
 		}
 	}
@@ -378,7 +357,7 @@ func (s *shape) backwardConv1(in *instance, c *scratch, k *kernels, cols int, ta
 		constant := tail[ch]
 		for r, row := range in.rows {
 			n := min(in.lengths[r], cols)
-			d, a := c.delta1[r][ch], in.conv1[r][ch]
+			d, a := c.delta1[r*len(tail)+ch], in.conv1[r*len(tail)+ch]
 			for _, v := range d[n:cols] {
 				constant += float64(v)
 			}
@@ -391,7 +370,7 @@ func (s *shape) backwardConv1(in *instance, c *scratch, k *kernels, cols int, ta
 				sum += d[j]
 			}
 			b1[ch] += sum
-			conv.Correlate(c.gw1[ch], row, d[:conv.RoundUp(n, conv.Taps)], s.Kernel1)
+			conv.Correlate(c.gw1[ch], [][]float32{row}, [][]float32{d[:conv.RoundUp(n, conv.Taps)]}, s.Kernel1)
 		}
 		if k.const1[ch] > 0 {
 			b1[ch] += float32(constant)

@@ -33,61 +33,66 @@ func Gather(w []float32, n, stride, offset int) []float32 {
 // Reach is how many values of x [Correlate] reads for n columns of a kernel of taps.
 func Reach(n, taps int) int { return RoundUp(n, Lanes) + RoundUp(taps, Taps) }
 
-// Correlate adds the correlation of x with w to dst: for j in [0, n) rounded up
-// to [Lanes], dst[j] += sum over t of w[t]*x[j+t], one product after the other.
-// len(w) is a multiple of [Taps]; len(x) >= Reach(n, len(w)), all of it finite.
-func Correlate(dst, x, w []float32, n int) {
+// Correlate adds the correlations of the planes xs with the kernel rows ws to
+// dst: for j in [0, n) rounded up to [Lanes], dst[j] += sum over p and t of
+// ws[p][t]*xs[p][j+t], one product after the other. The kernel rows are as long
+// as each other, a multiple of [Taps]; len(xs[p]) >= Reach(n, len(ws[p])), all of
+// it finite.
+func Correlate(dst []float32, xs, ws [][]float32, n int) {
 	for j := 0; j < n; j += Lanes {
 		d := (*[Lanes]float32)(dst[j:])
 		a0, a1, a2, a3, a4, a5, a6, a7 := d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
-		for t := 0; t < len(w); t += Taps {
-			k := (*[Taps]float32)(w[t:])
-			v := (*[Lanes + Taps - 1]float32)(x[j+t:])
-			c := k[0]
-			a0 += c * v[0]
-			a1 += c * v[1]
-			a2 += c * v[2]
-			a3 += c * v[3]
-			a4 += c * v[4]
-			a5 += c * v[5]
-			a6 += c * v[6]
-			a7 += c * v[7]
-			c = k[1]
-			a0 += c * v[1]
-			a1 += c * v[2]
-			a2 += c * v[3]
-			a3 += c * v[4]
-			a4 += c * v[5]
-			a5 += c * v[6]
-			a6 += c * v[7]
-			a7 += c * v[8]
-			c = k[2]
-			a0 += c * v[2]
-			a1 += c * v[3]
-			a2 += c * v[4]
-			a3 += c * v[5]
-			a4 += c * v[6]
-			a5 += c * v[7]
-			a6 += c * v[8]
-			a7 += c * v[9]
-			c = k[3]
-			a0 += c * v[3]
-			a1 += c * v[4]
-			a2 += c * v[5]
-			a3 += c * v[6]
-			a4 += c * v[7]
-			a5 += c * v[8]
-			a6 += c * v[9]
-			a7 += c * v[10]
-			c = k[4]
-			a0 += c * v[4]
-			a1 += c * v[5]
-			a2 += c * v[6]
-			a3 += c * v[7]
-			a4 += c * v[8]
-			a5 += c * v[9]
-			a6 += c * v[10]
-			a7 += c * v[11]
+		for p, w := range ws {
+			x := xs[p][j:]
+			for t := 0; t < len(w); t += Taps {
+				k := (*[Taps]float32)(w[t:])
+				v := (*[Lanes + Taps - 1]float32)(x[t:])
+				c := k[0]
+				a0 += c * v[0]
+				a1 += c * v[1]
+				a2 += c * v[2]
+				a3 += c * v[3]
+				a4 += c * v[4]
+				a5 += c * v[5]
+				a6 += c * v[6]
+				a7 += c * v[7]
+				c = k[1]
+				a0 += c * v[1]
+				a1 += c * v[2]
+				a2 += c * v[3]
+				a3 += c * v[4]
+				a4 += c * v[5]
+				a5 += c * v[6]
+				a6 += c * v[7]
+				a7 += c * v[8]
+				c = k[2]
+				a0 += c * v[2]
+				a1 += c * v[3]
+				a2 += c * v[4]
+				a3 += c * v[5]
+				a4 += c * v[6]
+				a5 += c * v[7]
+				a6 += c * v[8]
+				a7 += c * v[9]
+				c = k[3]
+				a0 += c * v[3]
+				a1 += c * v[4]
+				a2 += c * v[5]
+				a3 += c * v[6]
+				a4 += c * v[7]
+				a5 += c * v[8]
+				a6 += c * v[9]
+				a7 += c * v[10]
+				c = k[4]
+				a0 += c * v[4]
+				a1 += c * v[5]
+				a2 += c * v[6]
+				a3 += c * v[7]
+				a4 += c * v[8]
+				a5 += c * v[9]
+				a6 += c * v[10]
+				a7 += c * v[11]
+			}
 		}
 		d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7] = a0, a1, a2, a3, a4, a5, a6, a7
 	}
@@ -99,4 +104,13 @@ func ReLU(v []float32) {
 		b := math.Float32bits(x)
 		v[i] = math.Float32frombits(b &^ uint32(int32(b)>>31)) // no branch, and -0 becomes 0
 	}
+}
+
+// Spread adds v times x to dst.
+func Spread(dst, x *[Taps]float32, v float32) {
+	dst[0] += v * x[0]
+	dst[1] += v * x[1]
+	dst[2] += v * x[2]
+	dst[3] += v * x[3]
+	dst[4] += v * x[4]
 }

@@ -7,14 +7,19 @@ import (
 
 func TestCorrelate(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	for _, c := range []struct{ n, taps int }{{1, 1}, {8, 5}, {9, 40}, {100, 3}, {3001, 40}, {17, 11}} {
-		x := random(r, Reach(c.n, c.taps))
-		w := PadTaps(random(r, c.taps))
+	for _, c := range []struct{ n, taps, planes int }{{1, 1, 1}, {8, 5, 6}, {9, 40, 1}, {100, 3, 2}, {3001, 40, 1}, {17, 11, 3}} {
+		var x, w [][]float32
+		for range c.planes {
+			x = append(x, random(r, Reach(c.n, c.taps)))
+			w = append(w, PadTaps(random(r, c.taps)))
+		}
 		dst := random(r, RoundUp(c.n, Lanes))
 		want := append([]float32(nil), dst...)
 		for j := range want {
-			for i, v := range w {
-				want[j] += v * x[j+i]
+			for p := range w {
+				for i, v := range w[p] {
+					want[j] += v * x[p][j+i]
+				}
 			}
 		}
 		Correlate(dst, x, w, c.n)
@@ -29,7 +34,7 @@ func TestCorrelate(t *testing.T) {
 // A column's bits must not depend on how many columns are computed with it.
 func TestCorrelateSameBitsForAnyLength(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	x, w := random(r, Reach(200, 40)), random(r, 40)
+	x, w := [][]float32{random(r, Reach(200, 40))}, [][]float32{random(r, 40)}
 	whole := make([]float32, 200)
 	Correlate(whole, x, w, 200)
 	for n := 1; n < 200; n += 7 {
@@ -51,20 +56,19 @@ func random(r *rand.Rand, n int) []float32 {
 	return v
 }
 
-func BenchmarkCorrelate40(b *testing.B) {
+func benchmark(b *testing.B, taps, planes int) {
+	const n = 480
 	r := rand.New(rand.NewPCG(1, 2))
-	x, w, dst := random(r, Reach(480, 40)), random(r, 40), make([]float32, 480)
-	for b.Loop() {
-		Correlate(dst, x, w, 480)
+	var x, w [][]float32
+	for range planes {
+		x, w = append(x, random(r, Reach(n, taps))), append(w, PadTaps(random(r, taps)))
 	}
-	b.ReportMetric(480*40/float64(b.Elapsed().Nanoseconds())*float64(b.N), "MAC/ns")
+	dst := make([]float32, n)
+	for b.Loop() {
+		Correlate(dst, x, w, n)
+	}
+	b.ReportMetric(float64(n*taps*planes*b.N)/float64(b.Elapsed().Nanoseconds()), "MAC/ns")
 }
 
-func BenchmarkCorrelate5(b *testing.B) {
-	r := rand.New(rand.NewPCG(1, 2))
-	x, w, dst := random(r, Reach(480, 5)), random(r, 5), make([]float32, 480)
-	for b.Loop() {
-		Correlate(dst, x, w, 480)
-	}
-	b.ReportMetric(480*5/float64(b.Elapsed().Nanoseconds())*float64(b.N), "MAC/ns")
-}
+func BenchmarkConv1(b *testing.B) { benchmark(b, 40, 1) }
+func BenchmarkConv2(b *testing.B) { benchmark(b, 5, 6) }
