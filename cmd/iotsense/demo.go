@@ -13,6 +13,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -101,12 +102,11 @@ func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoO
 	if err != nil {
 		return err
 	}
-	labels := classify.Labels(bundle)
 	sensor, err := startSensor(c.Context, n, opts)
 	if err != nil {
 		return err
 	}
-	summary := demoSummary{Data: traffic.data, Model: modelText(opts.model, len(labels)), Hook: sensor.hook, Speed: opts.speed}
+	summary := demoSummary{Data: traffic.data, Model: modelText(opts.model, bundle), Hook: sensor.hook, Speed: opts.speed}
 	if !c.Bool("json") {
 		introduce(c, &summary, traffic)
 	}
@@ -114,7 +114,7 @@ func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoO
 	defer stop()
 	played := make(chan error, 1)
 	go func() { played <- conduct(ctx, n, sensor, traffic, c.Duration("duration"), &summary) }()
-	b := newBoard(c.App.Writer, c.Bool("json"), traffic.truth, labels)
+	b := newBoard(c.App.Writer, c.Bool("json"), traffic.truth, classify.Labels(bundle))
 	b.header()
 	var failed error
 	for v := range sensor.verdicts {
@@ -131,20 +131,20 @@ func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoO
 // conduct plays the traffic, lets its flows live out their time and stops the
 // sensor. An interrupt cuts it short; what was seen until then is judged.
 func conduct(ctx context.Context, n *replay.Network, s *demoSensor, t *demoTraffic, most time.Duration, summary *demoSummary) error {
-	playing, cancel := context.WithCancel(ctx)
 	if most > 0 {
-		playing, cancel = context.WithTimeout(ctx, most)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, most)
+		defer cancel()
 	}
-	defer cancel()
-	played, err := n.Play(playing, t.frames, replay.PlayOptions{Speed: summary.Speed, FarEnd: strings.HasPrefix(s.hook, "xdp")})
+	played, err := n.Play(ctx, t.frames, replay.PlayOptions{Speed: summary.Speed, FarEnd: strings.HasPrefix(s.hook, "xdp")})
 	summary.Played = played.Frames
-	if playing.Err() != nil {
+	if ctx.Err() != nil {
 		err = nil
 	}
 	var asked error
 	if err == nil {
 		lifetime := time.Duration(float64(flows.Lifetime) / summary.Speed)
-		summary.Stats, asked = s.settle(playing, lifetime+demoBlindTime)
+		summary.Stats, asked = s.settle(ctx, lifetime+demoBlindTime)
 	}
 	return errors.Join(err, asked, s.stop())
 }
@@ -162,13 +162,22 @@ A verdict with a question mark is the best guess about a device that the model r
 `, s.Data, len(t.truth), len(t.frames), t.length().Round(time.Second), s.Speed, s.Model, s.Hook, replay.Interface, lifetime)
 }
 
-// modelText says which model judges.
-func modelText(name string, labels int) string {
+// modelText says which model judges, and what it has learned from.
+func modelText(name string, bundle model.Bundle) string {
+	labels := len(classify.Labels(bundle))
+	var text string
 	switch name {
 	case "":
-		return fmt.Sprintf("the embedded default model: %d types of real device", labels)
+		text = fmt.Sprintf("the embedded default model: %d types of real device", labels)
 	case labModel:
-		return fmt.Sprintf("the embedded model of the device lab: %d kinds, knows no real device", labels)
+		text = fmt.Sprintf("the embedded model of the device lab: %d kinds, knows no real device", labels)
+	default:
+		text = fmt.Sprintf("%s: %d labels", name, labels)
 	}
-	return fmt.Sprintf("%s: %d labels", name, labels)
+	for _, m := range bundle {
+		if split := m.Training.Options["split"]; split != "" {
+			return text + ", trained on split=" + split
+		}
+	}
+	return text
 }
