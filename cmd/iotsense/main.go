@@ -47,7 +47,7 @@ func newApp() *cli.App {
 		Usage: "tell which IoT device is behind every address on the network, how sure that is, and why",
 		Commands: []*cli.Command{
 			runCommand(), extractCommand(), analyzeCommand(), classifyCommand(), modelCommand(), trainCommand(), evaluateCommand(), labCommand(), demoCommand(),
-			devicesCommand(), flowsCommand(), statsCommand(), doctorCommand(),
+			devicesCommand(), flowsCommand(), statsCommand(), doctorCommand(), benchCommand(),
 		},
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // run reports and chooses the status

@@ -41,7 +41,7 @@ type BenchCase struct {
 // interrupted, and what they open and sample fits the default table and ring.
 const (
 	benchRounds  = 15
-	benchRepeat  = 50000
+	benchRepeat  = 10000
 	benchNew     = 16384   // flows opened in a round
 	benchSamples = 4000    // packets sampled in a round
 	benchKnown   = 1 << 15 // flows of known_32k
@@ -122,7 +122,6 @@ func benchHook(hook Hook) ([]BenchCase, error) {
 		return nil, err
 	}
 	defer sampler.Close()
-	sampler.overhead = sensor.overhead
 	if err := sampler.samples(ns); err != nil {
 		return nil, err
 	}
@@ -147,10 +146,9 @@ func benchCases(hook Hook, ns map[string]float64) ([]BenchCase, error) {
 // bench is the sensor's programs and those of bpf/bench.bpf.c for one hook.
 type bench struct {
 	*ebpf.Collection
-	ring     *ringbuf.Reader
-	count    string // the sensor's program
-	suffix   string
-	overhead time.Duration // of one test run, whatever its length
+	ring   *ringbuf.Reader
+	count  string // the sensor's program
+	suffix string
 }
 
 func openBench(hook Hook, samples uint32) (*bench, error) {
@@ -205,14 +203,6 @@ type tally struct{ counted, opened, sent uint64 }
 // floors measures what is not the sensor.
 func (b *bench) floors(ns map[string]float64) (err error) {
 	frame := benchFrame(0)
-	b.overhead = time.Duration(math.MaxInt64)
-	for range 4 * benchRounds {
-		took, err := b.run(emptyProgram+b.suffix, frame, 1)
-		if err != nil {
-			return err
-		}
-		b.overhead = min(b.overhead, took)
-	}
 	if ns["empty"], err = b.least(emptyProgram+b.suffix, frame, benchRepeat, tally{}, nil); err != nil {
 		return err
 	}
@@ -294,10 +284,11 @@ func (b *bench) choose(mask uint32) error {
 	return errors.Join(b.Variables["bench_mask"].Set(mask), b.Variables["bench_turn"].Set(uint32(0)))
 }
 
-// least is the time of one packet in the fastest round, in ns. Each round must
-// have done what it is taken for.
-func (b *bench) least(program string, frame []byte, packets uint32, want tally, before func() error) (float64, error) {
+// least is the time of one packet in the fastest round, in ns. A round counts
+// only if it has done what it is taken for.
+func (b *bench) least(program string, frame []byte, packets int, want tally, before func() error) (float64, error) {
 	least := math.Inf(1)
+	var wrong error // a signal makes a run start again: such a round is left out
 	for range benchRounds {
 		if before != nil {
 			if err := before(); err != nil {
@@ -318,20 +309,21 @@ func (b *bench) least(program string, frame []byte, packets uint32, want tally, 
 		}
 		done := tally{end.counted - start.counted, end.opened - start.opened, end.sent - start.sent}
 		if done != want {
-			return 0, fmt.Errorf("%s: %d packets were to be %+v, they were %+v", program, packets, want, done)
+			wrong = fmt.Errorf("%s: %d packets were to be %+v, they were %+v", program, packets, want, done)
+			continue
 		}
-		least = min(least, float64(took-b.overhead)/float64(packets))
+		least = min(least, float64(took))
+	}
+	if math.IsInf(least, 1) {
+		return 0, wrong
 	}
 	return least, nil
 }
 
-// run sends a frame through a program so many times and returns how long that
-// took. The kernel's own figure is cut to whole nanoseconds a packet, too coarse
-// for ratios of small times.
-func (b *bench) run(program string, frame []byte, times uint32) (time.Duration, error) {
-	start := time.Now()
-	_, err := b.Programs[program].Run(&ebpf.RunOptions{Data: frame, Repeat: times})
-	took := time.Since(start)
+// run sends a frame through a program so many times and returns the time of one
+// packet by the kernel's clock, which is cut to whole nanoseconds.
+func (b *bench) run(program string, frame []byte, times int) (time.Duration, error) {
+	_, took, err := b.Programs[program].Benchmark(frame, times, nil)
 	if err != nil {
 		return 0, fmt.Errorf("%s: test run: %w", program, err)
 	}

@@ -1,0 +1,56 @@
+package main
+
+// This file holds the command that measures what a packet costs.
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/loader"
+)
+
+func benchCommand() *cli.Command {
+	return &cli.Command{
+		Name: "bench", Usage: "the measurements behind the README's figures",
+		Subcommands: []*cli.Command{benchKernelCommand()},
+		Action: func(c *cli.Context) error {
+			return usagef("bench: say what to measure, see iotsense bench --help")
+		},
+	}
+}
+
+func benchKernelCommand() *cli.Command {
+	return &cli.Command{
+		Name: "kernel", Usage: "what a packet costs in the kernel half, without an interface (root)",
+		Flags: []cli.Flag{jsonFlag},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return usagef("bench kernel takes no argument, got %q", c.Args().First())
+			}
+			cases, err := loader.Bench()
+			if err != nil {
+				return fmt.Errorf("bench kernel: %w", err)
+			}
+			return printBench(c.App.Writer, cases, c.Bool("json"))
+		},
+	}
+}
+
+func printBench(w io.Writer, cases []loader.BenchCase, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, map[string][]loader.BenchCase{"cases": cases})
+	}
+	t := newTable(w, "Hook", "Case", "ns/packet", "Over empty", "In references")
+	var empty float64
+	for _, c := range cases {
+		if c.Name == "empty" {
+			empty = c.NSPerPacket
+		}
+		t.AppendRow(table.Row{c.Hook, c.Name, c.NSPerPacket, c.NSPerPacket - empty, fmt.Sprintf("%.2f", c.OverReference)})
+	}
+	t.Render()
+	return nil
+}
