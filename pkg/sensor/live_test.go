@@ -74,7 +74,9 @@ func TestLiveEqualsOffline(t *testing.T) {
 	// All at once, however few processors there are: most of the time is waiting.
 	var running sync.WaitGroup
 	defer running.Wait()
-	for name, frames := range map[string]func(*testing.T) []replay.Frame{"lab": labFrames, "captures": captureFrames} {
+	for name, frames := range map[string]func(*testing.T) []replay.Frame{
+		"lab": labFrames, "captures": captureFrames, "crafted": craftedFrames,
+	} {
 		running.Go(func() {
 			t.Run(name, func(t *testing.T) {
 				frames := frames(t)
