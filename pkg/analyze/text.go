@@ -189,14 +189,21 @@ func writeLeaks(b *strings.Builder, l *Leaks) {
 	}
 	t.Render()
 
-	t = section(b, "Leaks per class: share of records, of captures for the best string", "Class", "Units", "MAC", "Address", "UUID", "Serial", "Identical, other capture", "other split", "other class", "Best class-only string", "in captures", "Best that names a unit", "in captures", "Unit-only strings")
+	t = section(b, "Leaks per class, share of records", "Class", "Units", "MAC", "MAC or address", "UUID", "Serial", "Identical in other capture", "In other split", "In other class")
+	for i := range l.Classes {
+		c := &l.Classes[i]
+		t.AppendRow(table.Row{c.Label, c.Units, Percent(c.Identifiers["mac"].Records.Share), Percent(c.Identifiers["mac_or_address"].Records.Share),
+			Percent(c.Identifiers["uuid"].Records.Share), Percent(c.Identifiers["serial"].Records.Share),
+			Percent(c.Identical.OtherCapture.Share), Percent(c.Identical.OtherSplit.Share), Percent(c.Identical.OtherClass.Share)})
+	}
+	t.Render()
+
+	t = section(b, "Strings that no other class has, share of captures", "Class", "Best", "Captures", "Best that names a unit", "Captures", "Class-only", "Unit-only")
 	for i := range l.Classes {
 		c := &l.Classes[i]
 		best, share := c.Strings.Best.Shown()
 		unit, unitShare := c.Strings.BestIdentifier.Shown()
-		t.AppendRow(table.Row{c.Label, c.Units, Percent(c.Identifiers["mac"].Records.Share), Percent(c.Identifiers["mac_or_address"].Records.Share),
-			Percent(c.Identifiers["uuid"].Records.Share), Percent(c.Identifiers["serial"].Records.Share),
-			Percent(c.Identical.OtherCapture.Share), Percent(c.Identical.OtherSplit.Share), Percent(c.Identical.OtherClass.Share), best, share, unit, unitShare, c.Strings.UnitOnly})
+		t.AppendRow(table.Row{c.Label, best, share, unit, unitShare, c.Strings.ClassOnly, c.Strings.UnitOnly})
 	}
 	t.Render()
 

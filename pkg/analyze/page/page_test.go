@@ -1,0 +1,134 @@
+package page
+
+import (
+	"bytes"
+	"math"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/analyze"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// hostile is a label, and a payload, that must not become markup.
+const hostile = `<script>alert("x")</script>`
+
+func result() *analyze.Result {
+	a := analyze.New(analyze.Config{Leaks: true})
+	add := func(label, capture string, port int32, payloads ...string) {
+		r := &flows.Record{Device: "02:00:00:00:a1:b2", Remote: netip.MustParseAddr("203.0.113.1"), RemoteAddr: netip.MustParseAddr("203.0.113.1"),
+			Proto: 17, DevPort: 40000, RemPort: port, PacketCount: uint64(len(payloads))}
+		for _, p := range payloads {
+			r.Packets = append(r.Packets, flows.RowPacket{Size: uint32(28 + len(p)), Sent: true, Payload: []byte(p)})
+		}
+		a.Add(flows.LabelledRecord{Record: r, Label: label, Capture: capture, Split: capture})
+	}
+	add(hostile, "one", 53, hostile, "", "", "", strings.Repeat("fifth packet ", 10))
+	add(hostile, "one", 80, hostile)
+	add(hostile, "one", 53, hostile)
+	add(hostile, "two", 53, hostile)
+	add("empty", "three", 123, "") // neither payload nor a transition
+	return a.Result()
+}
+
+func write(t *testing.T) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Write(&b, result()); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// The page needs no network, no other file and no script.
+func TestSelfContained(t *testing.T) {
+	html := write(t)
+	for _, what := range []string{`<script`, `<link`, `<iframe`, `@import`, `<object`} {
+		if strings.Contains(html, what) {
+			t.Errorf("the page has %s", what)
+		}
+	}
+	sources := regexp.MustCompile(`(?:src|href)="([^"]*)"|url\(([^)]*)\)`).FindAllStringSubmatch(html, -1)
+	if len(sources) == 0 {
+		t.Error("the page has no pictures")
+	}
+	for _, s := range sources {
+		if !strings.HasPrefix(s[1], "data:image/png;base64,") {
+			t.Errorf("the page loads %.80s", s[0])
+		}
+	}
+}
+
+func TestContents(t *testing.T) {
+	html := write(t)
+	for what, want := range map[string]int{
+		"(Table III)":              1,
+		"Amazon Echo":              1,
+		"another data set":         1,
+		"92.0 %":                   1, // the paper's short flows
+		"<svg class=\"graph\"":     2,
+		"No packet has payload.":   1,
+		"No fifth packet":          1,
+		`alt="entropy of payload`:  1,
+		`alt="mean and deviation,`: 1,
+		"mac_binary":               1,
+	} {
+		if got := strings.Count(html, what); got != want {
+			t.Errorf("%q occurs %d times, want %d", what, got, want)
+		}
+	}
+}
+
+func TestSameBytes(t *testing.T) {
+	if write(t) != write(t) {
+		t.Error("the same result gives another page")
+	}
+}
+
+func TestEmptyResult(t *testing.T) {
+	var b bytes.Buffer
+	if err := Write(&b, analyze.New(analyze.Config{}).Result()); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "Leaks") {
+		t.Error("leaks that nobody asked for")
+	}
+}
+
+func TestThousands(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 123456: "123,456", 5900000: "5,900,000"} {
+		if got := thousands(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+func TestShade(t *testing.T) {
+	for v, want := range map[float64]string{-1: "#fffcf0", 0: "#fffcf0", 8: "#d95f0e", 100: "#d95f0e", math.Inf(1): "#d95f0e"} {
+		if got := hex(shade(v, 8)); got != want {
+			t.Errorf("%v: %s, want %s", v, got, want)
+		}
+	}
+}
+
+// Two services that lead to each other have two arrows and two numbers.
+func TestGraph(t *testing.T) {
+	g := graph(&analyze.ServiceGraph{
+		States: []analyze.ServiceState{{Service: "udp/53", Colour: analyze.Ordinary}, {Service: "tcp/80", Colour: analyze.Significant}},
+		Transitions: []analyze.Transition{
+			{From: "udp/53", To: "tcp/80", Probability: 0.9}, {From: "tcp/80", To: "udp/53", Probability: 0.1, Weak: true}, {From: "tcp/80", To: "tcp/80", Probability: 0.7},
+		},
+	})
+	for what, want := range map[string]int{
+		"90 %": 1, "10 %": 1, "70 %": 1, "stroke-dasharray": 1, `fill="none"`: 3, fills[analyze.Significant]: 1, fills[analyze.Ordinary]: 1, "NaN": 0,
+	} {
+		if got := strings.Count(string(g), what); got != want {
+			t.Errorf("%q occurs %d times, want %d", what, got, want)
+		}
+	}
+	if g := graph(&analyze.ServiceGraph{}); g != "" {
+		t.Errorf("a graph of nothing: %s", g)
+	}
+}
