@@ -50,6 +50,9 @@ func NewNetwork(purpose string) (*Network, error) {
 }
 
 func (n *Network) build(purpose string) error {
+	if err := os.MkdirAll(runDir, 0o755); err != nil {
+		return err
+	}
 	dir := filepath.Join(runDir, dirName(purpose, os.Getpid()))
 	switch err := os.Mkdir(dir, 0o700); {
 	case errors.Is(err, fs.ErrExist):

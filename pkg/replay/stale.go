@@ -6,6 +6,7 @@ package replay
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,7 +27,7 @@ func dirName(purpose string, pid int) string {
 // they are all that a killed process leaves of a network.
 func RemoveStale() error {
 	entries, err := os.ReadDir(runDir)
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("look for what killed processes have left: %w", err)
 	}
 	var errs []error
