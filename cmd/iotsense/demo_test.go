@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
@@ -125,6 +129,65 @@ func TestLabTraffic(t *testing.T) {
 	whole := time.Duration(float64(traffic.length()+time.Minute) / traffic.speed())
 	if whole > demoTarget || whole < demoTarget/3 {
 		t.Errorf("lasts %v at speed %v, want at most %v", whole, traffic.speed(), demoTarget)
+	}
+}
+
+// TestDemo runs the whole demo, to its end and interrupted.
+func TestDemo(t *testing.T) {
+	testenv.Root(t)
+	for _, tt := range []struct {
+		name      string
+		interrupt bool // at its first verdict
+		hook      string
+	}{
+		{"to its end", false, "auto"},
+		{"to its end, ingress only", false, "xdp"},
+		{"interrupted", true, "auto"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := exec.CommandContext(t.Context(), os.Args[0], "demo", "--json", "--speed", "40", "--hook", tt.hook)
+			c.Env = append(os.Environ(), asCommand+"=1")
+			var errs bytes.Buffer
+			c.Stderr = &errs
+			out, err := c.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Start(); err != nil {
+				t.Fatal(err)
+			}
+			var lines []string
+			for in := bufio.NewScanner(out); in.Scan(); {
+				lines = append(lines, in.Text())
+				if tt.interrupt && len(lines) == 1 {
+					if err := c.Process.Signal(os.Interrupt); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			if err := c.Wait(); err != nil {
+				t.Fatalf("%v: %s", err, &errs)
+			}
+			var last map[string]demoSummary
+			if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil {
+				t.Fatal(err)
+			}
+			s := last["summary"]
+			p := s.Stats.Packets
+			if s.Devices != len(lab.Kinds())*labUnits || s.Right+s.Wrong+s.Refused+s.NoWindow != s.Devices {
+				t.Errorf("devices of the summary do not add up: %+v", s)
+			}
+			if p.Seen != s.Played || p.Duplicate != 0 {
+				t.Errorf("%d frames played, %d packets seen, %d duplicates", s.Played, p.Seen, p.Duplicate)
+			}
+			if !tt.interrupt && (s.NoWindow != 0 || p.InOpen != 0 || s.Stats.IncompleteRecords != 0) {
+				t.Errorf("the demo ended before every flow and device was judged: %+v", s)
+			}
+			left, err := filepath.Glob(fmt.Sprintf("/run/iotsense-*-%d", c.Process.Pid))
+			if err != nil || len(left) != 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+		})
 	}
 }
 

@@ -25,7 +25,7 @@ const asCommand = "IOTSENSE_TEST_AS_COMMAND"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asCommand) != "" {
-		os.Exit(run(context.Background(), os.Args))
+		main() // exits
 	}
 	os.Exit(m.Run())
 }
