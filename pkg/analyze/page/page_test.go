@@ -82,7 +82,8 @@ func TestContents(t *testing.T) {
 }
 
 func TestSameBytes(t *testing.T) {
-	if write(t) != write(t) {
+	first := write(t)
+	if again := write(t); again != first {
 		t.Error("the same result gives another page")
 	}
 }
