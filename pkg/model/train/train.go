@@ -196,15 +196,7 @@ func (r *trainer) epochs() error {
 	var kept model.Weights
 	for epoch := 1; epoch <= r.o.Epochs && waited < r.o.Patience; epoch++ {
 		begin := time.Now()
-		loss, err := r.epoch(epoch)
-		if err == nil {
-			r.m.Weights = r.net.weights()
-			err = r.ctx.Err()
-		}
-		var v *scores
-		if err == nil {
-			v, err = evaluate(r.m, r.set.validation, r.o.Threads)
-		}
+		loss, v, err := r.epoch(epoch)
 		if r.ctx.Err() != nil {
 			r.report.Stopped = StoppedByContext
 			break
@@ -251,8 +243,22 @@ func (r *trainer) at(epoch, batch int, loss float64) Progress {
 	return p
 }
 
-// epoch takes every training window once, in a new order, and returns their mean loss.
-func (r *trainer) epoch(epoch int) (float64, error) {
+// epoch trains for one epoch and scores the weights it leaves in the model.
+func (r *trainer) epoch(epoch int) (float64, *scores, error) {
+	loss, err := r.steps(epoch)
+	if err != nil {
+		return 0, nil, err
+	}
+	r.m.Weights = r.net.weights()
+	if err := r.m.Validate(); err != nil {
+		return 0, nil, fmt.Errorf("training diverged (%w): lower the learning rate", err)
+	}
+	v, err := evaluate(r.m, r.set.validation, r.o.Threads)
+	return loss, v, err
+}
+
+// steps takes every training window once, in a new order, and returns their mean loss.
+func (r *trainer) steps(epoch int) (float64, error) {
 	all := r.set.training
 	r.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	windows, labels := make([]flows.Window, 0, r.o.Batch), make([]int, 0, r.o.Batch)

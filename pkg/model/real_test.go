@@ -1,0 +1,108 @@
+package model_test
+
+import (
+	"context"
+	"flag"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
+)
+
+var every = flag.Int("every", 25, "check one in this many real windows against the full forward pass")
+
+// Real windows, as successive windows of their devices: the incremental engine
+// says what the full forward pass says.
+func TestNextOnRealWindows(t *testing.T) {
+	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(t), "manifest.csv"), Splits: []string{"test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := modeltest.Model(rand.New(rand.NewPCG(8, 8)), model.DefaultArchitecture(5), 27)
+	e, sliding, ref := newEngine(t, m), newEngine(t, m), newEngine(t, m)
+	sliding.ComputePadding()
+	scaler := model.NewScaler(m.Record, m.Scaling)
+	input, logits := make([]float32, 5*flows.RowValues), make([]float32, 27)
+	probs, slow := make([]float32, 27), make([]float32, 27)
+	type states struct{ fast, sliding model.State }
+	devices := map[string]*states{}
+	n, checked, worst := 0, 0, 0.0
+	_, err = set.Windows(context.Background(), flows.StreamConfig{Rows: 5}, func(x dataset.Example) error {
+		key := x.Capture + x.Window.Device
+		s := devices[key]
+		if s == nil {
+			s = &states{}
+			devices[key] = s
+		}
+		if err := e.Next(&s.fast, x.Window, probs); err != nil {
+			return err
+		}
+		if n++; n%*every >= 3 { // three successive windows of each stretch
+			return nil
+		}
+		checked++
+		if err := scaler.Window(input, 5, x.Window); err != nil {
+			return err
+		}
+		if err := ref.Forward(input, logits); err != nil {
+			return err
+		}
+		if err := sliding.Next(&s.sliding, x.Window, slow); err != nil {
+			return err
+		}
+		for i, l := range sliding.Logits() {
+			if math.Float32bits(l) != math.Float32bits(logits[i]) {
+				t.Fatalf("window %d of %s: logit %d is %v, want the bits of %v", n, key, i, l, logits[i])
+			}
+		}
+		l := make([]float64, len(logits))
+		for i, v := range logits {
+			l[i] = float64(v)
+		}
+		for i, want := range softmax64(l, 1) {
+			worst = max(worst, math.Abs(want-float64(probs[i])))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if checked == 0 || worst > 1e-6 {
+		t.Errorf("over %d of %d windows a probability is %g away from the full forward pass", checked, n, worst)
+	}
+	t.Logf("%d of %d windows checked, largest difference %.1e", checked, n, worst)
+}
+
+func TestStateSize(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	e := newEngine(t, modeltest.Model(r, model.DefaultArchitecture(5), 27))
+	for _, c := range []struct {
+		name     string
+		payloads []int
+		limit    int
+	}{
+		{"median row of the data set, 665 payload values", []int{331, 330}, 24 << 10},
+		{"full row", []int{1000, 1000, 1000}, 80 << 10},
+	} {
+		var rows []flows.Row
+		for range 12 {
+			rows = append(rows, flows.Row{Record: modeltest.Record(r, c.payloads...)})
+		}
+		var s model.State
+		probs := make([]float32, 27)
+		for _, w := range modeltest.Windows(rows, 5) {
+			if err := e.Next(&s, w, probs); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := s.Bytes(); got > c.limit {
+			t.Errorf("%s: a state of %d bytes, want at most %d", c.name, got, c.limit)
+		}
+	}
+}
