@@ -8,6 +8,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
 )
 
 // AttachedProgram is one program in an interface's TCX chain.
@@ -22,8 +23,8 @@ func AttachedTCX(ifindex int) ([]AttachedProgram, error) {
 	var list []AttachedProgram
 	for _, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
 		result, err := link.QueryPrograms(link.QueryOptions{Target: ifindex, Attach: at})
-		if errors.Is(err, ebpf.ErrNotSupported) {
-			return nil, nil
+		if errors.Is(err, ebpf.ErrNotSupported) || errors.Is(err, unix.EINVAL) {
+			return nil, nil // before Linux 6.6 there is no such chain to ask about
 		}
 		if err != nil {
 			return nil, fmt.Errorf("TCX chain of interface %d: %w", ifindex, err)
