@@ -65,8 +65,7 @@ func autoHook(f facts, features []loader.Feature) Check {
 	}
 	if chooseHook(features, false) == "" {
 		c.Found += "; not tried for want of privilege"
-		c.Advice = "see capabilities"
-		c.Status = Warn
+		c.Status, c.Advice = Warn, "run doctor as root to try it"
 	}
 	return c
 }

@@ -98,7 +98,8 @@ func TestHooks(t *testing.T) {
 		{"6.1", no, nil, OK, "takes tc (clsact)"},
 		{"no module", no, no, Fail, "modprobe sch_ingress cls_bpf"},
 		{"no module but TCX", nil, no, OK, "takes tcx"},
-		{"no privilege", denied, denied, Warn, "see capabilities"},
+		{"no privilege", denied, denied, Warn, "run doctor as root"},
+		{"6.1 without CAP_SYS_ADMIN", no, denied, Warn, "takes tc (clsact)"},
 	} {
 		features := []loader.Feature{{Kind: loader.Hooks, Name: loader.FeatureTCX, Err: tt.tcx}, {Kind: loader.Hooks, Name: loader.FeatureClsact, Err: tt.clsact}}
 		expect(t, tt.name, autoHook(plain(), features), tt.status, tt.words)
@@ -347,7 +348,7 @@ func TestWithoutCapabilities(t *testing.T) {
 			"capabilities|fail|missing: CAP_PERFMON (lets the verifier accept them); present: CAP_BPF, CAP_NET_ADMIN|", "program types|ok|",
 		}},
 		{"all three", []uintptr{unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_PERFMON}, []string{
-			"capabilities|ok|", "program types|ok|sched_cls, syscall, xdp", "programs|ok|loaded for tcx, for xdp", "helpers|ok|", "lo hook|ok|", "hook clsact|",
+			"capabilities|ok|", "program types|ok|sched_cls, syscall, xdp", "programs|ok|loaded for tcx, for xdp", "helpers|ok|", "--hook auto takes tc", "hook clsact|",
 		}},
 	} {
 		cmd := exec.Command("/proc/self/fd/3", "-test.run=^TestWithoutCapabilities$")
