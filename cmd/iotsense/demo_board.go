@@ -100,19 +100,20 @@ func (b *board) show(v registry.Verdict) error {
 
 // demoSummary is the last line of `demo --json`.
 type demoSummary struct {
-	Data        string    `json:"data"`
-	Model       string    `json:"model"`
-	Hook        string    `json:"hook"`
-	Speed       float64   `json:"speed"`
-	Played      uint64    `json:"played"` // frames
-	Devices     int       `json:"devices"`
-	Right       int       `json:"right"`
-	Wrong       int       `json:"wrong"`
-	Refused     int       `json:"refused"`
-	NoWindow    int       `json:"no_window"`
-	Others      int       `json:"others"`       // devices of which nobody has said what they are
-	OthersNamed int       `json:"others_named"` // of those: named all the same
-	Stats       api.Stats `json:"stats"`        // before the sensor stopped
+	Data         string    `json:"data"`
+	Model        string    `json:"model"`
+	Hook         string    `json:"hook"`
+	Speed        float64   `json:"speed"`
+	Played       uint64    `json:"played"` // frames
+	Devices      int       `json:"devices"`
+	Right        int       `json:"right"`
+	Wrong        int       `json:"wrong"`
+	Refused      int       `json:"refused"`
+	RefusedRight int       `json:"refused_right"` // of those: best guess right
+	NoWindow     int       `json:"no_window"`
+	Others       int       `json:"others"`       // devices of which nobody has said what they are
+	OthersNamed  int       `json:"others_named"` // of those: named all the same
+	Stats        api.Stats `json:"stats"`        // before the sensor stopped
 }
 
 // score fills in the devices' part of the summary.
@@ -122,7 +123,11 @@ func (b *board) score(s *demoSummary) {
 		outcomeRight: &s.Right, outcomeWrong: &s.Wrong, outcomeRefused: &s.Refused, outcomeNone: &s.NoWindow,
 	}
 	for device := range b.truth {
-		*counts[b.outcome(device)]++
+		outcome := b.outcome(device)
+		*counts[outcome]++
+		if outcome == outcomeRefused && *b.latest[device].Label == b.truth[device] {
+			s.RefusedRight++
+		}
 	}
 	for device, v := range b.latest {
 		if b.truth[device] == "" {
@@ -152,11 +157,11 @@ func (b *board) summary(s demoSummary) error {
 	t.Render()
 	p := s.Stats.Packets
 	_, err := fmt.Fprintf(b.w, `
-%d devices: %d right, %d wrong, %d refused (not confident enough to name them), %d without a window.
+%d devices: %d right, %d wrong, %d refused (not confident enough to name; best guess right for %d), %d without a window.
 %d other machines in the traffic (routers, phones) that nobody has labelled: %d named all the same.
 %d frames played; packets: %d seen = %d counted + %d not IP + %d malformed + %d table full + %d duplicate.
 counted = %d in closed flows + %d in open ones; samples: %d sent, %d lost; %d records, %d incomplete, %d inferences.
-`, s.Devices, s.Right, s.Wrong, s.Refused, s.NoWindow, s.Others, s.OthersNamed,
+`, s.Devices, s.Right, s.Wrong, s.Refused, s.RefusedRight, s.NoWindow, s.Others, s.OthersNamed,
 		s.Played, p.Seen, p.Counted, p.NotIP, p.Malformed, p.TableFull, p.Duplicate,
 		p.InClosed, p.InOpen, s.Stats.Samples.Sent, s.Stats.Samples.RingFull,
 		s.Stats.Records, s.Stats.IncompleteRecords, s.Stats.Inferences)

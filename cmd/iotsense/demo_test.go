@@ -218,8 +218,8 @@ func TestBoard(t *testing.T) {
 		}
 		var s demoSummary
 		b.score(&s)
-		want := demoSummary{Devices: 4, Right: 1, Wrong: 1, Refused: 1, NoWindow: 1, Others: 2, OthersNamed: 1}
-		if s.Devices != want.Devices || s.Right != want.Right || s.Wrong != want.Wrong || s.Refused != want.Refused ||
+		want := demoSummary{Devices: 4, Right: 1, Wrong: 1, Refused: 1, RefusedRight: 1, NoWindow: 1, Others: 2, OthersNamed: 1}
+		if s.Devices != want.Devices || s.Right != want.Right || s.Wrong != want.Wrong || s.Refused != want.Refused || s.RefusedRight != want.RefusedRight ||
 			s.NoWindow != want.NoWindow || s.Others != want.Others || s.OthersNamed != want.OthersNamed {
 			t.Errorf("scored %+v\nwant %+v", s, want)
 		}

@@ -20,7 +20,7 @@ const (
 	firstLabUnit  = 1000 // far from those that any model was trained on
 	labLength     = 2 * time.Minute
 	demoApart     = 2 * time.Second  // from one device's start to the next one's
-	demoTarget    = 75 * time.Second // how long a demo takes when no speed is asked for
+	demoTarget    = 90 * time.Second // how long a demo takes when no speed is asked for
 	demoBlindTime = 5 * time.Second  // of that, before and after the traffic
 )
 
