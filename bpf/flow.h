@@ -57,7 +57,7 @@ static __always_inline __u64 new_life(__u64 first_us, __u32 taken)
 	return first_us << LIFE_FIRST_SHIFT | (__u64)taken << LIFE_TAKEN_SHIFT | LIFE_OPEN;
 }
 
-static __always_inline bool listed_local(__u32 version, const __u8 *addr)
+static __always_inline bool listed_local(__u32 version, const __u64 *addr)
 {
 	struct prefix_key k = { .bits = version == 4 ? 64 : 160, .version = version };
 
@@ -66,60 +66,71 @@ static __always_inline bool listed_local(__u32 version, const __u8 *addr)
 }
 
 /* Is the address in a local range? Ranges alone decide, as in flows.Locals. */
-static __always_inline bool is_local(__u32 version, const __u8 *addr)
+static __always_inline bool is_local(__u32 version, const __u64 *addr)
 {
-	const __u32 *a = (const __u32 *)addr;
-	__u32 head = bpf_ntohl(a[0]);
+	__u32 head = bpf_ntohl((__u32)addr[0]);
 
 	if (version == 4)
-		return head == 0 ||                                 /* 0.0.0.0, no address yet */
-		       head >> 16 == 0xa9fe ||                      /* 169.254/16, RFC 3927 */
-		       (cfg.private_local && (head >> 24 == 10 || /* RFC 1918 */
-						 head >> 20 == 0xac1 || head >> 16 == 0xc0a8)) ||
+		return head == 0 ||                                /* 0.0.0.0, no address yet */
+		       head >> 16 == 0xa9fe ||                     /* 169.254/16, RFC 3927 */
+		       (cfg.private_local && (head >> 24 == 10 ||   /* RFC 1918 */
+					      head >> 20 == 0xac1 || head >> 16 == 0xc0a8)) ||
 		       (prefixes_v4 && listed_local(version, addr));
-	return !(a[0] | a[1] | a[2] | a[3]) ||                      /* :: */
-	       head >> 22 == 0x3fa ||                               /* fe80::/10, RFC 4291 */
-	       (cfg.private_local && head >> 25 == 0x7e) ||      /* fc00::/7, RFC 4193 */
+	return !(addr[0] | addr[1]) ||                             /* :: */
+	       head >> 22 == 0x3fa ||                              /* fe80::/10, RFC 4291 */
+	       (cfg.private_local && head >> 25 == 0x7e) ||        /* fc00::/7, RFC 4193 */
 	       (prefixes_v6 && listed_local(version, addr));
 }
 
-/* Order of two ends: address, port, MAC. */
-static __always_inline bool end_before(__u32 version, const struct flow_end *x,
-				       const struct flow_end *y)
-{
-	const __u32 *a = (const __u32 *)x->addr, *b = (const __u32 *)y->addr;
+/* struct flow_end as words, in the registers: what the key is made of in pieces
+ * the hash function would have to wait for. */
+struct end_words {
+	__u64 addr[2];
+	__u64 mac_port;
+};
 
-	for (int i = 0; i < 4; i++) {
-		if (a[i] != b[i])
-			return bpf_ntohl(a[i]) < bpf_ntohl(b[i]);
-		if (version == 4)
-			break;
+static __always_inline struct end_words make_end(__u32 version, const __u64 *addr,
+						 const __u8 *mac, __u16 port)
+{
+	struct end_words e = { { addr[0], addr[1] }, (__u64)port << 48 };
+
+	if (is_local(version, addr))
+		e.mac_port |= *(const __u32 *)mac | (__u64)*(const __u16 *)(mac + 4) << 32;
+	return e;
+}
+
+/* Order of two ends: address, port, MAC, each as flows.Key has it. */
+static __always_inline bool end_before(const struct end_words *x, const struct end_words *y)
+{
+	for (int i = 0; i < 2; i++) {
+		if (x->addr[i] != y->addr[i])
+			return bpf_be64_to_cpu(x->addr[i]) < bpf_be64_to_cpu(y->addr[i]);
 	}
-	if (x->port != y->port)
-		return x->port < y->port;
-	for (int i = 0; i < 6; i++) {
-		if (x->mac[i] != y->mac[i])
-			return x->mac[i] < y->mac[i];
-	}
-	return true;
+	if (x->mac_port >> 48 != y->mac_port >> 48)
+		return x->mac_port >> 48 < y->mac_port >> 48;
+	return bpf_be64_to_cpu(x->mac_port << 16) <= bpf_be64_to_cpu(y->mac_port << 16);
+}
+
+static __always_inline void store_end(struct flow_end *to, const struct end_words *e)
+{
+	__u64 *w = (__u64 *)to;
+
+	w[0] = e->addr[0];
+	w[1] = e->addr[1];
+	w[2] = e->mac_port;
 }
 
 /* Builds the key of p; returns whether its sender is key.a. */
-static __always_inline bool make_key(struct packet *p, struct flow_key *key)
+static __always_inline bool make_key(const struct packet *p, struct flow_key *key)
 {
-	bool from_a;
+	struct end_words src = make_end(p->version, p->src, p->eth.h_source, p->src_port);
+	struct end_words dst = make_end(p->version, p->dst, p->eth.h_dest, p->dst_port);
+	bool from_a = cfg.uni || end_before(&src, &dst);
 
-	if (!is_local(p->version, p->src.addr))
-		__builtin_memset(p->src.mac, 0, 6);
-	if (!is_local(p->version, p->dst.addr))
-		__builtin_memset(p->dst.mac, 0, 6);
-	from_a = cfg.uni || end_before(p->version, &p->src, &p->dst);
-	key->a = from_a ? p->src : p->dst;
-	key->b = from_a ? p->dst : p->src;
-	key->version = p->version;
-	key->proto = p->proto;
-	key->has_ports = p->has_ports;
-	key->alt = 0;
+	store_end(&key->a, from_a ? &src : &dst);
+	store_end(&key->b, from_a ? &dst : &src);
+	/* version, proto, has_ports, alt and padding in one store */
+	*(__u64 *)&key->version = p->version | p->proto << 8 | p->has_ports << 16;
 	return from_a;
 }
 

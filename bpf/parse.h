@@ -11,6 +11,8 @@
 #define MAX_IPV6_HEADERS 6 /* IPv6 extension headers walked */
 
 #define ETH_P_QINQ1_OLD 0x9100
+#define JUMBO_OPTION    0xc204 /* type and length of the jumbo payload option */
+#define JUMBO_HEADER    8      /* the extension header that holds it, and nothing else */
 
 enum verdict {
 	COUNTED,
@@ -26,12 +28,15 @@ struct hook {
 };
 
 struct packet {
-	struct flow_end src, dst;
+	__u64 src[2], dst[2]; /* addresses as on the wire; IPv4: the first four bytes */
+	struct ethhdr eth;    /* zero on links without MACs */
+	__u16 src_port, dst_port;
 	__u8  version;
 	__u8  proto;
 	bool  has_ports;
 	bool  fragment;    /* first or later */
 	bool  truncated;   /* the frame is shorter than size claims */
+	bool  jumbo;       /* BIG TCP: a jumbo payload option that no wire packet has */
 	__u32 size;        /* IP total length as claimed; BIG TCP: what the frame holds */
 	__u32 headers;     /* IP and transport header; meaningful when payload > 0 */
 	__u32 payload;     /* transport payload as claimed */
@@ -86,8 +91,8 @@ static __always_inline void parse_transport(const struct hook *h, struct packet 
 		return;
 	}
 	p->has_ports = true;
-	p->src.port = bpf_ntohs(t.source);
-	p->dst.port = bpf_ntohs(t.dest);
+	p->src_port = bpf_ntohs(t.source);
+	p->dst_port = bpf_ntohs(t.dest);
 	if (start >= stop)
 		return;
 	p->headers = start - l3;
@@ -116,8 +121,8 @@ static __always_inline enum verdict parse_ipv4(const struct hook *h, struct pack
 		return MALFORMED;
 	p->version = 4;
 	p->proto = ip.protocol;
-	*(__be32 *)p->src.addr = ip.saddr;
-	*(__be32 *)p->dst.addr = ip.daddr;
+	p->src[0] = ip.saddr;
+	p->dst[0] = ip.daddr;
 	p->truncated = end - l3 < p->size;
 	frag = bpf_ntohs(ip.frag_off);
 	p->fragment = frag & 0x3fff; /* MF or an offset */
@@ -136,13 +141,13 @@ static __always_inline bool is_ipv6_extension(__u8 next)
 static __always_inline enum verdict parse_ipv6(const struct hook *h, struct packet *p,
 					       __u32 l3, __u32 end, bool ports)
 {
-	struct ipv6hdr ip;
+	struct ipv6hdr ip __attribute__((aligned(8)));
 	struct {
 		__u8   next, len;
 		__be16 frag;
 	} ext;
 	__u32 off = l3 + sizeof(ip), present;
-	bool later = false;
+	bool later = false, jumbogram;
 	__u16 frag;
 	__u8 next;
 
@@ -150,11 +155,12 @@ static __always_inline enum verdict parse_ipv6(const struct hook *h, struct pack
 		return MALFORMED;
 	next = ip.nexthdr;
 	p->size = sizeof(ip) + bpf_ntohs(ip.payload_len);
-	if (!ip.payload_len && next != IPPROTO_NONE) /* jumbogram (RFC 2675), BIG TCP */
+	jumbogram = !ip.payload_len && next != IPPROTO_NONE; /* RFC 2675, BIG TCP */
+	if (jumbogram)
 		p->size = end - l3;
 	p->version = 6;
-	__builtin_memcpy(p->src.addr, &ip.saddr, 16);
-	__builtin_memcpy(p->dst.addr, &ip.daddr, 16);
+	__builtin_memcpy(p->src, &ip.saddr, 16);
+	__builtin_memcpy(p->dst, &ip.daddr, 16);
 	p->truncated = end - l3 < p->size;
 	present = min_u32(end, l3 + p->size);
 	for (int i = 0; i < MAX_IPV6_HEADERS; i++) {
@@ -170,6 +176,8 @@ static __always_inline enum verdict parse_ipv6(const struct hook *h, struct pack
 		} else if (next == IPPROTO_AH) {
 			off += (ext.len + 2) * 4;
 		} else {
+			if (jumbogram && !ext.len && ext.frag == bpf_htons(JUMBO_OPTION))
+				p->jumbo = true;
 			off += (ext.len + 1) * 8;
 		}
 		next = ext.next;
@@ -189,11 +197,10 @@ static __always_inline bool is_vlan(__be16 type)
 static __always_inline enum verdict parse_frame(const struct hook *h, struct packet *p,
 						__u32 len, __u32 tags)
 {
-	struct ethhdr eth;
 	struct {
 		__be16 tci, type;
 	} tag;
-	__u32 off = sizeof(eth);
+	__u32 off = sizeof(p->eth);
 	__u8 first;
 
 	if (!h->ethernet) {
@@ -205,11 +212,12 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
 			return parse_ipv6(h, p, 0, len, true);
 		return MALFORMED;
 	}
-	if (load(h, 0, &eth, sizeof(eth)))
+	if (load(h, 0, &p->eth, sizeof(p->eth)))
 		return MALFORMED;
-	__builtin_memcpy(p->src.mac, eth.h_source, 6);
-	__builtin_memcpy(p->dst.mac, eth.h_dest, 6);
-	tag.type = eth.h_proto;
+	tag.type = p->eth.h_proto;
+	/* A verifier before Linux 6.4 takes a loop only if it ends in a jump, and the
+	 * compiler may let it end by falling through to its begin. */
+#pragma unroll
 	for (int i = 0; i < MAX_VLAN_WALK; i++) {
 		if (!is_vlan(tag.type) || tags >= MAX_VLAN_WALK)
 			break;
@@ -244,6 +252,8 @@ static __always_inline enum verdict parse(const struct hook *h, struct packet *p
 	else if (skb->gso_size && p->payload > skb->gso_size) {
 		p->segment = skb->gso_size;
 		p->segments = (p->payload + p->segment - 1) / p->segment;
+		if (p->jumbo)
+			p->headers -= JUMBO_HEADER;
 	}
 	return v;
 }

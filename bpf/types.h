@@ -21,12 +21,12 @@ enum life_word {
 };
 
 /* One end of a flow. mac is zero unless addr is local. An IPv4 address fills
- * the first four bytes. */
+ * the first four bytes. The packet path writes an end as three words. */
 struct flow_end {
-	__u8  addr[16] __attribute__((aligned(4)));
+	__u8  addr[16] __attribute__((aligned(8)));
 	__u8  mac[6];
 	__u16 port;
-} __attribute__((aligned(4)));
+};
 
 /* A flow's identity. a and b stand in an order that both directions share (bi)
  * or are sender and receiver (uni). alt tells the two entries apart that a flow
@@ -37,6 +37,7 @@ struct flow_key {
 	__u8 proto;   /* IPv6: the last header reached */
 	__u8 has_ports;
 	__u8 alt;
+	__u8 pad[4]; /* zero: a key is compared as bytes */
 };
 
 /* One life of a flow. Index 0 of each pair: packets sent by key.a. */
@@ -57,19 +58,20 @@ enum event_kind {
 /* Ring event: one of a life's first packets. The record ends with the payload. */
 struct sample {
 	__u32 kind;
+	__u32 size;     /* IP total length of the wire packet */
 	struct flow_key key;
 	__u64 first_us; /* names the life, with key */
 	__u64 stamp_ns; /* CLOCK_BOOTTIME */
-	__u32 size;     /* IP total length of the wire packet */
 	__u16 index;    /* place among the life's first packets */
 	__u8  from_a;   /* sent by key.a */
-	__u8  pad[1];
+	__u8  pad[5];
 	__u8  payload[MAX_PREFIX]; /* transport payload, as much as the record holds */
 };
 
 /* Ring event: a life that ended because a packet came after its lifetime. */
 struct close {
 	__u32 kind;
+	__u32 pad;
 	struct flow_key key;
 	__u64 last_ns;
 	__u64 life; /* as it was: first packet, samples taken */

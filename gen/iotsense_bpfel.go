@@ -16,6 +16,7 @@ import (
 type IotsenseClose struct {
 	_       structs.HostLayout
 	Kind    uint32
+	Pad     uint32
 	Key     IotsenseFlowKey
 	LastNs  uint64
 	Life    uint64
@@ -85,6 +86,7 @@ type IotsenseFlowKey struct {
 	Proto    uint8
 	HasPorts uint8
 	Alt      uint8
+	Pad      [4]uint8
 }
 
 type IotsenseLifeWord uint32
@@ -115,13 +117,13 @@ type IotsensePrefixKey struct {
 type IotsenseSample struct {
 	_       structs.HostLayout
 	Kind    uint32
+	Size    uint32
 	Key     IotsenseFlowKey
 	FirstUs uint64
 	StampNs uint64
-	Size    uint32
 	Index   uint16
 	FromA   uint8
-	Pad     [1]uint8
+	Pad     [5]uint8
 	Payload [1000]uint8
 }
 
@@ -129,24 +131,22 @@ type IotsenseScratch struct {
 	_      structs.HostLayout
 	Packet struct {
 		_   structs.HostLayout
-		Src struct {
-			_    structs.HostLayout
-			Addr [16]uint8
-			Mac  [6]uint8
-			Port uint16
+		Src [2]uint64
+		Dst [2]uint64
+		Eth struct {
+			_        structs.HostLayout
+			H_dest   [6]uint8
+			H_source [6]uint8
+			H_proto  uint16
 		}
-		Dst struct {
-			_    structs.HostLayout
-			Addr [16]uint8
-			Mac  [6]uint8
-			Port uint16
-		}
+		SrcPort    uint16
+		DstPort    uint16
 		Version    uint8
 		Proto      uint8
 		HasPorts   bool
 		Fragment   bool
 		Truncated  bool
-		_          [3]byte
+		Jumbo      bool
 		Size       uint32
 		Headers    uint32
 		Payload    uint32
@@ -154,8 +154,8 @@ type IotsenseScratch struct {
 		Present    uint32
 		Segment    uint32
 		Segments   uint32
+		_          [4]byte
 	}
-	_      [4]byte
 	Sample IotsenseSample
 }
 

@@ -303,7 +303,11 @@ func TestIdentitiesFindAFault(t *testing.T) {
 // Packets of the same flows on two CPUs, both directions, while lives roll over
 // and are swept: every packet is in one life, every sample in its place.
 func TestConcurrentPackets(t *testing.T) {
-	const packets, lifetime = 400000, 3 * time.Millisecond
+	const lifetime = 3 * time.Millisecond
+	packets := 400000
+	if testing.Short() {
+		packets = 20000
+	}
 	k := newKernel(t, Config{Lifetime: lifetime, Packets: 10, RingSize: 32 << 20, Prefix: 64})
 	cpus := min(2, runtime.NumCPU())
 	var wg sync.WaitGroup
@@ -338,9 +342,9 @@ func TestConcurrentPackets(t *testing.T) {
 	}
 	k.must(k.flush())
 	stats := k.count()
-	want := uint64(packets * cpus)
-	if p := stats.Packets; p.Seen != want || p.Counted != want || p.InClosed != want || !identities(p) {
-		t.Errorf("%+v, want %d packets in closed lives", p, want)
+	want := stats.Packets.Seen // a run that a signal interrupts is run again
+	if p := stats.Packets; want < uint64(packets*cpus) || p.Counted != want || p.InClosed != want || !identities(p) {
+		t.Errorf("%+v, want them all in closed lives", p)
 	}
 	if n, bytes := k.total(); n != want || bytes != want*68 {
 		t.Errorf("%d packets of %d bytes in the closes, want %d of %d", n, bytes, want, want*68)
