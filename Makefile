@@ -59,7 +59,7 @@ bench: ## every Go benchmark, COUNT=6 runs each, for benchstat
 fuzz: ## every fuzz target for FUZZTIME=30s
 	@scripts/fuzz.sh $(FUZZTIME)
 
-live: ## compare live records with a recording's for every test capture and hook, 15 minutes (root)
+live: ## compare live records with a recording's for every test capture and hook, 10 minutes (root)
 	@scripts/live.sh
 
 vmtest: ## load and run the programs on other kernels, in QEMU
