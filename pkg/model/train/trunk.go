@@ -164,33 +164,39 @@ func (in *instance) load(s *scratch, w flows.Window) error {
 type coin struct {
 	rng  *rand.PCG
 	drop uint64 // of 1<<32
-	word uint64
-	left int
+	word uint64 // random bits not yet used
+	left int    // how many
 }
 
 func newCoin(rng *rand.PCG, dropout float64) *coin {
 	return &coin{rng: rng, drop: uint64(math.Round(dropout * (1 << 32)))}
 }
 
-// draw is the next 32 random bits.
-func (c *coin) draw() uint64 {
-	if c.left == 0 {
-		c.word, c.left = c.rng.Uint64(), 2
+// bits are the next n random bits, n dividing 64.
+func (c *coin) bits(n int) uint64 {
+	if c.left < n {
+		c.word, c.left = c.rng.Uint64(), 64
 	}
-	v := c.word & (1<<32 - 1)
-	c.word >>= 32
-	c.left--
+	v := c.word & (1<<n - 1)
+	c.word >>= n
+	c.left -= n
 	return v
 }
 
-// keep reports whether a value survives.
-func (c *coin) keep() bool { return c.drop == 0 || c.draw() >= c.drop }
+// keep is all ones when a value survives and 0 when it is dropped. It has no
+// branch that depends on the outcome: half of them would be guessed wrong.
+func (c *coin) keep() uint32 {
+	switch c.drop {
+	case 0:
+		return math.MaxUint32
+	case 1 << 31: // 0.5
+		return -uint32(c.bits(1))
+	}
+	return uint32((c.drop - 1 - c.bits(32)) >> 32) // the difference is negative
+}
 
 // forward writes the flattened trunk output of the window to out. rng decides
 // what dropout zeroes; the caller seeds it for this window and step.
-//
-// A value's mask is drawn only when it matters: when the value exceeds the
-// maximum so far. That leaves the distribution as it is, masks are independent.
 func (s *shape) forward(in *instance, c *scratch, k *kernels, dropout float64, out []float32) {
 	longest := 0
 	for _, n := range in.lengths {
@@ -241,15 +247,17 @@ func (s *shape) pool(in *instance, c *scratch, k *kernels, toss *coin, pr int, o
 	scale := float32(1 / (1 - float64(toss.drop)/(1<<32)))
 	for f := range channels {
 		for col := range in.head {
-			best, from := float32(0), int32(noSource)
+			var best uint32 // as bits: what ReLU leaves is ordered like them
+			from := int32(noSource)
 			for q, rows := range c.conv2 {
+				place := int32((pr*s.Pool[0]+q)*s.Cols2 + col*width)
 				for x, v := range rows[f][col*width : (col+1)*width] {
-					if v > best && toss.keep() {
-						best, from = v, int32((pr*s.Pool[0]+q)*s.Cols2+col*width+x)
+					if b := math.Float32bits(v) & toss.keep(); b > best {
+						best, from = b, place+int32(x)
 					}
 				}
 			}
-			out[col*channels+f] = best * scale
+			out[col*channels+f] = math.Float32frombits(best) * scale
 			source[col*channels+f] = from
 		}
 		// Behind the head all values of a pool are the same: it is 0 only when
@@ -260,7 +268,7 @@ func (s *shape) pool(in *instance, c *scratch, k *kernels, toss *coin, pr int, o
 		}
 		for col := in.head; col < s.PoolCols; col++ {
 			v, from := k.const2[f]*scale, int32(0)
-			if v == 0 || none > 0 && toss.draw() < none {
+			if v == 0 || none > 0 && toss.bits(32) < none {
 				v, from = 0, noSource
 			}
 			out[col*channels+f] = v
