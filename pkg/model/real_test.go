@@ -12,28 +12,41 @@ import (
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
 var every = flag.Int("every", 25, "check one in this many real windows against the full forward pass")
 
-// Real windows, as successive windows of their devices: the incremental engine
-// says what the full forward pass says.
+// Real windows, as successive windows of their devices, through the embedded
+// model: the incremental engine says what the full forward pass says.
 func TestNextOnRealWindows(t *testing.T) {
 	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(t), "manifest.csv"), Splits: []string{"test"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := modeltest.Model(rand.New(rand.NewPCG(8, 8)), model.DefaultArchitecture(5), 27)
+	bundle, err := embedded.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := bundle[""]
 	e, sliding, ref := newEngine(t, m), newEngine(t, m), newEngine(t, m)
 	sliding.ComputePadding()
 	scaler := model.NewScaler(m.Record, m.Scaling)
-	input, logits := make([]float32, 5*flows.RowValues), make([]float32, 27)
-	probs, slow := make([]float32, 27), make([]float32, 27)
+	d, err := m.Dims()
+	if err != nil {
+		t.Fatal(err)
+	}
+	input, logits := make([]float32, m.Arch.K*d.Width), make([]float32, d.Classes)
+	probs, slow := make([]float32, d.Classes), make([]float32, d.Classes)
 	type states struct{ fast, sliding model.State }
 	devices := map[string]*states{}
 	n, checked, worst := 0, 0, 0.0
-	_, err = set.Windows(context.Background(), flows.StreamConfig{Rows: 5}, func(x dataset.Example) error {
+	stream, err := m.Record.Stream(m.Arch.K)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = set.Windows(context.Background(), stream, func(x dataset.Example) error {
 		key := x.Capture + x.Window.Device
 		s := devices[key]
 		if s == nil {
@@ -47,7 +60,7 @@ func TestNextOnRealWindows(t *testing.T) {
 			return nil
 		}
 		checked++
-		if err := scaler.Window(input, 5, x.Window); err != nil {
+		if err := scaler.Window(input, m.Arch.K, x.Window); err != nil {
 			return err
 		}
 		if err := ref.Forward(input, logits); err != nil {
@@ -65,7 +78,7 @@ func TestNextOnRealWindows(t *testing.T) {
 		for i, v := range logits {
 			l[i] = float64(v)
 		}
-		for i, want := range softmax64(l, 1) {
+		for i, want := range softmax64(l, m.Temperature()) {
 			worst = max(worst, math.Abs(want-float64(probs[i])))
 		}
 		return nil
