@@ -1,0 +1,170 @@
+"""The paper's network trained by PyTorch, beside `iotsense train`.
+
+    iotsense extract --manifest manifest.csv -o records.parquet
+    python3 bench/peers/train_torch.py records.parquet --seed 1 [--threads 1]
+
+Same records, windows, scaling, validation captures, loss, optimiser and early
+stopping as `iotsense train`; scores on split=test as `iotsense evaluate`. Needs
+torch, numpy, pyarrow. Progress on stderr, one JSON object on stdout.
+"""
+
+import argparse
+import copy
+import json
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from network_torch import Network
+
+PACKETS, TOKENS, K = 10, 3000, 5
+WIDTH = 10 + 3 * PACKETS + TOKENS
+
+
+def read_rows(path):
+    """Records as columns; IPv6 and incomplete ones stay in the stream's clock only."""
+    table = pq.read_table(path)
+    column = lambda name: table.column(name).to_numpy(zero_copy_only=False)
+    meta = np.full((table.num_rows, 10 + 3 * PACKETS), -1.0)
+    remote = column("RemIP").astype(str)
+    v6 = np.array([":" in a for a in remote])
+    octets = np.zeros((table.num_rows, 4))
+    octets[~v6] = np.array([a.split(".") for a in remote[~v6]], float)
+    meta[:, 1:5] = octets / 255
+    meta[:, 5] = column("Proto") / 255
+    for i, name in ((6, "DevPort"), (7, "RemPort")):
+        v = column(name).astype(float)
+        meta[:, i] = np.where(v < 0, -1, v / 65535)
+    meta[:, 8] = np.log1p(column("TotalFlowSize").astype(float))
+    meta[:, 9] = np.log1p(column("PacketCount").astype(float))
+    for group, scale in ((0, 60e6), (1, 1500.0), (2, 1.0)):
+        for p in range(PACKETS):
+            v = column(f"P{p:02d}_{('TO', 'PS', 'D')[group]}").astype(float)
+            meta[:, 10 + group * PACKETS + p] = np.where(v < 0, -1, v / scale)
+    tokens = np.empty((table.num_rows, TOKENS), np.int16)
+    for i in range(TOKENS):
+        tokens[:, i] = column(f"C_{i:03d}")
+    info = {n: column(n) for n in ("Device", "FirstSeen", "Label", "Capture", "Split", "Incomplete")}
+    return meta, tokens, v6, info
+
+
+def make_windows(meta, v6, info):
+    """Row indices of every padded window, oldest first, -1 where a row is missing."""
+    streams, windows = {}, []
+    for i in range(len(v6)):
+        if v6[i]:
+            continue
+        key = (info["Capture"][i], info["Device"][i])
+        s = streams.setdefault(key, {"last": None, "rows": []})
+        seen = info["FirstSeen"][i]
+        meta[i, 0] = 0 if s["last"] is None else max(0, seen - s["last"]) / 86400e6
+        s["last"] = seen
+        if info["Incomplete"][i]:
+            continue
+        s["rows"] = (s["rows"] + [i])[-K:]
+        windows.append([-1] * (K - len(s["rows"])) + s["rows"])
+    return np.array(windows)
+
+
+def hold_out(windows, label, capture, fraction):
+    """True for validation windows: captures spread evenly over each class."""
+    held = np.zeros(len(windows), bool)
+    for name in sorted(set(label)):
+        mine = np.where(label == name)[0]
+        captures = list(dict.fromkeys(capture[mine]))
+        n = len(captures)
+        if n < 2:
+            held[mine[len(mine) - int(fraction * len(mine)):]] = True
+            continue
+        take = max(1, int(np.floor(fraction * n + 0.5)))
+        chosen = {captures[(2 * i + 1) * n // (2 * take)] for i in range(take)}
+        held[mine] = [c in chosen for c in capture[mine]]
+    return held
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("parquet")
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--epochs", type=int, default=100)
+    p.add_argument("--batch", type=int, default=64)
+    p.add_argument("--validation", type=float, default=0.15, help="share of each class's training captures")
+    args = p.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    rng = np.random.default_rng(args.seed)
+
+    meta, tokens, v6, info = read_rows(args.parquet)
+    windows = make_windows(meta, v6, info)
+    newest = windows[:, -1]
+    label, capture, split = (info[n][newest].astype(str) for n in ("Label", "Capture", "Split"))
+    training = np.where(split == "train")[0]
+    held = hold_out(windows[training], label[training], capture[training], args.validation)
+    kept, val = training[~held], training[held]
+    names = sorted(set(label[kept]))
+    index = {n: i for i, n in enumerate(names)}
+    val = np.array([i for i in val if label[i] in index])
+    target = np.array([index.get(l, -1) for l in label])
+
+    used = np.unique(windows[kept])
+    used = used[used >= 0]
+    for i in (8, 9):
+        meta[:, i] = (meta[:, i] - meta[used, i].mean()) / meta[used, i].std()
+    rows = np.full((len(meta) + 1, WIDTH), -1, np.float32)  # the last one is the missing row, index -1
+    rows[:-1, : meta.shape[1]] = meta
+    rows[:-1, meta.shape[1]:] = np.where((tokens == -4) | (tokens == -8), tokens, tokens / 255.0)
+    rows = torch.from_numpy(rows)
+    batch = lambda which: rows[torch.from_numpy(windows[which])]
+
+    net = Network(len(names))
+    adam = torch.optim.Adam(net.parameters(), lr=1e-3)
+    loss_of = torch.nn.CrossEntropyLoss()
+
+    def logits(which):
+        net.eval()
+        with torch.no_grad():
+            out = [net(batch(which[i:i + 256])) for i in range(0, len(which), 256)]
+        net.train()
+        return torch.cat(out)
+
+    best, waited, weights, epochs, cpu = np.inf, 0, None, 0, 0.0
+    while epochs < args.epochs and waited < 5:
+        order, total, begin = rng.permutation(kept), 0.0, time.process_time()
+        for i in range(0, len(order), args.batch):
+            part = order[i:i + args.batch]
+            adam.zero_grad()
+            loss = loss_of(net(batch(part)), torch.from_numpy(target[part]))
+            loss.backward()
+            adam.step()
+            total += loss.item() * len(part)
+        cpu += time.process_time() - begin
+        epochs += 1
+        v = loss_of(logits(val), torch.from_numpy(target[val])).item()
+        waited += 1
+        if v < best - 0.001:
+            best, waited, weights = v, 0, copy.deepcopy(net.state_dict())
+        print(f"epoch {epochs} loss {total / len(order):.4f} val {v:.4f}", file=sys.stderr, flush=True)
+    net.load_state_dict(weights)
+
+    result = {"torch": torch.__version__, "seed": args.seed, "windows": len(kept), "validation": len(val),
+              "classes": len(names), "epochs": epochs, "val_loss": best,
+              "train_cpu_us_per_window": 1e6 * cpu / epochs / len(kept)}
+    test = np.where(split == "test")[0]
+    for mode, which in (("padded", test), ("strict", test[(windows[test] >= 0).all(1)])):
+        guess = np.array(names)[logits(which).argmax(1).numpy()]
+        truth, scores = label[which], []
+        for name in sorted(set(truth)):
+            right = ((guess == name) & (truth == name)).sum()
+            scores.append(2 * right / ((guess == name).sum() + (truth == name).sum()))
+        result[mode] = {"windows": len(which), "classes": len(scores),
+                        "accuracy": float((guess == truth).mean()), "macro_f1": float(np.mean(scores))}
+    json.dump(result, sys.stdout, indent=2)
+    print()
+
+
+if __name__ == "__main__":
+    main()
