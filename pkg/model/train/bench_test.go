@@ -1,17 +1,21 @@
 package train
 
 import (
+	"context"
 	"math/rand/v2"
+	"path/filepath"
 	"syscall"
 	"testing"
 
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
-// BenchmarkStep is one training step of 64 windows with rows of about 900 values,
-// as in the project's data. cpu-us/window is what counts where cores are shared.
+// BenchmarkStep is one training step of 64 real windows, drawn at random as in a
+// run. cpu-us/window is what counts where cores are shared.
 func BenchmarkStep(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	m := modeltest.Model(r, model.DefaultArchitecture(5), 27)
@@ -23,21 +27,35 @@ func BenchmarkStep(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var rows []flows.Row
-	for range 64 {
-		rows = append(rows, flows.Row{Record: modeltest.Record(r, r.IntN(860), r.IntN(860)), Since: 1})
-	}
-	windows, labels := modeltest.Windows(rows, 5), make([]int, 64)
-	for i := range labels {
-		labels[i] = r.IntN(27)
-	}
+	all := realWindows(b)
+	windows, labels := make([]flows.Window, 64), make([]int, 64)
 	before := cpu(b)
 	for b.Loop() {
+		for i := range windows {
+			windows[i], labels[i] = all[r.IntN(len(all))], r.IntN(27)
+		}
 		if _, err := n.train(windows, labels); err != nil {
 			b.Fatal(err)
 		}
 	}
 	b.ReportMetric(float64(cpu(b)-before)/64/float64(b.N), "cpu-us/window")
+}
+
+// realWindows are the padded windows of the data set's test split.
+func realWindows(b *testing.B) []flows.Window {
+	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(b), "manifest.csv"), Splits: []string{"test"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var list []flows.Window
+	_, err = set.Windows(context.Background(), flows.StreamConfig{}, func(e dataset.Example) error {
+		list = append(list, e.Window)
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return list
 }
 
 // cpu is the process's CPU time in us.

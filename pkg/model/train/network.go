@@ -12,6 +12,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/train/internal/loops"
 )
 
 // network is a graph that is ready to train.
@@ -19,11 +20,14 @@ type network struct {
 	*batch
 	classes int
 	vm      gorgonia.VM
-	solver  gorgonia.Solver
+	adam    *adam
 	params  gorgonia.Nodes // trunk, dense1 weight and bias, dense2 weight and bias
 	target  []float32      // [batch, classes]: one-hot rows divided by the windows in use
 	loss    gorgonia.Value
 }
+
+// The dense layers' products are most of gorgonia's share of a step.
+func init() { gorgonia.Use(loops.BLAS{}) }
 
 // newNetwork builds the graph around the batch with the weights w, which it copies.
 func newNetwork(b *batch, w model.Weights, rate float64) (*network, error) {
@@ -69,7 +73,7 @@ func newNetwork(b *batch, w model.Weights, rate float64) (*network, error) {
 		return nil, fmt.Errorf("training graph: gradient: %w", err)
 	}
 	n.vm = gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(n.params...))
-	n.solver = gorgonia.NewAdamSolver(gorgonia.WithLearnRate(rate))
+	n.adam = newAdam(rate, n.values())
 	return n, nil
 }
 
@@ -129,18 +133,38 @@ func (n *network) train(windows []flows.Window, labels []int) (float64, error) {
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return 0, fmt.Errorf("training diverged (loss %v): lower the learning rate", loss)
 	}
-	if err := n.solver.Step(gorgonia.NodesToValueGrads(n.params)); err != nil {
-		return 0, fmt.Errorf("training step: %w", err)
+	return loss, n.step()
+}
+
+// step moves the parameters against their gradients.
+func (n *network) step() error {
+	var gradients [][]float32
+	for _, p := range n.params {
+		g, err := p.Grad()
+		if err != nil {
+			return fmt.Errorf("training step: %w", err)
+		}
+		gradients = append(gradients, g.Data().([]float32))
 	}
-	return loss, nil
+	n.adam.step(n.values(), gradients)
+	return nil
+}
+
+// values are the parameters themselves, in the order of params.
+func (n *network) values() [][]float32 {
+	var v [][]float32
+	for _, p := range n.params {
+		v = append(v, p.Value().Data().([]float32))
+	}
+	return v
 }
 
 // weights are a copy of the parameters.
 func (n *network) weights() model.Weights {
-	data := func(i int) []float32 { return n.params[i].Value().Data().([]float32) }
+	v := n.values()
 	var w model.Weights
-	w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias = n.split(data(0))
-	w.Dense1, w.Dense1Bias, w.Dense2, w.Dense2Bias = data(1), data(2), data(3), data(4)
+	w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias = n.split(v[0])
+	w.Dense1, w.Dense1Bias, w.Dense2, w.Dense2Bias = v[1], v[2], v[3], v[4]
 	return w.Clone()
 }
 

@@ -263,7 +263,7 @@ func TestNetworkEqualsStockOperations(t *testing.T) {
 						t.Errorf("step %d: gradient of %s, of size %g, is %g away from stock", step, tensor, size, d)
 					}
 				})
-				if err := n.solver.Step(gorgonia.NodesToValueGrads(n.params)); err != nil {
+				if err := n.step(); err != nil {
 					t.Fatal(err)
 				}
 				if err := o.solver.Step(gorgonia.NodesToValueGrads(o.params)); err != nil {

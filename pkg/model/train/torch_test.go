@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"gorgonia.org/gorgonia"
-
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -56,7 +54,7 @@ func TestDumpForTorch(t *testing.T) {
 			save("before", m.Weights)
 			save("gradient", gradientsOf(t, n))
 		}
-		if err := n.solver.Step(gorgonia.NodesToValueGrads(n.params)); err != nil {
+		if err := n.step(); err != nil {
 			t.Fatal(err)
 		}
 	}

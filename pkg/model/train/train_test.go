@@ -68,7 +68,7 @@ func TestTrainLearns(t *testing.T) {
 	calls := 0
 	o := options()
 	o.Epochs, o.LearningRate = 15, 3e-3
-	m, report, err := Train(context.Background(), config(), examples(1, 60), examples(2, 20), o, func(p Progress) {
+	m, report, err := Train(context.Background(), config(), examples(1, 80), examples(2, 20), o, func(p Progress) {
 		calls++
 		last = p
 	})
@@ -82,8 +82,8 @@ func TestTrainLearns(t *testing.T) {
 	if best.ValAccuracy < 0.8 || best.Loss > report.Epochs[0].Loss {
 		t.Errorf("best epoch %+v of %d, first %+v: nothing learned", best, len(report.Epochs), report.Epochs[0])
 	}
-	if !last.Ended || last.Batch != 15 || last.Batches != 15 || calls != len(report.Epochs)*16 {
-		t.Errorf("%d progress calls, last %+v: want 16 an epoch", calls, last)
+	if !last.Ended || last.Batch != 20 || last.Batches != 20 || calls != len(report.Epochs)*21 {
+		t.Errorf("%d progress calls, last %+v: want 21 an epoch", calls, last)
 	}
 	engine, err := model.NewEngine(m)
 	if err != nil {

@@ -1,0 +1,50 @@
+package train
+
+// This file is the optimiser. gorgonia has the same one, but hides its moments,
+// and a checkpoint must hold them.
+
+import (
+	"math"
+
+	"github.com/iotsense/iotsense/pkg/model/train/internal/loops"
+)
+
+// Adam's constants, as Keras, PyTorch and the paper of Kingma and Ba have them.
+const (
+	adamBeta1   = 0.9
+	adamBeta2   = 0.999
+	adamEpsilon = 1e-8
+)
+
+// adam is the optimiser's state: a running mean and mean square of every gradient.
+type adam struct {
+	rate    float64
+	steps   uint64
+	means   [][]float32
+	squares [][]float32
+}
+
+func newAdam(rate float64, weights [][]float32) *adam {
+	a := &adam{rate: rate}
+	for _, w := range weights {
+		a.means = append(a.means, make([]float32, len(w)))
+		a.squares = append(a.squares, make([]float32, len(w)))
+	}
+	return a
+}
+
+// step moves the weights against their gradients and sets those to 0.
+func (a *adam) step(weights, gradients [][]float32) {
+	a.steps++
+	t := float64(a.steps)
+	s := &loops.AdamStep{
+		Beta1: adamBeta1, OneMinusBeta1: 1 - adamBeta1,
+		Beta2: adamBeta2, OneMinusBeta2: 1 - adamBeta2,
+		Rate:    float32(a.rate / (1 - math.Pow(adamBeta1, t))),
+		Scale:   float32(1 / math.Sqrt(1-math.Pow(adamBeta2, t))),
+		Epsilon: adamEpsilon,
+	}
+	for i, w := range weights {
+		loops.Adam(s, w, a.means[i], a.squares[i], gradients[i])
+	}
+}

@@ -1,0 +1,266 @@
+//go:build !purego
+
+#include "go_asm.h"
+#include "textflag.h"
+
+// The bits of a byte, and the numbers of eight columns.
+DATA bits<>+0(SB)/8, $0x0000000200000001
+DATA bits<>+8(SB)/8, $0x0000000800000004
+DATA bits<>+16(SB)/8, $0x0000002000000010
+DATA bits<>+24(SB)/8, $0x0000008000000040
+GLOBL bits<>(SB), RODATA|NOPTR, $32
+
+DATA columns<>+0(SB)/8, $0x0000000100000000
+DATA columns<>+8(SB)/8, $0x0000000300000002
+DATA columns<>+16(SB)/8, $0x0000000500000004
+DATA columns<>+24(SB)/8, $0x0000000700000006
+GLOBL columns<>(SB), RODATA|NOPTR, $32
+
+DATA eight<>+0(SB)/4, $8
+GLOBL eight<>(SB), RODATA|NOPTR, $4
+
+// func keepMaxAVX2(best *float32, from *int32, x *float32, keep *byte, first int32, n int)
+TEXT ·keepMaxAVX2(SB), NOSPLIT, $0-48
+	MOVQ best+0(FP), DI
+	MOVQ from+8(FP), SI
+	MOVQ x+16(FP), DX
+	MOVQ keep+24(FP), R8
+	MOVQ n+40(FP), CX
+	MOVL first+32(FP), AX
+	VMOVD AX, X7
+	VPBROADCASTD X7, Y7
+	VPADDD columns<>(SB), Y7, Y7    // places of the eight columns
+	VPBROADCASTD eight<>(SB), Y6
+	VMOVDQU bits<>(SB), Y5
+
+keep8:
+	VPBROADCASTB (R8), Y1
+	VPAND Y5, Y1, Y1
+	VPCMPEQD Y5, Y1, Y1             // all ones where the column is kept
+	VPAND (DX), Y1, Y1
+	VMOVDQU (DI), Y2
+	VPCMPGTD Y2, Y1, Y3             // kept and above best
+	VPMAXSD Y2, Y1, Y2
+	VMOVDQU Y2, (DI)
+	VMOVDQU (SI), Y4
+	VBLENDVPS Y3, Y7, Y4, Y4
+	VMOVDQU Y4, (SI)
+	VPADDD Y6, Y7, Y7
+	ADDQ $32, DI
+	ADDQ $32, SI
+	ADDQ $32, DX
+	INCQ R8
+	SUBQ $8, CX
+	JG keep8
+	VZEROUPPER
+	RET
+
+// func scatterAVX2(gw, d, x, w *float32, stride, taps, rows int, v float32)
+TEXT ·scatterAVX2(SB), NOSPLIT, $0-60
+	MOVQ gw+0(FP), R9
+	MOVQ d+8(FP), DI
+	MOVQ x+16(FP), SI
+	MOVQ w+24(FP), R8
+	MOVQ stride+32(FP), DX
+	MOVQ taps+40(FP), R10
+	MOVQ rows+48(FP), CX
+	VBROADCASTSS v+56(FP), Y0
+	SHLQ $2, DX
+
+plane:
+	XORQ AX, AX
+
+tap8:
+	VMOVUPS (R9)(AX*4), Y1
+	VFMADD231PS (SI)(AX*4), Y0, Y1
+	VMOVUPS Y1, (R9)(AX*4)
+	VMOVUPS (DI)(AX*4), Y2
+	VFMADD231PS (R8)(AX*4), Y0, Y2
+	VMOVUPS Y2, (DI)(AX*4)
+	ADDQ $8, AX
+	CMPQ AX, R10
+	JLT tap8
+	ADDQ DX, DI
+	ADDQ DX, SI
+	LEAQ (R8)(R10*4), R8
+	LEAQ (R9)(R10*4), R9
+	DECQ CX
+	JNZ plane
+	VZEROUPPER
+	RET
+
+// func maskSumAVX2(d, a *float32, n int) float32
+TEXT ·maskSumAVX2(SB), NOSPLIT, $0-28
+	MOVQ d+0(FP), DI
+	MOVQ a+8(FP), SI
+	MOVQ n+16(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+
+mask8:
+	VMOVUPS (SI), Y2
+	VCMPPS $4, Y0, Y2, Y2           // all ones where a is not 0
+	VANDPS (DI), Y2, Y2
+	VMOVUPS Y2, (DI)
+	VADDPS Y2, Y1, Y1
+	ADDQ $32, DI
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JG mask8
+	VEXTRACTF128 $1, Y1, X2
+	VADDPS X2, X1, X1               // 0+4, 1+5, 2+6, 3+7
+	VHADDPS X1, X1, X1
+	VHADDPS X1, X1, X1
+	VZEROUPPER
+	MOVSS X1, ret+24(FP)
+	RET
+
+// func kernelGradientAVX2(grad, d, x *float32, n int)
+// 40 kernel columns, even and odd j in sums of their own: the additions of one
+// sum wait for each other.
+TEXT ·kernelGradientAVX2(SB), NOSPLIT, $0-32
+	MOVQ grad+0(FP), DX
+	MOVQ d+8(FP), DI
+	MOVQ x+16(FP), SI
+	MOVQ n+24(FP), CX
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+
+pair:
+	VBROADCASTSS (DI), Y10
+	VBROADCASTSS 4(DI), Y11
+	VFMADD231PS (SI), Y10, Y0
+	VFMADD231PS 32(SI), Y10, Y1
+	VFMADD231PS 64(SI), Y10, Y2
+	VFMADD231PS 96(SI), Y10, Y3
+	VFMADD231PS 128(SI), Y10, Y4
+	VFMADD231PS 4(SI), Y11, Y5
+	VFMADD231PS 36(SI), Y11, Y6
+	VFMADD231PS 68(SI), Y11, Y7
+	VFMADD231PS 100(SI), Y11, Y8
+	VFMADD231PS 132(SI), Y11, Y9
+	ADDQ $8, DI
+	ADDQ $8, SI
+	SUBQ $2, CX
+	JG pair
+	VADDPS Y5, Y0, Y0
+	VADDPS Y6, Y1, Y1
+	VADDPS Y7, Y2, Y2
+	VADDPS Y8, Y3, Y3
+	VADDPS Y9, Y4, Y4
+	VADDPS (DX), Y0, Y0
+	VADDPS 32(DX), Y1, Y1
+	VADDPS 64(DX), Y2, Y2
+	VADDPS 96(DX), Y3, Y3
+	VADDPS 128(DX), Y4, Y4
+	VMOVUPS Y0, (DX)
+	VMOVUPS Y1, 32(DX)
+	VMOVUPS Y2, 64(DX)
+	VMOVUPS Y3, 96(DX)
+	VMOVUPS Y4, 128(DX)
+	VZEROUPPER
+	RET
+
+// func adamAVX2(s *AdamStep, w, m, v, grad *float32, n int)
+TEXT ·adamAVX2(SB), NOSPLIT, $0-48
+	MOVQ s+0(FP), AX
+	MOVQ w+8(FP), DI
+	MOVQ m+16(FP), SI
+	MOVQ v+24(FP), DX
+	MOVQ grad+32(FP), R8
+	MOVQ n+40(FP), CX
+	VBROADCASTSS AdamStep_Beta1(AX), Y8
+	VBROADCASTSS AdamStep_OneMinusBeta1(AX), Y9
+	VBROADCASTSS AdamStep_Beta2(AX), Y10
+	VBROADCASTSS AdamStep_OneMinusBeta2(AX), Y11
+	VBROADCASTSS AdamStep_Rate(AX), Y12
+	VBROADCASTSS AdamStep_Scale(AX), Y13
+	VBROADCASTSS AdamStep_Epsilon(AX), Y14
+	VXORPS Y15, Y15, Y15
+
+adam8:
+	VMOVUPS (R8), Y0
+	VMOVUPS Y15, (R8)
+	VMULPS (SI), Y8, Y1
+	VFMADD231PS Y0, Y9, Y1          // mean
+	VMOVUPS Y1, (SI)
+	VMULPS Y0, Y0, Y0
+	VMULPS (DX), Y10, Y2
+	VFMADD231PS Y0, Y11, Y2         // mean square
+	VMOVUPS Y2, (DX)
+	VSQRTPS Y2, Y2
+	VFMADD213PS Y14, Y13, Y2        // root*scale + epsilon
+	VMULPS Y12, Y1, Y1
+	VDIVPS Y2, Y1, Y1
+	VMOVUPS (DI), Y3
+	VSUBPS Y1, Y3, Y3
+	VMOVUPS Y3, (DI)
+	ADDQ $32, DI
+	ADDQ $32, SI
+	ADDQ $32, DX
+	ADDQ $32, R8
+	SUBQ $8, CX
+	JG adam8
+	VZEROUPPER
+	RET
+
+// func tileAVX2(k int, a *float32, row, column int, b, c *float32, ldc int)
+TEXT ·tileAVX2(SB), NOSPLIT, $0-56
+	MOVQ k+0(FP), CX
+	MOVQ a+8(FP), SI
+	MOVQ row+16(FP), R8
+	MOVQ column+24(FP), R9
+	MOVQ b+32(FP), BX
+	MOVQ c+40(FP), DI
+	MOVQ ldc+48(FP), R10
+	SHLQ $2, R8
+	SHLQ $2, R9
+	SHLQ $2, R10
+	LEAQ (R8)(R8*2), R11
+	LEAQ (R10)(R10*2), R12
+	VMOVUPS (DI), Y0
+	VMOVUPS 32(DI), Y1
+	VMOVUPS (DI)(R10*1), Y2
+	VMOVUPS 32(DI)(R10*1), Y3
+	VMOVUPS (DI)(R10*2), Y4
+	VMOVUPS 32(DI)(R10*2), Y5
+	VMOVUPS (DI)(R12*1), Y6
+	VMOVUPS 32(DI)(R12*1), Y7
+
+product:
+	VMOVUPS (BX), Y8
+	VMOVUPS 32(BX), Y9
+	VBROADCASTSS (SI), Y10
+	VBROADCASTSS (SI)(R8*1), Y11
+	VBROADCASTSS (SI)(R8*2), Y12
+	VBROADCASTSS (SI)(R11*1), Y13
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y1
+	VFMADD231PS Y8, Y11, Y2
+	VFMADD231PS Y9, Y11, Y3
+	VFMADD231PS Y8, Y12, Y4
+	VFMADD231PS Y9, Y12, Y5
+	VFMADD231PS Y8, Y13, Y6
+	VFMADD231PS Y9, Y13, Y7
+	ADDQ R9, SI
+	ADDQ $64, BX
+	DECQ CX
+	JNZ product
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y2, (DI)(R10*1)
+	VMOVUPS Y3, 32(DI)(R10*1)
+	VMOVUPS Y4, (DI)(R10*2)
+	VMOVUPS Y5, 32(DI)(R10*2)
+	VMOVUPS Y6, (DI)(R12*1)
+	VMOVUPS Y7, 32(DI)(R12*1)
+	VZEROUPPER
+	RET
