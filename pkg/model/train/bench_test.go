@@ -4,7 +4,6 @@ import (
 	"context"
 	"math/rand/v2"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
@@ -29,7 +28,7 @@ func BenchmarkStep(b *testing.B) {
 	}
 	all := realWindows(b)
 	windows, labels := make([]flows.Window, 64), make([]int, 64)
-	before := cpu(b)
+	before := cpuTime()
 	for b.Loop() {
 		for i := range windows {
 			windows[i], labels[i] = all[r.IntN(len(all))], r.IntN(27)
@@ -38,7 +37,7 @@ func BenchmarkStep(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(cpu(b)-before)/64/float64(b.N), "cpu-us/window")
+	b.ReportMetric((cpuTime()-before).Seconds()*1e6/64/float64(b.N), "cpu-us/window")
 }
 
 // realWindows are the padded windows of the data set's test split.
@@ -56,13 +55,4 @@ func realWindows(b *testing.B) []flows.Window {
 		b.Fatal(err)
 	}
 	return list
-}
-
-// cpu is the process's CPU time in us.
-func cpu(b *testing.B) int64 {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return (u.Utime.Sec+u.Stime.Sec)*1e6 + int64(u.Utime.Usec+u.Stime.Usec)
 }

@@ -10,6 +10,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
@@ -86,6 +88,7 @@ type Epoch struct {
 	ValLoss     float64       `json:"val_loss"`
 	ValAccuracy float64       `json:"val_accuracy"`
 	Duration    time.Duration `json:"duration_ns"`
+	TrainCPU    time.Duration `json:"train_cpu_ns"` // of the whole process, without the validation
 }
 
 // Class says what became of one class.
@@ -196,7 +199,7 @@ func (r *trainer) epochs() error {
 	var kept model.Weights
 	for epoch := 1; epoch <= r.o.Epochs && waited < r.o.Patience; epoch++ {
 		begin := time.Now()
-		loss, v, err := r.epoch(epoch)
+		loss, spent, v, err := r.epoch(epoch)
 		if r.ctx.Err() != nil {
 			r.report.Stopped = StoppedByContext
 			break
@@ -204,7 +207,7 @@ func (r *trainer) epochs() error {
 		if err != nil {
 			return fmt.Errorf("epoch %d: %w", epoch, err)
 		}
-		e := Epoch{Loss: loss, ValLoss: v.loss(1), ValAccuracy: v.accuracy(), Duration: time.Since(begin)}
+		e := Epoch{Loss: loss, ValLoss: v.loss(1), ValAccuracy: v.accuracy(), Duration: time.Since(begin), TrainCPU: spent}
 		r.report.Epochs = append(r.report.Epochs, e)
 		waited++
 		if e.ValLoss < best-r.o.MinDelta {
@@ -243,18 +246,29 @@ func (r *trainer) at(epoch, batch int, loss float64) Progress {
 	return p
 }
 
-// epoch trains for one epoch and scores the weights it leaves in the model.
-func (r *trainer) epoch(epoch int) (float64, *scores, error) {
-	loss, err := r.steps(epoch)
-	if err != nil {
-		return 0, nil, err
+// epoch trains for one epoch, which takes the CPU time spent, and scores the
+// weights it leaves in the model.
+func (r *trainer) epoch(epoch int) (loss float64, spent time.Duration, v *scores, err error) {
+	before := cpuTime()
+	if loss, err = r.steps(epoch); err != nil {
+		return 0, 0, nil, err
 	}
+	spent = cpuTime() - before
 	r.m.Weights = r.net.weights()
 	if err := r.m.Validate(); err != nil {
-		return 0, nil, fmt.Errorf("training diverged (%w): lower the learning rate", err)
+		return 0, 0, nil, fmt.Errorf("training diverged (%w): lower the learning rate", err)
 	}
-	v, err := evaluate(r.m, r.set.validation, r.o.Threads)
-	return loss, v, err
+	v, err = evaluate(r.m, r.set.validation, r.o.Threads)
+	return loss, spent, v, err
+}
+
+// cpuTime is what the process has used so far.
+func cpuTime() time.Duration {
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // steps takes every training window once, in a new order, and returns their mean loss.
