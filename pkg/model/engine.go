@@ -22,16 +22,14 @@ type Engine struct {
 // network is a model's weights in the layout of the loops. It is never written
 // once built, so clones share it.
 type network struct {
+	path conv.Path
 	arch Architecture
 	Dims
 	record      RecordSpec
 	scaling     Scaling
 	temperature float64
 
-	w1 [][]float32   // [f1][taps]
-	w2 [][][]float32 // [f2][kernel rows * f1][taps]
-	b1 []float32
-	b2 []float32
+	conv1, conv2 conv.Bank
 
 	dense1, bias1 []float32
 	dense2, bias2 []float32
@@ -47,20 +45,22 @@ type buffers struct {
 	row    []float32   // one scaled row
 	conv1  [][]float32 // [K*f1][columns]
 	conv2  [][]float32 // [f2][columns]
-	max2   [][]float32 // [rows2][PoolCols*f2]: conv2 after the pool's columns
-	pooled []float32   // [flat]
+	max2   [][]float32 // [rows2*f2][PoolCols]: conv2 after the pool's columns
+	pooled []float32   // [PoolCols]: one channel after the pool's rows
+	live   conv.Live   // a dense layer's inputs
 	hidden []float32
 	logits []float32
-	live   []int32 // indices of the dense layer's inputs that are not zero
-	state  State   // of windows that belong to no device
+	state  State // of windows that belong to no device
 }
 
 // NewEngine prepares a model for inference.
-func NewEngine(m *Model) (*Engine, error) {
+func NewEngine(m *Model) (*Engine, error) { return newEngine(m, conv.Fastest()) }
+
+func newEngine(m *Model, path conv.Path) (*Engine, error) {
 	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
-	n, err := newNetwork(m)
+	n, err := newNetwork(m, path)
 	if err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
@@ -69,6 +69,10 @@ func NewEngine(m *Model) (*Engine, error) {
 
 // Clone is another engine over the same weights, for another goroutine.
 func (e *Engine) Clone() *Engine { return e.net.engine() }
+
+// Path names the implementation of the loops that the engine runs: "go", or the
+// vector code "avx2" or "neon".
+func (e *Engine) Path() string { return e.net.path.String() }
 
 // Classes is the number of probabilities that a prediction has.
 func (e *Engine) Classes() int { return e.net.Classes }
@@ -79,11 +83,11 @@ func (n *network) engine() *Engine {
 		row:    filled(conv.Reach(n.Cols1, a.Kernel1), Missing),
 		conv1:  planes(a.K*a.Filters[0], n.plane1()),
 		conv2:  planes(a.Filters[1], conv.RoundUp(n.Cols2, conv.Lanes)+a.Pool[1]),
-		max2:   planes(n.Rows2, n.PoolCols*a.Filters[1]),
-		pooled: make([]float32, n.Flat),
+		max2:   planes(n.Rows2*a.Filters[1], n.PoolCols),
+		pooled: make([]float32, n.PoolCols),
+		live:   conv.NewLive(max(n.Flat, a.Hidden)),
 		hidden: make([]float32, a.Hidden),
 		logits: make([]float32, n.Classes),
-		live:   make([]int32, 0, n.Flat),
 	}
 	return &Engine{net: n, scaler: NewScaler(n.record, n.scaling), buf: b}
 }
@@ -113,21 +117,23 @@ func fill(s []float32, v float32) {
 	}
 }
 
-func newNetwork(m *Model) (*network, error) {
+func newNetwork(m *Model, path conv.Path) (*network, error) {
 	d, err := m.Dims()
 	if err != nil {
 		return nil, err
 	}
 	n := &network{
-		arch: m.Arch, Dims: d, record: m.Record, scaling: m.Scaling, temperature: m.Temperature(),
-		b1: m.Weights.Conv1Bias, b2: m.Weights.Conv2Bias,
+		path: path, arch: m.Arch, Dims: d, record: m.Record, scaling: m.Scaling, temperature: m.Temperature(),
 		dense1: m.Weights.Dense1, bias1: m.Weights.Dense1Bias,
 		dense2: m.Weights.Dense2, bias2: m.Weights.Dense2Bias,
 	}
 	f1, f2 := m.Arch.Filters[0], m.Arch.Filters[1]
+	var filters [][][]float32
 	for f := range f1 {
-		n.w1 = append(n.w1, conv.Gather(m.Weights.Conv1, m.Arch.Kernel1, f1, f))
+		filters = append(filters, [][]float32{conv.Gather(m.Weights.Conv1, m.Arch.Kernel1, f1, f)})
 	}
+	n.conv1 = conv.NewBank(filters, m.Weights.Conv1Bias)
+	filters = nil
 	rows, cols := m.Arch.Kernel2[0], m.Arch.Kernel2[1]
 	for f := range f2 {
 		var kernel [][]float32
@@ -136,8 +142,9 @@ func newNetwork(m *Model) (*network, error) {
 				kernel = append(kernel, conv.Gather(m.Weights.Conv2[r*cols*f1*f2:], cols, f1*f2, c*f2+f))
 			}
 		}
-		n.w2 = append(n.w2, kernel)
+		filters = append(filters, kernel)
 	}
+	n.conv2 = conv.NewBank(filters, m.Weights.Conv2Bias)
 	return n, n.constants()
 }
 
@@ -164,27 +171,41 @@ func (e *Engine) Forward(input, logits []float32) error {
 	for r := range n.arch.K {
 		copy(b.row, input[r*n.Width:(r+1)*n.Width])
 		fill(b.row[n.Width:], Missing)
-		n.conv1(n.rows1(b.conv1, r, 1), b.row, n.Cols1)
+		n.path.Convolve(n.rows1(b.conv1, r, 1), [][]float32{b.row}, &n.conv1, n.Cols1)
 	}
+	f2 := n.arch.Filters[1]
 	for r := range n.Rows2 {
-		n.conv2(b.conv2, n.rows1(b.conv1, r, n.arch.Kernel2[0]), n.Cols2)
-		n.poolColumns(b.max2[r], b.conv2, n.PoolCols)
+		n.path.Convolve(b.conv2, n.rows1(b.conv1, r, n.arch.Kernel2[0]), &n.conv2, n.Cols2)
+		for f, p := range b.conv2 {
+			n.path.Pool(b.max2[r*f2+f], p, n.arch.Pool[1])
+		}
+	}
+	b.live.Reset()
+	for r := range n.PoolRows {
+		for f := range f2 {
+			for i := range n.arch.Pool[0] {
+				row := b.max2[(r*n.arch.Pool[0]+i)*f2+f]
+				if i == 0 {
+					copy(b.pooled, row)
+				} else {
+					n.path.Max(b.pooled, row)
+				}
+			}
+			b.live.Add(b.pooled, r*n.PoolCols*f2+f, f2)
+		}
 	}
 	copy(b.hidden, n.bias1)
-	size := n.PoolCols * n.arch.Filters[1] // of one pooled row
-	for r := range n.PoolRows {
-		pooled := b.pooled[r*size:][:size]
-		rowMax(pooled, b.max2[r*n.arch.Pool[0]:(r+1)*n.arch.Pool[0]])
-		b.dense(b.hidden, pooled, n.dense1[r*size*n.arch.Hidden:][:size*n.arch.Hidden])
-	}
+	n.path.Dense(b.hidden, n.dense1, &b.live)
 	return n.output(b, logits)
 }
 
 // output computes the last layer from b.hidden, before its ReLU.
 func (n *network) output(b *buffers, logits []float32) error {
 	conv.ReLU(b.hidden)
+	b.live.Reset()
+	b.live.Add(b.hidden, 0, 1)
 	copy(logits, n.bias2)
-	b.dense(logits, b.hidden, n.dense2)
+	n.path.Dense(logits, n.dense2, &b.live)
 	if i := notFinite(logits); i >= 0 {
 		return fmt.Errorf("output %d is %v: the weights are too large for this input", i, logits[i])
 	}
@@ -197,78 +218,6 @@ func (n *network) rows1(planes [][]float32, first, count int) [][]float32 {
 	return planes[first*f : (first+count)*f]
 }
 
-// conv1 writes the first cols columns of conv1's planes for one row.
-func (n *network) conv1(dst [][]float32, row []float32, cols int) {
-	for f := range n.w1 {
-		p := dst[f][:conv.RoundUp(cols, conv.Lanes)]
-		fill(p, n.b1[f])
-		conv.Correlate(p, [][]float32{row}, n.w1[f:f+1], cols)
-		conv.ReLU(p)
-	}
-}
-
-// conv2 writes the first cols columns of one row of conv2's planes from the
-// conv1 planes of as many rows as its kernel has.
-func (n *network) conv2(dst, planes [][]float32, cols int) {
-	for f, kernel := range n.w2 {
-		p := dst[f][:conv.RoundUp(cols, conv.Lanes)]
-		fill(p, n.b2[f])
-		conv.Correlate(p, planes, kernel, cols)
-		conv.ReLU(p)
-	}
-}
-
-// poolColumns writes the maxima over the pool's columns, channel by channel.
-func (n *network) poolColumns(dst []float32, src [][]float32, cols int) {
-	width, channels := n.arch.Pool[1], len(src)
-	for f, p := range src {
-		for c := range cols {
-			best := p[c*width]
-			for _, v := range p[c*width+1 : (c+1)*width] {
-				best = max(best, v)
-			}
-			dst[c*channels+f] = best
-		}
-	}
-}
-
-// rowMax writes the maxima over the pool's rows.
-func rowMax(dst []float32, rows [][]float32) {
-	copy(dst, rows[0])
-	for _, row := range rows[1:] {
-		for i, v := range row[:len(dst)] {
-			dst[i] = max(dst[i], v)
-		}
-	}
-}
-
-// dense adds x w to dst; w is [len(x), len(dst)]. Inputs that are zero, about
-// half of them after a ReLU, cost nothing.
-func (b *buffers) dense(dst, x, w []float32) {
-	b.live = b.live[:0]
-	for i, v := range x {
-		if v != 0 {
-			b.live = append(b.live, int32(i))
-		}
-	}
-	n := len(dst)
-	row := func(i int32) []float32 { return w[int(i)*n:][:n] }
-	live := b.live
-	for ; len(live) >= 4; live = live[4:] {
-		v0, v1, v2, v3 := x[live[0]], x[live[1]], x[live[2]], x[live[3]]
-		w0, w1, w2, w3 := row(live[0]), row(live[1]), row(live[2]), row(live[3])
-		for h := range dst {
-			dst[h] += (v0*w0[h] + v1*w1[h]) + (v2*w2[h] + v3*w3[h])
-		}
-	}
-	for _, i := range live {
-		v := x[i]
-		for h, u := range row(i) {
-			dst[h] += v * u
-		}
-	}
-}
-
 // softmax writes the probabilities of logits divided by the temperature.
 func softmax(probs, logits []float32, temperature float64) {
 	top := logits[0]
@@ -276,10 +225,12 @@ func softmax(probs, logits []float32, temperature float64) {
 		top = max(top, l)
 	}
 	sum := 0.0
-	for _, l := range logits {
-		sum += math.Exp(float64(l-top) / temperature)
-	}
 	for i, l := range logits {
-		probs[i] = float32(math.Exp(float64(l-top)/temperature) / sum)
+		p := math.Exp(float64(l-top) / temperature)
+		probs[i] = float32(p)
+		sum += p
+	}
+	for i, p := range probs[:len(logits)] {
+		probs[i] = float32(float64(p) / sum)
 	}
 }

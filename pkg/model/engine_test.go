@@ -7,6 +7,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
@@ -26,11 +27,25 @@ var architectures = map[string]model.Architecture{
 
 func newEngine(t testing.TB, m *model.Model) *model.Engine {
 	t.Helper()
-	e, err := model.NewEngine(m)
+	return newEngineOn(t, m, conv.Fastest())
+}
+
+func newEngineOn(t testing.TB, m *model.Model, path conv.Path) *model.Engine {
+	t.Helper()
+	e, err := model.NewEngineOn(m, path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// onEach runs a test for every architecture on every implementation of the loops.
+func onEach(t *testing.T, test func(t *testing.T, arch model.Architecture, path conv.Path)) {
+	for name, arch := range architectures {
+		for _, path := range conv.Paths() {
+			t.Run(name+"/"+path.String(), func(t *testing.T) { test(t, arch, path) })
+		}
+	}
 }
 
 func TestDefaultArchitectureHasThePapersParameters(t *testing.T) {
@@ -53,106 +68,100 @@ func softmax64(logits []float64, temperature float64) []float64 {
 }
 
 func TestForwardIsTheDefinition(t *testing.T) {
-	for name, arch := range architectures {
-		t.Run(name, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(7, 8))
-			m := modeltest.Model(r, arch, 6)
-			e := newEngine(t, m)
-			d, _ := m.Dims()
-			input := make([]float32, arch.K*d.Width)
-			for i := range input {
-				input[i] = r.Float32()*3 - 1
+	onEach(t, func(t *testing.T, arch model.Architecture, path conv.Path) {
+		r := rand.New(rand.NewPCG(7, 8))
+		m := modeltest.Model(r, arch, 6)
+		e := newEngineOn(t, m, path)
+		d, _ := m.Dims()
+		input := make([]float32, arch.K*d.Width)
+		for i := range input {
+			input[i] = r.Float32()*3 - 1
+		}
+		logits := make([]float32, 6)
+		if err := e.Forward(input, logits); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range modeltest.Logits(m, input) {
+			if math.Abs(float64(logits[i])-want) > 2e-5 {
+				t.Errorf("logit %d is %v, want %v", i, logits[i], want)
 			}
-			logits := make([]float32, 6)
-			if err := e.Forward(input, logits); err != nil {
-				t.Fatal(err)
-			}
-			for i, want := range modeltest.Logits(m, input) {
-				if math.Abs(float64(logits[i])-want) > 2e-5 {
-					t.Errorf("logit %d is %v, want %v", i, logits[i], want)
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // Whatever way a window is computed - all columns, from all its rows, or as the
 // next of a device - its probabilities are the same.
 func TestNextEqualsForward(t *testing.T) {
-	for name, arch := range architectures {
-		t.Run(name, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(11, 12))
-			m := modeltest.Model(r, arch, 9)
-			m.Calibration.Temperature = 1.7
-			e, ref := newEngine(t, m), newEngine(t, m)
-			scaler := model.NewScaler(m.Record, m.Scaling)
-			d, _ := m.Dims()
-			input, logits := make([]float32, arch.K*d.Width), make([]float32, 9)
-			cold, next := make([]float32, 9), make([]float32, 9)
-			var state model.State
-			for i, w := range modeltest.Windows(modeltest.Stream(r, 60), arch.K) {
-				if i%17 == 13 {
-					continue // a window that the state never sees
-				}
-				if err := scaler.Window(input, arch.K, w); err != nil {
-					t.Fatal(err)
-				}
-				if err := ref.Forward(input, logits); err != nil {
-					t.Fatal(err)
-				}
-				l := make([]float64, len(logits))
-				for j, v := range logits {
-					l[j] = float64(v)
-				}
-				want := softmax64(l, 1.7)
-				if err := e.Predict(w, cold); err != nil {
-					t.Fatal(err)
-				}
-				if err := e.Next(&state, w, next); err != nil {
-					t.Fatal(err)
-				}
-				for j := range want {
-					if math.Abs(float64(cold[j])-want[j]) > 1e-6 || math.Abs(float64(next[j])-want[j]) > 1e-6 {
-						t.Fatalf("window %d class %d: cold %v, next %v, want %v", i, j, cold[j], next[j], want[j])
-					}
+	onEach(t, func(t *testing.T, arch model.Architecture, path conv.Path) {
+		r := rand.New(rand.NewPCG(11, 12))
+		m := modeltest.Model(r, arch, 9)
+		m.Calibration.Temperature = 1.7
+		e, ref := newEngineOn(t, m, path), newEngineOn(t, m, path)
+		scaler := model.NewScaler(m.Record, m.Scaling)
+		d, _ := m.Dims()
+		input, logits := make([]float32, arch.K*d.Width), make([]float32, 9)
+		cold, next := make([]float32, 9), make([]float32, 9)
+		var state model.State
+		for i, w := range modeltest.Windows(modeltest.Stream(r, 60), arch.K) {
+			if i%17 == 13 {
+				continue // a window that the state never sees
+			}
+			if err := scaler.Window(input, arch.K, w); err != nil {
+				t.Fatal(err)
+			}
+			if err := ref.Forward(input, logits); err != nil {
+				t.Fatal(err)
+			}
+			l := make([]float64, len(logits))
+			for j, v := range logits {
+				l[j] = float64(v)
+			}
+			want := softmax64(l, 1.7)
+			if err := e.Predict(w, cold); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Next(&state, w, next); err != nil {
+				t.Fatal(err)
+			}
+			for j := range want {
+				if math.Abs(float64(cold[j])-want[j]) > 1e-6 || math.Abs(float64(next[j])-want[j]) > 1e-6 {
+					t.Fatalf("window %d class %d: cold %v, next %v, want %v", i, j, cold[j], next[j], want[j])
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 // The sliding window alone changes not one bit.
 func TestSlidingIsBitIdentical(t *testing.T) {
-	for name, arch := range architectures {
-		t.Run(name, func(t *testing.T) {
-			r := rand.New(rand.NewPCG(21, 22))
-			m := modeltest.Model(r, arch, 4)
-			e, ref := newEngine(t, m), newEngine(t, m)
-			e.ComputePadding()
-			scaler := model.NewScaler(m.Record, m.Scaling)
-			d, _ := m.Dims()
-			input, want, got := make([]float32, arch.K*d.Width), make([]float32, 4), make([]float32, 4)
-			probs := make([]float32, 4)
-			var state model.State
-			for i, w := range modeltest.Windows(modeltest.Stream(r, 30), arch.K) {
-				if err := scaler.Window(input, arch.K, w); err != nil {
-					t.Fatal(err)
-				}
-				if err := ref.Forward(input, want); err != nil {
-					t.Fatal(err)
-				}
-				if err := e.Next(&state, w, probs); err != nil {
-					t.Fatal(err)
-				}
-				copy(got, e.Logits())
-				for j := range want {
-					if math.Float32bits(got[j]) != math.Float32bits(want[j]) {
-						t.Fatalf("window %d logit %d is %v, want the bits of %v", i, j, got[j], want[j])
-					}
+	onEach(t, func(t *testing.T, arch model.Architecture, path conv.Path) {
+		r := rand.New(rand.NewPCG(21, 22))
+		m := modeltest.Model(r, arch, 4)
+		e, ref := newEngineOn(t, m, path), newEngineOn(t, m, path)
+		e.ComputePadding()
+		scaler := model.NewScaler(m.Record, m.Scaling)
+		d, _ := m.Dims()
+		input, want, got := make([]float32, arch.K*d.Width), make([]float32, 4), make([]float32, 4)
+		probs := make([]float32, 4)
+		var state model.State
+		for i, w := range modeltest.Windows(modeltest.Stream(r, 30), arch.K) {
+			if err := scaler.Window(input, arch.K, w); err != nil {
+				t.Fatal(err)
+			}
+			if err := ref.Forward(input, want); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Next(&state, w, probs); err != nil {
+				t.Fatal(err)
+			}
+			copy(got, e.Logits())
+			for j := range want {
+				if math.Float32bits(got[j]) != math.Float32bits(want[j]) {
+					t.Fatalf("window %d logit %d is %v, want the bits of %v", i, j, got[j], want[j])
 				}
 			}
-		})
-	}
+		}
+	})
 }
 
 func TestEngineAllocatesNothing(t *testing.T) {

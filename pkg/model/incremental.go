@@ -41,7 +41,7 @@ type planes1 struct {
 // pooled2 is one conv2 row after the pool's columns, up to where it becomes constant.
 type pooled2 struct {
 	cols   int
-	values []float32 // [cols][f2]
+	values []float32 // [f2][cols]
 }
 
 // Reset forgets the device's rows and keeps the memory for the next.
@@ -152,7 +152,7 @@ func (e *Engine) push(s *State, r flows.Row, stays bool) error {
 	fill(b.row[length:max(length, conv.Reach(cols, n.arch.Kernel1))], Missing)
 	older := len(s.conv1)
 	newest := n.rows1(b.conv1, older, 1)
-	n.conv1(newest, b.row, cols)
+	n.path.Convolve(newest, [][]float32{b.row}, &n.conv1, cols)
 	if stays {
 		n.row2(s, b, cols)
 	}
@@ -178,7 +178,7 @@ func (n *network) row2(s *State, b *buffers, cols int) {
 	for f, plane := range n.rows1(b.conv1, len(s.conv1), 1) {
 		fill(plane[cols:max(cols, reach)], n.const1[f])
 	}
-	n.conv2(b.conv2, n.rows1(b.conv1, 0, n.arch.Kernel2[0]), cols2)
+	n.path.Convolve(b.conv2, n.rows1(b.conv1, 0, n.arch.Kernel2[0]), &n.conv2, cols2)
 
 	pools := min((cols2+n.arch.Pool[1]-1)/n.arch.Pool[1], n.PoolCols)
 	for f, p := range b.conv2 {
@@ -188,7 +188,9 @@ func (n *network) row2(s *State, b *buffers, cols int) {
 	p := &s.conv2[len(s.conv2)-1]
 	p.cols = pools
 	p.values = resize(p.values, pools*n.arch.Filters[1])
-	n.poolColumns(p.values, b.conv2, pools)
+	for f, plane := range b.conv2 {
+		n.path.Pool(p.values[f*pools:(f+1)*pools], plane, n.arch.Pool[1])
+	}
 }
 
 // hidden computes the first dense layer, before its ReLU, of the state's window.
@@ -197,25 +199,32 @@ func (n *network) hidden(s *State, b *buffers) {
 	for _, p := range s.conv2 {
 		cols = max(cols, p.cols)
 	}
-	pooled := b.pooled[:n.PoolRows*cols*channels]
+	b.live.Reset()
 	for r := range n.PoolRows {
-		dst := pooled[r*cols*channels:][:cols*channels]
-		clear(dst)
-		for _, p := range s.conv2[r*n.arch.Pool[0] : (r+1)*n.arch.Pool[0]] {
-			for i, v := range p.values[:p.cols*channels] {
-				dst[i] = max(dst[i], v)
-			}
-			for i := p.cols * channels; i < len(dst); i += channels {
-				for f, v := range n.const2 {
-					dst[i+f] = max(dst[i+f], v)
-				}
-			}
+		rows := s.conv2[r*n.arch.Pool[0] : (r+1)*n.arch.Pool[0]]
+		for f := range channels {
+			n.poolRows(b.pooled[:cols], rows, f)
+			b.live.Add(b.pooled[:cols], r*n.PoolCols*channels+f, channels)
 		}
 	}
 	copy(b.hidden, n.tail[cols*n.arch.Hidden:][:n.arch.Hidden])
-	for r := range n.PoolRows {
-		b.dense(b.hidden, pooled[r*cols*channels:][:cols*channels],
-			n.dense1[r*n.PoolCols*channels*n.arch.Hidden:][:cols*channels*n.arch.Hidden])
+	n.path.Dense(b.hidden, n.dense1, &b.live)
+}
+
+// poolRows writes the maxima of channel f over conv2 rows, the constant columns
+// included.
+func (n *network) poolRows(dst []float32, rows []pooled2, f int) {
+	for i, p := range rows {
+		values, rest := p.values[f*p.cols:(f+1)*p.cols], dst[p.cols:]
+		if i == 0 {
+			copy(dst, values)
+			fill(rest, n.const2[f])
+			continue
+		}
+		n.path.Max(dst[:p.cols], values)
+		for j, v := range rest {
+			rest[j] = max(v, n.const2[f])
+		}
 	}
 }
 
@@ -224,7 +233,7 @@ func (n *network) hidden(s *State, b *buffers) {
 func (n *network) constants() error {
 	row := filled(conv.Reach(1, n.arch.Kernel1), Missing)
 	out := planes(n.arch.Filters[0], conv.Lanes)
-	n.conv1(out, row, 1)
+	n.path.Convolve(out, [][]float32{row}, &n.conv1, 1)
 	rows := planes(n.arch.Kernel2[0]*len(out), conv.Reach(1, n.arch.Kernel2[1]))
 	for i := range rows {
 		fill(rows[i], out[i%len(out)][0])
@@ -233,7 +242,7 @@ func (n *network) constants() error {
 		n.const1 = append(n.const1, out[f][0])
 	}
 	out = planes(n.arch.Filters[1], conv.Lanes)
-	n.conv2(out, rows, 1)
+	n.path.Convolve(out, rows, &n.conv2, 1)
 	for f := range out {
 		n.const2 = append(n.const2, out[f][0])
 	}

@@ -23,24 +23,22 @@ const (
 // (-255 / 255), after scaling.
 const Missing float32 = flows.Missing
 
-// Scaler turns rows into network input. It keeps a buffer: one goroutine each.
+// Scaler turns rows into network input. It is never written once built.
 type Scaler struct {
-	spec   RecordSpec
-	scale  Scaling
-	tokens []int16
-	table  [-flows.PayloadEnd + 256]float32 // scaled token; index = token - PayloadEnd
+	spec       RecordSpec
+	scale      Scaling
+	bytes      [256]float32 // scaled payload bytes
+	start, end float32      // scaled delimiters
 }
 
 // NewScaler prepares the scaling of rows as spec describes them.
 func NewScaler(spec RecordSpec, scale Scaling) *Scaler {
-	s := &Scaler{spec: spec, scale: scale, tokens: make([]int16, 0, spec.PayloadTokens)}
-	for i := range s.table {
-		v := i + flows.PayloadEnd
-		if v >= 0 || spec.ScaleDelimiters {
-			s.table[i] = float32(float64(v) / scaleByte)
-		} else {
-			s.table[i] = float32(v)
-		}
+	s := &Scaler{spec: spec, scale: scale, start: flows.PayloadStart, end: flows.PayloadEnd}
+	if spec.ScaleDelimiters {
+		s.start, s.end = flows.PayloadStart/scaleByte, flows.PayloadEnd/scaleByte
+	}
+	for v := range s.bytes {
+		s.bytes[v] = float32(float64(v) / scaleByte)
 	}
 	return s
 }
@@ -52,16 +50,35 @@ func (s *Scaler) Row(dst []float32, r flows.Row) (int, error) {
 	if r.Record == nil {
 		return 0, errors.New("scale row: no record")
 	}
-	r.Record = s.clip(r.Record)
 	n := s.meta(dst, r)
 	if i := notFinite(dst[:n]); i >= 0 {
 		return 0, fmt.Errorf("scale row: value %d is %v: check the model's scaling", i+1, dst[i])
 	}
-	s.tokens = r.Tokens(s.tokens[:0], s.spec.PayloadTokens)
-	for i, t := range s.tokens {
-		dst[n+i] = s.table[int(t)-flows.PayloadEnd]
+	return n + s.payload(dst[n:s.spec.Width()], r.Packets), nil
+}
+
+// payload writes what [flows.Record.Tokens] lists, scaled, of the model's packets
+// and prefixes, until dst is full, and returns the number of values.
+func (s *Scaler) payload(dst []float32, packets []flows.RowPacket) int {
+	n := 0
+	for i := range packets[:min(len(packets), s.spec.Packets)] {
+		if n == len(dst) {
+			break
+		}
+		dst[n] = s.start
+		n++
+		payload := packets[i].Payload
+		payload = payload[:min(len(payload), s.spec.Prefix, len(dst)-n)]
+		values := dst[n:][:len(payload)]
+		for j, b := range payload {
+			values[j] = s.bytes[b]
+		}
+		if n += len(payload); n < len(dst) {
+			dst[n] = s.end
+			n++
+		}
 	}
-	return n + len(s.tokens), nil
+	return n
 }
 
 // Window writes the whole [K, width] input of a window to dst, missing older
@@ -89,24 +106,6 @@ func checkRows(w flows.Window, k int) error {
 		return fmt.Errorf("window of %s has %d rows, want 1 to %d", w.Device, len(w.Rows), k)
 	}
 	return nil
-}
-
-// clip is r cut down to the packets and the payload prefix of the model.
-func (s *Scaler) clip(r *flows.Record) *flows.Record {
-	long := len(r.Packets) > s.spec.Packets
-	for i := range r.Packets {
-		long = long || len(r.Packets[i].Payload) > s.spec.Prefix
-	}
-	if !long {
-		return r
-	}
-	c := *r
-	c.Packets = append([]flows.RowPacket(nil), r.Packets[:min(len(r.Packets), s.spec.Packets)]...)
-	for i := range c.Packets {
-		p := &c.Packets[i]
-		p.Payload = p.Payload[:min(len(p.Payload), s.spec.Prefix)]
-	}
-	return &c
 }
 
 // meta writes the scaled metadata values and returns their number.

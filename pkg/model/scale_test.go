@@ -2,11 +2,13 @@ package model_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
 // dhcp is a record with every kind of value: ports, two packets of ten, payload.
@@ -85,5 +87,32 @@ func TestWindowFillsMissingRowsAndPadding(t *testing.T) {
 	}
 	if got := dst[3*flows.RowValues]; got != 0.5 {
 		t.Errorf("the window's first row begins with %v, want 0.5", got)
+	}
+}
+
+// The payload's values are the scaled tokens of the record form.
+func TestRowPayloadIsTheRecordsTokens(t *testing.T) {
+	r := rand.New(rand.NewPCG(17, 18))
+	spec := model.DefaultRecordSpec()
+	scaler := model.NewScaler(spec, unit)
+	dst := make([]float32, spec.Width())
+	for i, row := range modeltest.Stream(r, 100) {
+		n, err := scaler.Row(dst, row)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens := row.Tokens(nil, spec.PayloadTokens)
+		if n != flows.MetaValues+len(tokens) {
+			t.Fatalf("row %d: %d values, want %d", i, n, flows.MetaValues+len(tokens))
+		}
+		for j, token := range tokens {
+			want := float32(token)
+			if token >= 0 {
+				want = float32(float64(token) / 255)
+			}
+			if got := dst[flows.MetaValues+j]; got != want {
+				t.Fatalf("row %d payload value %d is %v, want %v", i, j+1, got, want)
+			}
+		}
 	}
 }

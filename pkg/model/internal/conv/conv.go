@@ -1,12 +1,17 @@
 // Package conv holds the few inner loops that the live engine and the training
-// graph share. Every loop adds in one fixed order, whatever the length, so that
-// two callers that cut the same columns differently get the same bits.
+// graph share, in plain Go and in the vector code of amd64 and arm64. In go
+// slices of float32, out come slices; it allocates nothing and knows no layer.
+//
+// Every loop adds in one fixed order, whatever the length, so that two callers
+// that cut the same columns differently get the same bits, as long as both use
+// the same [Path]. Two paths differ in rounding: vector code fuses
+// multiplication and addition.
 package conv
 
-import "math"
+import "slices"
 
-// Lanes is the number of columns that [Correlate] works on at once, Taps the
-// number of kernel columns.
+// Lanes is the number of columns that lengths are rounded up to, Taps the number
+// of kernel columns.
 const (
 	Lanes = 8
 	Taps  = 5
@@ -37,74 +42,28 @@ func Reach(n, taps int) int { return RoundUp(n, Lanes) + RoundUp(taps, Taps) }
 // dst: for j in [0, n) rounded up to [Lanes], dst[j] += sum over p and t of
 // ws[p][t]*xs[p][j+t], one product after the other. The kernel rows are as long
 // as each other, a multiple of [Taps]; len(xs[p]) >= Reach(n, len(ws[p])), all of
-// it finite.
-func Correlate(dst []float32, xs, ws [][]float32, n int) {
-	for j := 0; j < n; j += Lanes {
-		d := (*[Lanes]float32)(dst[j:])
-		a0, a1, a2, a3, a4, a5, a6, a7 := d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
-		for p, w := range ws {
-			x := xs[p][j:]
-			for t := 0; t < len(w); t += Taps {
-				k := (*[Taps]float32)(w[t:])
-				v := (*[Lanes + Taps - 1]float32)(x[t:])
-				c := k[0]
-				a0 += c * v[0]
-				a1 += c * v[1]
-				a2 += c * v[2]
-				a3 += c * v[3]
-				a4 += c * v[4]
-				a5 += c * v[5]
-				a6 += c * v[6]
-				a7 += c * v[7]
-				c = k[1]
-				a0 += c * v[1]
-				a1 += c * v[2]
-				a2 += c * v[3]
-				a3 += c * v[4]
-				a4 += c * v[5]
-				a5 += c * v[6]
-				a6 += c * v[7]
-				a7 += c * v[8]
-				c = k[2]
-				a0 += c * v[2]
-				a1 += c * v[3]
-				a2 += c * v[4]
-				a3 += c * v[5]
-				a4 += c * v[6]
-				a5 += c * v[7]
-				a6 += c * v[8]
-				a7 += c * v[9]
-				c = k[3]
-				a0 += c * v[3]
-				a1 += c * v[4]
-				a2 += c * v[5]
-				a3 += c * v[6]
-				a4 += c * v[7]
-				a5 += c * v[8]
-				a6 += c * v[9]
-				a7 += c * v[10]
-				c = k[4]
-				a0 += c * v[4]
-				a1 += c * v[5]
-				a2 += c * v[6]
-				a3 += c * v[7]
-				a4 += c * v[8]
-				a5 += c * v[9]
-				a6 += c * v[10]
-				a7 += c * v[11]
-			}
-		}
-		d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7] = a0, a1, a2, a3, a4, a5, a6, a7
+// it finite. It runs on the [Fastest] path.
+func Correlate(dst []float32, xs, ws [][]float32, n int) { fastest.Correlate(dst, xs, ws, n) }
+
+// Correlate is the function [Correlate] on path p.
+func (p Path) Correlate(dst []float32, xs, ws [][]float32, n int) {
+	if p == Go {
+		correlateGo(dst, xs, ws, n)
+		return
 	}
+	if n <= 0 || len(ws) == 0 || len(ws[0]) == 0 {
+		return
+	}
+	taps := len(ws[0])
+	checkPlanes(xs[:len(ws)], n, taps)
+	for _, w := range ws {
+		_ = w[:taps]
+	}
+	correlateOne(dst[:RoundUp(n, Lanes)], xs, ws, taps)
 }
 
 // ReLU sets what is negative to 0.
-func ReLU(v []float32) {
-	for i, x := range v {
-		b := math.Float32bits(x)
-		v[i] = math.Float32frombits(b &^ uint32(int32(b)>>31)) // no branch, and -0 becomes 0
-	}
-}
+func ReLU(v []float32) { reluGo(v) }
 
 // Spread adds v times x to dst.
 func Spread(dst, x *[Taps]float32, v float32) {
@@ -113,4 +72,139 @@ func Spread(dst, x *[Taps]float32, v float32) {
 	dst[2] += v * x[2]
 	dst[3] += v * x[3]
 	dst[4] += v * x[4]
+}
+
+// Bank is the filters of one convolution in the layout of the loops.
+type Bank struct {
+	taps    int
+	bias    []float32
+	filters [][][]float32 // [filter][plane][taps], for plain Go
+	pairs   [][]float32   // [filters/2][plane][taps][2], for vector code
+}
+
+// NewBank prepares filters of [plane][taps] weights, as [Gather] makes them, and
+// one bias each.
+func NewBank(filters [][][]float32, bias []float32) Bank {
+	b := Bank{taps: len(filters[0][0]), bias: bias, filters: filters}
+	for f := 0; f < len(filters); f += 2 {
+		first, second := filters[f], filters[min(f+1, len(filters)-1)]
+		var pair []float32
+		for p := range first {
+			for t, w := range first[p] {
+				pair = append(pair, w, second[p][t])
+			}
+		}
+		b.pairs = append(b.pairs, pair)
+	}
+	return b
+}
+
+// Convolve writes max(0, bias + correlation) of the planes xs to one plane of
+// dst for each filter: columns [0, n) rounded up to [Lanes]. What it reads of xs
+// is what [Correlate] reads.
+func (p Path) Convolve(dst, xs [][]float32, b *Bank, n int) {
+	end := RoundUp(n, Lanes)
+	if p == Go || n <= 0 {
+		for f, kernel := range b.filters {
+			d := dst[f][:end]
+			for j := range d {
+				d[j] = b.bias[f]
+			}
+			correlateGo(d, xs, kernel, n)
+			reluGo(d)
+		}
+		return
+	}
+	xs = xs[:len(b.filters[0])]
+	checkPlanes(xs, n, b.taps)
+	for i, w := range b.pairs {
+		f, g := 2*i, min(2*i+1, len(b.filters)-1)
+		correlatePair(dst[f][:end], dst[g][:end], xs, w, b.taps, b.bias[f], b.bias[g])
+	}
+}
+
+// checkPlanes panics when a plane is shorter than what n columns read: vector
+// code has no bounds checks of its own.
+func checkPlanes(xs [][]float32, n, taps int) {
+	for _, x := range xs {
+		_ = x[:RoundUp(n, Lanes)+taps-1]
+	}
+}
+
+// group is the number of weight rows that [Path.Dense] adds at once.
+const group = 4
+
+// Live lists the inputs of a dense layer that are not zero, about half of them
+// after a ReLU: the others cost nothing.
+type Live struct {
+	index []int32 // row of the weights
+	value []float32
+}
+
+// NewLive has room for n inputs.
+func NewLive(n int) Live {
+	n = RoundUp(n+1, group)
+	return Live{index: make([]int32, 0, n), value: make([]float32, 0, n)}
+}
+
+// Reset empties the list.
+func (l *Live) Reset() { l.index, l.value = l.index[:0], l.value[:0] }
+
+// Add appends the values of x that are not zero; x[i] belongs to the weights'
+// row first + i*stride. It panics when there is no room.
+func (l *Live) Add(x []float32, first, stride int) {
+	n := len(l.index)
+	index, value := l.index[:n+len(x)], l.value[:n+len(x)]
+	row := int32(first)
+	for _, v := range x {
+		index[n], value[n] = row, v
+		row += int32(stride)
+		if v != 0 { // compiled without a branch: which values are zero is anybody's guess
+			n++
+		}
+	}
+	l.index, l.value = index[:n], value[:n]
+}
+
+// Dense adds the listed inputs times their rows of w, [rows, len(dst)], to dst.
+// w must be finite.
+func (p Path) Dense(dst, w []float32, l *Live) {
+	if len(dst) == 0 {
+		return
+	}
+	for len(l.index)%group != 0 { // a row of finite weights times 0 adds nothing
+		l.index, l.value = append(l.index, 0), append(l.value, 0)
+	}
+	if p == Go {
+		denseGo(dst, w, l.index, l.value)
+		return
+	}
+	if len(l.index) == 0 {
+		return
+	}
+	_ = w[(int(slices.Max(l.index))+1)*len(dst)-1]
+	dense(dst, w, l.index, l.value)
+}
+
+// Max writes the larger of dst[i] and src[i] to dst[i]. No value is negative.
+func (p Path) Max(dst, src []float32) {
+	src = src[:len(dst)]
+	if p == Go || len(dst) == 0 {
+		maxGo(dst, src)
+		return
+	}
+	maxInto(dst, src)
+}
+
+// Pool writes the maxima of successive stretches of width values of src to dst.
+// No value is negative. Widths other than the paper's three run in plain Go.
+func (p Path) Pool(dst, src []float32, width int) {
+	done := 0
+	if p != Go && width == 3 {
+		// Vector code writes whole lanes and may read two values further.
+		if done = min(len(dst), (len(src)-2)/3) / Lanes * Lanes; done > 0 {
+			poolThree(dst[:done], src)
+		}
+	}
+	poolGo(dst[done:], src[done*width:], width)
 }

@@ -1,0 +1,93 @@
+package model_test
+
+// Benchmarks over the windows of the data set's test captures. `iotsense bench
+// inference` gives the figures of docs/BENCHMARKS.md; these are for work on the
+// engine: go test -run '^$' -bench Real -benchtime 2s ./pkg/model
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
+)
+
+// realWindows are the windows of the test captures, in the order of their
+// devices' streams, and the embedded model.
+func realWindows(b *testing.B) (*model.Model, []flows.Window) {
+	b.Helper()
+	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(b), "manifest.csv"), Splits: []string{"test"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	bundle, err := embedded.Default()
+	if err != nil {
+		b.Fatal(err)
+	}
+	m := bundle[""]
+	stream, err := m.Record.Stream(m.Arch.K)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var windows []flows.Window
+	_, err = set.Windows(context.Background(), stream, func(x dataset.Example) error {
+		windows = append(windows, x.Window)
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return m, windows
+}
+
+// benchmarkReal times each window and reports percentiles: of the time, and of
+// the length of the windows' newest rows.
+func benchmarkReal(b *testing.B, predict func(e *model.Engine, w flows.Window, probs []float32) error) {
+	m, windows := realWindows(b)
+	e, err := model.NewEngine(m)
+	if err != nil {
+		b.Fatal(err)
+	}
+	probs := make([]float32, e.Classes())
+	spent := make([]time.Duration, 0, 1<<20)
+	i := 0
+	for b.Loop() {
+		start := time.Now()
+		if err := predict(e, windows[i%len(windows)], probs); err != nil {
+			b.Fatal(err)
+		}
+		spent = append(spent, time.Since(start))
+		i++
+	}
+	slices.Sort(spent)
+	for _, q := range []struct {
+		name  string
+		share int
+	}{{"p50-us", 50}, {"p99-us", 99}} {
+		b.ReportMetric(float64(spent[len(spent)*q.share/100].Nanoseconds())/1e3, q.name)
+	}
+	var lengths []int
+	for _, w := range windows {
+		lengths = append(lengths, flows.MetaValues+len(w.Rows[len(w.Rows)-1].Tokens(nil, flows.PayloadTokens)))
+	}
+	slices.Sort(lengths)
+	b.ReportMetric(float64(lengths[len(lengths)/2]), "row-p50")
+	b.ReportMetric(float64(lengths[len(lengths)*90/100]), "row-p90")
+}
+
+// Successive windows of devices, as live: one row of five is new.
+func BenchmarkRealSliding(b *testing.B) {
+	var s model.State
+	benchmarkReal(b, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Next(&s, w, probs) })
+}
+
+// Independent windows: all rows are new.
+func BenchmarkRealCold(b *testing.B) {
+	benchmarkReal(b, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Predict(w, probs) })
+}

@@ -1,0 +1,113 @@
+package conv
+
+// This file holds the loops in plain Go: the only ones on a CPU without vector
+// code here, and what the vector code is tested against.
+
+import "math"
+
+// correlateGo is [Correlate].
+func correlateGo(dst []float32, xs, ws [][]float32, n int) {
+	for j := 0; j < n; j += Lanes {
+		d := (*[Lanes]float32)(dst[j:])
+		a0, a1, a2, a3, a4, a5, a6, a7 := d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
+		for p, w := range ws {
+			x := xs[p][j:]
+			for t := 0; t < len(w); t += Taps {
+				k := (*[Taps]float32)(w[t:])
+				v := (*[Lanes + Taps - 1]float32)(x[t:])
+				c := k[0]
+				a0 += c * v[0]
+				a1 += c * v[1]
+				a2 += c * v[2]
+				a3 += c * v[3]
+				a4 += c * v[4]
+				a5 += c * v[5]
+				a6 += c * v[6]
+				a7 += c * v[7]
+				c = k[1]
+				a0 += c * v[1]
+				a1 += c * v[2]
+				a2 += c * v[3]
+				a3 += c * v[4]
+				a4 += c * v[5]
+				a5 += c * v[6]
+				a6 += c * v[7]
+				a7 += c * v[8]
+				c = k[2]
+				a0 += c * v[2]
+				a1 += c * v[3]
+				a2 += c * v[4]
+				a3 += c * v[5]
+				a4 += c * v[6]
+				a5 += c * v[7]
+				a6 += c * v[8]
+				a7 += c * v[9]
+				c = k[3]
+				a0 += c * v[3]
+				a1 += c * v[4]
+				a2 += c * v[5]
+				a3 += c * v[6]
+				a4 += c * v[7]
+				a5 += c * v[8]
+				a6 += c * v[9]
+				a7 += c * v[10]
+				c = k[4]
+				a0 += c * v[4]
+				a1 += c * v[5]
+				a2 += c * v[6]
+				a3 += c * v[7]
+				a4 += c * v[8]
+				a5 += c * v[9]
+				a6 += c * v[10]
+				a7 += c * v[11]
+			}
+		}
+		d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7] = a0, a1, a2, a3, a4, a5, a6, a7
+	}
+}
+
+// reluGo is [ReLU].
+func reluGo(v []float32) {
+	for i, x := range v {
+		b := math.Float32bits(x)
+		v[i] = math.Float32frombits(b &^ uint32(int32(b)>>31)) // no branch, and -0 becomes 0
+	}
+}
+
+// denseGo is [Path.Dense]; index and value hold a multiple of [group] entries.
+func denseGo(dst, w []float32, index []int32, value []float32) {
+	n := len(dst)
+	row := func(i int32) []float32 { return w[int(i)*n:][:n] }
+	for ; len(index) >= group; index, value = index[group:], value[group:] {
+		v0, v1, v2, v3 := value[0], value[1], value[2], value[3]
+		w0, w1, w2, w3 := row(index[0]), row(index[1]), row(index[2]), row(index[3])
+		for h := range dst {
+			dst[h] += (v0*w0[h] + v1*w1[h]) + (v2*w2[h] + v3*w3[h])
+		}
+	}
+}
+
+// maxGo is [Path.Max].
+func maxGo(dst, src []float32) {
+	for i, v := range src[:len(dst)] {
+		dst[i] = larger(dst[i], v)
+	}
+}
+
+// poolGo is [Path.Pool].
+func poolGo(dst, src []float32, width int) {
+	for c := range dst {
+		p := src[c*width:][:width]
+		best := p[0]
+		for _, v := range p[1:] {
+			best = larger(best, v)
+		}
+		dst[c] = best
+	}
+}
+
+// larger is max(a, b) of two values that are not negative. Their bits have the
+// order of their values, and an integer maximum needs no branch.
+func larger(a, b float32) float32 {
+	return math.Float32frombits(max(math.Float32bits(a), math.Float32bits(b)))
+}

@@ -1,0 +1,376 @@
+//go:build !purego
+
+#include "textflag.h"
+
+// AVX2 loops. Columns are worked on in tiles whose accumulators stay in
+// registers; within a column, products are added plane by plane and tap by tap,
+// as in plain Go, each by one fused multiply-add.
+
+// func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, bias0, bias1 float32)
+//
+// A tile is 32 columns of both filters: Y0-Y3 and Y4-Y7. The last tile is moved
+// back to end with the last column; columns that two tiles cover come out the
+// same from both. Fewer than 32 columns are taken 8 at a time.
+//
+//	DI, SI  dst0, dst1          R8, R9   plane headers, their number
+//	R10     weights             R11      taps
+//	R12     bytes of a plane    R13      byte offset of the tile
+TEXT ·correlatePair(SB), NOSPLIT, $0-112
+	MOVQ dst0_base+0(FP), DI
+	MOVQ dst0_len+8(FP), R12
+	MOVQ dst1_base+24(FP), SI
+	MOVQ xs_base+48(FP), R8
+	MOVQ xs_len+56(FP), R9
+	MOVQ w_base+72(FP), R10
+	MOVQ taps+96(FP), R11
+	VBROADCASTSS bias0+104(FP), Y14
+	VBROADCASTSS bias1+108(FP), Y15
+	SHLQ $2, R12
+	XORQ R13, R13
+	CMPQ R12, $128
+	JLT  narrow
+
+wide:
+	VMOVAPS Y14, Y0
+	VMOVAPS Y14, Y1
+	VMOVAPS Y14, Y2
+	VMOVAPS Y14, Y3
+	VMOVAPS Y15, Y4
+	VMOVAPS Y15, Y5
+	VMOVAPS Y15, Y6
+	VMOVAPS Y15, Y7
+	MOVQ R10, AX
+	MOVQ R8, BX
+	MOVQ R9, DX
+
+widePlane:
+	MOVQ (BX), R15
+	ADDQ R13, R15
+	ADDQ $24, BX
+	MOVQ R11, CX
+
+wideTap:
+	VBROADCASTSS (AX), Y8
+	VBROADCASTSS 4(AX), Y9
+	VMOVUPS (R15), Y10
+	VMOVUPS 32(R15), Y11
+	VMOVUPS 64(R15), Y12
+	VMOVUPS 96(R15), Y13
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y4
+	VFMADD231PS Y8, Y11, Y1
+	VFMADD231PS Y9, Y11, Y5
+	VFMADD231PS Y8, Y12, Y2
+	VFMADD231PS Y9, Y12, Y6
+	VFMADD231PS Y8, Y13, Y3
+	VFMADD231PS Y9, Y13, Y7
+	ADDQ $8, AX
+	ADDQ $4, R15
+	DECQ CX
+	JNZ  wideTap
+	DECQ DX
+	JNZ  widePlane
+
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y0, Y0
+	VMAXPS Y8, Y1, Y1
+	VMAXPS Y8, Y2, Y2
+	VMAXPS Y8, Y3, Y3
+	VMAXPS Y8, Y4, Y4
+	VMAXPS Y8, Y5, Y5
+	VMAXPS Y8, Y6, Y6
+	VMAXPS Y8, Y7, Y7
+	VMOVUPS Y0, (DI)(R13*1)
+	VMOVUPS Y1, 32(DI)(R13*1)
+	VMOVUPS Y2, 64(DI)(R13*1)
+	VMOVUPS Y3, 96(DI)(R13*1)
+	VMOVUPS Y4, (SI)(R13*1)
+	VMOVUPS Y5, 32(SI)(R13*1)
+	VMOVUPS Y6, 64(SI)(R13*1)
+	VMOVUPS Y7, 96(SI)(R13*1)
+
+	ADDQ $128, R13
+	CMPQ R13, R12
+	JGE  done
+	LEAQ -128(R12), AX
+	CMPQ R13, AX
+	JLE  wide
+	MOVQ AX, R13
+	JMP  wide
+
+narrow:
+	VMOVAPS Y14, Y0
+	VMOVAPS Y15, Y4
+	MOVQ R10, AX
+	MOVQ R8, BX
+	MOVQ R9, DX
+
+narrowPlane:
+	MOVQ (BX), R15
+	ADDQ R13, R15
+	ADDQ $24, BX
+	MOVQ R11, CX
+
+narrowTap:
+	VBROADCASTSS (AX), Y8
+	VBROADCASTSS 4(AX), Y9
+	VMOVUPS (R15), Y10
+	VFMADD231PS Y8, Y10, Y0
+	VFMADD231PS Y9, Y10, Y4
+	ADDQ $8, AX
+	ADDQ $4, R15
+	DECQ CX
+	JNZ  narrowTap
+	DECQ DX
+	JNZ  narrowPlane
+
+	VXORPS Y8, Y8, Y8
+	VMAXPS Y8, Y0, Y0
+	VMAXPS Y8, Y4, Y4
+	VMOVUPS Y0, (DI)(R13*1)
+	VMOVUPS Y4, (SI)(R13*1)
+	ADDQ $32, R13
+	CMPQ R13, R12
+	JLT  narrow
+
+done:
+	VZEROUPPER
+	RET
+
+// func correlateOne(dst []float32, xs, ws [][]float32, taps int)
+//
+// A tile is 40 columns, Y0-Y4; what is left is taken 8 at a time.
+//
+//	DI      dst                 R8, R9   plane headers, their number
+//	R10     kernel row headers  R11      taps
+//	R12     bytes of dst        R13      byte offset of the tile
+TEXT ·correlateOne(SB), NOSPLIT, $0-80
+	MOVQ dst_base+0(FP), DI
+	MOVQ dst_len+8(FP), R12
+	MOVQ xs_base+24(FP), R8
+	MOVQ ws_base+48(FP), R10
+	MOVQ ws_len+56(FP), R9
+	MOVQ taps+72(FP), R11
+	SHLQ $2, R12
+	XORQ R13, R13
+
+tiles:
+	LEAQ 160(R13), AX
+	CMPQ AX, R12
+	JGT  rest
+	VMOVUPS (DI)(R13*1), Y0
+	VMOVUPS 32(DI)(R13*1), Y1
+	VMOVUPS 64(DI)(R13*1), Y2
+	VMOVUPS 96(DI)(R13*1), Y3
+	VMOVUPS 128(DI)(R13*1), Y4
+	MOVQ R8, BX
+	MOVQ R10, SI
+	MOVQ R9, DX
+
+tilePlane:
+	MOVQ (SI), AX
+	MOVQ (BX), R15
+	ADDQ R13, R15
+	ADDQ $24, SI
+	ADDQ $24, BX
+	MOVQ R11, CX
+
+tileTap:
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS (R15), Y8, Y0
+	VFMADD231PS 32(R15), Y8, Y1
+	VFMADD231PS 64(R15), Y8, Y2
+	VFMADD231PS 96(R15), Y8, Y3
+	VFMADD231PS 128(R15), Y8, Y4
+	ADDQ $4, AX
+	ADDQ $4, R15
+	DECQ CX
+	JNZ  tileTap
+	DECQ DX
+	JNZ  tilePlane
+
+	VMOVUPS Y0, (DI)(R13*1)
+	VMOVUPS Y1, 32(DI)(R13*1)
+	VMOVUPS Y2, 64(DI)(R13*1)
+	VMOVUPS Y3, 96(DI)(R13*1)
+	VMOVUPS Y4, 128(DI)(R13*1)
+	ADDQ $160, R13
+	JMP  tiles
+
+rest:
+	CMPQ R13, R12
+	JGE  end
+	VMOVUPS (DI)(R13*1), Y0
+	MOVQ R8, BX
+	MOVQ R10, SI
+	MOVQ R9, DX
+
+restPlane:
+	MOVQ (SI), AX
+	MOVQ (BX), R15
+	ADDQ R13, R15
+	ADDQ $24, SI
+	ADDQ $24, BX
+	MOVQ R11, CX
+
+restTap:
+	VBROADCASTSS (AX), Y8
+	VFMADD231PS (R15), Y8, Y0
+	ADDQ $4, AX
+	ADDQ $4, R15
+	DECQ CX
+	JNZ  restTap
+	DECQ DX
+	JNZ  restPlane
+
+	VMOVUPS Y0, (DI)(R13*1)
+	ADDQ $32, R13
+	JMP  rest
+
+end:
+	VZEROUPPER
+	RET
+
+// func dense(dst, w []float32, index []int32, value []float32)
+//
+// Four rows of w at a time, 8 columns of them at a time; what is left of the
+// columns one at a time.
+//
+//	DI, R12  dst, its bytes     SI       w
+//	R8, R9   index, value       CX       entries left
+//	R10, R11, R13, R15  rows    BX       byte offset of the columns
+TEXT ·dense(SB), NOSPLIT, $0-96
+	MOVQ dst_base+0(FP), DI
+	MOVQ dst_len+8(FP), R12
+	MOVQ w_base+24(FP), SI
+	MOVQ index_base+48(FP), R8
+	MOVQ index_len+56(FP), CX
+	MOVQ value_base+72(FP), R9
+	SHLQ $2, R12
+	MOVQ R12, DX
+	ANDQ $~31, DX
+
+rows:
+	MOVLQSX (R8), R10
+	MOVLQSX 4(R8), R11
+	MOVLQSX 8(R8), R13
+	MOVLQSX 12(R8), R15
+	IMULQ R12, R10
+	IMULQ R12, R11
+	IMULQ R12, R13
+	IMULQ R12, R15
+	ADDQ SI, R10
+	ADDQ SI, R11
+	ADDQ SI, R13
+	ADDQ SI, R15
+	VBROADCASTSS (R9), Y8
+	VBROADCASTSS 4(R9), Y9
+	VBROADCASTSS 8(R9), Y10
+	VBROADCASTSS 12(R9), Y11
+	XORQ BX, BX
+	CMPQ BX, DX
+	JGE  single
+
+lanes:
+	VMOVUPS (DI)(BX*1), Y0
+	VFMADD231PS (R10)(BX*1), Y8, Y0
+	VFMADD231PS (R11)(BX*1), Y9, Y0
+	VFMADD231PS (R13)(BX*1), Y10, Y0
+	VFMADD231PS (R15)(BX*1), Y11, Y0
+	VMOVUPS Y0, (DI)(BX*1)
+	ADDQ $32, BX
+	CMPQ BX, DX
+	JLT  lanes
+
+single:
+	CMPQ BX, R12
+	JGE  next
+	VMOVSS (DI)(BX*1), X0
+	VFMADD231SS (R10)(BX*1), X8, X0
+	VFMADD231SS (R11)(BX*1), X9, X0
+	VFMADD231SS (R13)(BX*1), X10, X0
+	VFMADD231SS (R15)(BX*1), X11, X0
+	VMOVSS X0, (DI)(BX*1)
+	ADDQ $4, BX
+	JMP  single
+
+next:
+	ADDQ $16, R8
+	ADDQ $16, R9
+	SUBQ $4, CX
+	JNZ  rows
+	VZEROUPPER
+	RET
+
+// func maxInto(dst, src []float32)
+TEXT ·maxInto(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), DI
+	MOVQ dst_len+8(FP), CX
+	MOVQ src_base+24(FP), SI
+	XORQ BX, BX
+	MOVQ CX, DX
+	ANDQ $~7, DX
+
+maxLanes:
+	CMPQ BX, DX
+	JGE  maxSingle
+	VMOVUPS (DI)(BX*4), Y0
+	VMAXPS (SI)(BX*4), Y0, Y0
+	VMOVUPS Y0, (DI)(BX*4)
+	ADDQ $8, BX
+	JMP  maxLanes
+
+maxSingle:
+	CMPQ BX, CX
+	JGE  maxDone
+	VMOVSS (DI)(BX*4), X0
+	VMAXSS (SI)(BX*4), X0, X0
+	VMOVSS X0, (DI)(BX*4)
+	INCQ BX
+	JMP  maxSingle
+
+maxDone:
+	VZEROUPPER
+	RET
+
+// The lanes of a poolThree result before they are put in order.
+DATA poolOrder<>+0(SB)/4, $0
+DATA poolOrder<>+4(SB)/4, $3
+DATA poolOrder<>+8(SB)/4, $6
+DATA poolOrder<>+12(SB)/4, $1
+DATA poolOrder<>+16(SB)/4, $4
+DATA poolOrder<>+20(SB)/4, $7
+DATA poolOrder<>+24(SB)/4, $2
+DATA poolOrder<>+28(SB)/4, $5
+GLOBL poolOrder<>(SB), RODATA|NOPTR, $32
+
+// func poolThree(dst, src []float32)
+//
+// Of the maxima that start at columns 0-7, 8-15 and 16-23, every third is wanted:
+// lanes 0, 3, 6 of the first, 1, 4, 7 of the second, 2, 5 of the third.
+TEXT ·poolThree(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), DI
+	MOVQ dst_len+8(FP), CX
+	MOVQ src_base+24(FP), SI
+	VMOVUPS poolOrder<>(SB), Y4
+
+pool:
+	VMOVUPS (SI), Y0
+	VMOVUPS 32(SI), Y1
+	VMOVUPS 64(SI), Y2
+	VMAXPS 4(SI), Y0, Y0
+	VMAXPS 36(SI), Y1, Y1
+	VMAXPS 68(SI), Y2, Y2
+	VMAXPS 8(SI), Y0, Y0
+	VMAXPS 40(SI), Y1, Y1
+	VMAXPS 72(SI), Y2, Y2
+	VBLENDPS $0x92, Y1, Y0, Y0
+	VBLENDPS $0x24, Y2, Y0, Y0
+	VPERMPS Y0, Y4, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ $96, SI
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JNZ  pool
+	VZEROUPPER
+	RET
