@@ -39,6 +39,15 @@ func newEngineOn(t testing.TB, m *model.Model, path conv.Path) *model.Engine {
 	return e
 }
 
+// stream is a random stream of n rows, of a sixth of them with -short, as under
+// an emulator.
+func stream(r *rand.Rand, n int) []flows.Row {
+	if testing.Short() {
+		n /= 6
+	}
+	return modeltest.Stream(r, n)
+}
+
 // onEach runs a test for every architecture on every implementation of the loops.
 func onEach(t *testing.T, test func(t *testing.T, arch model.Architecture, path conv.Path)) {
 	for name, arch := range architectures {
@@ -102,7 +111,7 @@ func TestNextEqualsForward(t *testing.T) {
 		input, logits := make([]float32, arch.K*d.Width), make([]float32, 9)
 		cold, next := make([]float32, 9), make([]float32, 9)
 		var state model.State
-		for i, w := range modeltest.Windows(modeltest.Stream(r, 60), arch.K) {
+		for i, w := range modeltest.Windows(stream(r, 60), arch.K) {
 			if i%17 == 13 {
 				continue // a window that the state never sees
 			}
@@ -144,7 +153,7 @@ func TestSlidingIsBitIdentical(t *testing.T) {
 		input, want, got := make([]float32, arch.K*d.Width), make([]float32, 4), make([]float32, 4)
 		probs := make([]float32, 4)
 		var state model.State
-		for i, w := range modeltest.Windows(modeltest.Stream(r, 30), arch.K) {
+		for i, w := range modeltest.Windows(stream(r, 36), arch.K) {
 			if err := scaler.Window(input, arch.K, w); err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +176,7 @@ func TestSlidingIsBitIdentical(t *testing.T) {
 func TestEngineAllocatesNothing(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	e := newEngine(t, modeltest.Model(r, model.DefaultArchitecture(5), 21))
-	windows := modeltest.Windows(modeltest.Stream(r, 40), 5)
+	windows := modeltest.Windows(stream(r, 42), 5)
 	probs := make([]float32, 21)
 	var state model.State
 	round := func() {

@@ -1,0 +1,37 @@
+//go:build !purego && (amd64 || arm64)
+
+package conv
+
+// This file declares the loops of simd_amd64.s and simd_arm64.s. They check
+// nothing: their callers in conv.go do. They take slices so that `go vet` checks
+// the offsets of what they read.
+
+// correlateOne adds the correlations of xs with ws to dst, whose length is a
+// multiple of Lanes and not 0; xs[p][:len(dst)+taps-1] is read.
+//
+//go:noescape
+func correlateOne(dst []float32, xs, ws [][]float32, taps int)
+
+// correlatePair writes max(0, bias + correlation) of xs with two filters, w being
+// [plane][taps][2], to dst0 and dst1. Their length is a multiple of Lanes and not
+// 0; xs[p][:len(dst0)+taps-1] is read.
+//
+//go:noescape
+func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, bias0, bias1 float32)
+
+// dense adds value[i] times row index[i] of w, [rows, len(dst)], to dst.
+// len(index) is a multiple of group and not 0.
+//
+//go:noescape
+func dense(dst, w []float32, index []int32, value []float32)
+
+// maxInto writes max(dst[i], src[i]) to dst[i].
+//
+//go:noescape
+func maxInto(dst, src []float32)
+
+// poolThree writes the maxima of triples of src to dst, whose length is a
+// multiple of Lanes and not 0; src[:3*len(dst)+2] is read.
+//
+//go:noescape
+func poolThree(dst, src []float32)

@@ -1,0 +1,394 @@
+//go:build !purego
+
+#include "textflag.h"
+
+// NEON loops. Columns are worked on in tiles whose accumulators stay in
+// registers; within a column, products are added plane by plane and tap by tap,
+// as in plain Go, each by one fused multiply-add.
+
+// The assembler lacks two instructions:
+// FMLA  Vacc.4S, Vx.4S, Vw.S[lane]
+// FMAX  Vacc.4S, Vacc.4S, Vx.4S
+#define FMLA(w, lane, x, acc) WORD $(0x4F801000 | ((lane)&1)<<21 | ((lane)>>1)<<11 | (w)<<16 | (x)<<5 | (acc))
+#define FMAX(x, acc) WORD $(0x4E20F400 | (x)<<16 | (acc)<<5 | (acc))
+
+// func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, bias0, bias1 float32)
+//
+// A tile is 32 columns of both filters: V0-V7 and V8-V15. The last tile is moved
+// back to end with the last column; columns that two tiles cover come out the
+// same from both. Fewer than 32 columns are taken 8 at a time.
+//
+//	R0, R1  dst0, dst1          R2, R3  plane headers, their number
+//	R4      weights             R5      taps
+//	R6      bytes of a plane    R7      byte offset of the tile
+TEXT ·correlatePair(SB), NOSPLIT, $0-112
+	MOVD dst0_base+0(FP), R0
+	MOVD dst0_len+8(FP), R6
+	MOVD dst1_base+24(FP), R1
+	MOVD xs_base+48(FP), R2
+	MOVD xs_len+56(FP), R3
+	MOVD w_base+72(FP), R4
+	MOVD taps+96(FP), R5
+	FMOVS bias0+104(FP), F30
+	FMOVS bias1+108(FP), F31
+	VDUP V30.S[0], V30.S4
+	VDUP V31.S[0], V31.S4
+	VEOR V29.B16, V29.B16, V29.B16
+	LSL  $2, R6
+	MOVD $0, R7
+	CMP  $128, R6
+	BLT  narrow
+
+wide:
+	VMOV V30.B16, V0.B16
+	VMOV V30.B16, V1.B16
+	VMOV V30.B16, V2.B16
+	VMOV V30.B16, V3.B16
+	VMOV V30.B16, V4.B16
+	VMOV V30.B16, V5.B16
+	VMOV V30.B16, V6.B16
+	VMOV V30.B16, V7.B16
+	VMOV V31.B16, V8.B16
+	VMOV V31.B16, V9.B16
+	VMOV V31.B16, V10.B16
+	VMOV V31.B16, V11.B16
+	VMOV V31.B16, V12.B16
+	VMOV V31.B16, V13.B16
+	VMOV V31.B16, V14.B16
+	VMOV V31.B16, V15.B16
+	MOVD R4, R8
+	MOVD R2, R9
+	MOVD R3, R10
+
+widePlane:
+	MOVD (R9), R11
+	ADD  R7, R11
+	ADD  $24, R9
+	MOVD R5, R12
+
+wideTap:
+	FLDPS (R8), (F24, F25)
+	ADD  $64, R11, R13
+	VLD1 (R11), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1 (R13), [V20.S4, V21.S4, V22.S4, V23.S4]
+	FMLA(24, 0, 16, 0)
+	FMLA(25, 0, 16, 8)
+	FMLA(24, 0, 17, 1)
+	FMLA(25, 0, 17, 9)
+	FMLA(24, 0, 18, 2)
+	FMLA(25, 0, 18, 10)
+	FMLA(24, 0, 19, 3)
+	FMLA(25, 0, 19, 11)
+	FMLA(24, 0, 20, 4)
+	FMLA(25, 0, 20, 12)
+	FMLA(24, 0, 21, 5)
+	FMLA(25, 0, 21, 13)
+	FMLA(24, 0, 22, 6)
+	FMLA(25, 0, 22, 14)
+	FMLA(24, 0, 23, 7)
+	FMLA(25, 0, 23, 15)
+	ADD  $8, R8
+	ADD  $4, R11
+	SUB  $1, R12
+	CBNZ R12, wideTap
+	SUB  $1, R10
+	CBNZ R10, widePlane
+
+	FMAX(29, 0)
+	FMAX(29, 1)
+	FMAX(29, 2)
+	FMAX(29, 3)
+	FMAX(29, 4)
+	FMAX(29, 5)
+	FMAX(29, 6)
+	FMAX(29, 7)
+	FMAX(29, 8)
+	FMAX(29, 9)
+	FMAX(29, 10)
+	FMAX(29, 11)
+	FMAX(29, 12)
+	FMAX(29, 13)
+	FMAX(29, 14)
+	FMAX(29, 15)
+	ADD  R7, R0, R13
+	ADD  R7, R1, R14
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R13)
+	VST1 [V4.S4, V5.S4, V6.S4, V7.S4], (R13)
+	VST1.P [V8.S4, V9.S4, V10.S4, V11.S4], 64(R14)
+	VST1 [V12.S4, V13.S4, V14.S4, V15.S4], (R14)
+
+	ADD  $128, R7
+	CMP  R6, R7
+	BGE  done
+	SUB  $128, R6, R13
+	CMP  R13, R7
+	BLE  wide
+	MOVD R13, R7
+	B    wide
+
+narrow:
+	VMOV V30.B16, V0.B16
+	VMOV V30.B16, V1.B16
+	VMOV V31.B16, V8.B16
+	VMOV V31.B16, V9.B16
+	MOVD R4, R8
+	MOVD R2, R9
+	MOVD R3, R10
+
+narrowPlane:
+	MOVD (R9), R11
+	ADD  R7, R11
+	ADD  $24, R9
+	MOVD R5, R12
+
+narrowTap:
+	FLDPS (R8), (F24, F25)
+	VLD1 (R11), [V16.S4, V17.S4]
+	FMLA(24, 0, 16, 0)
+	FMLA(25, 0, 16, 8)
+	FMLA(24, 0, 17, 1)
+	FMLA(25, 0, 17, 9)
+	ADD  $8, R8
+	ADD  $4, R11
+	SUB  $1, R12
+	CBNZ R12, narrowTap
+	SUB  $1, R10
+	CBNZ R10, narrowPlane
+
+	FMAX(29, 0)
+	FMAX(29, 1)
+	FMAX(29, 8)
+	FMAX(29, 9)
+	ADD  R7, R0, R13
+	ADD  R7, R1, R14
+	VST1 [V0.S4, V1.S4], (R13)
+	VST1 [V8.S4, V9.S4], (R14)
+	ADD  $32, R7
+	CMP  R6, R7
+	BLT  narrow
+
+done:
+	RET
+
+// func correlateOne(dst []float32, xs, ws [][]float32, taps int)
+//
+// A tile is 32 columns, V0-V7; what is left is taken 8 at a time.
+//
+//	R0      dst                 R2, R3  plane headers, their number
+//	R4      kernel row headers  R5      taps
+//	R6      bytes of dst left
+//	R7      byte offset of the tile
+TEXT ·correlateOne(SB), NOSPLIT, $0-80
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R6
+	MOVD xs_base+24(FP), R2
+	MOVD ws_base+48(FP), R4
+	MOVD ws_len+56(FP), R3
+	MOVD taps+72(FP), R5
+	LSL  $2, R6
+	MOVD $0, R7
+
+tiles:
+	CMP  $128, R6
+	BLT  rest
+	ADD  $64, R0, R13
+	VLD1 (R0), [V0.S4, V1.S4, V2.S4, V3.S4]
+	VLD1 (R13), [V4.S4, V5.S4, V6.S4, V7.S4]
+	MOVD R4, R14
+	MOVD R2, R9
+	MOVD R3, R10
+
+tilePlane:
+	MOVD (R14), R8
+	MOVD (R9), R11
+	ADD  R7, R11
+	ADD  $24, R14
+	ADD  $24, R9
+	MOVD R5, R12
+
+tileTap:
+	FMOVS (R8), F24
+	ADD  $64, R11, R13
+	VLD1 (R11), [V16.S4, V17.S4, V18.S4, V19.S4]
+	VLD1 (R13), [V20.S4, V21.S4, V22.S4, V23.S4]
+	FMLA(24, 0, 16, 0)
+	FMLA(24, 0, 17, 1)
+	FMLA(24, 0, 18, 2)
+	FMLA(24, 0, 19, 3)
+	FMLA(24, 0, 20, 4)
+	FMLA(24, 0, 21, 5)
+	FMLA(24, 0, 22, 6)
+	FMLA(24, 0, 23, 7)
+	ADD  $4, R8
+	ADD  $4, R11
+	SUB  $1, R12
+	CBNZ R12, tileTap
+	SUB  $1, R10
+	CBNZ R10, tilePlane
+
+	VST1.P [V0.S4, V1.S4, V2.S4, V3.S4], 64(R0)
+	VST1.P [V4.S4, V5.S4, V6.S4, V7.S4], 64(R0)
+	ADD  $128, R7
+	SUB  $128, R6
+	B    tiles
+
+rest:
+	CBZ  R6, end
+	VLD1 (R0), [V0.S4, V1.S4]
+	MOVD R4, R14
+	MOVD R2, R9
+	MOVD R3, R10
+
+restPlane:
+	MOVD (R14), R8
+	MOVD (R9), R11
+	ADD  R7, R11
+	ADD  $24, R14
+	ADD  $24, R9
+	MOVD R5, R12
+
+restTap:
+	FMOVS (R8), F24
+	VLD1 (R11), [V16.S4, V17.S4]
+	FMLA(24, 0, 16, 0)
+	FMLA(24, 0, 17, 1)
+	ADD  $4, R8
+	ADD  $4, R11
+	SUB  $1, R12
+	CBNZ R12, restTap
+	SUB  $1, R10
+	CBNZ R10, restPlane
+
+	VST1.P [V0.S4, V1.S4], 32(R0)
+	ADD  $32, R7
+	SUB  $32, R6
+	B    rest
+
+end:
+	RET
+
+// func dense(dst, w []float32, index []int32, value []float32)
+//
+// Four rows of w at a time, 8 columns of them at a time; what is left of the
+// columns one at a time.
+//
+//	R0, R1  dst, its bytes      R2      w
+//	R3, R4  index, value        R5      entries left
+//	R8-R11  rows                R12, R13  dst, bytes of it left
+TEXT ·dense(SB), NOSPLIT, $0-96
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD w_base+24(FP), R2
+	MOVD index_base+48(FP), R3
+	MOVD index_len+56(FP), R5
+	MOVD value_base+72(FP), R4
+	LSL  $2, R1
+
+rows:
+	MOVW (R3), R8
+	MOVW 4(R3), R9
+	MOVW 8(R3), R10
+	MOVW 12(R3), R11
+	MADD R1, R2, R8, R8
+	MADD R1, R2, R9, R9
+	MADD R1, R2, R10, R10
+	MADD R1, R2, R11, R11
+	VLD1 (R4), [V16.S4]
+	MOVD R0, R12
+	MOVD R1, R13
+	CMP  $32, R13
+	BLT  singles
+
+lanes:
+	VLD1 (R12), [V0.S4, V1.S4]
+	VLD1.P 32(R8), [V2.S4, V3.S4]
+	VLD1.P 32(R9), [V4.S4, V5.S4]
+	VLD1.P 32(R10), [V6.S4, V7.S4]
+	VLD1.P 32(R11), [V8.S4, V9.S4]
+	FMLA(16, 0, 2, 0)
+	FMLA(16, 0, 3, 1)
+	FMLA(16, 1, 4, 0)
+	FMLA(16, 1, 5, 1)
+	FMLA(16, 2, 6, 0)
+	FMLA(16, 2, 7, 1)
+	FMLA(16, 3, 8, 0)
+	FMLA(16, 3, 9, 1)
+	VST1.P [V0.S4, V1.S4], 32(R12)
+	SUB  $32, R13
+	CMP  $32, R13
+	BGE  lanes
+
+singles:
+	CBZ  R13, next
+	FMOVS (R4), F16
+	FMOVS 4(R4), F17
+	FMOVS 8(R4), F18
+	FMOVS 12(R4), F19
+
+single:
+	FMOVS (R12), F0
+	FMOVS.P 4(R8), F2
+	FMOVS.P 4(R9), F3
+	FMOVS.P 4(R10), F4
+	FMOVS.P 4(R11), F5
+	FMADDS F16, F0, F2, F0
+	FMADDS F17, F0, F3, F0
+	FMADDS F18, F0, F4, F0
+	FMADDS F19, F0, F5, F0
+	FMOVS.P F0, 4(R12)
+	SUB  $4, R13
+	CBNZ R13, single
+
+next:
+	ADD  $16, R3
+	ADD  $16, R4
+	SUB  $4, R5
+	CBNZ R5, rows
+	RET
+
+// func maxInto(dst, src []float32)
+//
+// No value is negative, so their bits as integers have the order of the values.
+TEXT ·maxInto(SB), NOSPLIT, $0-48
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+	CMP  $8, R1
+	BLT  maxSingles
+
+maxLanes:
+	VLD1 (R0), [V0.S4, V1.S4]
+	VLD1.P 32(R2), [V2.S4, V3.S4]
+	VUMAX V2.S4, V0.S4, V0.S4
+	VUMAX V3.S4, V1.S4, V1.S4
+	VST1.P [V0.S4, V1.S4], 32(R0)
+	SUB  $8, R1
+	CMP  $8, R1
+	BGE  maxLanes
+
+maxSingles:
+	CBZ  R1, maxDone
+	FMOVS (R0), F0
+	FMOVS.P 4(R2), F2
+	FMAXS F2, F0, F0
+	FMOVS.P F0, 4(R0)
+	SUB  $1, R1
+	B    maxSingles
+
+maxDone:
+	RET
+
+// func poolThree(dst, src []float32)
+TEXT ·poolThree(SB), NOSPLIT, $0-48
+	MOVD dst_base+0(FP), R0
+	MOVD dst_len+8(FP), R1
+	MOVD src_base+24(FP), R2
+
+pool:
+	VLD3.P 48(R2), [V0.S4, V1.S4, V2.S4]
+	VUMAX V1.S4, V0.S4, V0.S4
+	VUMAX V2.S4, V0.S4, V0.S4
+	VST1.P [V0.S4], 16(R0)
+	SUB  $4, R1
+	CBNZ R1, pool
+	RET
