@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -9,10 +10,10 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/pkg/analyze"
-	"github.com/iotsense/iotsense/pkg/analyze/page"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/report"
 )
 
 func analyzeCommand() *cli.Command {
@@ -23,7 +24,7 @@ func analyzeCommand() *cli.Command {
 		Flags: append(dataFlags(), jsonFlag,
 			&cli.BoolFlag{Name: "leaks", Usage: "measure what lets a model recognise units or copies instead of types"},
 			&cli.BoolFlag{Name: "ipv6", Usage: "the figures cover IPv6 records too (the paper's are of IPv4)"},
-			&cli.StringFlag{Name: "report", Usage: "HTML `FILE` to write, self-contained"}),
+			&cli.StringFlag{Name: "report", Usage: "write `DIR`/analyze.json, analyze.html and its pictures; a name that ends in .html: the page alone"}),
 		Action: analyzeData,
 	}
 }
@@ -104,20 +105,23 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.Direction, error) {
 	return cfg, direction, err
 }
 
-// writeAnalysis writes the HTML report; the file appears under its name only when
-// it is whole.
+// writeAnalysis writes the report: a page, or a directory of all there is.
 func writeAnalysis(path string, result *analyze.Result) error {
-	dir, name := filepath.Split(path)
-	f, err := os.CreateTemp(dir, "."+name+".*")
+	page, err := report.Analysis(result)
 	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if err := page.Write(f, result); err != nil {
 		return fmt.Errorf("report %s: %w", path, err)
 	}
-	if err := errors.Join(f.Chmod(0o644), f.Close(), os.Rename(f.Name(), path)); err != nil {
+	if filepath.Ext(path) == ".html" {
+		return page.WritePage(path)
+	}
+	if err := page.Write(path, "analyze.html"); err != nil {
+		return err
+	}
+	text, err := json.Marshal(result) // a number for each place of each payload: no line for each
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(path, "analyze.json"), text, 0o644); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil

@@ -100,9 +100,15 @@ func TestAnalyzeRecordsLikeTheirCapture(t *testing.T) {
 func TestAnalyzeText(t *testing.T) {
 	good, device := labCapture(t)
 	path := write(t, "good.pcap", good)
-	stdout, stderr, status := command(t, "analyze", path, "--leaks")
+	dir := filepath.Join(t.TempDir(), "report")
+	stdout, stderr, status := command(t, "analyze", path, "--leaks", "--report", dir)
 	if status != 0 {
 		t.Fatal(stderr)
+	}
+	for _, name := range []string{"analyze.html", "analyze.json", "services-" + strings.ReplaceAll(device.String(), ":", "_") + ".svg"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("report: %v", err)
+		}
 	}
 	for _, want := range []string{"Records per class (Table III)", "Entropy of metadata", "(Fig. 5)", "Identifiers in payloads", device.String()} {
 		if !strings.Contains(stdout, want) {

@@ -24,13 +24,13 @@ func doctorCommand() *cli.Command {
 			if c.Args().Present() {
 				return usagef("doctor takes no argument: give the interface as -i %s", c.Args().First())
 			}
-			return report(c.App.Writer, doctor.Run(c.String("interface")), c.Bool("json"))
+			return printFindings(c.App.Writer, doctor.Run(c.String("interface")), c.Bool("json"))
 		},
 	}
 }
 
-// report prints the findings and fails when one of them stands in the way.
-func report(w io.Writer, checks []doctor.Check, asJSON bool) error {
+// printFindings prints the findings and fails when one of them stands in the way.
+func printFindings(w io.Writer, checks []doctor.Check, asJSON bool) error {
 	if asJSON {
 		if err := printJSON(w, map[string][]doctor.Check{"checks": checks}); err != nil {
 			return err

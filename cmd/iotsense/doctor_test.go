@@ -23,7 +23,7 @@ func TestReport(t *testing.T) {
 		{"a failure is named", []doctor.Check{fine, slow, broken}, "doctor: 1 of 3 checks failed: capabilities"},
 	} {
 		var out bytes.Buffer
-		err := report(&out, tt.checks, true)
+		err := printFindings(&out, tt.checks, true)
 		if got := errorText(err); got != tt.err {
 			t.Errorf("%s: error %q, want %q", tt.name, got, tt.err)
 		}

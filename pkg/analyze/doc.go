@@ -7,5 +7,5 @@
 // In go labelled records in the order of each device's stream, out comes one
 // [Result]. Only counters are kept, with a limit on each, so memory does not grow
 // with the number of records; the same records give the same Result. The package
-// reads no file, trains nothing and draws nothing: pictures are package page's.
+// reads no file, trains nothing and draws nothing: pictures are package report's.
 package analyze

@@ -1,32 +1,22 @@
-// Package page makes one HTML page of what package analyze found: the paper's
-// Table III and Figs 2 to 5 for the reader's own data, the paper's numbers beside
-// them, and the leaks. In goes an [analyze.Result], out comes a file that needs
-// nothing else: pictures are inside it, it loads nothing and runs no script. The
-// same result gives the same bytes.
-package page
+package report
+
+// This file makes the page of a data set: Table III and Figs 2 to 5.
 
 import (
 	_ "embed"
 	"fmt"
 	"html/template"
-	"io"
 
 	"github.com/iotsense/iotsense/pkg/analyze"
 )
 
-//go:embed page.html
-var source string
+//go:embed analysis.html
+var analysisSource string
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{
-	"percent": analyze.Percent,
-	"share":   func(v float64) string { return analyze.Percent(&v) },
-	"bits":    func(v float64) string { return fmt.Sprintf("%.2f", v) },
-	"cell":    cellStyle,
-	"n":       thousands,
-}).Parse(source))
+var analysisPage = parse(analysisSource)
 
-// view is what the template sees.
-type view struct {
+// analysisView is what the template sees.
+type analysisView struct {
 	*analyze.Result
 	Fields  []string
 	Kinds   []kind
@@ -41,9 +31,9 @@ type kind struct {
 type classView struct {
 	*analyze.Class
 	Strips  []template.URL // Fig. 3, a strip for each packet
-	Payload template.URL   // Fig. 3, empty: no payload
-	Entropy template.URL   // Fig. 4a, empty: no such packet
-	Values  template.URL   // Fig. 4b
+	Payload *Picture       // Fig. 3, nil: no payload
+	Entropy *Picture       // Fig. 4a, nil: no such packet
+	Values  *Picture       // Fig. 4b
 	Graph   template.HTML  // Fig. 5
 	Open    bool
 }
@@ -51,26 +41,32 @@ type classView struct {
 // openClasses are shown unfolded: as many as the paper shows, the most active.
 const openClasses = 3
 
-// Write writes the page. The error is of a picture that could not be drawn, or w's.
-func Write(w io.Writer, res *analyze.Result) error {
-	v := view{Result: res, Fields: fieldTitles[:]}
+// Analysis makes the page. The error is of a picture that could not be drawn.
+func Analysis(res *analyze.Result) (*Report, error) {
+	v := analysisView{Result: res, Fields: fieldTitles[:]}
+	var pictures []Picture
 	for i := range res.Classes {
 		c, err := viewClass(&res.Classes[i])
 		if err != nil {
-			return fmt.Errorf("class %s: %w", res.Classes[i].Label, err)
+			return nil, fmt.Errorf("class %s: %w", res.Classes[i].Label, err)
 		}
 		c.Open = rank(res.Classes, i) < openClasses
 		v.Classes = append(v.Classes, c)
+		for _, p := range []*Picture{c.Payload, c.Entropy, c.Values} {
+			if p != nil {
+				pictures = append(pictures, *p)
+			}
+		}
+		if c.Graph != "" {
+			pictures = append(pictures, graphFile("services-"+fileName(c.Label)+".svg", c.Graph))
+		}
 	}
 	if res.Leaks != nil {
 		for _, k := range analyze.IdentifierKinds {
 			v.Kinds = append(v.Kinds, kind{k.Key, k.Meaning, res.Leaks.All[k.Key]})
 		}
 	}
-	if err := page.Execute(w, v); err != nil {
-		return fmt.Errorf("write page: %w", err)
-	}
-	return nil
+	return execute(analysisPage, v, pictures)
 }
 
 // rank is how many classes have more records than class i.
@@ -94,17 +90,18 @@ func viewClass(c *analyze.Class) (classView, error) {
 		v.Strips = append(v.Strips, strip)
 	}
 	var err error
-	if v.Payload, err = payloadPlot(c.Payload); err != nil {
+	name := fileName(c.Label) + ".png"
+	if v.Payload, err = payloadPlot("payload-entropy-"+name, c.Payload); err != nil {
 		return v, err
 	}
 	fifth := c.Payload[fifthPacket]
 	if len(fifth.Entropy) == 0 {
 		return v, nil
 	}
-	if v.Entropy, err = entropyPlot(fifth); err != nil {
+	if v.Entropy, err = entropyPlot("fifth-packet-entropy-"+name, fifth); err != nil {
 		return v, err
 	}
-	v.Values, err = valuesPlot(fifth)
+	v.Values, err = valuesPlot("fifth-packet-values-"+name, fifth)
 	return v, err
 }
 
@@ -113,15 +110,6 @@ const fifthPacket = 4
 
 // fieldTitles are short names of analyze.FieldNames.
 var fieldTitles = [...]string{"dev port", "rem port", "remote", "O1", "O2", "O3", "O4", "packets", "bytes"}
-
-// thousands writes a count with commas.
-func thousands(n any) string {
-	digits := fmt.Sprint(n)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
 
 // cellStyle colours an entropy cell; the range that the paper takes for a
 // fingerprint is hatched, as in Fig. 2.

@@ -1,4 +1,4 @@
-package page
+package report
 
 // This file draws Fig. 5, a class's services and the transitions between them, as
 // SVG: the services on a circle, the most frequent at the top.
@@ -25,6 +25,16 @@ var fills = map[string]string{
 	analyze.Significant:   "#e5584f",
 	analyze.Ordinary:      "#8db8f0",
 	analyze.Insignificant: "#cfcfcf",
+}
+
+// graphStyle is the style of a graph that stands in no page; style.html has its own.
+const graphStyle = `<style>text{text-anchor:middle;font:11px sans-serif}.edge{paint-order:stroke;stroke:#fff;stroke-width:3px;fill:#333;font-size:10px}</style>`
+
+// graphFile is a graph as a file of its own.
+func graphFile(name string, g template.HTML) Picture {
+	open, rest, _ := strings.Cut(string(g), ">")
+	open = strings.Replace(open, "<svg ", `<svg xmlns="http://www.w3.org/2000/svg" `, 1)
+	return Picture{name, []byte(open + ">" + graphStyle + rest)}
 }
 
 type point struct{ x, y float64 }

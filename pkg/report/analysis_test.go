@@ -1,10 +1,8 @@
-package page
+package report
 
 import (
-	"bytes"
 	"math"
 	"net/netip"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -33,36 +31,19 @@ func result() *analyze.Result {
 	return a.Result()
 }
 
-func write(t *testing.T) string {
+func pageOf(t *testing.T) string {
 	t.Helper()
-	var b bytes.Buffer
-	if err := Write(&b, result()); err != nil {
+	r, err := Analysis(result())
+	if err != nil {
 		t.Fatal(err)
 	}
-	return b.String()
+	return string(r.HTML)
 }
 
-// The page needs no network, no other file and no script.
-func TestSelfContained(t *testing.T) {
-	html := write(t)
-	for _, what := range []string{`<script`, `<link`, `<iframe`, `@import`, `<object`} {
-		if strings.Contains(html, what) {
-			t.Errorf("the page has %s", what)
-		}
-	}
-	sources := regexp.MustCompile(`(?:src|href)="([^"]*)"|url\(([^)]*)\)`).FindAllStringSubmatch(html, -1)
-	if len(sources) == 0 {
-		t.Error("the page has no pictures")
-	}
-	for _, s := range sources {
-		if !strings.HasPrefix(s[1], "data:image/png;base64,") {
-			t.Errorf("the page loads %.80s", s[0])
-		}
-	}
-}
+func TestAnalysisIsSelfContained(t *testing.T) { selfContained(t, pageOf(t)) }
 
 func TestContents(t *testing.T) {
-	html := write(t)
+	html := pageOf(t)
 	for what, want := range map[string]int{
 		"(Table III)":              1,
 		"Amazon Echo":              1,
@@ -82,18 +63,18 @@ func TestContents(t *testing.T) {
 }
 
 func TestSameBytes(t *testing.T) {
-	first := write(t)
-	if again := write(t); again != first {
+	first := pageOf(t)
+	if again := pageOf(t); again != first {
 		t.Error("the same result gives another page")
 	}
 }
 
 func TestEmptyResult(t *testing.T) {
-	var b bytes.Buffer
-	if err := Write(&b, analyze.New(analyze.Config{}).Result()); err != nil {
+	r, err := Analysis(analyze.New(analyze.Config{}).Result())
+	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(b.String(), "Leaks") {
+	if strings.Contains(string(r.HTML), "Leaks") {
 		t.Error("leaks that nobody asked for")
 	}
 }

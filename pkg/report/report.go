@@ -1,0 +1,140 @@
+// Package report makes pages of what `iotsense analyze` and `iotsense evaluate`
+// found: the paper's tables and figures for the reader's own data, the paper's
+// numbers beside them. In goes an [analyze.Result] or a [score.Result], out come
+// one HTML file that needs nothing else (pictures are inside it, it loads nothing
+// and runs no script) and the same pictures as files. It computes no figure that
+// the result does not have, and the same result gives the same bytes.
+package report
+
+import (
+	"bytes"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/iotsense/iotsense/pkg/analyze"
+)
+
+// Report is one page and its pictures.
+type Report struct {
+	HTML     []byte
+	Pictures []Picture // those of the page, but for small ones inside tables
+}
+
+// Picture is an image file.
+type Picture struct {
+	Name    string // file name; the ending tells PNG from SVG
+	Content []byte
+}
+
+// URL holds the picture itself.
+func (p Picture) URL() template.URL {
+	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(p.Content))
+}
+
+// Write makes dir, with the page under the given name and the pictures beside it.
+func (r *Report) Write(dir, name string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	for _, p := range r.Pictures {
+		if err := writeFile(filepath.Join(dir, p.Name), p.Content); err != nil {
+			return err
+		}
+	}
+	return r.WritePage(filepath.Join(dir, name))
+}
+
+// WritePage writes the page alone.
+func (r *Report) WritePage(path string) error { return writeFile(path, r.HTML) }
+
+// writeFile writes a file that appears under its name only when it is whole.
+func writeFile(path string, content []byte) error {
+	dir, name := filepath.Split(path)
+	f, err := os.CreateTemp(filepath.Clean(dir+"."), "."+name+".*")
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	defer os.Remove(f.Name()) // fails, as it should, once the file has its name
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("report %s: %w", path, err)
+	}
+	return nil
+}
+
+//go:embed style.html
+var styleSource string
+
+// parse reads a page's template.
+func parse(source string) *template.Template {
+	t := template.Must(template.New("page").Funcs(template.FuncMap{
+		"percent": analyze.Percent,
+		"share":   func(v float64) string { return analyze.Percent(&v) },
+		"bits":    func(v float64) string { return fmt.Sprintf("%.2f", v) },
+		"number":  number,
+		"whole":   whole,
+		"cell":    cellStyle,
+		"bar":     barStyle,
+		"n":       thousands,
+	}).Parse(source))
+	template.Must(t.New("style").Parse(styleSource))
+	return t
+}
+
+// execute makes the page of a view.
+func execute(page *template.Template, view any, pictures []Picture) (*Report, error) {
+	var b bytes.Buffer
+	if err := page.Execute(&b, view); err != nil {
+		return nil, fmt.Errorf("page: %w", err)
+	}
+	return &Report{b.Bytes(), pictures}, nil
+}
+
+// number writes a score, "-" for none.
+func number(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", *v)
+}
+
+// whole writes a figure without decimals, "-" for none.
+func whole(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return thousands(fmt.Sprintf("%.0f", *v))
+}
+
+// thousands writes a count with commas.
+func thousands(n any) string {
+	digits := fmt.Sprint(n)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// barStyle fills a cell from the left, as far as a share of 0 to 1.
+func barStyle(share float64) template.CSS {
+	return template.CSS(fmt.Sprintf("background:linear-gradient(90deg,#cfe0f7 %.1f%%,transparent %.1f%%)", 100*share, 100*share))
+}
+
+// fileName is a label as part of a file name.
+func fileName(label string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '+' {
+			return r
+		}
+		return '_'
+	}, label)
+}
