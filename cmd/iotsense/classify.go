@@ -41,8 +41,10 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 	if err != nil {
 		return nil, err
 	}
-	if opts.WindowMode, err = parseWindowMode(c); err != nil {
-		return nil, err
+	if opts.WindowMode == nil {
+		if opts.WindowMode, err = parseWindowMode(c); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkWindow(c, bundle); err != nil {
 		return nil, err

@@ -3,6 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -10,7 +13,9 @@ import (
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/report"
 )
 
 func evaluateCommand() *cli.Command {
@@ -19,65 +24,157 @@ func evaluateCommand() *cli.Command {
 		Usage:     "score a model on labelled captures or records",
 		ArgsUsage: "[DATA...]",
 		Flags: append(dataFlags(), jsonFlag,
-			&cli.StringFlag{Name: "report", Usage: "write the figures to `DIR`/evaluate.json"}),
+			&cli.GenericFlag{Name: "merge", Value: &classGroups{}, Usage: "count classes `A,B` as one (repeatable)"},
+			&cli.StringSliceFlag{Name: "leave-out", Usage: "leave devices of the true classes `A,B` out"},
+			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
+			&cli.StringFlag{Name: "report", Usage: "write `DIR`/evaluate.json, evaluate.html and its pictures"}),
 		Action: evaluate,
 	}
 }
 
-func evaluate(c *cli.Context) error {
-	var (
-		in    score.Input
-		truth flows.LabelledRecord // of the record being classified
-	)
-	window := func(r *flows.Record, probs []float32, index []int) {
-		all := make([]float32, len(in.Labels))
-		for i := range all {
-			all[i] = -1 // a class that this service's model lacks
-		}
-		for i, p := range probs {
-			all[index[i]] = p
-		}
-		in.Windows = append(in.Windows, score.Window{Device: r.Device, Capture: truth.Capture, Label: truth.Label, Probs: all})
+// classGroups are the values of --merge, each a list.
+type classGroups [][]string
+
+func (g *classGroups) String() string { return "" }
+
+func (g *classGroups) Set(list string) error {
+	group := strings.Split(list, ",")
+	for i := range group {
+		group[i] = strings.TrimSpace(group[i])
 	}
+	if len(group) < 2 || slices.Contains(group, "") {
+		return fmt.Errorf("%q: want two classes or more, like A,B", list)
+	}
+	*g = append(*g, group)
+	return nil
+}
+
+func evaluate(c *cli.Context) error {
 	bundle, err := loadModel(c)
 	if err != nil {
 		return err
 	}
-	in.Labels = classify.Labels(bundle)
-	for _, m := range bundle {
-		in.Mode, in.Thresholds = m.Record.WindowMode, m.Thresholds
+	e, err := newEvaluation(c, bundle)
+	if err != nil {
+		return err
 	}
-	if c.IsSet("window-mode") {
-		in.Mode = c.String("window-mode")
+	padded := flows.Padded // the strict windows are among them
+	_, damaged := classifyData(c, classify.Options{WindowMode: &padded, Window: e.window}, e.record, e.capture)
+	if e.err != nil || e.captures == 0 {
+		return errors.Join(e.err, damaged)
 	}
-	_, damaged := classifyData(c, classify.Options{Window: window}, func(r flows.LabelledRecord) error {
-		if r.Label == "" {
-			return fmt.Errorf("%s: device %s has no label: name the devices in a --manifest", r.Capture, r.Device)
-		}
-		truth = r
-		return nil
-	}, func(s dataset.CaptureSummary, _ *classify.Classifier) error {
-		in.Hours += s.Duration.Hours()
-		for _, d := range s.Devices {
-			in.Devices = append(in.Devices, score.Device{Name: d.Name, Capture: s.Name, Label: d.Label})
-		}
-		return nil
-	})
-	if len(in.Devices) == 0 {
-		return damaged
-	}
-	result, err := score.Evaluate(in)
+	result, err := e.scorer.Result()
 	if err != nil {
 		return errors.Join(damaged, err)
 	}
 	if dir := c.String("report"); dir != "" {
-		err = writeReport(dir, "evaluate.json", result)
+		if err = writeReport(dir, "evaluate.json", result); err == nil {
+			err = report.WriteEvaluation(dir, result)
+		}
 	}
 	if c.Bool("json") {
 		return errors.Join(damaged, err, printJSON(c.App.Writer, result))
 	}
 	printScore(c, result)
 	return errors.Join(damaged, err)
+}
+
+// evaluation carries windows from the classifier to the scorer.
+type evaluation struct {
+	scorer   *score.Scorer
+	labels   int                         // classes of all models
+	rows     int                         // K
+	truth    flows.LabelledRecord        // the record being classified
+	first    map[string]map[string]int64 // of each capture and device: when its first packet was seen, us
+	captures int
+	err      error // of scorer
+}
+
+func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
+	cfg := score.Config{
+		Labels: classify.Labels(bundle), Resamples: c.Int("bootstrap"),
+		Merge: *c.Generic("merge").(*classGroups), LeaveOut: c.StringSlice("leave-out"),
+	}
+	e := &evaluation{labels: len(cfg.Labels), first: map[string]map[string]int64{}}
+	cfg.Thresholds.PerClass = map[string]float64{}
+	for _, m := range bundle {
+		mode, err := flows.ParseWindowMode(m.Record.WindowMode)
+		if err != nil {
+			return nil, err
+		}
+		cfg.Mode, e.rows = mode, m.Arch.K
+		cfg.Thresholds.Default = max(cfg.Thresholds.Default, m.Thresholds.Default)
+		for _, l := range m.Labels {
+			cfg.Thresholds.PerClass[l] = max(cfg.Thresholds.PerClass[l], m.Thresholds.For(l))
+		}
+	}
+	mode, err := parseWindowMode(c)
+	if err != nil {
+		return nil, err
+	}
+	if mode != nil {
+		cfg.Mode = *mode
+	}
+	if e.scorer, err = score.New(cfg); err != nil {
+		return nil, usageError{err}
+	}
+	return e, nil
+}
+
+// record takes each record before its window.
+func (e *evaluation) record(r flows.LabelledRecord) error {
+	if e.err != nil {
+		return e.err
+	}
+	if r.Label == "" {
+		return fmt.Errorf("%s: device %s has no label: name the devices in a --manifest", r.Capture, r.Device)
+	}
+	e.truth = r
+	devices := e.first[r.Capture]
+	if devices == nil {
+		devices = map[string]int64{}
+		e.first[r.Capture] = devices
+	}
+	if _, known := devices[r.Device]; !known {
+		devices[r.Device] = r.FirstSeen
+	}
+	return nil
+}
+
+// window takes the probabilities of the window that the record completed.
+func (e *evaluation) window(w flows.Window, probs []float32, index []int) {
+	all := make([]float32, e.labels)
+	for i := range all {
+		all[i] = -1 // a class that this service's model lacks
+	}
+	for i, p := range probs {
+		all[index[i]] = p
+	}
+	last, local := int64(0), 0
+	for _, r := range w.Rows {
+		last = max(last, r.LastDescribed())
+		if r.IsLocal() {
+			local++
+		}
+	}
+	err := e.scorer.Add(score.Window{
+		Device: w.Device, Capture: e.truth.Capture, Label: e.truth.Label, Probs: all,
+		Padded: len(w.Rows) < e.rows, Local: local,
+		Since: time.Duration(last-e.first[e.truth.Capture][w.Device]) * time.Microsecond,
+	})
+	e.err = errors.Join(e.err, err)
+}
+
+// capture takes a capture that has been read.
+func (e *evaluation) capture(s dataset.CaptureSummary, _ *classify.Classifier) error {
+	delete(e.first, s.Name)
+	var devices []score.Device
+	for _, d := range s.Devices {
+		devices = append(devices, score.Device{Name: d.Name, Capture: s.Name, Label: d.Label})
+	}
+	e.captures += len(devices)
+	e.scorer.Capture(devices, s.Duration.Hours())
+	return nil
 }
 
 func printScore(c *cli.Context, r *score.Result) {
@@ -92,19 +189,64 @@ func printScore(c *cli.Context, r *score.Result) {
 		t.AppendRow(table.Row{k.Label, fmt.Sprintf("%.3f", k.Precision), fmt.Sprintf("%.3f", k.Recall), fmt.Sprintf("%.3f", k.F1), k.Support})
 	}
 	t.Render()
-	s := newTable(c.App.Writer, "Figure", "Value", "Of")
+	printWorst(c, r)
+	m := newTable(c.App.Writer, "Seconds since first packet", "Devices with a window", "Device accuracy", "Windows", "Accuracy")
+	for _, s := range r.BySeconds {
+		m.AppendRow(table.Row{s.Seconds, s.Devices, number(s.Accuracy), s.Windows, number(s.WindowAccuracy)})
+	}
+	m.Render()
+
+	var none score.Intervals
+	in := r.Intervals
+	if in == nil {
+		in = &none
+	}
+	interval := func(i *score.Interval) string {
+		if i == nil {
+			return ""
+		}
+		return fmt.Sprintf("%.3f to %.3f", i.Low, i.High)
+	}
+	s := newTable(c.App.Writer, "Figure", "Value", "95 % interval", "Of")
 	s.AppendRows([]table.Row{
-		{"macro F1", number(r.MacroF1), fmt.Sprintf("%d windows, %s", r.Windows, r.WindowMode)},
-		{"accuracy", number(r.Accuracy), ""},
-		{"coverage", number(r.Coverage), "classes with a true window"},
-		{"device accuracy", number(r.Devices.Accuracy), fmt.Sprintf("%d devices in captures, %d of %d captures with a window", r.Devices.Count, r.CapturesCovered, r.Captures)},
-		{"device macro F1", number(r.Devices.MacroF1), ""},
-		{"confidence, right", number(r.Confidence.MeanCorrect), "mean"},
-		{"confidence, wrong", number(r.Confidence.MeanWrong), "mean"},
-		{"low confidence", number(r.Confidence.LowFraction), fmt.Sprintf("windows under the threshold of %.2f", r.Confidence.Threshold)},
-		{"confident errors", number(r.Confidence.HighWrong), fmt.Sprintf("%d of the windows at or over it", r.Confidence.HighWrongCount)},
-		{"calibration error", number(r.Confidence.ECE), ""},
-		{"workload", number(r.WorkloadPerHour), "inferences per hour"},
+		{"macro F1", number(r.MacroF1), interval(in.MacroF1), fmt.Sprintf("%d windows, %s", r.Windows, r.WindowMode)},
+		{"accuracy", number(r.Accuracy), interval(in.Accuracy), ""},
+		{"coverage", number(r.Coverage), "", "classes with a true window"},
+		{"device accuracy", number(r.Devices.Accuracy), interval(in.DevicesAccuracy), fmt.Sprintf("%d devices in captures, %d of %d captures with a window", r.Devices.Count, r.CapturesCovered, r.Captures)},
+		{"device macro F1", number(r.Devices.MacroF1), interval(in.DevicesMacroF1), ""},
+	})
+	for _, mode := range sortedKeys(r.Modes) {
+		if k := r.Modes[mode]; mode != r.WindowMode {
+			s.AppendRows([]table.Row{
+				{"macro F1, " + mode, number(k.MacroF1), "", fmt.Sprintf("%d windows, %s", k.Windows, mode)},
+				{"device accuracy, " + mode, number(k.Devices.Accuracy), "", fmt.Sprintf("%d of %d captures with a window", k.CapturesCovered, r.Captures)},
+			})
+		}
+	}
+	s.AppendRows([]table.Row{
+		{"confidence, right", number(r.Confidence.MeanCorrect), "", "mean"},
+		{"confidence, wrong", number(r.Confidence.MeanWrong), "", "mean"},
+		{"low confidence", number(r.Confidence.LowFraction), "", fmt.Sprintf("windows under the threshold of %.2f", r.Confidence.Threshold)},
+		{"low, with 3 local flows", number(r.Confidence.LowLocal), "", "low windows"},
+		{"confident errors", number(r.Confidence.HighWrong), "", fmt.Sprintf("%d of the windows at or over it", r.Confidence.HighWrongCount)},
+		{"errors that are confident", number(r.Confidence.WrongHigh), "", "wrong windows"},
+		{"calibration error", number(r.Confidence.ECE), "", ""},
+		{"workload", number(r.WorkloadPerHour), "", "inferences per hour"},
 	})
 	s.Render()
+}
+
+// shownWorst is how many of the worst captures the text shows.
+const shownWorst = 10
+
+func printWorst(c *cli.Context, r *score.Result) {
+	t := newTable(c.App.Writer, "Worst captures", "Class", "Given", "Probability of class", "Windows", "Right")
+	for _, v := range r.Worst[:min(shownWorst, len(r.Worst))] {
+		given, probability := "-", "-"
+		if v.Given != nil {
+			given, probability = *v.Given, fmt.Sprintf("%.3f", *v.Probability)
+		}
+		t.AppendRow(table.Row{v.Capture, v.Label, given, probability, v.Windows, v.Right})
+	}
+	t.Render()
 }

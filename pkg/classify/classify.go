@@ -19,9 +19,9 @@ type Options struct {
 	MaxDevices int               // 0: registry.DefaultMaxDevices
 	// Verdict takes the device's verdict after each inference; may be nil.
 	Verdict func(registry.Verdict)
-	// Window takes the probabilities of each window, which ends with r; index maps
-	// them to Labels. They are valid during the call only; may be nil.
-	Window func(r *flows.Record, probs []float32, index []int)
+	// Window takes each window's probabilities; index maps them to Labels. They are
+	// valid during the call only; may be nil.
+	Window func(w flows.Window, probs []float32, index []int)
 }
 
 // Classifier is not safe for concurrent use; its Registry is.
@@ -136,7 +136,7 @@ func (c *Classifier) Record(r *flows.Record) error {
 	}
 	c.inferences++
 	if c.opts.Window != nil {
-		c.opts.Window(r, s.probs, s.index)
+		c.opts.Window(w, s.probs, s.index)
 	}
 	v := c.registry.Window(r, s.probs, s.index)
 	if c.opts.Verdict != nil {

@@ -59,6 +59,15 @@ func (r *Record) IsIPv6() bool { return r.Remote.Is6() }
 // IsLocal reports whether the remote end is local unicast (obfuscated).
 func (r *Record) IsLocal() bool { return r.Remote.IsUnspecified() }
 
+// LastDescribed is when the last of the packets described one by one was seen, us
+// since the Unix epoch: the record's row is known then but for its totals.
+func (r *Record) LastDescribed() int64 {
+	if len(r.Packets) == 0 {
+		return r.FirstSeen
+	}
+	return r.FirstSeen + r.Packets[len(r.Packets)-1].Offset
+}
+
 // Tokens appends the row's payload section without its padding: for each packet
 // PayloadStart, its bytes, PayloadEnd, cut hard at limit values, delimiters
 // counted (paper III-C; PayloadTokens is the paper's limit).

@@ -51,3 +51,14 @@ func TestRecordTokens(t *testing.T) {
 		t.Error("tokens of no packets")
 	}
 }
+
+func TestLastDescribed(t *testing.T) {
+	r := &Record{FirstSeen: 1_000_000, Packets: []RowPacket{{Offset: 0}, {Offset: 2_500_000}}}
+	if got := r.LastDescribed(); got != 3_500_000 {
+		t.Errorf("%d, want 3500000", got)
+	}
+	r.Packets = nil
+	if got := r.LastDescribed(); got != r.FirstSeen {
+		t.Errorf("without a packet: %d, want %d", got, r.FirstSeen)
+	}
+}

@@ -1,12 +1,14 @@
 // Package score computes the figures of `iotsense evaluate` from verdicts on
 // windows whose class is known. It is pure arithmetic: it reads no file and runs
-// no model.
+// no model. Memory grows with captures, devices and classes, not with windows.
 package score
 
 import (
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -15,9 +17,12 @@ type Window struct {
 	Device  string
 	Capture string // "" where captures are not told apart
 	Label   string // the true class
-	// Probs are the model's probabilities in the order of Input.Labels. A negative
+	// Probs are the model's probabilities in the order of Config.Labels. A negative
 	// one says that the model asked does not know the class (specialised bundles).
-	Probs []float32
+	Probs  []float32
+	Padded bool          // fewer records than the model's K: no strict window
+	Local  int           // of its records, those whose remote is local
+	Since  time.Duration // from the device's first packet to the last one that the window describes
 }
 
 // Device is one device of one capture, whether it had a window or not.
@@ -27,14 +32,22 @@ type Device struct {
 	Label   string // the true class
 }
 
-// Input is what is scored.
-type Input struct {
-	Mode       string   // window mode
-	Labels     []string // the model's classes, in the order of probabilities
-	Windows    []Window
-	Devices    []Device // every device and capture; those of Windows need not be repeated
-	Hours      float64  // of traffic, summed over captures; 0: not known
+// Config says what is scored and how.
+type Config struct {
+	Mode       flows.WindowMode // Strict: padded windows count in Result.Modes only
+	Labels     []string         // the model's classes, in the order of probabilities
 	Thresholds model.Thresholds
+	Merge      [][]string // classes that count as one, named A+B
+	LeaveOut   []string   // true classes that are not scored
+	Resamples  int        // of the bootstrap; 0: no intervals
+}
+
+// Input is what Evaluate scores.
+type Input struct {
+	Config
+	Windows []Window
+	Devices []Device // every device and capture; those of Windows need not be repeated
+	Hours   float64  // of traffic, summed over captures; 0: not known
 }
 
 // Result is what `iotsense evaluate --json` prints. A figure that does not exist,
@@ -53,6 +66,16 @@ type Result struct {
 	WorkloadPerHour *float64   `json:"workload_per_hour"`
 	Confidence      Confidence `json:"confidence"`
 	Devices         Devices    `json:"devices"`
+
+	Modes            map[string]Summary `json:"modes"`             // strict and padded windows of the same run
+	Intervals        *Intervals         `json:"intervals"`         // nil: not asked for, or too few captures
+	Histogram        []Bin              `json:"histogram"`         // of confidence (Fig. 15)
+	LocalFlows       []LocalFlows       `json:"local_flows"`       // Fig. 16
+	BySeconds        []Moment           `json:"by_seconds"`        // since each device's first packet
+	Worst            []Verdict          `json:"worst_captures"`    // devices and captures, the least of the truth's probability first
+	Merged           [][]string         `json:"merged"`            // classes that counted as one
+	LeftOut          []string           `json:"left_out"`          // true classes that were not scored
+	DevicesConfusion [][]int            `json:"devices_confusion"` // of joined verdicts; one without a window is in no column
 }
 
 // Class is one class's figures over windows. A share of nothing is 0.
@@ -64,18 +87,6 @@ type Class struct {
 	Support   int     `json:"support"` // true windows
 }
 
-// Confidence says how far probabilities can be trusted (paper V). A window is
-// low when its probability is under the threshold of the class it was given.
-type Confidence struct {
-	Threshold      float64  `json:"threshold"`
-	MeanCorrect    *float64 `json:"mean_correct"`
-	MeanWrong      *float64 `json:"mean_wrong"`
-	LowFraction    *float64 `json:"low_fraction"`
-	HighWrong      *float64 `json:"high_wrong"` // wrong / windows that are not low
-	HighWrongCount int      `json:"high_wrong_count"`
-	ECE            *float64 `json:"ece"` // expected calibration error, 15 bins of equal width
-}
-
 // Devices scores one joined verdict for each device and capture; one without a
 // window counts as wrong.
 type Devices struct {
@@ -84,118 +95,116 @@ type Devices struct {
 	MacroF1  *float64 `json:"macro_f1"` // mean over classes with a true device
 }
 
-// eceBins is the number of bins of the expected calibration error.
-const eceBins = 15
+// Summary is the score in one window mode.
+type Summary struct {
+	CapturesCovered int      `json:"captures_covered"`
+	Windows         int      `json:"windows"`
+	Accuracy        *float64 `json:"accuracy"`
+	MacroF1         *float64 `json:"macro_f1"`
+	Devices         Devices  `json:"devices"`
+}
 
-// Evaluate computes the figures. It reports probabilities that do not fit the labels.
-func Evaluate(in Input) (*Result, error) {
-	for i, w := range in.Windows {
-		if len(w.Probs) != len(in.Labels) || len(w.Probs) == 0 {
-			return nil, fmt.Errorf("score: window %d of %s has %d probabilities for %d classes", i, w.Device, len(w.Probs), len(in.Labels))
+// Scorer takes verdicts and keeps counts.
+type Scorer struct {
+	cfg     Config
+	classes *classes
+	modes   [2]*tally // by flows.WindowMode
+	hours   float64
+}
+
+// New returns a Scorer that has seen nothing. It reports classes that are merged
+// twice.
+func New(cfg Config) (*Scorer, error) {
+	c, err := newClasses(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Scorer{cfg: cfg, classes: c, modes: [2]*tally{newTally(c), newTally(c)}}, nil
+}
+
+// Add takes the next window. It reports probabilities that do not fit the labels.
+func (s *Scorer) Add(w Window) error {
+	if len(w.Probs) != len(s.cfg.Labels) || len(w.Probs) == 0 {
+		return fmt.Errorf("score: a window of %s has %d probabilities for %d classes", w.Device, len(w.Probs), len(s.cfg.Labels))
+	}
+	if !s.classes.scored(w.Label) {
+		return nil
+	}
+	probs := s.classes.merge(w.Probs)
+	s.modes[flows.Padded].add(&w, probs)
+	if w.Padded {
+		s.modes[flows.Strict].device(w.Capture, w.Device, w.Label) // it counts there, without this window
+	} else {
+		s.modes[flows.Strict].add(&w, probs)
+	}
+	return nil
+}
+
+// Capture takes the devices of one capture, whether they had windows or not, and
+// its length in hours. A capture whose devices are all left out counts for nothing.
+func (s *Scorer) Capture(devices []Device, hours float64) {
+	any := len(devices) == 0
+	for _, d := range devices {
+		if !s.classes.scored(d.Label) {
+			continue
+		}
+		any = true
+		for _, t := range s.modes {
+			t.device(d.Capture, d.Name, d.Label)
 		}
 	}
-	r := &Result{WindowMode: in.Mode, Windows: len(in.Windows), ClassesMissing: []string{}}
-	r.captures(in)
-	names := classNames(in)
-	windows, confidence := newTable(names), newConfidence(in.Thresholds)
-	for _, w := range in.Windows {
-		best := argmax(w.Probs)
-		label := in.Labels[best]
-		windows.add(w.Label, label)
-		confidence.add(label == w.Label, label, float64(w.Probs[best]))
+	if any {
+		s.hours += hours
 	}
-	r.Accuracy, r.MacroF1 = windows.accuracy(), windows.macroF1()
-	r.Classes, r.Confusion, r.Coverage = windows.classes(), windows.counts, windows.coverage()
+}
+
+// Result computes the figures of all that was taken. It reports a class to merge
+// or to leave out that nobody has.
+func (s *Scorer) Result() (*Result, error) {
+	if err := s.classes.check(); err != nil {
+		return nil, err
+	}
+	names := slices.Sorted(slices.Values(s.classes.names))
+	r := &Result{
+		WindowMode: s.cfg.Mode.String(), Modes: map[string]Summary{}, ClassesMissing: []string{},
+		Merged: append([][]string{}, s.cfg.Merge...), LeftOut: append([]string{}, s.cfg.LeaveOut...),
+	}
+	for mode, t := range s.modes {
+		r.Modes[flows.WindowMode(mode).String()] = t.summary(names)
+	}
+	t := s.modes[s.cfg.Mode]
+	sum := r.Modes[r.WindowMode]
+	r.Captures, r.CapturesCovered, r.Windows = len(t.captures), sum.CapturesCovered, sum.Windows
+	r.Accuracy, r.MacroF1, r.Devices = sum.Accuracy, sum.MacroF1, sum.Devices
+	windows, devices := t.tables(names)
+	r.Classes, r.Confusion, r.Coverage, r.DevicesConfusion = windows.classes(), windows.counts, windows.coverage(), devices.counts
 	for _, c := range r.Classes {
-		if !slices.Contains(in.Labels, c.Label) {
+		if !s.classes.isOutput(c.Label) {
 			r.ClassesMissing = append(r.ClassesMissing, c.Label)
 		}
 	}
-	if in.Hours > 0 {
-		r.WorkloadPerHour = ratio(float64(len(in.Windows)), in.Hours)
+	if s.hours > 0 {
+		r.WorkloadPerHour = ratio(float64(r.Windows), s.hours)
 	}
-	r.Confidence = confidence.result()
-	r.Devices = scoreDevices(in, names)
+	r.Confidence, r.Histogram, r.LocalFlows = t.confidence.result(s.cfg.Thresholds.Default), t.confidence.histogram(), t.confidence.locals
+	r.BySeconds, r.Worst = t.bySeconds(), t.worst()
+	r.Intervals = t.bootstrap(names, s.cfg.Resamples)
 	return r, nil
 }
 
-// captures counts the captures there are and those with a window.
-func (r *Result) captures(in Input) {
-	all, covered := map[string]bool{}, map[string]bool{}
-	for _, d := range in.Devices {
-		all[d.Capture] = true
+// Evaluate computes the figures of what is all at hand.
+func Evaluate(in Input) (*Result, error) {
+	s, err := New(in.Config)
+	if err != nil {
+		return nil, err
 	}
 	for _, w := range in.Windows {
-		all[w.Capture], covered[w.Capture] = true, true
-	}
-	r.Captures, r.CapturesCovered = len(all), len(covered)
-}
-
-// classNames are the model's classes and all true ones, sorted.
-func classNames(in Input) []string {
-	names := slices.Clone(in.Labels)
-	for _, w := range in.Windows {
-		names = append(names, w.Label)
-	}
-	for _, d := range in.Devices {
-		names = append(names, d.Label)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-// scoreDevices joins each device's windows of a capture: the mean probability of
-// each class over the windows whose model knows it.
-func scoreDevices(in Input, names []string) Devices {
-	type verdict struct {
-		label string
-		sum   []float64
-		n     []int
-	}
-	type key struct{ device, capture string }
-	verdicts := map[key]*verdict{}
-	at := func(k key, label string) *verdict {
-		v := verdicts[k]
-		if v == nil {
-			v = &verdict{label, make([]float64, len(in.Labels)), make([]int, len(in.Labels))}
-			verdicts[k] = v
-		}
-		return v
-	}
-	for _, d := range in.Devices {
-		at(key{d.Name, d.Capture}, d.Label)
-	}
-	for _, w := range in.Windows {
-		v := at(key{w.Device, w.Capture}, w.Label)
-		for i, p := range w.Probs {
-			if p >= 0 {
-				v.sum[i] += float64(p)
-				v.n[i]++
-			}
+		if err := s.Add(w); err != nil {
+			return nil, err
 		}
 	}
-	t := newTable(names)
-	for _, v := range verdicts {
-		given := ""
-		best := 0.0
-		for i, n := range v.n {
-			if n > 0 && v.sum[i]/float64(n) > best {
-				given, best = in.Labels[i], v.sum[i]/float64(n)
-			}
-		}
-		t.add(v.label, given)
-	}
-	return Devices{Count: len(verdicts), Accuracy: t.accuracy(), MacroF1: t.macroF1()}
-}
-
-func argmax(p []float32) int {
-	best := 0
-	for i, v := range p {
-		if v > p[best] {
-			best = i
-		}
-	}
-	return best
+	s.Capture(in.Devices, in.Hours)
+	return s.Result()
 }
 
 // ratio is a / b, or nil when b is 0.

@@ -5,8 +5,11 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -14,19 +17,30 @@ import (
 // device of class d is true too. Device 5 never had a window.
 func sample() Input {
 	return Input{
-		Mode:       "strict",
-		Labels:     []string{"a", "b", "c"},
-		Thresholds: model.Thresholds{Default: 0.8, PerClass: map[string]float64{"b": 0.6}},
-		Hours:      2,
+		Config: Config{
+			Mode:       flows.Padded,
+			Labels:     []string{"a", "b", "c"},
+			Thresholds: model.Thresholds{Default: 0.8, PerClass: map[string]float64{"b": 0.6}},
+		},
+		Hours: 2,
 		Windows: []Window{
-			{"1", "x", "a", []float32{0.9, 0.1, 0}},    // right, high
-			{"1", "x", "a", []float32{0.3, 0.7, 0}},    // wrong as b, high for b
-			{"2", "x", "b", []float32{0.25, 0.5, .25}}, // right, low
-			{"3", "y", "b", []float32{0.9, 0.1, 0}},    // wrong as a, high
-			{"4", "z", "d", []float32{0, 0.5, 0.5}},    // wrong as b (the first of equals), low
+			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1, 0}, Since: time.Second},                              // right, high
+			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.3, 0.7, 0}, Since: 4 * time.Second, Local: 3},                // wrong as b, high for b
+			{Device: "2", Capture: "x", Label: "b", Probs: []float32{0.25, 0.5, .25}, Since: time.Second / 2, Local: 3},             // right, low
+			{Device: "3", Capture: "y", Label: "b", Probs: []float32{0.9, 0.1, 0}, Since: time.Minute, Local: 5, Padded: true},      // wrong as a, high
+			{Device: "4", Capture: "z", Label: "d", Probs: []float32{0, 0.5, 0.5}, Since: 61 * time.Second, Local: 1, Padded: true}, // wrong as b (the first of equals), low
 		},
 		Devices: []Device{{"1", "x", "a"}, {"5", "w", "a"}, {"3", "y", "b"}},
 	}
+}
+
+func evaluate(t *testing.T, in Input) *Result {
+	t.Helper()
+	r, err := Evaluate(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }
 
 func value(t *testing.T, name string, got *float64, want float64) {
@@ -41,12 +55,9 @@ func value(t *testing.T, name string, got *float64, want float64) {
 }
 
 func TestEvaluateByHand(t *testing.T) {
-	r, err := Evaluate(sample())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.WindowMode != "strict" || r.Windows != 5 || r.Captures != 4 || r.CapturesCovered != 3 {
-		t.Errorf("mode %s, %d windows, %d of %d captures: want strict, 5, 3 of 4", r.WindowMode, r.Windows, r.CapturesCovered, r.Captures)
+	r := evaluate(t, sample())
+	if r.WindowMode != "padded" || r.Windows != 5 || r.Captures != 4 || r.CapturesCovered != 3 {
+		t.Errorf("mode %s, %d windows, %d of %d captures: want padded, 5, 3 of 4", r.WindowMode, r.Windows, r.CapturesCovered, r.Captures)
 	}
 	value(t, "accuracy", r.Accuracy, 2./5)
 	want := []Class{
@@ -80,6 +91,8 @@ func TestEvaluateByHand(t *testing.T) {
 	if c.HighWrongCount != 2 {
 		t.Errorf("high_wrong_count is %d, want 2", c.HighWrongCount)
 	}
+	value(t, "wrong_high", c.WrongHigh, 2./3)
+	value(t, "low_local", c.LowLocal, 1./2)
 	// Bins: 0.9 twice (one right), 0.7 once (wrong), 0.5 twice (one right).
 	value(t, "ece", c.ECE, (math.Abs(1-1.8)+0.7+math.Abs(1-1.0))/5)
 
@@ -92,34 +105,224 @@ func TestEvaluateByHand(t *testing.T) {
 	value(t, "devices.macro_f1", r.Devices.MacroF1, (0.5+0.5+0)/3)
 }
 
+// Both modes come of one run: the strict windows are those that are not padded.
+func TestModes(t *testing.T) {
+	in := sample()
+	padded := evaluate(t, in)
+	in.Mode = flows.Strict
+	strict := evaluate(t, in)
+	if !reflect.DeepEqual(padded.Modes, strict.Modes) {
+		t.Errorf("the modes' scores depend on the mode: %+v, %+v", padded.Modes, strict.Modes)
+	}
+	s := strict.Modes["strict"]
+	if s.Windows != 3 || s.CapturesCovered != 1 || strict.Windows != 3 || strict.Captures != 4 || strict.Confidence.HighWrongCount != 1 {
+		t.Errorf("strict: %+v", strict)
+	}
+	value(t, "accuracy", s.Accuracy, 2./3)
+	value(t, "macro_f1", s.MacroF1, 2./3)                  // a: 1 of 2 true, 1 given; b: 1 of 1 true, 2 given
+	value(t, "devices.accuracy", s.Devices.Accuracy, 2./5) // 1 and 2; the others have no strict window
+	value(t, "devices.macro_f1", s.Devices.MacroF1, (2./3+2./3+0)/3)
+	value(t, "padded accuracy", padded.Modes["padded"].Accuracy, *padded.Accuracy)
+}
+
+func TestHistogram(t *testing.T) {
+	r := evaluate(t, sample())
+	want := map[int]Bin{17: {0.85, 0.9, 1, 1}, 13: {0.65, 0.7, 0, 1}, 10: {0.5, 0.55, 1, 1}} // 0.9 and 0.7 as float32 are a little less
+	for i, b := range r.Histogram {
+		if b.Correct != want[i].Correct || b.Wrong != want[i].Wrong || len(r.Histogram) != 20 {
+			t.Errorf("bin %d is %+v, want %+v", i, b, want[i])
+		}
+	}
+}
+
+func TestLocalFlows(t *testing.T) {
+	want := []LocalFlows{{0, 1, 0, 0}, {1, 1, 1, 1}, {2, 0, 0, 0}, {3, 2, 1, 1}, {4, 0, 0, 0}, {5, 1, 0, 1}}
+	if got := evaluate(t, sample()).LocalFlows; !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// Devices 1 and 2 are right from the first second on, 3 and 4 wrong, 5 never seen.
+func TestBySeconds(t *testing.T) {
+	r := evaluate(t, sample())
+	want := []struct {
+		seconds, devices, windows int
+		windowAccuracy            float64 // -1: none
+	}{{1, 2, 2, 1}, {2, 2, 0, -1}, {5, 2, 1, 0}, {10, 2, 0, -1}, {20, 2, 0, -1}, {30, 2, 0, -1}, {60, 3, 1, 0}, {120, 4, 1, 0}}
+	if len(r.BySeconds) != len(want) {
+		t.Fatalf("%d moments, want %d", len(r.BySeconds), len(want))
+	}
+	for i, w := range want {
+		m := r.BySeconds[i]
+		if m.Seconds != w.seconds || m.Devices != w.devices || m.Windows != w.windows || (m.WindowAccuracy == nil) != (w.windowAccuracy < 0) {
+			t.Errorf("moment %+v, want %+v", m, w)
+		}
+		value(t, "accuracy", m.Accuracy, 2./5)
+		if m.WindowAccuracy != nil {
+			value(t, "window_accuracy", m.WindowAccuracy, w.windowAccuracy)
+		}
+	}
+}
+
+func TestWorst(t *testing.T) {
+	r := evaluate(t, sample())
+	for i, want := range []struct {
+		device, given string
+		probability   float64
+		windows       int
+	}{{"5", "", 0, 0}, {"4", "b", 0, 1}, {"3", "a", 0.1, 1}, {"2", "b", 0.5, 1}, {"1", "a", 0.6, 2}} {
+		v := r.Worst[i]
+		if v.Device != want.device || v.Windows != want.windows || (v.Given == nil) != (want.given == "") {
+			t.Fatalf("place %d is %+v, want %+v", i, v, want)
+		}
+		if v.Given != nil && *v.Given != want.given {
+			t.Errorf("device %s given %s, want %s", v.Device, *v.Given, want.given)
+		}
+		if v.Given != nil {
+			value(t, "probability", v.Probability, want.probability)
+		}
+	}
+}
+
+func TestMerge(t *testing.T) {
+	in := sample()
+	in.Merge = [][]string{{"a", "b"}}
+	r := evaluate(t, in)
+	// Of a+b the sums are 1, 1, 0.75, 1 and 0.5: four right; device 4's is wrong.
+	value(t, "accuracy", r.Accuracy, 4./5)
+	value(t, "macro_f1", r.MacroF1, (8./9+0)/2) // a+b: 4 true, 5 given; d
+	value(t, "low_fraction", r.Confidence.LowFraction, 2./5)
+	value(t, "devices.accuracy", r.Devices.Accuracy, 3./5)
+	if len(r.Classes) != 3 || r.Classes[0].Label != "a+b" || r.Classes[0].Support != 4 {
+		t.Errorf("classes %+v, want a+b, c, d", r.Classes)
+	}
+}
+
+func TestLeaveOut(t *testing.T) {
+	in := sample()
+	in.LeaveOut = []string{"a"}
+	r := evaluate(t, in)
+	value(t, "accuracy", r.Accuracy, 1./3) // of devices 2, 3, 4
+	value(t, "macro_f1", r.MacroF1, (2*1./(2+2)+0)/2)
+	if r.Captures != 3 || r.Devices.Count != 3 || r.Windows != 3 {
+		t.Errorf("%d captures, %d devices, %d windows; want 3 of each", r.Captures, r.Devices.Count, r.Windows)
+	}
+	value(t, "workload_per_hour", r.WorkloadPerHour, 1.5)
+}
+
+// A capture that only has left-out devices takes no part in the hours.
+func TestLeaveOutHours(t *testing.T) {
+	s, err := New(Config{Labels: []string{"a", "b"}, LeaveOut: []string{"a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Capture([]Device{{"1", "x", "a"}}, 10)
+	s.Capture([]Device{{"2", "y", "b"}, {"1", "y", "a"}}, 2)
+	if err := s.Add(Window{Device: "2", Capture: "y", Label: "b", Probs: []float32{0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := s.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	value(t, "workload_per_hour", r.WorkloadPerHour, 0.5)
+	if r.Captures != 1 || r.Devices.Count != 1 {
+		t.Errorf("%d captures, %d devices; want 1, 1", r.Captures, r.Devices.Count)
+	}
+}
+
+func TestClassesNobodyHas(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		set  func(*Config)
+		says string
+	}{
+		{"merged", func(c *Config) { c.Merge = [][]string{{"a", "x"}} }, `"x" to merge`},
+		{"left out", func(c *Config) { c.LeaveOut = []string{"y"} }, `"y" to leave out`},
+		{"merged twice", func(c *Config) { c.Merge = [][]string{{"a", "b"}, {"c", "a"}} }, `"a" is to be merged twice`},
+	} {
+		in := sample()
+		tt.set(&in.Config)
+		if _, err := Evaluate(in); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: error %v, want one with %s", tt.name, err, tt.says)
+		}
+	}
+	in := sample()
+	in.LeaveOut = []string{"d"} // only the data has it
+	evaluate(t, in)
+}
+
+// Of two captures, one all right and one all wrong, a quarter of the draws are all
+// right and a quarter all wrong: the middle 95 % reach from 0 to 1.
+func TestBootstrap(t *testing.T) {
+	capture := func(name, label string, probs ...float32) Window {
+		return Window{Device: name, Capture: name, Label: label, Probs: probs}
+	}
+	for _, tt := range []struct {
+		name    string
+		windows []Window
+		want    *Interval // of accuracy
+	}{
+		{"right and wrong", []Window{capture("x", "a", 1, 0), capture("x", "a", 1, 0), capture("y", "a", 0, 1)}, &Interval{0, 1}},
+		{"all right", []Window{capture("x", "a", 1, 0), capture("y", "a", 1, 0)}, &Interval{1, 1}},
+		// b's only capture is in every draw: accuracy is at least its 2 of 4.
+		{"strata", []Window{capture("x", "a", 1, 0), capture("y", "a", 0, 1), capture("z", "b", 0, 1), capture("z", "b", 0, 1)}, &Interval{0.5, 1}},
+		{"a capture of each class", []Window{capture("x", "a", 1, 0), capture("y", "b", 0, 1)}, nil},
+	} {
+		in := Input{Config: Config{Labels: []string{"a", "b"}, Resamples: 200}, Windows: tt.windows}
+		r, again := evaluate(t, in), evaluate(t, in)
+		if !reflect.DeepEqual(r, again) {
+			t.Errorf("%s: two runs differ", tt.name)
+		}
+		if r.Intervals == nil || tt.want == nil {
+			if r.Intervals != nil || tt.want != nil {
+				t.Errorf("%s: %+v, want %+v", tt.name, r.Intervals, tt.want)
+			}
+			continue
+		}
+		if got := *r.Intervals.Accuracy; got != *tt.want {
+			t.Errorf("%s: %+v, want %+v", tt.name, got, *tt.want)
+		}
+	}
+}
+
+func TestPercentiles(t *testing.T) {
+	values := make([]float64, 200)
+	for i := range values {
+		values[i] = float64((i*7)%200 + 1) // 1 to 200 in some order
+	}
+	if got := *percentiles(values); got != (Interval{5, 195}) {
+		t.Errorf("%v, want 5 to 195", got)
+	}
+}
+
 func TestJoinLeavesOutClassesAModelLacks(t *testing.T) {
 	in := sample()
 	in.Devices = nil
 	in.Windows = []Window{
-		{"1", "x", "a", []float32{0.6, 0.4, 0}},
-		{"1", "x", "a", []float32{-1, 0.5, 0.5}}, // this model does not know a
-		{"1", "x", "a", []float32{-1, 0.6, 0.4}},
+		{Device: "1", Label: "a", Probs: []float32{0.6, 0.4, 0}},
+		{Device: "1", Label: "a", Probs: []float32{-1, 0.5, 0.5}}, // this model does not know a
+		{Device: "1", Label: "a", Probs: []float32{-1, 0.6, 0.4}},
 	}
-	r, err := Evaluate(in) // means 0.6, 0.5, 0.3
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := evaluate(t, in) // means 0.6, 0.5, 0.3
 	value(t, "devices.accuracy", r.Devices.Accuracy, 1)
+	value(t, "confidence", r.Worst[0].Confidence, 0.6/1.4)
 }
 
 func TestEvaluateNothing(t *testing.T) {
-	r, err := Evaluate(Input{Labels: []string{"a"}, Thresholds: model.Thresholds{Default: 0.8}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := evaluate(t, Input{Config: Config{Labels: []string{"a"}, Thresholds: model.Thresholds{Default: 0.8}, Resamples: 10}})
+	r.Histogram = nil
 	text, err := json.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"window_mode":"","captures":0,"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,` +
+	const nothing = `{"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,"devices":{"count":0,"accuracy":null,"macro_f1":null}}`
+	want := `{"window_mode":"padded","captures":0,"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,` +
 		`"classes":[{"label":"a","precision":0,"recall":0,"f1":0,"support":0}],"classes_missing":[],"confusion":[[0]],` +
 		`"coverage":null,"workload_per_hour":null,"confidence":{"threshold":0.8,"mean_correct":null,"mean_wrong":null,` +
-		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null},"devices":{"count":0,"accuracy":null,"macro_f1":null}}`
+		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null,"wrong_high":null,"low_local":null},` +
+		`"devices":{"count":0,"accuracy":null,"macro_f1":null},"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
+		`"intervals":null,"histogram":null,"local_flows":[],"by_seconds":[],"worst_captures":[],"merged":[],"left_out":[],"devices_confusion":[[0]]}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}

@@ -19,13 +19,13 @@ func newTable(names []string) *table {
 	return t
 }
 
-// add counts one verdict; given is "" when there was none.
-func (t *table) add(truth, given string) {
+// add counts n verdicts; given is "" when there was none.
+func (t *table) add(truth, given string, n int) {
 	if given == "" {
-		t.none[t.index[truth]]++
+		t.none[t.index[truth]] += n
 		return
 	}
-	t.counts[t.index[truth]][t.index[given]]++
+	t.counts[t.index[truth]][t.index[given]] += n
 }
 
 // support is how many of a class there are.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/model/score"
+)
+
+// testSplit runs evaluate --json on the test split of the labelled captures.
+func testSplit(t *testing.T, args ...string) (*score.Result, string) {
+	t.Helper()
+	manifest := filepath.Join(testenv.Data(t), "manifest.csv")
+	stdout, stderr, status := command(t, append([]string{"evaluate", "--json", "--manifest", manifest, "--split", "test"}, args...)...)
+	if status != 0 {
+		t.Fatalf("evaluate %v: status %d: %s", args, status, stderr)
+	}
+	var r score.Result
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil {
+		t.Fatal(err)
+	}
+	return &r, stdout
+}
+
+// The keys are a contract: scripts read them.
+func TestEvaluateKeys(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "report")
+	_, stdout := testSplit(t, "--report", dir)
+	var got map[string]any
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	has := func(where string, v any, keys ...string) {
+		object, _ := v.(map[string]any)
+		for _, k := range keys {
+			if _, ok := object[k]; !ok {
+				t.Errorf("%s has no %s", where, k)
+			}
+		}
+	}
+	has("the score", got, "window_mode", "captures", "captures_covered", "windows", "accuracy", "macro_f1", "classes", "confusion",
+		"coverage", "workload_per_hour", "confidence", "devices", "modes", "intervals", "histogram", "local_flows", "by_seconds", "worst_captures")
+	has("classes", got["classes"].([]any)[0], "label", "precision", "recall", "f1", "support")
+	has("confidence", got["confidence"], "threshold", "mean_correct", "mean_wrong", "low_fraction", "high_wrong", "high_wrong_count", "ece")
+	has("devices", got["devices"], "count", "accuracy", "macro_f1")
+	for _, name := range []string{"evaluate.json", "evaluate.html", "confusion.png", "captures.png", "confidence.png", "local.png", "seconds.png"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() == 0 {
+			t.Errorf("report: %v", err)
+		}
+	}
+}
+
+// The verdicts that classify prints, counted by hand, are the score of devices.
+func TestEvaluateLikeClassify(t *testing.T) {
+	manifest := filepath.Join(testenv.Data(t), "manifest.csv")
+	stdout, stderr, status := command(t, "classify", "--json", "--manifest", manifest, "--split", "test")
+	if status != 0 {
+		t.Fatal(stderr)
+	}
+	verdicts, right, windows := 0, 0, 0
+	decoder := json.NewDecoder(strings.NewReader(stdout))
+	for decoder.More() {
+		var v struct {
+			Capture string
+			Label   *string
+			Windows int
+		}
+		if err := decoder.Decode(&v); err != nil {
+			t.Fatal(err)
+		}
+		verdicts++
+		windows += v.Windows
+		// Directories are units; a second unit's name ends in a number.
+		if truth := filepath.Base(filepath.Dir(v.Capture)); v.Label != nil && strings.HasPrefix(truth, *v.Label) {
+			right++
+		}
+	}
+	r, _ := testSplit(t)
+	if r.Devices.Count != verdicts || r.Windows != windows || math.Abs(*r.Devices.Accuracy-float64(right)/float64(verdicts)) > 1e-9 {
+		t.Errorf("evaluate: %d devices, accuracy %v, %d windows; classify: %d of %d right, %d windows",
+			r.Devices.Count, *r.Devices.Accuracy, r.Windows, right, verdicts, windows)
+	}
+}
+
+func TestEvaluateModes(t *testing.T) {
+	padded, _ := testSplit(t)
+	strict, _ := testSplit(t, "--window-mode", "strict", "--bootstrap", "0")
+	if s := padded.Modes["strict"]; s.Windows != strict.Windows || *s.MacroF1 != *strict.MacroF1 || s.CapturesCovered != strict.CapturesCovered || *s.Devices.Accuracy != *strict.Devices.Accuracy {
+		t.Errorf("strict beside padded %+v, strict alone %+v", s, strict)
+	}
+	if strict.Windows >= padded.Windows || strict.Captures != 110 || padded.Captures != 110 || strict.WindowMode != "strict" {
+		t.Errorf("%d strict and %d padded windows of %d and %d captures", strict.Windows, padded.Windows, strict.Captures, padded.Captures)
+	}
+	if i := padded.Intervals; i == nil || i.MacroF1.Low > *padded.MacroF1 || i.MacroF1.High < *padded.MacroF1 || strict.Intervals != nil {
+		t.Errorf("intervals %+v of %v, %+v without any resample", i, *padded.MacroF1, strict.Intervals)
+	}
+}
+
+func TestEvaluateClasses(t *testing.T) {
+	all, _ := testSplit(t)
+	r, _ := testSplit(t, "--merge", "SmarterCoffee,iKettle2", "--merge", "TP-LinkPlugHS100,TP-LinkPlugHS110", "--leave-out", "HueBridge,HueSwitch")
+	support := func(r *score.Result, label string) int {
+		i := slices.IndexFunc(r.Classes, func(c score.Class) bool { return c.Label == label })
+		if i < 0 {
+			return -1
+		}
+		return r.Classes[i].Support
+	}
+	if got, want := support(r, "SmarterCoffee+iKettle2"), support(all, "SmarterCoffee")+support(all, "iKettle2"); got != want {
+		t.Errorf("%d windows of the merged kettles, %d of both", got, want)
+	}
+	if got, want := r.Windows, all.Windows-support(all, "HueBridge")-support(all, "HueSwitch"); got != want || support(r, "HueBridge") != 0 {
+		t.Errorf("%d windows without Hue, want %d", got, want)
+	}
+	if support(r, "iKettle2") >= 0 || r.Captures != 102 {
+		t.Errorf("iKettle2 is still there, or %d captures are not 102", r.Captures)
+	}
+}
+
+// DATA beside a manifest means the listed captures below DATA.
+func TestEvaluateBelow(t *testing.T) {
+	r, _ := testSplit(t, filepath.Join(testenv.Data(t), "Aria"))
+	if r.Captures != 4 || r.Devices.Count != 4 {
+		t.Errorf("%d captures, %d devices below Aria; want 4, 4", r.Captures, r.Devices.Count)
+	}
+}
+
+func TestEvaluateBadInput(t *testing.T) {
+	data := testenv.Data(t)
+	few := []string{"evaluate", filepath.Join(data, "Aria"), "--manifest", filepath.Join(data, "manifest.csv")}
+	for _, tt := range []struct {
+		name   string
+		args   []string
+		status int
+		says   string
+	}{
+		{"a group of one", []string{"--merge", "Aria"}, 2, "A,B"},
+		{"merged twice", []string{"--merge", "Aria,Withings", "--merge", "Aria,D-LinkCam"}, 2, "merged twice"},
+		{"a class nobody has", []string{"--merge", "Aria,Toaster"}, 1, `"Toaster"`},
+		{"a class nobody has left out", []string{"--leave-out", "Toaster"}, 1, `"Toaster"`},
+		{"window mode", []string{"--window-mode", "odd"}, 2, "odd"},
+		{"report into a file", []string{"--report", "/dev/null/x"}, 1, "report"},
+	} {
+		_, stderr, status := command(t, slices.Concat(few, tt.args)...)
+		if status != tt.status || !strings.Contains(stderr, tt.says) {
+			t.Errorf("%s: status %d, stderr %s", tt.name, status, stderr)
+		}
+	}
+}

@@ -1,0 +1,336 @@
+package score
+
+// This file counts verdicts by capture and joins those of a device.
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// none stands for no verdict in place of a class's number.
+const none = -1
+
+// cell is a place in a confusion matrix, by the classes' numbers.
+type cell struct{ truth, given int }
+
+// tally is what is counted in one window mode.
+type tally struct {
+	classes    *classes
+	captures   map[string]*capture
+	confidence *confidence
+	moments    [len(momentSeconds) + 1]struct{ windows, right int }
+}
+
+// capture is what is counted of one capture.
+type capture struct {
+	windows map[cell]int
+	devices map[string]*device
+}
+
+// device is one device of one capture.
+type device struct {
+	truth          int
+	windows, right int
+	joined         [len(momentSeconds) + 1]*joined // by the moment their windows were over
+}
+
+func newTally(c *classes) *tally {
+	return &tally{classes: c, captures: map[string]*capture{}, confidence: newConfidence()}
+}
+
+// device finds or makes the counts of a device in a capture.
+func (t *tally) device(in, name, label string) (*capture, *device) {
+	c := t.captures[in]
+	if c == nil {
+		c = &capture{map[cell]int{}, map[string]*device{}}
+		t.captures[in] = c
+	}
+	d := c.devices[name]
+	if d == nil {
+		d = &device{truth: t.classes.of(label)}
+		c.devices[name] = d
+	}
+	return c, d
+}
+
+// add counts a window; probs are merged.
+func (t *tally) add(w *Window, probs []float32) {
+	c, d := t.device(w.Capture, w.Device, w.Label)
+	truth, best := t.classes.of(w.Label), argmax(probs)
+	given := t.classes.outputs[best]
+	right := given == truth
+	c.windows[cell{truth, given}]++
+	t.confidence.add(right, t.classes.thresholds[best], float64(probs[best]), w.Local)
+	at := momentOf(w.Since)
+	d.windows++
+	t.moments[at].windows++
+	if right {
+		d.right++
+		t.moments[at].right++
+	}
+	if d.joined[at] == nil {
+		d.joined[at] = newJoined(len(probs))
+	}
+	d.joined[at].add(probs)
+}
+
+// verdict is the device's joined verdict, of all its windows.
+func (t *tally) verdict(d *device) (given int, all *joined) {
+	all = newJoined(len(t.classes.outputs))
+	for _, j := range d.joined {
+		all.merge(j)
+	}
+	return t.given(all), all
+}
+
+// given is the number of the class that a joined verdict gives.
+func (t *tally) given(j *joined) int {
+	if best := j.best(); best >= 0 {
+		return t.classes.outputs[best]
+	}
+	return none
+}
+
+// joined joins windows of a device: for each class the mean probability over the
+// windows whose model knows it.
+type joined struct {
+	sum []float64
+	n   []int
+}
+
+func newJoined(outputs int) *joined { return &joined{make([]float64, outputs), make([]int, outputs)} }
+
+func (j *joined) add(probs []float32) {
+	for i, p := range probs {
+		if p >= 0 {
+			j.sum[i] += float64(p)
+			j.n[i]++
+		}
+	}
+}
+
+// merge adds o's windows; o may be nil.
+func (j *joined) merge(o *joined) {
+	if o == nil {
+		return
+	}
+	for i := range o.sum {
+		j.sum[i] += o.sum[i]
+		j.n[i] += o.n[i]
+	}
+}
+
+// mean is the joined probability of an output, 0 without a window.
+func (j *joined) mean(i int) float64 {
+	if j.n[i] == 0 {
+		return 0
+	}
+	return j.sum[i] / float64(j.n[i])
+}
+
+// probability is the mean of an output over the sum of all of them: the means
+// add up to 1 only if every window's model knows every class.
+func (j *joined) probability(i int) float64 {
+	total := 0.0
+	for k := range j.sum {
+		total += j.mean(k)
+	}
+	if total == 0 {
+		return 0
+	}
+	return j.mean(i) / total
+}
+
+// best is the output of the highest mean, the first of equals; -1 without a window.
+func (j *joined) best() int {
+	best := -1
+	for i := range j.sum {
+		if m := j.mean(i); m > 0 && (best < 0 || m > j.mean(best)) {
+			best = i
+		}
+	}
+	return best
+}
+
+func argmax(p []float32) int {
+	best := 0
+	for i, v := range p {
+		if v > p[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// tables are the confusion matrices of windows and of joined verdicts.
+func (t *tally) tables(names []string) (windows, devices *table) {
+	windows, devices = newTable(names), newTable(names)
+	for _, c := range t.captures {
+		k := t.count(c)
+		t.fill(windows, k.windows)
+		t.fill(devices, k.devices)
+	}
+	return windows, devices
+}
+
+// fill adds cells to a table.
+func (t *tally) fill(to *table, cells map[cell]int) {
+	for k, n := range cells {
+		to.add(t.name(k.truth), t.name(k.given), n)
+	}
+}
+
+// counted is one capture's cells, and its classes: the stratum it is drawn from.
+type counted struct {
+	stratum          string
+	windows, devices map[cell]int
+}
+
+func (t *tally) count(c *capture) counted {
+	k := counted{windows: c.windows, devices: map[cell]int{}}
+	labels := map[string]bool{}
+	for _, d := range c.devices {
+		given, _ := t.verdict(d)
+		k.devices[cell{d.truth, given}]++
+		labels[t.name(d.truth)] = true
+	}
+	k.stratum = fmt.Sprintf("%q", keys(labels))
+	return k
+}
+
+// name is a class's name, "" for none.
+func (t *tally) name(class int) string {
+	if class == none {
+		return ""
+	}
+	return t.classes.names[class]
+}
+
+func (t *tally) summary(names []string) Summary {
+	windows, devices := t.tables(names)
+	s := Summary{Accuracy: windows.accuracy(), MacroF1: windows.macroF1()}
+	s.Devices.Accuracy, s.Devices.MacroF1 = devices.accuracy(), devices.macroF1()
+	for _, c := range t.captures {
+		s.Devices.Count += len(c.devices)
+		if len(c.windows) > 0 {
+			s.CapturesCovered++
+		}
+		for _, n := range c.windows {
+			s.Windows += n
+		}
+	}
+	return s
+}
+
+// Verdict is the joined verdict on one device of one capture.
+type Verdict struct {
+	Capture     string   `json:"capture"`
+	Device      string   `json:"device"`
+	Label       string   `json:"label"` // the truth
+	Given       *string  `json:"given"` // nil without a window
+	Confidence  *float64 `json:"confidence"`
+	Probability *float64 `json:"probability"` // of the truth; 0 if the model lacks it
+	Windows     int      `json:"windows"`
+	Right       int      `json:"right"` // windows whose own argmax was the truth
+}
+
+// maxWorst is how many verdicts Result.Worst holds.
+const maxWorst = 25
+
+// worst lists the devices whose joined verdict gives the truth the least
+// probability: those without a window first.
+func (t *tally) worst() []Verdict {
+	list := []Verdict{}
+	for name, c := range t.captures {
+		for address, d := range c.devices {
+			list = append(list, t.describe(name, address, d))
+		}
+	}
+	slices.SortFunc(list, func(a, b Verdict) int {
+		return cmp.Or(cmp.Compare(or(a.Probability, -1), or(b.Probability, -1)), strings.Compare(a.Capture, b.Capture), strings.Compare(a.Device, b.Device))
+	})
+	return list[:min(maxWorst, len(list))]
+}
+
+func (t *tally) describe(in, address string, d *device) Verdict {
+	v := Verdict{Capture: in, Device: address, Label: t.name(d.truth), Windows: d.windows, Right: d.right}
+	given, all := t.verdict(d)
+	if given == none {
+		return v
+	}
+	name, confidence, probability := t.name(given), all.probability(all.best()), 0.0
+	if at := slices.Index(t.classes.outputs, d.truth); at >= 0 {
+		probability = all.probability(at)
+	}
+	v.Given, v.Confidence, v.Probability = &name, &confidence, &probability
+	return v
+}
+
+func or(v *float64, other float64) float64 {
+	if v == nil {
+		return other
+	}
+	return *v
+}
+
+// momentSeconds are the moments of Result.BySeconds.
+var momentSeconds = [...]int{1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600}
+
+// momentOf is the index of the first moment not before since, or the number of
+// moments.
+func momentOf(since time.Duration) int {
+	for i, s := range momentSeconds {
+		if since <= time.Duration(s)*time.Second {
+			return i
+		}
+	}
+	return len(momentSeconds)
+}
+
+// Moment says how good verdicts are some seconds after each device's first packet.
+type Moment struct {
+	Seconds        int      `json:"seconds"`
+	Devices        int      `json:"devices"`         // with a window by then
+	Accuracy       *float64 `json:"accuracy"`        // right joined verdicts of the windows so far / all devices
+	Windows        int      `json:"windows"`         // since the moment before
+	WindowAccuracy *float64 `json:"window_accuracy"` // of these
+}
+
+// bySeconds follows the joined verdicts in time, to the moment that has all windows.
+func (t *tally) bySeconds() []Moment {
+	list, left, devices := []Moment{}, 0, 0
+	for _, m := range t.moments {
+		left += m.windows
+	}
+	var with, right [len(momentSeconds)]int
+	for _, c := range t.captures {
+		for _, d := range c.devices {
+			devices++
+			all := newJoined(len(t.classes.outputs))
+			for i := range momentSeconds {
+				all.merge(d.joined[i])
+				if given := t.given(all); given != none {
+					with[i]++
+					if given == d.truth {
+						right[i]++
+					}
+				}
+			}
+		}
+	}
+	for i, seconds := range momentSeconds {
+		if left == 0 {
+			break
+		}
+		m := t.moments[i]
+		left -= m.windows
+		list = append(list, Moment{seconds, with[i], ratio(float64(right[i]), float64(devices)), m.windows, ratio(float64(m.right), float64(m.windows))})
+	}
+	return list
+}
+
+func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

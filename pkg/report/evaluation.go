@@ -1,0 +1,79 @@
+package report
+
+// This file makes the page of a model's score: confusion matrices (Fig. 12),
+// confidence (Fig. 15), local flows (Fig. 16), scores by seconds, worst captures.
+
+import (
+	_ "embed"
+
+	"github.com/iotsense/iotsense/pkg/model/score"
+)
+
+//go:embed evaluation.html
+var evaluationSource string
+
+var evaluationPage = parse(evaluationSource)
+
+// evaluationView is what the template sees.
+type evaluationView struct {
+	*score.Result
+	Paper score.PaperScore
+	Uni   score.PaperScore
+	Other string              // the window mode that is not the result's
+	Drawn map[string]*Picture // by the names below; nil: there is nothing to draw
+}
+
+// Interval is a 95 % interval for a reader.
+func (evaluationView) Interval(i *score.Interval) string {
+	if i == nil {
+		return "-"
+	}
+	return number(&i.Low) + " to " + number(&i.High)
+}
+
+// OtherMode is the score of the other window mode.
+func (v evaluationView) OtherMode() score.Summary { return v.Modes[v.Other] }
+
+// Evaluation makes the page. The error is of a picture that could not be drawn.
+func Evaluation(res *score.Result) (*Report, error) {
+	v := evaluationView{Result: res, Paper: score.PaperBi, Uni: score.PaperUni, Other: "strict", Drawn: map[string]*Picture{}}
+	if res.WindowMode == v.Other {
+		v.Other = "padded"
+	}
+	labels := make([]string, len(res.Classes))
+	for i, c := range res.Classes {
+		labels[i] = c.Label
+	}
+	var pictures []Picture
+	for _, d := range []struct {
+		name string
+		draw func(file string) (*Picture, error)
+	}{
+		{"confusion", func(file string) (*Picture, error) { return confusionPlot(file, labels, res.Confusion) }},
+		{"captures", func(file string) (*Picture, error) { return confusionPlot(file, labels, res.DevicesConfusion) }},
+		{"confidence", func(file string) (*Picture, error) {
+			return confidencePlot(file, res.Histogram, res.Confidence.Threshold)
+		}},
+		{"local", func(file string) (*Picture, error) { return localPlot(file, res.LocalFlows) }},
+		{"seconds", func(file string) (*Picture, error) { return secondsPlot(file, res.BySeconds, res.Devices.Count) }},
+	} {
+		p, err := d.draw(d.name + ".png")
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			v.Drawn[d.name] = p
+			pictures = append(pictures, *p)
+		}
+	}
+	return execute(evaluationPage, v, pictures)
+}
+
+// WriteEvaluation writes the page and its pictures into a directory.
+func WriteEvaluation(dir string, res *score.Result) error {
+	r, err := Evaluation(res)
+	if err != nil {
+		return err
+	}
+	return r.Write(dir, "evaluate.html")
+}

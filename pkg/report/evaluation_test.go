@@ -1,0 +1,117 @@
+package report
+
+import (
+	"bytes"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/score"
+)
+
+// scores are of two classes, one hostile, and one that the model lacks.
+func scores(t *testing.T) *score.Result {
+	t.Helper()
+	r, err := score.Evaluate(score.Input{
+		Config: score.Config{Labels: []string{"a", hostile}, Thresholds: model.Thresholds{Default: 0.8}, Resamples: 20},
+		Windows: []score.Window{
+			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1}, Since: time.Second},
+			{Device: "1", Capture: "y", Label: "a", Probs: []float32{0.3, 0.7}, Since: time.Minute, Local: 3, Padded: true},
+			{Device: "2", Capture: "z", Label: hostile, Probs: []float32{0.4, 0.6}, Since: time.Hour},
+			{Device: "3", Capture: "z", Label: "lacking", Probs: []float32{0.4, 0.6}, Since: time.Second},
+		},
+		Devices: []score.Device{{Name: "4", Capture: hostile, Label: "a"}},
+		Hours:   2,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestEvaluation(t *testing.T) {
+	r, err := Evaluation(scores(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	html := string(r.HTML)
+	selfContained(t, html)
+	for what, want := range map[string]int{
+		"<img ":            5,
+		"never gives: lac": 1,
+		"no window":        1, // device 4
+		"bootstrap, 20":    1,
+		"padded windows":   1,
+		"strict windows":   1,
+		"&lt;script&gt;":   6, // a class, device 4's capture, device 2's class, three verdicts
+		"%!":               0,
+	} {
+		if got := strings.Count(html, what); got != want {
+			t.Errorf("%q occurs %d times, want %d", what, got, want)
+		}
+	}
+	var names []string
+	for _, p := range r.Pictures {
+		names = append(names, p.Name)
+		if img, err := png.Decode(bytes.NewReader(p.Content)); err != nil || img.Bounds().Dx() < 200 {
+			t.Errorf("%s is no picture: %v", p.Name, err)
+		}
+	}
+	if got := strings.Join(names, " "); got != "confusion.png captures.png confidence.png local.png seconds.png" {
+		t.Errorf("pictures %s", got)
+	}
+	again, err := Evaluation(scores(t))
+	if err != nil || !bytes.Equal(again.HTML, r.HTML) {
+		t.Errorf("the same scores give another page, %v", err)
+	}
+}
+
+func TestEvaluationOfNothing(t *testing.T) {
+	res, err := score.Evaluate(score.Input{Config: score.Config{Labels: []string{"a"}, Mode: flows.Strict}, Devices: []score.Device{{Name: "1", Capture: "x", Label: "a"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := WriteEvaluation(dir, res); err != nil {
+		t.Fatal(err)
+	}
+	html, err := os.ReadFile(filepath.Join(dir, "evaluate.html"))
+	if err != nil || strings.Contains(string(html), "<img ") || !strings.Contains(string(html), "No window.") {
+		t.Errorf("a page of nothing: %v\n%s", err, html)
+	}
+}
+
+// The matrix leaves out classes that are neither true nor given.
+func TestConfusionPicture(t *testing.T) {
+	small, err := confusionPlot("c.png", []string{"a", "b"}, [][]int{{5, 0}, {0, 0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	large, err := confusionPlot("c.png", []string{"a", "b"}, [][]int{{5, 1}, {0, 0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	width := func(p *Picture) int {
+		img, err := png.Decode(bytes.NewReader(p.Content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return img.Bounds().Dx()
+	}
+	if width(small) >= width(large) {
+		t.Errorf("one column is %d wide, two are %d", width(small), width(large))
+	}
+}
+
+func TestPercentText(t *testing.T) {
+	for share, want := range map[float64]string{0.001: "<1", 0.005: "1", 0.5: "50", 1: "100"} {
+		if got := percentText(share); got != want {
+			t.Errorf("%v: %s, want %s", share, got, want)
+		}
+	}
+}
