@@ -1,6 +1,6 @@
 package report
 
-// This file makes the page of a data set: Table III and Figs 2 to 5.
+// This file makes the page of a data set: Table III, Figs 2 to 5, leaks.
 
 import (
 	_ "embed"
@@ -31,6 +31,7 @@ type kind struct {
 type classView struct {
 	*analyze.Class
 	Strips  []template.URL // Fig. 3, a strip for each packet
+	Fields  *Picture       // Fig. 2
 	Payload *Picture       // Fig. 3, nil: no payload
 	Entropy *Picture       // Fig. 4a, nil: no such packet
 	Values  *Picture       // Fig. 4b
@@ -52,7 +53,7 @@ func Analysis(res *analyze.Result) (*Report, error) {
 		}
 		c.Open = rank(res.Classes, i) < openClasses
 		v.Classes = append(v.Classes, c)
-		for _, p := range []*Picture{c.Payload, c.Entropy, c.Values} {
+		for _, p := range []*Picture{c.Fields, c.Payload, c.Entropy, c.Values} {
 			if p != nil {
 				pictures = append(pictures, *p)
 			}
@@ -91,6 +92,9 @@ func viewClass(c *analyze.Class) (classView, error) {
 	}
 	var err error
 	name := fileName(c.Label) + ".png"
+	if v.Fields, err = metadataPlot("metadata-entropy-"+name, c.Metadata); err != nil {
+		return v, err
+	}
 	if v.Payload, err = payloadPlot("payload-entropy-"+name, c.Payload); err != nil {
 		return v, err
 	}

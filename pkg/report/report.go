@@ -84,6 +84,7 @@ func parse(source string) *template.Template {
 		"whole":   whole,
 		"cell":    cellStyle,
 		"bar":     barStyle,
+		"meter":   meterStyle,
 		"n":       thousands,
 	}).Parse(source))
 	template.Must(t.New("style").Parse(styleSource))
@@ -127,6 +128,14 @@ func thousands(n any) string {
 // barStyle fills a cell from the left, as far as a share of 0 to 1.
 func barStyle(share float64) template.CSS {
 	return template.CSS(fmt.Sprintf("background:linear-gradient(90deg,#cfe0f7 %.1f%%,transparent %.1f%%)", 100*share, 100*share))
+}
+
+// meterStyle is barStyle of a share that may be none.
+func meterStyle(share *float64) template.CSS {
+	if share == nil {
+		return ""
+	}
+	return barStyle(*share)
 }
 
 // fileName is a label as part of a file name.
