@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/identify"
 )
 
 // Limits on what is remembered until a capture's addresses are known.
@@ -28,7 +29,7 @@ type Found struct {
 type ClassLeaks struct {
 	Label       string           `json:"label"`
 	Units       int              `json:"units"`
-	Identifiers map[string]Found `json:"identifiers"`      // by the keys of IdentifierKinds
+	Identifiers map[string]Found `json:"identifiers"`      // by the keys of identify.Infos
 	Identical   Identical        `json:"identical_flows"`  // same protocol, ports, totals, sizes, directions and payload
 	WithPayload Identical        `json:"identical_loaded"` // the same, of flows that carry payload
 	SameShape   Identical        `json:"same_shape"`       // same protocol, service, sizes and directions
@@ -80,7 +81,7 @@ type leakClass struct {
 	windows  uint64
 	units    map[int]bool
 	captures map[int]bool
-	found    [kindCount]foundCounter
+	found    [identify.KindCount]foundCounter
 }
 
 type foundCounter struct {
@@ -91,9 +92,9 @@ type foundCounter struct {
 // pendingCapture holds a capture's records until its local addresses are known.
 type pendingCapture struct {
 	records []flows.LabelledRecord
-	own     map[string][]netip.Addr // addresses by device
-	local   []netip.Addr            // of remote ends
-	recent  map[string][]kinds      // of each device's last records, newest last
+	own     map[string][]netip.Addr     // addresses by device
+	local   []netip.Addr                // of remote ends
+	recent  map[string][]identify.Kinds // of each device's last records, newest last
 }
 
 func newLeaks(cfg Config) *leaks {
@@ -112,7 +113,7 @@ func newLeaks(cfg Config) *leaks {
 func (l *leaks) add(r flows.LabelledRecord) {
 	p := l.pending[r.Capture]
 	if p == nil {
-		p = &pendingCapture{own: map[string][]netip.Addr{}, recent: map[string][]kinds{}}
+		p = &pendingCapture{own: map[string][]netip.Addr{}, recent: map[string][]identify.Kinds{}}
 		l.pending[r.Capture] = p
 	}
 	if isHost(r.DeviceAddr) {
@@ -146,15 +147,15 @@ func (l *leaks) endCapture(name string) {
 
 // flush counts the records held back.
 func (l *leaks) flush(p *pendingCapture) {
-	needlesOf := map[string]*needles{}
+	finders := map[string]*identify.Finder{}
 	for i := range p.records {
 		r := &p.records[i]
-		n := needlesOf[r.Device]
+		n := finders[r.Device]
 		if n == nil {
 			own := p.own[r.Device]
 			local := slices.DeleteFunc(slices.Clone(p.local), func(a netip.Addr) bool { return slices.Contains(own, a) })
-			n = newNeedles(r.Device, own, local)
-			needlesOf[r.Device] = n
+			n = identify.NewFinder(r.Device, own, local)
+			finders[r.Device] = n
 		}
 		l.count(r, n, p.recent)
 	}
@@ -171,7 +172,7 @@ func intern(m map[string]int, s string) int {
 }
 
 // count takes one record into all counters.
-func (l *leaks) count(r *flows.LabelledRecord, n *needles, recent map[string][]kinds) {
+func (l *leaks) count(r *flows.LabelledRecord, n *identify.Finder, recent map[string][]identify.Kinds) {
 	c := l.classes[r.Label]
 	if c == nil {
 		c = &leakClass{index: len(l.order), units: map[int]bool{}, captures: map[int]bool{}}
@@ -187,10 +188,10 @@ func (l *leaks) count(r *flows.LabelledRecord, n *needles, recent map[string][]k
 	}
 	l.devices[r.Device][r.Label] = true
 
-	var k kinds
+	var k identify.Kinds
 	found, loaded := map[string]bool{}, false
 	for i := range r.Packets {
-		k |= n.search(r.Packets[i].Payload)
+		k |= n.Kinds(r.Packets[i].Payload)
 		collectStrings(found, r.Packets[i].Payload)
 		loaded = loaded || len(r.Packets[i].Payload) > 0
 	}
@@ -217,7 +218,7 @@ func (l *leaks) count(r *flows.LabelledRecord, n *needles, recent map[string][]k
 
 // countIdentifiers counts a record's identifiers and those of the window it
 // completes.
-func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k kinds, capture int, recent map[string][]kinds) {
+func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k identify.Kinds, capture int, recent map[string][]identify.Kinds) {
 	windowKinds := k
 	windowed := (l.cfg.IPv6 || !r.IsIPv6()) && !r.Incomplete // others enter no window
 	if windowed {
@@ -234,16 +235,16 @@ func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k kinds,
 			c.windows++
 		}
 	}
-	for kind := range kindCount {
+	for kind := range identify.KindCount {
 		f := &c.found[kind]
-		if k.has(kind) {
+		if k.Has(kind) {
 			f.records++
 			if f.captures == nil {
 				f.captures = map[int]bool{}
 			}
 			f.captures[capture] = true
 		}
-		if windowed && windowKinds.has(kind) {
+		if windowed && windowKinds.Has(kind) {
 			f.windows++
 		}
 	}
@@ -291,12 +292,12 @@ func (l *leaks) result() *Leaks {
 // names reports whether the string alone names its class in nearly all captures.
 func (i *Identifier) names() bool { return i != nil && *i.Captures.Share >= namedShare }
 
-// devicesOf are the needles of a class's devices, without addresses.
-func (l *leaks) devicesOf(label string) []*needles {
-	var devices []*needles
+// devicesOf are the finders of a class's devices, without addresses.
+func (l *leaks) devicesOf(label string) []*identify.Finder {
+	var devices []*identify.Finder
 	for device, labels := range l.devices {
 		if labels[label] {
-			devices = append(devices, newNeedles(device, nil, nil))
+			devices = append(devices, identify.NewFinder(device, nil, nil))
 		}
 	}
 	return devices
@@ -330,7 +331,7 @@ func (c *leakClass) merge(o *leakClass) {
 func (c *leakClass) identifiers() map[string]Found {
 	found := map[string]Found{}
 	for kind, f := range c.found {
-		found[IdentifierKinds[kind].Key] = Found{
+		found[identify.Infos[kind].Key] = Found{
 			NewRatio(f.records, c.records), NewRatio(uint64(len(f.captures)), uint64(len(c.captures))), NewRatio(f.windows, c.windows),
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+
+	"github.com/iotsense/iotsense/pkg/identify"
 )
 
 // Limits on strings.
@@ -85,11 +87,8 @@ func insert(sorted []int, v int) []int {
 // collectStrings adds the strings of a payload to found: runs of letters, digits
 // and .:_-/ in its text.
 func collectStrings(found map[string]bool, payload []byte) {
-	for text := range runs(payload, isPrintable) {
-		if len(text) < minText {
-			continue
-		}
-		for s := range runs(text, isStringByte) {
+	for _, text := range identify.Texts(payload) {
+		for _, s := range identify.Runs(text, isStringByte) {
 			s = bytes.Trim(s, ".:_-/")
 			if len(s) >= minString && len(s) <= maxString {
 				found[string(s)] = true
@@ -98,7 +97,9 @@ func collectStrings(found map[string]bool, payload []byte) {
 	}
 }
 
-func isStringByte(c byte) bool { return isAlnum(c) || c >= '-' && c <= '/' || c == ':' || c == '_' }
+func isStringByte(c byte) bool {
+	return identify.IsAlnum(c) || c >= '-' && c <= '/' || c == ':' || c == '_'
+}
 
 // Identifier is a string that occurs in one class only.
 type Identifier struct {
@@ -121,8 +122,8 @@ type Strings struct {
 // maxExamples is how many strings a class shows.
 const maxExamples = 5
 
-// result describes the strings of the class, whose devices have these needles.
-func (x *stringIndex) result(c *leakClass, devices []*needles) Strings {
+// result describes the strings of the class, whose devices have these finders.
+func (x *stringIndex) result(c *leakClass, devices []*identify.Finder) Strings {
 	type named struct {
 		text string
 		*places
@@ -145,7 +146,7 @@ func (x *stringIndex) result(c *leakClass, devices []*needles) Strings {
 		if out.Best == nil {
 			out.Best = id
 		}
-		if namesUnit(n.text, devices) {
+		if identify.NamesUnit(n.text, devices) {
 			out.Identifiers++
 			if out.BestIdentifier == nil {
 				out.BestIdentifier = id
@@ -159,27 +160,4 @@ func (x *stringIndex) result(c *leakClass, devices []*needles) Strings {
 		}
 	}
 	return out
-}
-
-// namesUnit reports whether a string can only be a unit's: it holds the end of
-// one of these devices' MACs, a word like a serial number, a UUID or a private
-// address.
-func namesUnit(text string, devices []*needles) bool {
-	lower := bytes.ToLower([]byte(text))
-	if hasUUID(lower) || (&needles{}).hasPrivateText(lower) {
-		return true
-	}
-	for word := range runs(lower, isAlnum) {
-		if isSerial(word) {
-			return true
-		}
-		for _, n := range devices {
-			for _, tail := range n.tails {
-				if bytes.HasSuffix(word, []byte(tail)) {
-					return true
-				}
-			}
-		}
-	}
-	return false
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+
+	"github.com/iotsense/iotsense/pkg/identify"
 )
 
 // ShareLine is one of the shares, for a reader.
@@ -183,7 +185,7 @@ func writeLeaks(b *strings.Builder, l *Leaks) {
 		fmt.Fprintf(b, "Identical flows: every %d-th distinct flow was compared\n", l.FlowSample)
 	}
 	t := section(b, "Identifiers in payloads, all classes", "Kind", "Records", "Captures", "Windows", "What")
-	for _, k := range IdentifierKinds {
+	for _, k := range identify.Infos {
 		f := l.All[k.Key]
 		t.AppendRow(table.Row{k.Key, Percent(f.Records.Share), Percent(f.Captures.Share), Percent(f.Windows.Share), k.Meaning})
 	}

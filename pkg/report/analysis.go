@@ -8,6 +8,7 @@ import (
 	"html/template"
 
 	"github.com/iotsense/iotsense/pkg/analyze"
+	"github.com/iotsense/iotsense/pkg/identify"
 )
 
 //go:embed analysis.html
@@ -63,7 +64,7 @@ func Analysis(res *analyze.Result) (*Report, error) {
 		}
 	}
 	if res.Leaks != nil {
-		for _, k := range analyze.IdentifierKinds {
+		for _, k := range identify.Infos {
 			v.Kinds = append(v.Kinds, kind{k.Key, k.Meaning, res.Leaks.All[k.Key]})
 		}
 	}

@@ -1,4 +1,4 @@
-package analyze
+package identify
 
 import (
 	"net/netip"
@@ -7,7 +7,7 @@ import (
 )
 
 func TestSearch(t *testing.T) {
-	n := newNeedles("02:1f:3c:4d:5e:6f",
+	n := NewFinder("02:1f:3c:4d:5e:6f",
 		[]netip.Addr{netip.MustParseAddr("192.168.7.20")}, []netip.Addr{netip.MustParseAddr("192.168.7.1")})
 	for _, tt := range []struct {
 		name, payload string
@@ -40,10 +40,10 @@ func TestSearch(t *testing.T) {
 		{"a word of letters", "serialNumberless", nil},
 		{"a number", "1472729032788901", nil},
 	} {
-		k := n.search([]byte(tt.payload))
+		k := n.Kinds([]byte(tt.payload))
 		var got []string
-		for kind, info := range IdentifierKinds {
-			if kind < anyMAC && k.has(kind) {
+		for kind, info := range Infos {
+			if Kind(kind) < AnyMAC && k.Has(Kind(kind)) {
 				got = append(got, info.Key)
 			}
 		}
@@ -51,21 +51,21 @@ func TestSearch(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 		}
 		anyMACWanted := slices.ContainsFunc(tt.want, func(s string) bool { return s[:3] == "mac" })
-		if k.has(anyMAC) != anyMACWanted || k.has(anyIdentifier) != (len(tt.want) > 0) {
-			t.Errorf("%s: unions %v, %v", tt.name, k.has(anyMAC), k.has(anyIdentifier))
+		if k.Has(AnyMAC) != anyMACWanted || k.Has(AnyIdentifier) != (len(tt.want) > 0) {
+			t.Errorf("%s: unions %v, %v", tt.name, k.Has(AnyMAC), k.Has(AnyIdentifier))
 		}
 	}
 }
 
 func TestSearchWithoutMAC(t *testing.T) {
-	n := newNeedles("Amazon Echo", nil, nil) // a published file's device
-	if k := n.search([]byte("\x00\x00\x00\x00\x00\x00 and text without any")); k != 0 {
+	n := NewFinder("Amazon Echo", nil, nil) // a published file's device
+	if k := n.Kinds([]byte("\x00\x00\x00\x00\x00\x00 and text without any")); k != 0 {
 		t.Errorf("found %b in nothing", k)
 	}
 }
 
 func TestNamesUnit(t *testing.T) {
-	devices := []*needles{newNeedles("02:1f:3c:4d:5e:6f", nil, nil)}
+	devices := []*Finder{NewFinder("02:1f:3c:4d:5e:6f", nil, nil)}
 	for text, want := range map[string]bool{
 		"DCH-S150":                             false,
 		"DCH-S150-5E6F":                        true,
@@ -77,7 +77,7 @@ func TestNamesUnit(t *testing.T) {
 		"SN4711X0815":                          true,
 		"urn:Maker:device:controllee:1":        false,
 	} {
-		if got := namesUnit(text, devices); got != want {
+		if got := NamesUnit(text, devices); got != want {
 			t.Errorf("%s names a unit: %v, want %v", text, got, want)
 		}
 	}
