@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 scripts/need.sh tshark iperf3 ethtool bpftool tcpdump ip:iproute2 capsh:libcap2-bin xz:xz-utils ||
   echo "make test: tests that need those tools are skipped" >&2
 scripts/data.sh
+scripts/peers.sh || echo "make test: comparisons with Python packages are skipped" >&2
 scripts/go vet ./...
 
 set -- -count=1 -timeout 10m ./...

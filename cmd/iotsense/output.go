@@ -5,10 +5,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -23,6 +25,24 @@ var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "machine-readable output on st
 func printJSON(w io.Writer, v any) error {
 	if err := json.NewEncoder(w).Encode(v); err != nil {
 		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}
+
+// writeFile writes a file that appears under its name only when it is whole.
+func writeFile(path string, write func(io.Writer) error) error {
+	dir, name := filepath.Split(path)
+	f, err := os.CreateTemp(dir, "."+name+".*")
+	if err != nil {
+		return fmt.Errorf("output: %w", err)
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := write(f); err != nil {
+		return fmt.Errorf("output %s: %w", path, err)
+	}
+	if err := errors.Join(f.Chmod(0o644), f.Close(), os.Rename(f.Name(), path)); err != nil {
+		return fmt.Errorf("output: %w", err)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
 // Package testenv gives tests what lies outside the repository: the capture
-// data sets, root, and command-line tools. A test that misses one is skipped
-// with the reason, or fails when CI=true, where nothing may be missing.
+// data sets, root, command-line tools, Python packages. A test that misses one is
+// skipped with the reason, or fails when CI=true, where nothing may be missing.
 package testenv
 
 import (
@@ -44,6 +44,21 @@ func Tool(t testing.TB, name string) string {
 		missing(t, fmt.Sprintf("needs %s: `make test` installs it", name))
 	}
 	return path
+}
+
+// Python returns the interpreter that has the packages of
+// bench/peers/requirements.txt, or skips the test.
+func Python(t testing.TB) string {
+	t.Helper()
+	root, err := repoRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	venv := filepath.Join(root, "build", "peers")
+	if _, err := os.Stat(filepath.Join(venv, "installed.txt")); err != nil { // written last
+		missing(t, "needs Python packages: `make test` or scripts/peers.sh installs them")
+	}
+	return filepath.Join(venv, "bin", "python")
 }
 
 // missing skips the test, or fails it when CI=true.

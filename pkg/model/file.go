@@ -234,6 +234,29 @@ func ReadBundle(r io.Reader) (Bundle, error) {
 	return b, nil
 }
 
+// SetMetadata sets everything but the weights from what [Model.Metadata] gave,
+// whichever kind of file carried it. The error names the key.
+func (m *Model) SetMetadata(metadata map[string]string) error {
+	if v := metadata["format_version"]; v != fmt.Sprint(FormatVersion) {
+		return fmt.Errorf("format_version is %.20q, this program reads %d", v, FormatVersion)
+	}
+	return m.setMetadata(metadata, "")
+}
+
+func (m *Model) setMetadata(metadata map[string]string, prefix string) error {
+	section := m.section()
+	for _, key := range slices.Sorted(maps.Keys(section)) {
+		text, ok := metadata[prefix+key]
+		if !ok {
+			return fmt.Errorf("metadata %s%s is missing", prefix, key)
+		}
+		if err := json.Unmarshal([]byte(text), section[key]); err != nil {
+			return fmt.Errorf("metadata %s%s: %w", prefix, key, err)
+		}
+	}
+	return nil
+}
+
 // assemble builds the model under a prefix and counts the tensors it took.
 func assemble(metadata map[string]string, tensors map[string]tensor, prefix string) (*Model, int, error) {
 	if v := metadata[prefix+"format_version"]; v != fmt.Sprint(FormatVersion) {
@@ -241,15 +264,8 @@ func assemble(metadata map[string]string, tensors map[string]tensor, prefix stri
 			prefix, v, FormatVersion)
 	}
 	m := &Model{}
-	section := m.section()
-	for _, key := range slices.Sorted(maps.Keys(section)) {
-		text, ok := metadata[prefix+key]
-		if !ok {
-			return nil, 0, fmt.Errorf("metadata %s%s is missing", prefix, key)
-		}
-		if err := json.Unmarshal([]byte(text), section[key]); err != nil {
-			return nil, 0, fmt.Errorf("metadata %s%s: %w", prefix, key, err)
-		}
+	if err := m.setMetadata(metadata, prefix); err != nil {
+		return nil, 0, err
 	}
 	if err := m.Record.validate(); err != nil {
 		return nil, 0, err

@@ -1,0 +1,221 @@
+package interchange
+
+// This file writes ONNX.
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"slices"
+
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// What the files say of themselves. Operator set 13 is what ONNX Runtime has read
+// since 2020; nothing later is needed.
+const (
+	irVersion    = 7
+	opsetNumber  = 13
+	producer     = "iotsense"
+	inputName    = "windows"       // [N, K, width], scaled as the metadata say
+	outputName   = "probabilities" // [N, classes]
+	batchName    = "N"             // the free dimension
+	internalName = "trunk"         // the graph's name
+)
+
+// WriteONNX writes m as an ONNX file: from scaled windows [N, K, width], N free,
+// to class probabilities [N, classes], the calibration's temperature included.
+// Labels, record description, scaling and all else that a model file's metadata
+// hold are its metadata_props, under the same keys. The same model gives the same
+// bytes.
+func WriteONNX(w io.Writer, m *model.Model) error {
+	if err := m.Validate(); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	metadata, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	g, err := newGraph(m)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	if _, err := w.Write(g.file(metadata)); err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	return nil
+}
+
+// graph is an ONNX graph under construction: a chain of operators.
+type graph struct {
+	body message
+	last string // the newest node's output
+}
+
+func newGraph(m *model.Model) (*graph, error) {
+	d, err := m.Dims()
+	if err != nil {
+		return nil, err
+	}
+	a, w := m.Arch, m.Weights
+	f1, f2 := a.Filters[0], a.Filters[1]
+	g := &graph{last: inputName}
+	g.body.text(graphName, internalName)
+	g.body.bytes(graphInput, value(inputName, 0, a.K, d.Width))
+	g.body.bytes(graphOutput, value(outputName, 0, d.Classes))
+
+	g.integers("image.shape", []int64{-1, 1, int64(a.K), int64(d.Width)})
+	g.node("Reshape", "image", []string{"image.shape"})
+	g.tensor("conv1.weight", []int{f1, 1, 1, a.Kernel1}, channelsFirst(w.Conv1, a.Kernel1, 1, f1))
+	g.tensor("conv1.bias", []int{f1}, w.Conv1Bias)
+	g.node("Conv", "conv1", []string{"conv1.weight", "conv1.bias"}, ints("kernel_shape", 1, a.Kernel1))
+	g.node("Relu", "conv1.relu", nil)
+	g.tensor("conv2.weight", []int{f2, f1, a.Kernel2[0], a.Kernel2[1]}, channelsFirst(w.Conv2, a.Kernel2[0]*a.Kernel2[1], f1, f2))
+	g.tensor("conv2.bias", []int{f2}, w.Conv2Bias)
+	g.node("Conv", "conv2", []string{"conv2.weight", "conv2.bias"}, ints("kernel_shape", a.Kernel2[:]...))
+	g.node("Relu", "conv2.relu", nil)
+	g.node("MaxPool", "pool", nil, ints("kernel_shape", a.Pool[:]...), ints("strides", a.Pool[:]...))
+	g.node("Transpose", "channels_last", nil, ints("perm", 0, 2, 3, 1))
+	g.node("Flatten", "flat", nil)
+	g.dense("dense1", []int{d.Flat, a.Hidden}, w.Dense1, w.Dense1Bias)
+	g.node("Relu", "dense1.relu", nil)
+	g.dense("dense2", []int{a.Hidden, d.Classes}, w.Dense2, w.Dense2Bias)
+	if t := m.Temperature(); t != 1 {
+		g.tensor("temperature", nil, []float32{float32(t)})
+		g.node("Div", "calibrated", []string{"temperature"})
+	}
+	g.node("Softmax", outputName, nil, integer("axis", 1))
+	return g, nil
+}
+
+// channelsFirst turns a convolution's weights [places, in, out] into ONNX's
+// [out, in, places].
+func channelsFirst(w []float32, places, in, out int) []float32 {
+	moved := make([]float32, len(w))
+	for p := range places {
+		for i := range in {
+			for o := range out {
+				moved[(o*in+i)*places+p] = w[(p*in+i)*out+o]
+			}
+		}
+	}
+	return moved
+}
+
+// dense adds x w + b.
+func (g *graph) dense(name string, shape []int, w, b []float32) {
+	g.tensor(name+".weight", shape, w)
+	g.tensor(name+".bias", shape[1:], b)
+	g.node("Gemm", name, []string{name + ".weight", name + ".bias"})
+}
+
+// node appends an operator that reads the newest node's output and constants.
+func (g *graph) node(op, output string, constants []string, attributes ...message) {
+	var n message
+	n.text(nodeInput, g.last)
+	for _, c := range constants {
+		n.text(nodeInput, c)
+	}
+	n.text(nodeOutput, output)
+	n.text(nodeName, output)
+	n.text(nodeOpType, op)
+	for _, a := range attributes {
+		n.bytes(nodeAttribute, a)
+	}
+	g.body.bytes(graphNode, n)
+	g.last = output
+}
+
+// tensor adds a constant of float32.
+func (g *graph) tensor(name string, shape []int, values []float32) {
+	raw := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	var t message
+	for _, n := range shape {
+		t.varint(tensorDims, uint64(n))
+	}
+	t.varint(tensorDataType, elementFloat)
+	t.text(tensorName, name)
+	t.bytes(tensorRawData, raw)
+	g.body.bytes(graphInitializer, t)
+}
+
+// integers adds a constant list of int64.
+func (g *graph) integers(name string, values []int64) {
+	var raw []byte
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
+	}
+	var t message
+	t.varint(tensorDims, uint64(len(values)))
+	t.varint(tensorDataType, elementInt64)
+	t.text(tensorName, name)
+	t.bytes(tensorRawData, raw)
+	g.body.bytes(graphInitializer, t)
+}
+
+// value is the description of an input or output of float32; a dimension of 0 is
+// the free one.
+func value(name string, dims ...int) message {
+	var shape message
+	for _, n := range dims {
+		var d message
+		if n == 0 {
+			d.text(dimensionParam, batchName)
+		} else {
+			d.varint(dimensionValue, uint64(n))
+		}
+		shape.bytes(shapeDim, d)
+	}
+	var tensor, kind, v message
+	tensor.varint(typeElement, elementFloat)
+	tensor.bytes(typeShape, shape)
+	kind.bytes(typeTensor, tensor)
+	v.text(valueName, name)
+	v.bytes(valueType, kind)
+	return v
+}
+
+// ints is an attribute that is a list.
+func ints(name string, values ...int) message {
+	var a message
+	a.text(attributeName, name)
+	for _, v := range values {
+		a.varint(attributeInts, uint64(v))
+	}
+	a.varint(attributeType, kindInts)
+	return a
+}
+
+// integer is an attribute that is one number.
+func integer(name string, v int) message {
+	var a message
+	a.text(attributeName, name)
+	a.varint(attributeInt, uint64(v))
+	a.varint(attributeType, kindInt)
+	return a
+}
+
+// file is the whole file.
+func (g *graph) file(metadata map[string]json.RawMessage) []byte {
+	var opset, m message
+	opset.text(opsetDomain, "")
+	opset.varint(opsetVersion, opsetNumber)
+	m.varint(modelIRVersion, irVersion)
+	m.text(modelProducerName, producer)
+	m.text(modelProducerVersion, fmt.Sprint(model.FormatVersion))
+	m.bytes(modelGraph, g.body)
+	m.bytes(modelOpsetImport, opset)
+	for _, key := range slices.Sorted(maps.Keys(metadata)) {
+		var entry message
+		entry.text(entryKey, key)
+		entry.text(entryValue, string(metadata[key]))
+		m.bytes(modelMetadataProps, entry)
+	}
+	return m
+}
