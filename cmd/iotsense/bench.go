@@ -1,6 +1,6 @@
 package main
 
-// This file holds the command that measures what a packet costs.
+// This file holds the commands that measure; here, what a packet costs.
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ import (
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Usage: "the measurements behind the README's figures",
-		Subcommands: []*cli.Command{benchKernelCommand()},
+		Subcommands: []*cli.Command{benchKernelCommand(), benchInferenceCommand()},
 		Action: func(c *cli.Context) error {
 			return usagef("bench: say what to measure, see iotsense bench --help")
 		},

@@ -1,0 +1,268 @@
+package main
+
+// This file holds the command that measures the inference engine.
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/bench"
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// Values of --rows.
+const (
+	realRows = "real"
+	fullRows = "full"
+)
+
+// largestBatch bounds --batch: a device's state for each input must fit in memory.
+const largestBatch = 1 << 14
+
+func benchInferenceCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "inference",
+		Usage:     "what a verdict costs: throughput, latency and memory of the engine",
+		ArgsUsage: "[DATA]",
+		Description: "cold: independent windows, each computed from all its rows. sliding: as live, the next window\n" +
+			"of each of as many devices as the batch is large. p50 and p99 are of the time that a batch takes,\n" +
+			"divided by its inputs. Without DATA and --manifest the windows are of the project's own device\n" +
+			"lab: generated traffic, whose rows are shorter than those of real devices.",
+		Flags: append(dataFlags(), jsonFlag,
+			&cli.StringFlag{Name: "batch", Value: "1,2,4,8,16,32,64,128,256", Usage: "`N,...` concurrent inputs"},
+			&cli.IntFlag{Name: "threads", Value: 1, Usage: "`N` threads, each with batches of its own"},
+			&cli.StringFlag{Name: "mode", Value: string(bench.Sliding), Usage: "`cold|sliding`"},
+			&cli.StringFlag{Name: "rows", Value: realRows, Usage: "`real|full`: full is the worst case, every row filled to its last value"},
+			&cli.IntFlag{Name: "runs", Value: 5, Usage: "`N` runs of each batch size; the figures are medians"},
+			&cli.DurationFlag{Name: "time", Value: time.Second, Usage: "`D` that a run takes"},
+			&cli.IntFlag{Name: "windows", Usage: "a sample of `N` windows (cold; default: all)"},
+			&cli.StringFlag{Name: "dump", Hidden: true, Usage: "also write the windows and the answers to `DIR`, for bench/peers"},
+		),
+		Action: benchInference,
+	}
+}
+
+// inferenceReport is what `bench inference --json` prints.
+type inferenceReport struct {
+	Model      string               `json:"model"`
+	Engine     string               `json:"engine"` // code path: avx2, neon, go
+	Threads    int                  `json:"threads"`
+	Mode       bench.Mode           `json:"mode"`
+	Rows       string               `json:"rows"` // real, or full: the worst case
+	Data       string               `json:"data"`
+	Windows    int                  `json:"windows"`
+	Runs       int                  `json:"runs"`
+	RowLengths bench.Lengths        `json:"row_lengths"` // values before the padding
+	RSSBase    float64              `json:"rss_base_mb"` // before the model is opened, the windows in memory
+	RSSLoaded  float64              `json:"rss_loaded_mb"`
+	Batches    []bench.BatchFigures `json:"batches"`
+}
+
+func benchInference(c *cli.Context) error {
+	cfg, err := inferenceConfig(c)
+	if err != nil {
+		return err
+	}
+	report := inferenceReport{
+		Model: modelName(c), Engine: engineName(), Threads: cfg.Threads, Mode: cfg.Mode, Rows: c.String("rows"), Runs: cfg.Runs,
+	}
+	traffic, mapped, err := inferenceTraffic(c, &report)
+	if err != nil {
+		return err
+	}
+	b := bench.NewInference(cfg, traffic)
+	base, err := bench.Settled()
+	if err != nil {
+		return err
+	}
+	m, err := loadOneModel(c)
+	if err != nil {
+		return err
+	}
+	figures, err := b.Run(c.Context, m)
+	if err != nil {
+		return fmt.Errorf("bench inference: %w", err)
+	}
+	report.RSSBase, report.RSSLoaded, report.Batches = bench.MB(base.Total-mapped), bench.MB(figures.Loaded), figures.Batches
+	return report.print(c.App.Writer, c.Bool("json"))
+}
+
+// engineName is the code path that inference takes on this machine.
+func engineName() string { return "go" }
+
+// modelName is what --model names.
+func modelName(c *cli.Context) string {
+	if name := c.String("model"); name != "" {
+		return name
+	}
+	return "embedded"
+}
+
+// loadOneModel reads the model that --model names, which must be for all traffic.
+func loadOneModel(c *cli.Context) (*model.Model, error) {
+	bundle, err := loadModel(c)
+	if err != nil {
+		return nil, err
+	}
+	m, ok := bundle[""]
+	if !ok {
+		return nil, fmt.Errorf("model %s holds a model for each of %d services: name one that is for all traffic", modelName(c), len(bundle))
+	}
+	return m, nil
+}
+
+func inferenceConfig(c *cli.Context) (bench.InferenceConfig, error) {
+	cfg := bench.InferenceConfig{Threads: c.Int("threads"), Runs: c.Int("runs"), Time: c.Duration("time")}
+	for _, s := range strings.Split(c.String("batch"), ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 1 || n > largestBatch {
+			return cfg, usagef("--batch %q: want numbers from 1 to %d, separated by commas", c.String("batch"), largestBatch)
+		}
+		cfg.Batches = append(cfg.Batches, n)
+	}
+	if most := runtime.NumCPU(); cfg.Threads < 1 || cfg.Threads > most {
+		return cfg, usagef("--threads %d: want 1 to the %d of this machine", cfg.Threads, most)
+	}
+	if cfg.Runs < 1 || cfg.Time <= 0 {
+		return cfg, usagef("--runs %d, --time %v: want at least one run of some time", cfg.Runs, cfg.Time)
+	}
+	if rows := c.String("rows"); !slices.Contains([]string{realRows, fullRows}, rows) {
+		return cfg, usagef("--rows %q: want %s or %s", rows, realRows, fullRows)
+	}
+	var err error
+	if cfg.Mode, err = bench.ParseMode(c.String("mode")); err != nil {
+		return cfg, usageError{fmt.Errorf("--mode: %w", err)}
+	}
+	if n := c.Int("windows"); n < 0 || n > 0 && cfg.Mode != bench.Cold {
+		return cfg, usagef("--windows %d: want a number of windows to take in --mode cold", n)
+	}
+	return cfg, nil
+}
+
+// inferenceTraffic makes the windows. It looks at the model to know how to cut
+// them, and forgets it again; mapped is how much of the program's file that look
+// has made resident: an embedded model, which is not part of the base.
+func inferenceTraffic(c *cli.Context, report *inferenceReport) (traffic *bench.Traffic, mapped int64, err error) {
+	before, err := bench.Settled()
+	if err != nil {
+		return nil, 0, err
+	}
+	m, err := loadOneModel(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	after, err := bench.Settled()
+	if err != nil {
+		return nil, 0, err
+	}
+	streams, err := inferenceStreams(c, m, report)
+	if err != nil {
+		return nil, 0, err
+	}
+	if c.String("rows") == fullRows {
+		streams = bench.FullRows(m.Record, streams)
+	}
+	if traffic, err = bench.NewTraffic(streams, c.Int("windows")); err != nil {
+		return nil, 0, err
+	}
+	report.Windows = len(traffic.Windows())
+	if report.RowLengths, err = bench.RowLengths(m, traffic); err != nil {
+		return nil, 0, err
+	}
+	if dir := c.String("dump"); dir != "" {
+		err = dumpInference(dir, m, traffic)
+	}
+	return traffic, max(0, after.File-before.File), err
+}
+
+// inferenceStreams are the windows of the data that the flags name, or of the
+// device lab, as the model wants them.
+func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) ([]bench.Stream, error) {
+	bundle := model.Bundle{"": m}
+	if err := checkWindow(c, bundle); err != nil {
+		return nil, err
+	}
+	mode, err := parseWindowMode(c)
+	if err != nil {
+		return nil, err
+	}
+	direction, err := parseDirection(c, bundle)
+	if err != nil {
+		return nil, err
+	}
+	stream, err := m.Record.Stream(m.Arch.K)
+	if err != nil {
+		return nil, err
+	}
+	if mode != nil {
+		stream.Mode = *mode
+	}
+	if !c.Args().Present() && c.String("manifest") == "" {
+		report.Data = "device lab (generated)"
+		return labStreams(direction, stream)
+	}
+	show, end := progress("bench inference")
+	defer end()
+	set, err := openData(c, direction, show)
+	if err != nil {
+		return nil, err
+	}
+	report.Data = fmt.Sprintf("%d files", set.Len())
+	var streams []bench.Stream
+	place := map[[2]string]int{}
+	_, err = set.Windows(c.Context, stream, func(x dataset.Example) error {
+		key := [2]string{x.Capture, x.Window.Device}
+		i, ok := place[key]
+		if !ok {
+			i = len(streams)
+			place[key] = i
+			streams = append(streams, nil)
+		}
+		streams[i] = append(streams[i], x.Window)
+		return nil
+	})
+	return streams, err
+}
+
+func labStreams(direction flows.Direction, cfg flows.StreamConfig) ([]bench.Stream, error) {
+	captures, err := bench.LabCaptures()
+	if err != nil {
+		return nil, err
+	}
+	var streams []bench.Stream
+	for i := range captures {
+		streams = append(streams, captures[i].Streams(direction, cfg)...)
+	}
+	return streams, nil
+}
+
+func (r *inferenceReport) print(w io.Writer, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, r)
+	}
+	l := r.RowLengths
+	_, err := fmt.Fprintf(w, `%s, model %s, engine %s, %d thread(s)
+%d windows, %s; rows %s: median %d values, mean %d, p90 %d, most %d
+resident: %.1f MB before the model is opened, %.1f MB more with model and engine
+
+`, r.Mode, r.Model, r.Engine, r.Threads, r.Windows, r.Data, r.Rows, l.P50, l.Mean, l.P90, l.Max, r.RSSBase, r.RSSLoaded-r.RSSBase)
+	if err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	t := newTable(w, "Batch", "Inferences/s", "us each, p50", "us each, p99", "MB over base")
+	for _, b := range r.Batches {
+		t.AppendRow(table.Row{b.Batch, fmt.Sprintf("%.0f", b.PerSecond), fmt.Sprintf("%.1f", b.P50), fmt.Sprintf("%.1f", b.P99), fmt.Sprintf("%.1f", b.RSS-r.RSSBase)})
+	}
+	t.Render()
+	return nil
+}

@@ -1,0 +1,170 @@
+package bench_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/bench"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
+)
+
+func labModel(t *testing.T) *model.Model {
+	t.Helper()
+	bundle, err := embedded.Lab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bundle[""]
+}
+
+// labStreams are the windows of a few devices of the lab.
+func labStreams(t *testing.T, m *model.Model) []bench.Stream {
+	t.Helper()
+	captures, err := bench.LabCaptures()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := m.Record.Stream(m.Arch.K)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var streams []bench.Stream
+	for i := range captures[:6] {
+		streams = append(streams, captures[i].Streams(flows.Bi, cfg)...)
+	}
+	return streams
+}
+
+func TestInference(t *testing.T) {
+	m := labModel(t)
+	traffic, err := bench.NewTraffic(labStreams(t, m), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []bench.Mode{bench.Cold, bench.Sliding} {
+		for _, threads := range []int{1, 2} {
+			b := bench.NewInference(bench.InferenceConfig{
+				Mode: mode, Batches: []int{1, 7}, Threads: threads, Runs: 2, Time: 5 * time.Millisecond,
+			}, traffic)
+			figures, err := b.Run(t.Context(), m)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if figures.Loaded <= 0 || len(figures.Batches) != 2 {
+				t.Fatalf("%s, %d threads: %+v", mode, threads, figures)
+			}
+			for i, want := range []int{1, 7} {
+				f := figures.Batches[i]
+				if f.Batch != want || f.PerSecond <= 0 || f.P50 <= 0 || f.P99 < f.P50 || f.RSS <= 0 {
+					t.Errorf("%s, %d threads: %+v, want batch %d", mode, threads, f, want)
+				}
+			}
+		}
+	}
+}
+
+func TestInferenceStopsWithItsContext(t *testing.T) {
+	m := labModel(t)
+	traffic, err := bench.NewTraffic(labStreams(t, m), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := bench.NewInference(bench.InferenceConfig{Mode: bench.Cold, Batches: []int{1}, Threads: 1, Runs: 1, Time: time.Hour}, traffic)
+	if _, err := b.Run(ctx, m); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+}
+
+func TestNewTraffic(t *testing.T) {
+	if _, err := bench.NewTraffic([]bench.Stream{nil, {}}, 0); err == nil {
+		t.Error("streams without a window were taken")
+	}
+	m := labModel(t)
+	streams, windows := labStreams(t, m), 0
+	for _, s := range streams {
+		windows += len(s)
+	}
+	for most, want := range map[int]int{0: windows, 5: 5, windows + 1: windows} {
+		traffic, err := bench.NewTraffic(streams, most)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(traffic.Windows()); got != want {
+			t.Errorf("at most %d windows of %d: %d, want %d", most, windows, got, want)
+		}
+	}
+}
+
+func TestFullRows(t *testing.T) {
+	m := labModel(t)
+	streams := labStreams(t, m)
+	full := bench.FullRows(m.Record, streams)
+	traffic, err := bench.NewTraffic(full, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lengths, err := bench.RowLengths(m, traffic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := m.Record.Width(); lengths.P10 != want || lengths.Max != want {
+		t.Errorf("row lengths %+v, want %d everywhere", lengths, want)
+	}
+	for i, s := range full {
+		for j, w := range s {
+			if j > 0 && len(w.Rows) > 1 && w.Rows[len(w.Rows)-2].Record != s[j-1].Rows[len(s[j-1].Rows)-1].Record {
+				t.Fatalf("window %d of stream %d does not continue the one before", j, i)
+			}
+		}
+	}
+}
+
+func TestRowLengths(t *testing.T) {
+	m := labModel(t)
+	var s bench.Stream
+	for payload := range 10 { // rows of 42, 43, ... 51 values
+		r := &flows.Record{Remote: flows.DefaultLocal()[0].Addr(), Packets: []flows.RowPacket{{Payload: make([]byte, payload)}}}
+		s = append(s, flows.Window{Rows: []flows.Row{{Record: r}}})
+	}
+	traffic, err := bench.NewTraffic([]bench.Stream{s}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := bench.RowLengths(m, traffic)
+	if want := (bench.Lengths{P10: 42, P50: 46, P90: 50, P99: 51, Max: 51, Mean: 46}); err != nil || got != want {
+		t.Errorf("row lengths %+v, %v; want %+v", got, err, want)
+	}
+}
+
+// Memory that is written to is resident, and is not once it has been freed.
+func TestResident(t *testing.T) {
+	const size = 64 << 20
+	before, err := bench.Settled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, size)
+	for i := 0; i < len(block); i += 4096 {
+		block[i] = 1
+	}
+	with, err := bench.Resident()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if grown := with.Total - before.Total; grown < size {
+		t.Errorf("%d bytes written, resident memory has grown by %d (%d)", size, grown, block[0])
+	}
+	after, err := bench.Settled()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after.Total > with.Total-size/2 || after.File <= 0 || after.File > after.Total {
+		t.Errorf("resident %+v after the memory was freed, %+v before", after, with)
+	}
+}
