@@ -14,7 +14,8 @@ import sys
 import numpy as np
 import torch
 
-from network_torch import Network, read_model
+from network_io import read_model
+from network_torch import Network
 
 BOUNDS = {"loss": 1e-6, "gradient": 1e-6, "weights after Adam": 1e-4}
 

@@ -63,8 +63,9 @@ type inferenceReport struct {
 	Windows    int                  `json:"windows"`
 	Runs       int                  `json:"runs"`
 	RowLengths bench.Lengths        `json:"row_lengths"` // values before the padding
-	RSSBase    float64              `json:"rss_base_mb"` // before the model is opened, the windows in memory
-	RSSLoaded  float64              `json:"rss_loaded_mb"`
+	RSSProcess float64              `json:"rss_process_mb"` // model and engines loaded, without the windows
+	RSSBase    float64              `json:"rss_base_mb"`    // the windows loaded, before the model is opened
+	RSSLoaded  float64              `json:"rss_loaded_mb"`  // windows, model and engines loaded, before the first inference
 	Batches    []bench.BatchFigures `json:"batches"`
 }
 
@@ -76,7 +77,11 @@ func benchInference(c *cli.Context) error {
 	report := inferenceReport{
 		Model: modelName(c), Engine: engineName(), Threads: cfg.Threads, Mode: cfg.Mode, Rows: c.String("rows"), Runs: cfg.Runs,
 	}
-	traffic, mapped, err := inferenceTraffic(c, &report)
+	start, err := bench.Settled()
+	if err != nil {
+		return err
+	}
+	traffic, mapped, err := inferenceTraffic(c, &report, start)
 	if err != nil {
 		return err
 	}
@@ -94,6 +99,7 @@ func benchInference(c *cli.Context) error {
 		return fmt.Errorf("bench inference: %w", err)
 	}
 	report.RSSBase, report.RSSLoaded, report.Batches = bench.MB(base.Total-mapped), bench.MB(figures.Loaded), figures.Batches
+	report.RSSProcess = bench.MB(start.Total) + report.RSSLoaded - report.RSSBase
 	return report.print(c.App.Writer, c.Bool("json"))
 }
 
@@ -152,16 +158,12 @@ func inferenceConfig(c *cli.Context) (bench.InferenceConfig, error) {
 // inferenceTraffic makes the windows. It looks at the model to know how to cut
 // them, and forgets it again; mapped is how much of the program's file that look
 // has made resident: an embedded model, which is not part of the base.
-func inferenceTraffic(c *cli.Context, report *inferenceReport) (traffic *bench.Traffic, mapped int64, err error) {
-	before, err := bench.Settled()
-	if err != nil {
-		return nil, 0, err
-	}
+func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memory) (traffic *bench.Traffic, mapped int64, err error) {
 	m, err := loadOneModel(c)
 	if err != nil {
 		return nil, 0, err
 	}
-	after, err := bench.Settled()
+	looked, err := bench.Settled()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -182,7 +184,7 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport) (traffic *bench.T
 	if dir := c.String("dump"); dir != "" {
 		err = dumpInference(dir, m, traffic)
 	}
-	return traffic, max(0, after.File-before.File), err
+	return traffic, max(0, looked.File-start.File), err
 }
 
 // inferenceStreams are the windows of the data that the flags name, or of the
