@@ -38,13 +38,19 @@ static __always_inline __u32 next_flow(void)
 	return bench_seed >> 16 & bench_mask;
 }
 
-/* Makes the frame's source 10.0.0.0 + the number of a flow. */
+/* Makes the frame's source 10.0.0.0 + the number of a flow, and its MAC one of
+ * sixteen: a single one may not hold so many flows. */
 static __always_inline void choose_flow(__u32 data, __u32 data_end)
 {
-	__be32 *source = (void *)(long)data + SOURCE_ADDRESS;
+	struct ethhdr *eth = (void *)(long)data;
+	__be32 *source = (void *)eth + SOURCE_ADDRESS;
 
-	if ((void *)(source + 1) <= (void *)(long)data_end)
-		*source = bpf_htonl(0x0a000000 | (next_flow() & 0xffffff));
+	if ((void *)(source + 1) <= (void *)(long)data_end) {
+		__u32 flow = next_flow();
+
+		*source = bpf_htonl(0x0a000000 | (flow & 0xffffff));
+		eth->h_source[5] = flow & 0xf;
+	}
 }
 
 SEC("tc")

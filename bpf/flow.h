@@ -31,9 +31,14 @@ static __always_inline __u32 life_taken(__u64 life)
 	return life >> LIFE_TAKEN_SHIFT & LIFE_TAKEN;
 }
 
+static __always_inline enum payer life_payer(__u64 life)
+{
+	return life >> LIFE_PAYER_SHIFT & LIFE_PAYER;
+}
+
 static __always_inline bool life_marked(__u64 life)
 {
-	return (life & LIFE_STATE) == LIFE_MARKED;
+	return life & LIFE_MARKED;
 }
 
 static __always_inline __u64 read_life(const struct flow *f)
@@ -52,9 +57,10 @@ static __always_inline bool expired(__u64 life, __u64 now)
 	return (__s64)(now - life_first(life) * 1000) >= (__s64)cfg.lifetime_ns;
 }
 
-static __always_inline __u64 new_life(__u64 first_us, __u32 taken)
+static __always_inline __u64 new_life(__u64 first_us, __u32 taken, enum payer payer)
 {
-	return first_us << LIFE_FIRST_SHIFT | (__u64)taken << LIFE_TAKEN_SHIFT | LIFE_OPEN;
+	return first_us << LIFE_FIRST_SHIFT | (__u64)taken << LIFE_TAKEN_SHIFT |
+	       (__u64)payer << LIFE_PAYER_SHIFT;
 }
 
 static __always_inline bool listed_local(__u32 version, const __u64 *addr)
@@ -179,10 +185,11 @@ static __always_inline enum outcome roll(const struct flow_key *key, struct flow
 			continue;
 		}
 		*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->segments) };
-		if (swap_life(f, life, new_life(g->first_us, g->count))) {
+		if (swap_life(f, life, new_life(g->first_us, g->count, life_payer(life)))) {
 			/* A direction that its owner has not carried all life long is free. */
 			if (!emit_close(e, key, f, life, from_a))
 				f->owner[from_a] = 0;
+			note_record(find_share(payer_mac(key, life_payer(life))));
 			c->opened++;
 			return ADDED;
 		}
@@ -241,16 +248,20 @@ static __always_inline enum outcome add(const struct flow_key *key, struct flow 
 	return ADDED;
 }
 
-/* Opens a life with p in it. Fails when the table is full or the entry exists. */
+/* Opens a life with p in it. Fails when the entry exists, the table is full or
+ * the rest of it is for others. */
 static __always_inline long open_life(const struct flow_key *key, const struct packet *p,
 				      bool from_a, __u32 owner, __u64 now, struct grant *g,
 				      struct counters *c)
 {
 	struct flow f = {};
+	enum payer payer;
 	long err;
 
+	if (!take_entry(key, from_a, &payer, c))
+		return -ENOSPC;
 	*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->segments) };
-	f.life = new_life(g->first_us, g->count);
+	f.life = new_life(g->first_us, g->count, payer);
 	f.last_ns = now;
 	/* No index that varies: the verifier wants stack offsets constant. */
 	f.packets[0] = from_a ? p->segments : 0;
@@ -263,10 +274,13 @@ static __always_inline long open_life(const struct flow_key *key, const struct p
 	if (key->alt)
 		__sync_fetch_and_add(&alt_created, 1);
 	err = bpf_map_update_elem(&flows, key, &f, BPF_NOEXIST);
-	if (!err)
+	if (!err) {
 		c->opened++;
-	else if (key->alt)
+		return 0;
+	}
+	if (key->alt)
 		__sync_fetch_and_add(&alt_created, -1);
+	give_entry(key, payer);
 	return err;
 }
 
@@ -324,26 +338,4 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 	}
 	c->table_full += p->segments;
 	c->refused++;
-}
-
-/* One entry as the sweep program sees it: marks it if it is too old and lists
- * it for user space. What is not listed counts as open. */
-static long visit(void *map, struct flow_key *key, struct flow *f, struct sweep_args *a)
-{
-	__u64 life = read_life(f);
-
-	if (a->marked < a->limit &&
-	    (life_marked(life) ||
-	     (life_first(life) < a->first_before_us && swap_life(f, life, life | LIFE_MARKED)))) {
-		struct flow_key *slot = bpf_map_lookup_elem(&marked, &a->marked);
-
-		if (slot) {
-			*slot = *key;
-			a->marked++;
-			return 0;
-		}
-	}
-	a->open++;
-	a->open_packets += f->packets[0] + f->packets[1];
-	return 0;
 }

@@ -23,13 +23,17 @@
 #include "maps.h"
 #include "parse.h"
 #include "emit.h"
+#include "share.h"
 #include "flow.h"
+#include "sweep.h"
 
 /* Types and constants that bpf2go shall find although no map holds them. */
 const struct close *unused_close __attribute__((unused));
 const struct sweep_args *unused_sweep_args __attribute__((unused));
+const struct collect_args *unused_collect_args __attribute__((unused));
 const enum limits *unused_limits __attribute__((unused));
 const enum life_word *unused_life_word __attribute__((unused));
+const enum mac_word *unused_mac_word __attribute__((unused));
 const enum event_kind *unused_event_kind __attribute__((unused));
 
 /* One frame at one hook. owner names the attachment: interface and direction. */
@@ -98,20 +102,35 @@ int iotsense_xdp(struct xdp_md *xdp)
 	return XDP_PASS;
 }
 
-/* Marks lives that are past their time and lists them; see flow.h. */
+/* Marks lives that are past their time and MACs that hold nothing; see sweep.h. */
 SEC("syscall")
 int iotsense_sweep(struct sweep_args *args)
 {
 	struct sweep_args a = {
 		.first_before_us = args->first_before_us,
+		.freed_before_us = args->freed_before_us,
 		.limit = args->limit,
 	};
 
-	__sync_fetch_and_add(&alt_deleted, args->alt_deleted);
-	bpf_for_each_map_elem(&flows, visit, &a, 0);
+	bpf_for_each_map_elem(&flows, sweep_life, &a, 0);
+	if (a.limit)
+		bpf_for_each_map_elem(&macs, sweep_mac, &a, 0);
 	args->marked = a.marked;
+	args->gone = a.gone;
 	args->open = a.open;
 	args->open_packets = a.open_packets;
+	return 0;
+}
+
+/* Reads and deletes what the sweep program has marked. */
+SEC("syscall")
+int iotsense_collect(struct collect_args *args)
+{
+	struct collect_args a = {};
+
+	bpf_loop(args->marked, collect_life, &a, 0);
+	bpf_for_each_map_elem(&macs, collect_mac, NULL, 0);
+	args->collected = a.collected;
 	return 0;
 }
 

@@ -5,10 +5,13 @@
 
 const volatile struct config cfg;
 
-/* Entries of flows with key.alt: created by packets, deleted by user space. While
- * the two are equal a miss needs no look at the other entry. alt_deleted is
- * raised by the sweep program, never by user space itself. */
+/* Entries of flows with key.alt: created by packets, deleted by the collect
+ * program. While the two are equal a miss needs no look at the other entry. */
 __u64 alt_created, alt_deleted;
+
+/* Entries in flows and in macs: raised by packets before they create one, lowered
+ * by the collect program when it has deleted one. */
+__u64 flows_used, macs_used;
 
 /* Local prefixes can change while the sensor runs; 0: no prefix of that version. */
 volatile __u32 prefixes_v4, prefixes_v6;
@@ -44,10 +47,20 @@ struct {
 	__type(value, __u8);
 } local_prefixes SEC(".maps");
 
+/* The MACs that hold entries in flows, or have held some and are known. The low
+ * six bytes of the key are the MAC, as in struct flow_end. 0 is always there: it
+ * stands for all flows without a MAC and for MACs that found this map full. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192); /* set at load */
+	__type(key, __u64);
+	__type(value, struct mac_share);
+} macs SEC(".maps");
+
 /* The lives that the last run of the sweep program has marked. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192); /* set at load */
+	__uint(max_entries, 8192);
 	__type(key, __u32);
-	__type(value, struct flow_key);
+	__type(value, struct marked_life);
 } marked SEC(".maps");

@@ -12,12 +12,34 @@ enum limits {
 
 /* The parts of a life word, see struct flow. */
 enum life_word {
-	LIFE_STATE       = 0x3,  /* mask: LIFE_OPEN or LIFE_MARKED */
-	LIFE_OPEN        = 0,
-	LIFE_MARKED      = 1,    /* being closed: nothing is added any more */
-	LIFE_TAKEN_SHIFT = 2,    /* samples taken so far */
+	LIFE_MARKED      = 0x1,   /* being closed: nothing is added any more */
+	LIFE_PAYER_SHIFT = 1,     /* enum payer */
+	LIFE_PAYER       = 0x3,   /* mask of the above, after the shift */
+	LIFE_TAKEN_SHIFT = 3,     /* samples taken so far */
 	LIFE_TAKEN       = 0xfff, /* mask of the above, after the shift; can exceed cfg.samples */
-	LIFE_FIRST_SHIFT = 14,   /* first packet, us of CLOCK_BOOTTIME: 50 bits, 35 years */
+	LIFE_FIRST_SHIFT = 15,    /* first packet, us of CLOCK_BOOTTIME: 49 bits, 17 years */
+};
+
+/* Whose share of the flow table an entry is taken from; see share.h. */
+enum payer {
+	PAYER_NONE, /* no MAC of its own */
+	PAYER_A,    /* key.a.mac */
+	PAYER_B,    /* key.b.mac */
+};
+
+/* The parts of struct mac_share's word. */
+enum mac_word {
+	MAC_HELD   = 0xfffffff,  /* mask: entries of the flow table it holds */
+	MAC_EARLY  = 0x10000000, /* first seen while there was room enough */
+	MAC_RECORD = 0x20000000, /* at least one of its lives has ended */
+	MAC_GONE   = 0x40000000, /* being forgotten: nothing is added any more */
+};
+
+/* What one MAC holds of the flow table. */
+struct mac_share {
+	__u32 word; /* enum mac_word; changed by atomic operations only */
+	__u32 pad;
+	__u64 freed_us; /* when it last gave an entry back, CLOCK_BOOTTIME */
 };
 
 /* One end of a flow. mac is zero unless addr is local. An IPv4 address fills
@@ -95,6 +117,8 @@ struct counters {
 	__u64 ring_full;  /* samples that found the ring full */
 	__u64 opened;     /* lives */
 	__u64 refused;    /* lives: one for each packet that could not open one */
+	__u64 over_share;   /* of refused: its MAC holds as much as one may */
+	__u64 over_reserve; /* of refused: what is left is for known MACs */
 };
 
 /* Load-time constants. */
@@ -103,6 +127,10 @@ struct config {
 	__u32 samples;       /* per life, at most MAX_SAMPLES */
 	__u32 prefix;        /* payload bytes per sample, at most MAX_PREFIX */
 	__u32 wake_bytes;    /* wake the reader each time this much more is waiting; a power of two */
+	__u32 mac_flows;     /* entries of the flow table that one MAC may hold */
+	__u32 open_flows;    /* entries that any MAC may take; the rest is for known ones */
+	__u32 early_flows;   /* a MAC first seen when fewer were taken can become known ... */
+	__u32 early_macs;    /* ... if also fewer MACs than this were listed */
 	__u8  uni;           /* keys are directional */
 	__u8  private_local; /* RFC 1918 and RFC 4193 addresses are local */
 	__u8  pad[2];
@@ -115,12 +143,26 @@ struct prefix_key {
 	__u8  addr[16];
 };
 
+/* A life that is being closed. */
+struct marked_life {
+	struct flow_key key;
+	struct flow flow; /* filled in by the collect program */
+};
+
 /* Argument of the sweep program. */
 struct sweep_args {
 	__u64 first_before_us; /* in: mark lives whose first packet is older */
-	__u64 alt_deleted;     /* in: entries with key.alt that were deleted since the last run */
-	__u32 limit;           /* in: room in the list of marked lives */
+	__u64 freed_before_us; /* in: forget known MACs that hold nothing since then */
+	__u32 limit;           /* in: room in the list of marked lives; 0: change nothing */
 	__u32 marked;          /* out: lives listed */
+	__u32 gone;            /* out: MACs about to be forgotten */
+	__u32 pad;
 	__u64 open;            /* out: lives going on, those just marked left out */
 	__u64 open_packets;    /* out: wire packets of those */
+};
+
+/* Argument of the collect program. */
+struct collect_args {
+	__u32 marked;    /* in: lives that the sweep program has listed */
+	__u32 collected; /* out: those of them that were read and deleted */
 };

@@ -16,40 +16,46 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	BenchMapBenchReference  = "bench_reference"
-	BenchMapEvents          = "events"
-	BenchMapFlows           = "flows"
-	BenchMapLocalPrefixes   = "local_prefixes"
-	BenchMapMarked          = "marked"
-	BenchMapPacketCounters  = "packet_counters"
-	BenchMapScratch         = "scratch"
-	BenchProgEmptyTc        = "empty_tc"
-	BenchProgEmptyXdp       = "empty_xdp"
-	BenchProgIotsenseIn     = "iotsense_in"
-	BenchProgIotsenseInIp   = "iotsense_in_ip"
-	BenchProgIotsenseOut    = "iotsense_out"
-	BenchProgIotsenseOutIp  = "iotsense_out_ip"
-	BenchProgIotsenseSweep  = "iotsense_sweep"
-	BenchProgIotsenseXdp    = "iotsense_xdp"
-	BenchProgManyCountTc    = "many_count_tc"
-	BenchProgManyCountXdp   = "many_count_xdp"
-	BenchProgManyTc         = "many_tc"
-	BenchProgManyXdp        = "many_xdp"
-	BenchProgReferenceTc    = "reference_tc"
-	BenchProgReferenceXdp   = "reference_xdp"
-	BenchVarAltCreated      = "alt_created"
-	BenchVarAltDeleted      = "alt_deleted"
-	BenchVarBenchMask       = "bench_mask"
-	BenchVarBenchSeed       = "bench_seed"
-	BenchVarBenchTurn       = "bench_turn"
-	BenchVarCfg             = "cfg"
-	BenchVarPrefixesV4      = "prefixes_v4"
-	BenchVarPrefixesV6      = "prefixes_v6"
-	BenchVarUnusedClose     = "unused_close"
-	BenchVarUnusedEventKind = "unused_event_kind"
-	BenchVarUnusedLifeWord  = "unused_life_word"
-	BenchVarUnusedLimits    = "unused_limits"
-	BenchVarUnusedSweepArgs = "unused_sweep_args"
+	BenchMapBenchReference    = "bench_reference"
+	BenchMapEvents            = "events"
+	BenchMapFlows             = "flows"
+	BenchMapLocalPrefixes     = "local_prefixes"
+	BenchMapMacs              = "macs"
+	BenchMapMarked            = "marked"
+	BenchMapPacketCounters    = "packet_counters"
+	BenchMapScratch           = "scratch"
+	BenchProgEmptyTc          = "empty_tc"
+	BenchProgEmptyXdp         = "empty_xdp"
+	BenchProgIotsenseCollect  = "iotsense_collect"
+	BenchProgIotsenseIn       = "iotsense_in"
+	BenchProgIotsenseInIp     = "iotsense_in_ip"
+	BenchProgIotsenseOut      = "iotsense_out"
+	BenchProgIotsenseOutIp    = "iotsense_out_ip"
+	BenchProgIotsenseSweep    = "iotsense_sweep"
+	BenchProgIotsenseXdp      = "iotsense_xdp"
+	BenchProgManyCountTc      = "many_count_tc"
+	BenchProgManyCountXdp     = "many_count_xdp"
+	BenchProgManyTc           = "many_tc"
+	BenchProgManyXdp          = "many_xdp"
+	BenchProgReferenceTc      = "reference_tc"
+	BenchProgReferenceXdp     = "reference_xdp"
+	BenchVarAltCreated        = "alt_created"
+	BenchVarAltDeleted        = "alt_deleted"
+	BenchVarBenchMask         = "bench_mask"
+	BenchVarBenchSeed         = "bench_seed"
+	BenchVarBenchTurn         = "bench_turn"
+	BenchVarCfg               = "cfg"
+	BenchVarFlowsUsed         = "flows_used"
+	BenchVarMacsUsed          = "macs_used"
+	BenchVarPrefixesV4        = "prefixes_v4"
+	BenchVarPrefixesV6        = "prefixes_v6"
+	BenchVarUnusedClose       = "unused_close"
+	BenchVarUnusedCollectArgs = "unused_collect_args"
+	BenchVarUnusedEventKind   = "unused_event_kind"
+	BenchVarUnusedLifeWord    = "unused_life_word"
+	BenchVarUnusedLimits      = "unused_limits"
+	BenchVarUnusedMacWord     = "unused_mac_word"
+	BenchVarUnusedSweepArgs   = "unused_sweep_args"
 )
 
 // LoadBench returns the embedded CollectionSpec for Bench.
@@ -94,20 +100,21 @@ type BenchSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchProgramSpecs struct {
-	EmptyTc       *ebpf.ProgramSpec `ebpf:"empty_tc"`
-	EmptyXdp      *ebpf.ProgramSpec `ebpf:"empty_xdp"`
-	IotsenseIn    *ebpf.ProgramSpec `ebpf:"iotsense_in"`
-	IotsenseInIp  *ebpf.ProgramSpec `ebpf:"iotsense_in_ip"`
-	IotsenseOut   *ebpf.ProgramSpec `ebpf:"iotsense_out"`
-	IotsenseOutIp *ebpf.ProgramSpec `ebpf:"iotsense_out_ip"`
-	IotsenseSweep *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
-	IotsenseXdp   *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
-	ManyCountTc   *ebpf.ProgramSpec `ebpf:"many_count_tc"`
-	ManyCountXdp  *ebpf.ProgramSpec `ebpf:"many_count_xdp"`
-	ManyTc        *ebpf.ProgramSpec `ebpf:"many_tc"`
-	ManyXdp       *ebpf.ProgramSpec `ebpf:"many_xdp"`
-	ReferenceTc   *ebpf.ProgramSpec `ebpf:"reference_tc"`
-	ReferenceXdp  *ebpf.ProgramSpec `ebpf:"reference_xdp"`
+	EmptyTc         *ebpf.ProgramSpec `ebpf:"empty_tc"`
+	EmptyXdp        *ebpf.ProgramSpec `ebpf:"empty_xdp"`
+	IotsenseCollect *ebpf.ProgramSpec `ebpf:"iotsense_collect"`
+	IotsenseIn      *ebpf.ProgramSpec `ebpf:"iotsense_in"`
+	IotsenseInIp    *ebpf.ProgramSpec `ebpf:"iotsense_in_ip"`
+	IotsenseOut     *ebpf.ProgramSpec `ebpf:"iotsense_out"`
+	IotsenseOutIp   *ebpf.ProgramSpec `ebpf:"iotsense_out_ip"`
+	IotsenseSweep   *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
+	IotsenseXdp     *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
+	ManyCountTc     *ebpf.ProgramSpec `ebpf:"many_count_tc"`
+	ManyCountXdp    *ebpf.ProgramSpec `ebpf:"many_count_xdp"`
+	ManyTc          *ebpf.ProgramSpec `ebpf:"many_tc"`
+	ManyXdp         *ebpf.ProgramSpec `ebpf:"many_xdp"`
+	ReferenceTc     *ebpf.ProgramSpec `ebpf:"reference_tc"`
+	ReferenceXdp    *ebpf.ProgramSpec `ebpf:"reference_xdp"`
 }
 
 // BenchMapSpecs contains maps before they are loaded into the kernel.
@@ -118,6 +125,7 @@ type BenchMapSpecs struct {
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	LocalPrefixes  *ebpf.MapSpec `ebpf:"local_prefixes"`
+	Macs           *ebpf.MapSpec `ebpf:"macs"`
 	Marked         *ebpf.MapSpec `ebpf:"marked"`
 	PacketCounters *ebpf.MapSpec `ebpf:"packet_counters"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
@@ -127,19 +135,23 @@ type BenchMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchVariableSpecs struct {
-	AltCreated      *ebpf.VariableSpec `ebpf:"alt_created"`
-	AltDeleted      *ebpf.VariableSpec `ebpf:"alt_deleted"`
-	BenchMask       *ebpf.VariableSpec `ebpf:"bench_mask"`
-	BenchSeed       *ebpf.VariableSpec `ebpf:"bench_seed"`
-	BenchTurn       *ebpf.VariableSpec `ebpf:"bench_turn"`
-	Cfg             *ebpf.VariableSpec `ebpf:"cfg"`
-	PrefixesV4      *ebpf.VariableSpec `ebpf:"prefixes_v4"`
-	PrefixesV6      *ebpf.VariableSpec `ebpf:"prefixes_v6"`
-	UnusedClose     *ebpf.VariableSpec `ebpf:"unused_close"`
-	UnusedEventKind *ebpf.VariableSpec `ebpf:"unused_event_kind"`
-	UnusedLifeWord  *ebpf.VariableSpec `ebpf:"unused_life_word"`
-	UnusedLimits    *ebpf.VariableSpec `ebpf:"unused_limits"`
-	UnusedSweepArgs *ebpf.VariableSpec `ebpf:"unused_sweep_args"`
+	AltCreated        *ebpf.VariableSpec `ebpf:"alt_created"`
+	AltDeleted        *ebpf.VariableSpec `ebpf:"alt_deleted"`
+	BenchMask         *ebpf.VariableSpec `ebpf:"bench_mask"`
+	BenchSeed         *ebpf.VariableSpec `ebpf:"bench_seed"`
+	BenchTurn         *ebpf.VariableSpec `ebpf:"bench_turn"`
+	Cfg               *ebpf.VariableSpec `ebpf:"cfg"`
+	FlowsUsed         *ebpf.VariableSpec `ebpf:"flows_used"`
+	MacsUsed          *ebpf.VariableSpec `ebpf:"macs_used"`
+	PrefixesV4        *ebpf.VariableSpec `ebpf:"prefixes_v4"`
+	PrefixesV6        *ebpf.VariableSpec `ebpf:"prefixes_v6"`
+	UnusedClose       *ebpf.VariableSpec `ebpf:"unused_close"`
+	UnusedCollectArgs *ebpf.VariableSpec `ebpf:"unused_collect_args"`
+	UnusedEventKind   *ebpf.VariableSpec `ebpf:"unused_event_kind"`
+	UnusedLifeWord    *ebpf.VariableSpec `ebpf:"unused_life_word"`
+	UnusedLimits      *ebpf.VariableSpec `ebpf:"unused_limits"`
+	UnusedMacWord     *ebpf.VariableSpec `ebpf:"unused_mac_word"`
+	UnusedSweepArgs   *ebpf.VariableSpec `ebpf:"unused_sweep_args"`
 }
 
 // BenchObjects contains all objects after they have been loaded into the kernel.
@@ -166,6 +178,7 @@ type BenchMaps struct {
 	Events         *ebpf.Map `ebpf:"events"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	LocalPrefixes  *ebpf.Map `ebpf:"local_prefixes"`
+	Macs           *ebpf.Map `ebpf:"macs"`
 	Marked         *ebpf.Map `ebpf:"marked"`
 	PacketCounters *ebpf.Map `ebpf:"packet_counters"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
@@ -177,6 +190,7 @@ func (m *BenchMaps) Close() error {
 		m.Events,
 		m.Flows,
 		m.LocalPrefixes,
+		m.Macs,
 		m.Marked,
 		m.PacketCounters,
 		m.Scratch,
@@ -187,45 +201,51 @@ func (m *BenchMaps) Close() error {
 //
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchVariables struct {
-	AltCreated      *ebpf.Variable `ebpf:"alt_created"`
-	AltDeleted      *ebpf.Variable `ebpf:"alt_deleted"`
-	BenchMask       *ebpf.Variable `ebpf:"bench_mask"`
-	BenchSeed       *ebpf.Variable `ebpf:"bench_seed"`
-	BenchTurn       *ebpf.Variable `ebpf:"bench_turn"`
-	Cfg             *ebpf.Variable `ebpf:"cfg"`
-	PrefixesV4      *ebpf.Variable `ebpf:"prefixes_v4"`
-	PrefixesV6      *ebpf.Variable `ebpf:"prefixes_v6"`
-	UnusedClose     *ebpf.Variable `ebpf:"unused_close"`
-	UnusedEventKind *ebpf.Variable `ebpf:"unused_event_kind"`
-	UnusedLifeWord  *ebpf.Variable `ebpf:"unused_life_word"`
-	UnusedLimits    *ebpf.Variable `ebpf:"unused_limits"`
-	UnusedSweepArgs *ebpf.Variable `ebpf:"unused_sweep_args"`
+	AltCreated        *ebpf.Variable `ebpf:"alt_created"`
+	AltDeleted        *ebpf.Variable `ebpf:"alt_deleted"`
+	BenchMask         *ebpf.Variable `ebpf:"bench_mask"`
+	BenchSeed         *ebpf.Variable `ebpf:"bench_seed"`
+	BenchTurn         *ebpf.Variable `ebpf:"bench_turn"`
+	Cfg               *ebpf.Variable `ebpf:"cfg"`
+	FlowsUsed         *ebpf.Variable `ebpf:"flows_used"`
+	MacsUsed          *ebpf.Variable `ebpf:"macs_used"`
+	PrefixesV4        *ebpf.Variable `ebpf:"prefixes_v4"`
+	PrefixesV6        *ebpf.Variable `ebpf:"prefixes_v6"`
+	UnusedClose       *ebpf.Variable `ebpf:"unused_close"`
+	UnusedCollectArgs *ebpf.Variable `ebpf:"unused_collect_args"`
+	UnusedEventKind   *ebpf.Variable `ebpf:"unused_event_kind"`
+	UnusedLifeWord    *ebpf.Variable `ebpf:"unused_life_word"`
+	UnusedLimits      *ebpf.Variable `ebpf:"unused_limits"`
+	UnusedMacWord     *ebpf.Variable `ebpf:"unused_mac_word"`
+	UnusedSweepArgs   *ebpf.Variable `ebpf:"unused_sweep_args"`
 }
 
 // BenchPrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchPrograms struct {
-	EmptyTc       *ebpf.Program `ebpf:"empty_tc"`
-	EmptyXdp      *ebpf.Program `ebpf:"empty_xdp"`
-	IotsenseIn    *ebpf.Program `ebpf:"iotsense_in"`
-	IotsenseInIp  *ebpf.Program `ebpf:"iotsense_in_ip"`
-	IotsenseOut   *ebpf.Program `ebpf:"iotsense_out"`
-	IotsenseOutIp *ebpf.Program `ebpf:"iotsense_out_ip"`
-	IotsenseSweep *ebpf.Program `ebpf:"iotsense_sweep"`
-	IotsenseXdp   *ebpf.Program `ebpf:"iotsense_xdp"`
-	ManyCountTc   *ebpf.Program `ebpf:"many_count_tc"`
-	ManyCountXdp  *ebpf.Program `ebpf:"many_count_xdp"`
-	ManyTc        *ebpf.Program `ebpf:"many_tc"`
-	ManyXdp       *ebpf.Program `ebpf:"many_xdp"`
-	ReferenceTc   *ebpf.Program `ebpf:"reference_tc"`
-	ReferenceXdp  *ebpf.Program `ebpf:"reference_xdp"`
+	EmptyTc         *ebpf.Program `ebpf:"empty_tc"`
+	EmptyXdp        *ebpf.Program `ebpf:"empty_xdp"`
+	IotsenseCollect *ebpf.Program `ebpf:"iotsense_collect"`
+	IotsenseIn      *ebpf.Program `ebpf:"iotsense_in"`
+	IotsenseInIp    *ebpf.Program `ebpf:"iotsense_in_ip"`
+	IotsenseOut     *ebpf.Program `ebpf:"iotsense_out"`
+	IotsenseOutIp   *ebpf.Program `ebpf:"iotsense_out_ip"`
+	IotsenseSweep   *ebpf.Program `ebpf:"iotsense_sweep"`
+	IotsenseXdp     *ebpf.Program `ebpf:"iotsense_xdp"`
+	ManyCountTc     *ebpf.Program `ebpf:"many_count_tc"`
+	ManyCountXdp    *ebpf.Program `ebpf:"many_count_xdp"`
+	ManyTc          *ebpf.Program `ebpf:"many_tc"`
+	ManyXdp         *ebpf.Program `ebpf:"many_xdp"`
+	ReferenceTc     *ebpf.Program `ebpf:"reference_tc"`
+	ReferenceXdp    *ebpf.Program `ebpf:"reference_xdp"`
 }
 
 func (p *BenchPrograms) Close() error {
 	return _BenchClose(
 		p.EmptyTc,
 		p.EmptyXdp,
+		p.IotsenseCollect,
 		p.IotsenseIn,
 		p.IotsenseInIp,
 		p.IotsenseOut,

@@ -3,5 +3,5 @@
 // here is written by hand but this file; package loader is the only importer.
 package gen
 
-//go:generate go tool bpf2go -target bpfel -go-package gen -cflags "-O2 -g -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" -type limits -type life_word -type event_kind -type sample -type close -type sweep_args Iotsense ../bpf/iotsense.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package gen -cflags "-O2 -g -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" -type limits -type life_word -type event_kind -type sample -type close -type sweep_args -type collect_args -type mac_word Iotsense ../bpf/iotsense.bpf.c
 //go:generate go tool bpf2go -target bpfel -go-package gen -cflags "-O2 -g -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" -no-global-types Bench ../bpf/bench.bpf.c

@@ -24,32 +24,44 @@ type IotsenseClose struct {
 	Bytes   [2]uint64
 }
 
+type IotsenseCollectArgs struct {
+	_         structs.HostLayout
+	Marked    uint32
+	Collected uint32
+}
+
 type IotsenseConfig struct {
 	_            structs.HostLayout
 	LifetimeNs   uint64
 	Samples      uint32
 	Prefix       uint32
 	WakeBytes    uint32
+	MacFlows     uint32
+	OpenFlows    uint32
+	EarlyFlows   uint32
+	EarlyMacs    uint32
 	Uni          uint8
 	PrivateLocal uint8
 	Pad          [2]uint8
 }
 
 type IotsenseCounters struct {
-	_         structs.HostLayout
-	Seen      uint64
-	Counted   uint64
-	NotIp     uint64
-	Malformed uint64
-	TableFull uint64
-	Duplicate uint64
-	Truncated uint64
-	Fragment  uint64
-	Late      uint64
-	Sent      uint64
-	RingFull  uint64
-	Opened    uint64
-	Refused   uint64
+	_           structs.HostLayout
+	Seen        uint64
+	Counted     uint64
+	NotIp       uint64
+	Malformed   uint64
+	TableFull   uint64
+	Duplicate   uint64
+	Truncated   uint64
+	Fragment    uint64
+	Late        uint64
+	Sent        uint64
+	RingFull    uint64
+	Opened      uint64
+	Refused     uint64
+	OverShare   uint64
+	OverReserve uint64
 }
 
 type IotsenseEventKind uint32
@@ -92,12 +104,12 @@ type IotsenseFlowKey struct {
 type IotsenseLifeWord uint32
 
 const (
-	IotsenseLifeWordLIFE_STATE       IotsenseLifeWord = 3
-	IotsenseLifeWordLIFE_OPEN        IotsenseLifeWord = 0
 	IotsenseLifeWordLIFE_MARKED      IotsenseLifeWord = 1
-	IotsenseLifeWordLIFE_TAKEN_SHIFT IotsenseLifeWord = 2
+	IotsenseLifeWordLIFE_PAYER_SHIFT IotsenseLifeWord = 1
+	IotsenseLifeWordLIFE_PAYER       IotsenseLifeWord = 3
+	IotsenseLifeWordLIFE_TAKEN_SHIFT IotsenseLifeWord = 3
 	IotsenseLifeWordLIFE_TAKEN       IotsenseLifeWord = 4095
-	IotsenseLifeWordLIFE_FIRST_SHIFT IotsenseLifeWord = 14
+	IotsenseLifeWordLIFE_FIRST_SHIFT IotsenseLifeWord = 15
 )
 
 type IotsenseLimits uint32
@@ -106,6 +118,28 @@ const (
 	IotsenseLimitsMAX_SAMPLES IotsenseLimits = 32
 	IotsenseLimitsMAX_PREFIX  IotsenseLimits = 1000
 )
+
+type IotsenseMacShare struct {
+	_       structs.HostLayout
+	Word    uint32
+	Pad     uint32
+	FreedUs uint64
+}
+
+type IotsenseMacWord uint32
+
+const (
+	IotsenseMacWordMAC_HELD   IotsenseMacWord = 268435455
+	IotsenseMacWordMAC_EARLY  IotsenseMacWord = 268435456
+	IotsenseMacWordMAC_RECORD IotsenseMacWord = 536870912
+	IotsenseMacWordMAC_GONE   IotsenseMacWord = 1073741824
+)
+
+type IotsenseMarkedLife struct {
+	_    structs.HostLayout
+	Key  IotsenseFlowKey
+	Flow IotsenseFlow
+}
 
 type IotsensePrefixKey struct {
 	_       structs.HostLayout
@@ -162,9 +196,11 @@ type IotsenseScratch struct {
 type IotsenseSweepArgs struct {
 	_             structs.HostLayout
 	FirstBeforeUs uint64
-	AltDeleted    uint64
+	FreedBeforeUs uint64
 	Limit         uint32
 	Marked        uint32
+	Gone          uint32
+	Pad           uint32
 	Open          uint64
 	OpenPackets   uint64
 }
@@ -173,28 +209,34 @@ type IotsenseSweepArgs struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	IotsenseMapEvents          = "events"
-	IotsenseMapFlows           = "flows"
-	IotsenseMapLocalPrefixes   = "local_prefixes"
-	IotsenseMapMarked          = "marked"
-	IotsenseMapPacketCounters  = "packet_counters"
-	IotsenseMapScratch         = "scratch"
-	IotsenseProgIotsenseIn     = "iotsense_in"
-	IotsenseProgIotsenseInIp   = "iotsense_in_ip"
-	IotsenseProgIotsenseOut    = "iotsense_out"
-	IotsenseProgIotsenseOutIp  = "iotsense_out_ip"
-	IotsenseProgIotsenseSweep  = "iotsense_sweep"
-	IotsenseProgIotsenseXdp    = "iotsense_xdp"
-	IotsenseVarAltCreated      = "alt_created"
-	IotsenseVarAltDeleted      = "alt_deleted"
-	IotsenseVarCfg             = "cfg"
-	IotsenseVarPrefixesV4      = "prefixes_v4"
-	IotsenseVarPrefixesV6      = "prefixes_v6"
-	IotsenseVarUnusedClose     = "unused_close"
-	IotsenseVarUnusedEventKind = "unused_event_kind"
-	IotsenseVarUnusedLifeWord  = "unused_life_word"
-	IotsenseVarUnusedLimits    = "unused_limits"
-	IotsenseVarUnusedSweepArgs = "unused_sweep_args"
+	IotsenseMapEvents            = "events"
+	IotsenseMapFlows             = "flows"
+	IotsenseMapLocalPrefixes     = "local_prefixes"
+	IotsenseMapMacs              = "macs"
+	IotsenseMapMarked            = "marked"
+	IotsenseMapPacketCounters    = "packet_counters"
+	IotsenseMapScratch           = "scratch"
+	IotsenseProgIotsenseCollect  = "iotsense_collect"
+	IotsenseProgIotsenseIn       = "iotsense_in"
+	IotsenseProgIotsenseInIp     = "iotsense_in_ip"
+	IotsenseProgIotsenseOut      = "iotsense_out"
+	IotsenseProgIotsenseOutIp    = "iotsense_out_ip"
+	IotsenseProgIotsenseSweep    = "iotsense_sweep"
+	IotsenseProgIotsenseXdp      = "iotsense_xdp"
+	IotsenseVarAltCreated        = "alt_created"
+	IotsenseVarAltDeleted        = "alt_deleted"
+	IotsenseVarCfg               = "cfg"
+	IotsenseVarFlowsUsed         = "flows_used"
+	IotsenseVarMacsUsed          = "macs_used"
+	IotsenseVarPrefixesV4        = "prefixes_v4"
+	IotsenseVarPrefixesV6        = "prefixes_v6"
+	IotsenseVarUnusedClose       = "unused_close"
+	IotsenseVarUnusedCollectArgs = "unused_collect_args"
+	IotsenseVarUnusedEventKind   = "unused_event_kind"
+	IotsenseVarUnusedLifeWord    = "unused_life_word"
+	IotsenseVarUnusedLimits      = "unused_limits"
+	IotsenseVarUnusedMacWord     = "unused_mac_word"
+	IotsenseVarUnusedSweepArgs   = "unused_sweep_args"
 )
 
 // LoadIotsense returns the embedded CollectionSpec for Iotsense.
@@ -239,12 +281,13 @@ type IotsenseSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type IotsenseProgramSpecs struct {
-	IotsenseIn    *ebpf.ProgramSpec `ebpf:"iotsense_in"`
-	IotsenseInIp  *ebpf.ProgramSpec `ebpf:"iotsense_in_ip"`
-	IotsenseOut   *ebpf.ProgramSpec `ebpf:"iotsense_out"`
-	IotsenseOutIp *ebpf.ProgramSpec `ebpf:"iotsense_out_ip"`
-	IotsenseSweep *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
-	IotsenseXdp   *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
+	IotsenseCollect *ebpf.ProgramSpec `ebpf:"iotsense_collect"`
+	IotsenseIn      *ebpf.ProgramSpec `ebpf:"iotsense_in"`
+	IotsenseInIp    *ebpf.ProgramSpec `ebpf:"iotsense_in_ip"`
+	IotsenseOut     *ebpf.ProgramSpec `ebpf:"iotsense_out"`
+	IotsenseOutIp   *ebpf.ProgramSpec `ebpf:"iotsense_out_ip"`
+	IotsenseSweep   *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
+	IotsenseXdp     *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
 }
 
 // IotsenseMapSpecs contains maps before they are loaded into the kernel.
@@ -254,6 +297,7 @@ type IotsenseMapSpecs struct {
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	LocalPrefixes  *ebpf.MapSpec `ebpf:"local_prefixes"`
+	Macs           *ebpf.MapSpec `ebpf:"macs"`
 	Marked         *ebpf.MapSpec `ebpf:"marked"`
 	PacketCounters *ebpf.MapSpec `ebpf:"packet_counters"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
@@ -263,16 +307,20 @@ type IotsenseMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type IotsenseVariableSpecs struct {
-	AltCreated      *ebpf.VariableSpec `ebpf:"alt_created"`
-	AltDeleted      *ebpf.VariableSpec `ebpf:"alt_deleted"`
-	Cfg             *ebpf.VariableSpec `ebpf:"cfg"`
-	PrefixesV4      *ebpf.VariableSpec `ebpf:"prefixes_v4"`
-	PrefixesV6      *ebpf.VariableSpec `ebpf:"prefixes_v6"`
-	UnusedClose     *ebpf.VariableSpec `ebpf:"unused_close"`
-	UnusedEventKind *ebpf.VariableSpec `ebpf:"unused_event_kind"`
-	UnusedLifeWord  *ebpf.VariableSpec `ebpf:"unused_life_word"`
-	UnusedLimits    *ebpf.VariableSpec `ebpf:"unused_limits"`
-	UnusedSweepArgs *ebpf.VariableSpec `ebpf:"unused_sweep_args"`
+	AltCreated        *ebpf.VariableSpec `ebpf:"alt_created"`
+	AltDeleted        *ebpf.VariableSpec `ebpf:"alt_deleted"`
+	Cfg               *ebpf.VariableSpec `ebpf:"cfg"`
+	FlowsUsed         *ebpf.VariableSpec `ebpf:"flows_used"`
+	MacsUsed          *ebpf.VariableSpec `ebpf:"macs_used"`
+	PrefixesV4        *ebpf.VariableSpec `ebpf:"prefixes_v4"`
+	PrefixesV6        *ebpf.VariableSpec `ebpf:"prefixes_v6"`
+	UnusedClose       *ebpf.VariableSpec `ebpf:"unused_close"`
+	UnusedCollectArgs *ebpf.VariableSpec `ebpf:"unused_collect_args"`
+	UnusedEventKind   *ebpf.VariableSpec `ebpf:"unused_event_kind"`
+	UnusedLifeWord    *ebpf.VariableSpec `ebpf:"unused_life_word"`
+	UnusedLimits      *ebpf.VariableSpec `ebpf:"unused_limits"`
+	UnusedMacWord     *ebpf.VariableSpec `ebpf:"unused_mac_word"`
+	UnusedSweepArgs   *ebpf.VariableSpec `ebpf:"unused_sweep_args"`
 }
 
 // IotsenseObjects contains all objects after they have been loaded into the kernel.
@@ -298,6 +346,7 @@ type IotsenseMaps struct {
 	Events         *ebpf.Map `ebpf:"events"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	LocalPrefixes  *ebpf.Map `ebpf:"local_prefixes"`
+	Macs           *ebpf.Map `ebpf:"macs"`
 	Marked         *ebpf.Map `ebpf:"marked"`
 	PacketCounters *ebpf.Map `ebpf:"packet_counters"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
@@ -308,6 +357,7 @@ func (m *IotsenseMaps) Close() error {
 		m.Events,
 		m.Flows,
 		m.LocalPrefixes,
+		m.Macs,
 		m.Marked,
 		m.PacketCounters,
 		m.Scratch,
@@ -318,32 +368,38 @@ func (m *IotsenseMaps) Close() error {
 //
 // It can be passed to LoadIotsenseObjects or ebpf.CollectionSpec.LoadAndAssign.
 type IotsenseVariables struct {
-	AltCreated      *ebpf.Variable `ebpf:"alt_created"`
-	AltDeleted      *ebpf.Variable `ebpf:"alt_deleted"`
-	Cfg             *ebpf.Variable `ebpf:"cfg"`
-	PrefixesV4      *ebpf.Variable `ebpf:"prefixes_v4"`
-	PrefixesV6      *ebpf.Variable `ebpf:"prefixes_v6"`
-	UnusedClose     *ebpf.Variable `ebpf:"unused_close"`
-	UnusedEventKind *ebpf.Variable `ebpf:"unused_event_kind"`
-	UnusedLifeWord  *ebpf.Variable `ebpf:"unused_life_word"`
-	UnusedLimits    *ebpf.Variable `ebpf:"unused_limits"`
-	UnusedSweepArgs *ebpf.Variable `ebpf:"unused_sweep_args"`
+	AltCreated        *ebpf.Variable `ebpf:"alt_created"`
+	AltDeleted        *ebpf.Variable `ebpf:"alt_deleted"`
+	Cfg               *ebpf.Variable `ebpf:"cfg"`
+	FlowsUsed         *ebpf.Variable `ebpf:"flows_used"`
+	MacsUsed          *ebpf.Variable `ebpf:"macs_used"`
+	PrefixesV4        *ebpf.Variable `ebpf:"prefixes_v4"`
+	PrefixesV6        *ebpf.Variable `ebpf:"prefixes_v6"`
+	UnusedClose       *ebpf.Variable `ebpf:"unused_close"`
+	UnusedCollectArgs *ebpf.Variable `ebpf:"unused_collect_args"`
+	UnusedEventKind   *ebpf.Variable `ebpf:"unused_event_kind"`
+	UnusedLifeWord    *ebpf.Variable `ebpf:"unused_life_word"`
+	UnusedLimits      *ebpf.Variable `ebpf:"unused_limits"`
+	UnusedMacWord     *ebpf.Variable `ebpf:"unused_mac_word"`
+	UnusedSweepArgs   *ebpf.Variable `ebpf:"unused_sweep_args"`
 }
 
 // IotsensePrograms contains all programs after they have been loaded into the kernel.
 //
 // It can be passed to LoadIotsenseObjects or ebpf.CollectionSpec.LoadAndAssign.
 type IotsensePrograms struct {
-	IotsenseIn    *ebpf.Program `ebpf:"iotsense_in"`
-	IotsenseInIp  *ebpf.Program `ebpf:"iotsense_in_ip"`
-	IotsenseOut   *ebpf.Program `ebpf:"iotsense_out"`
-	IotsenseOutIp *ebpf.Program `ebpf:"iotsense_out_ip"`
-	IotsenseSweep *ebpf.Program `ebpf:"iotsense_sweep"`
-	IotsenseXdp   *ebpf.Program `ebpf:"iotsense_xdp"`
+	IotsenseCollect *ebpf.Program `ebpf:"iotsense_collect"`
+	IotsenseIn      *ebpf.Program `ebpf:"iotsense_in"`
+	IotsenseInIp    *ebpf.Program `ebpf:"iotsense_in_ip"`
+	IotsenseOut     *ebpf.Program `ebpf:"iotsense_out"`
+	IotsenseOutIp   *ebpf.Program `ebpf:"iotsense_out_ip"`
+	IotsenseSweep   *ebpf.Program `ebpf:"iotsense_sweep"`
+	IotsenseXdp     *ebpf.Program `ebpf:"iotsense_xdp"`
 }
 
 func (p *IotsensePrograms) Close() error {
 	return _IotsenseClose(
+		p.IotsenseCollect,
 		p.IotsenseIn,
 		p.IotsenseInIp,
 		p.IotsenseOut,

@@ -166,9 +166,8 @@ func openBench(hook Hook, samples uint32) (*bench, error) {
 			delete(spec.Programs, name)
 		}
 	}
-	spec.Maps[flowsMap].MaxEntries = DefaultMaxFlows
-	spec.Maps[eventsMap].MaxEntries = DefaultRingSize
-	cfg := Config{RingSize: DefaultRingSize, Lifetime: flows.Lifetime, Prefix: MaxPrefix, Local: flows.DefaultLocal()}.kernel()
+	setMapSizes(spec, DefaultMaxFlows, DefaultRingSize)
+	cfg := Config{MaxFlows: DefaultMaxFlows, RingSize: DefaultRingSize, Lifetime: flows.Lifetime, Prefix: MaxPrefix, Local: flows.DefaultLocal()}.kernel()
 	cfg.Samples = samples
 	if err := spec.Variables["cfg"].Set(cfg); err != nil {
 		return nil, fmt.Errorf("configure the programs: %w", err)
@@ -183,6 +182,10 @@ func openBench(hook Hook, samples uint32) (*bench, error) {
 	if b.ring, err = ringbuf.NewReader(b.Maps[eventsMap]); err != nil {
 		b.Collection.Close()
 		return nil, fmt.Errorf("open the ring buffer: %w", err)
+	}
+	if err := b.resetShares(); err != nil {
+		b.Close()
+		return nil, err
 	}
 	return b, nil
 }
@@ -345,19 +348,10 @@ func (b *bench) tally() (tally, error) {
 	return sum, nil
 }
 
-// clear empties the flow table and the ring.
+// clear empties the flow table, with its accounts, and the ring.
 func (b *bench) clear() error {
-	const batch = 4096
-	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
-	var cursor ebpf.MapBatchCursor
-	for {
-		_, err := b.Maps[flowsMap].BatchLookupAndDelete(&cursor, keys, values, nil)
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("empty the flow table: %w", err)
-		}
+	if err := errors.Join(empty[gen.IotsenseFlowKey, gen.IotsenseFlow](b.Maps[flowsMap]), b.resetShares()); err != nil {
+		return err
 	}
 	b.ring.SetDeadline(time.Unix(1, 0)) // long past: take what is there
 	var record ringbuf.Record
@@ -368,6 +362,28 @@ func (b *bench) clear() error {
 		}
 		if err != nil {
 			return fmt.Errorf("empty the ring buffer: %w", err)
+		}
+	}
+}
+
+// resetShares makes every MAC hold nothing.
+func (b *bench) resetShares() error {
+	return errors.Join(empty[uint64, gen.IotsenseMacShare](b.Maps[macsMap]), listNoMAC(b.Maps[macsMap]),
+		b.Variables["flows_used"].Set(uint64(0)), b.Variables["macs_used"].Set(uint64(0)))
+}
+
+// empty deletes every entry of a hash map.
+func empty[K, V any](m *ebpf.Map) error {
+	const batch = 4096
+	keys, values := make([]K, batch), make([]V, batch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		_, err := m.BatchLookupAndDelete(&cursor, keys, values, nil)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("empty %v: %w", m, err)
 		}
 	}
 }

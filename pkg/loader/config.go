@@ -137,6 +137,9 @@ func (c Config) kernel() gen.IotsenseConfig {
 		// there, seldom enough that wakeups do not dominate the cost.
 		WakeBytes: uint32(min(max(64<<10, c.RingSize/8), c.RingSize/2)),
 	}
+	share := shareOf(c.MaxFlows)
+	k.MacFlows, k.OpenFlows = share.macFlows, share.openFlows
+	k.EarlyFlows, k.EarlyMacs = share.earlyFlows, share.earlyMACs
 	if c.Direction == flows.Uni {
 		k.Uni = 1
 	}

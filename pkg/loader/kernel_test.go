@@ -40,7 +40,7 @@ func newKernel(t testing.TB, cfg Config, programs ...string) *kernel {
 	testenv.Root(t)
 	cfg.Interfaces = []string{"lo"}
 	if cfg.MaxFlows == 0 {
-		cfg.MaxFlows = 4096
+		cfg.MaxFlows = 16384 // of which one MAC may hold an eighth
 	}
 	if cfg.RingSize == 0 {
 		cfg.RingSize = 4 << 20

@@ -215,24 +215,6 @@ func TestFullRing(t *testing.T) {
 	}
 }
 
-func TestFullTable(t *testing.T) {
-	k := newKernel(t, Config{MaxFlows: 16})
-	for i := range 20 {
-		k.run(inProgram, udpFrame(i, 10))
-		k.run(inProgram, udpFrame(i, 10))
-	}
-	got := k.count()
-	if got.Packets.TableFull != 8 || got.Flows.Refused != 8 || got.Flows.Open != 16 || !identities(got.Packets) {
-		t.Errorf("%+v, want 4 flows of 20 refused, 2 packets each", got)
-	}
-	k.must(k.sweep(math.MaxUint64))
-	k.run(inProgram, udpFrame(19, 10)) // there is room again
-	k.must(k.flush())
-	if got := k.count().Packets; got.TableFull != 8 || got.InClosed != 33 {
-		t.Errorf("after a sweep: %+v", got)
-	}
-}
-
 // A packet that two attachments see is counted at the one that saw the direction
 // first; the other direction has its own owner.
 func TestDuplicates(t *testing.T) {

@@ -43,7 +43,7 @@ type Sensor struct {
 	pending  []flows.Close // ended by rollover, see poll
 	inClosed uint64        // packets of closes that the sink has got
 	closed   uint64        // such closes
-	altGone  uint64        // deleted entries that the kernel half does not know of yet
+	refusals refusals      // reported so far
 }
 
 // Open loads the kernel half and attaches it to every interface of cfg. Whatever
@@ -61,7 +61,7 @@ func Open(cfg Config) (*Sensor, error) {
 	return s, nil
 }
 
-// load does everything but attach. Without programs it loads those needed.
+// load does everything but attach. Without packet programs named it loads those needed.
 func load(cfg Config, programs ...string) (*Sensor, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -84,6 +84,9 @@ func load(cfg Config, programs ...string) (*Sensor, error) {
 	if s.grace, err = newGracePeriod(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	if err := listNoMAC(s.maps[macsMap]); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if err := s.setPrefixes(cfg.listedPrefixes()); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -103,20 +106,23 @@ const (
 	inIPProgram  = "iotsense_in_ip"
 	outIPProgram = "iotsense_out_ip"
 	xdpProgram   = "iotsense_xdp"
-	sweepProgram = "iotsense_sweep"
+
+	sweepProgram   = "iotsense_sweep"
+	collectProgram = "iotsense_collect"
 
 	flowsMap    = "flows"
 	eventsMap   = "events"
 	countersMap = "packet_counters"
 	markedMap   = "marked"
+	macsMap     = "macs"
 	prefixesMap = "local_prefixes"
 	scratchMap  = "scratch"
 )
 
 // objectNames are the names of all programs and maps.
 var objectNames = []string{
-	inProgram, outProgram, inIPProgram, outIPProgram, xdpProgram, sweepProgram,
-	flowsMap, eventsMap, countersMap, markedMap, prefixesMap, scratchMap,
+	inProgram, outProgram, inIPProgram, outIPProgram, xdpProgram, sweepProgram, collectProgram,
+	flowsMap, eventsMap, countersMap, markedMap, macsMap, prefixesMap, scratchMap,
 }
 
 // loadPrograms loads what the configured interfaces need and no more: the
@@ -125,12 +131,12 @@ func (s *Sensor) loadPrograms(wanted ...string) error {
 	if len(wanted) == 0 {
 		wanted = s.neededPrograms()
 	}
+	wanted = append(wanted, sweepProgram, collectProgram)
 	spec, err := gen.LoadIotsense()
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
 	}
-	spec.Maps[flowsMap].MaxEntries = uint32(s.cfg.MaxFlows)
-	spec.Maps[eventsMap].MaxEntries = uint32(s.cfg.RingSize)
+	setMapSizes(spec, s.cfg.MaxFlows, s.cfg.RingSize)
 	if err := spec.Variables["cfg"].Set(s.cfg.kernel()); err != nil {
 		return fmt.Errorf("configure the programs: %w", err)
 	}
@@ -147,13 +153,13 @@ func (s *Sensor) loadPrograms(wanted ...string) error {
 	return nil
 }
 
-// neededPrograms are the programs for the hook and the interfaces' link types.
+// neededPrograms are the packet programs for the hook and the interfaces' link types.
 // An interface that is not there yet counts as Ethernet.
 func (s *Sensor) neededPrograms() []string {
 	if s.cfg.Hook.isXDP() {
-		return []string{xdpProgram, sweepProgram}
+		return []string{xdpProgram}
 	}
-	list := []string{inProgram, outProgram, sweepProgram}
+	list := []string{inProgram, outProgram}
 	for _, name := range s.cfg.Interfaces {
 		link, err := s.network.LinkByName(name)
 		if err == nil && !hasEthernetHeader(link) {

@@ -34,16 +34,18 @@ func TableMemory(maxFlows, ringSize int) (int64, error) {
 		return 0, fmt.Errorf("count CPUs: %w", err)
 	}
 	var sum int64
-	for name, m := range spec.Maps {
-		switch name {
-		case "flows":
-			m.MaxEntries = uint32(maxFlows)
-		case "events":
-			m.MaxEntries = uint32(ringSize)
-		}
+	setMapSizes(spec, maxFlows, ringSize)
+	for _, m := range spec.Maps {
 		sum += mapMemory(m, int64(cpus), int64(os.Getpagesize()))
 	}
 	return sum, nil
+}
+
+// setMapSizes makes room for maxFlows open flows and a ring of ringSize bytes.
+func setMapSizes(spec *ebpf.CollectionSpec, maxFlows, ringSize int) {
+	spec.Maps[flowsMap].MaxEntries = uint32(maxFlows)
+	spec.Maps[macsMap].MaxEntries = shareOf(maxFlows).macs + 1 // noMAC
+	spec.Maps[eventsMap].MaxEntries = uint32(ringSize)
 }
 
 // mapMemory is what one map takes on a kernel with that many possible CPUs.

@@ -181,7 +181,7 @@ func TestParserAgreesWithGo(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.cfg.Packets, tt.cfg.Prefix, tt.cfg.Lifetime = MaxPackets, MaxPrefix, math.MaxInt32*1000
-			k := newKernel(t, tt.cfg, tt.program, sweepProgram)
+			k := newKernel(t, tt.cfg, tt.program)
 			for batch := range slices.Chunk(frames, 1000) {
 				k.compare(tt.program, tt.link, batch)
 			}

@@ -58,7 +58,10 @@ func (s *Sensor) step(next *time.Time) error {
 	*next = time.Now().Add(s.cfg.sweepEvery())
 	s.readClock()
 	s.followInterfaces()
-	return s.sweep(s.oldest())
+	if err := s.sweep(s.oldest()); err != nil {
+		return err
+	}
+	return s.watchRefusals(time.Now())
 }
 
 // oldest is the first stamp of a life that just reaches its end now.
@@ -119,8 +122,8 @@ func (s *Sensor) close(lives []flows.Close) {
 func (s *Sensor) sweep(firstBefore uint64) error {
 	limit := s.maps[markedMap].MaxEntries()
 	for {
-		marked, err := s.mark(firstBefore, limit)
-		if err != nil || marked.Marked == 0 {
+		found, err := s.mark(firstBefore, limit)
+		if err != nil || found.Marked == 0 && found.Gone == 0 {
 			return err
 		}
 		// No program adds to a marked life from here on, and all samples
@@ -133,44 +136,53 @@ func (s *Sensor) sweep(firstBefore uint64) error {
 		}
 		s.close(s.pending)
 		s.pending = s.pending[:0]
-		if err := s.collect(marked.Marked); err != nil {
+		if err := s.collect(found.Marked); err != nil {
 			return err
 		}
-		if marked.Marked < limit {
+		if found.Marked < limit {
 			return nil
 		}
 	}
 }
 
-// mark runs the sweep program.
+// mark runs the sweep program on lives whose first packet came before firstBefore
+// (us); limit is how many it may mark, 0 makes it only look.
 func (s *Sensor) mark(firstBefore uint64, limit uint32) (gen.IotsenseSweepArgs, error) {
-	args := gen.IotsenseSweepArgs{FirstBeforeUs: firstBefore, Limit: limit, AltDeleted: s.altGone}
+	return s.runSweep(firstBefore, s.forgetBefore(), limit)
+}
+
+func (s *Sensor) runSweep(firstBefore, freedBefore uint64, limit uint32) (gen.IotsenseSweepArgs, error) {
+	args := gen.IotsenseSweepArgs{FirstBeforeUs: firstBefore, FreedBeforeUs: freedBefore, Limit: limit}
 	if _, err := s.programs[sweepProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return args, fmt.Errorf("run the sweep program: %w", err)
 	}
-	s.altGone = 0
 	return args, nil
 }
 
-// collect reads and deletes the n entries that the sweep program has listed.
+// collect runs the collect program on the n lives that the sweep program has
+// listed, and closes them.
 func (s *Sensor) collect(n uint32) error {
-	keys := make([]gen.IotsenseFlowKey, n)
+	args := gen.IotsenseCollectArgs{Marked: n}
+	if _, err := s.programs[collectProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
+		return fmt.Errorf("run the collect program: %w", err)
+	}
+	if args.Collected != n {
+		return fmt.Errorf("collect the marked lives: %d of %d", args.Collected, n)
+	}
+	if n == 0 {
+		return nil
+	}
 	var cursor ebpf.MapBatchCursor
-	indices := make([]uint32, n)
-	got, err := s.maps[markedMap].BatchLookup(&cursor, indices, keys, nil)
+	indices, lives := make([]uint32, n), make([]gen.IotsenseMarkedLife, n)
+	got, err := s.maps[markedMap].BatchLookup(&cursor, indices, lives, nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("read the marked lives: %w", err)
 	}
 	if got != int(n) {
 		return fmt.Errorf("read the marked lives: %d of %d", got, n)
 	}
-	for _, key := range keys {
-		var f gen.IotsenseFlow
-		if err := s.maps[flowsMap].LookupAndDelete(key, &f); err != nil {
-			return fmt.Errorf("delete a marked life: %w", err)
-		}
-		s.altGone += uint64(key.Alt)
-		s.close([]flows.Close{s.closeOf(key, f)})
+	for _, l := range lives {
+		s.close([]flows.Close{s.closeOf(l.Key, l.Flow)})
 	}
 	return nil
 }

@@ -36,6 +36,10 @@ type FlowStats struct {
 	Open    uint64 `json:"open"`
 	Closed  uint64 `json:"closed"`
 	Refused uint64 `json:"refused"` // packets that found no room to open one
+	// OverShare and OverReserve are parts of Refused: the MAC held as many flows
+	// as one may, or what was left was for known devices. The rest met a full table.
+	OverShare   uint64 `json:"over_share"`
+	OverReserve uint64 `json:"over_reserve"`
 }
 
 // Interface is a configured interface.
@@ -96,7 +100,7 @@ func (s *Sensor) Stats() (Stats, error) {
 			InOpen: openPackets, InClosed: s.inClosed,
 		},
 		Samples:    SampleStats{Sent: c.Sent, RingFull: c.RingFull},
-		Flows:      FlowStats{Open: open, Closed: s.closed, Refused: c.Refused},
+		Flows:      FlowStats{Open: open, Closed: s.closed, Refused: c.Refused, OverShare: c.OverShare, OverReserve: c.OverReserve},
 		Interfaces: s.interfaces(),
 		Kernel:     kernel,
 	}, nil
@@ -123,6 +127,8 @@ func (s *Sensor) counters() (gen.IotsenseCounters, error) {
 		sum.RingFull += c.RingFull
 		sum.Opened += c.Opened
 		sum.Refused += c.Refused
+		sum.OverShare += c.OverShare
+		sum.OverReserve += c.OverReserve
 	}
 	return sum, nil
 }
@@ -192,7 +198,7 @@ func (k *kernelStats) read(programs map[string]*ebpf.Program) (*KernelStats, err
 	}
 	var sum KernelStats
 	for name, p := range programs {
-		if name == sweepProgram {
+		if name == sweepProgram || name == collectProgram {
 			continue
 		}
 		stats, err := p.Stats()

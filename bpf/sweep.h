@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* The half of closing that user space starts, as programs that it runs: sweep
+ * marks what is over, collect reads and deletes it. In between user space waits
+ * until every packet program that may not have seen a mark is done. */
+#pragma once
+
+/* One life as the sweep program sees it: marked if it is too old, and listed for
+ * the collect program. What is not listed counts as open. */
+static long sweep_life(void *map, struct flow_key *key, struct flow *f, struct sweep_args *a)
+{
+	__u64 life = read_life(f);
+
+	if (a->marked < a->limit &&
+	    (life_marked(life) ||
+	     (life_first(life) < a->first_before_us && swap_life(f, life, life | LIFE_MARKED)))) {
+		struct marked_life *slot = bpf_map_lookup_elem(&marked, &a->marked);
+
+		if (slot) {
+			slot->key = *key;
+			a->marked++;
+			return 0;
+		}
+	}
+	a->open++;
+	a->open_packets += f->packets[0] + f->packets[1];
+	return 0;
+}
+
+/* One MAC: marked gone if it holds nothing and has no claim to be remembered. */
+static long sweep_mac(void *map, __u64 *mac, struct mac_share *s, struct sweep_args *a)
+{
+	__u32 word = *(volatile __u32 *)&s->word;
+
+	if (!*mac || word & MAC_HELD || (mac_known(word) && s->freed_us >= a->freed_before_us))
+		return 0;
+	if (word & MAC_GONE || __sync_val_compare_and_swap(&s->word, word, word | MAC_GONE) == word)
+		a->gone++;
+	return 0;
+}
+
+/* One listed life: read into the list, deleted, its entry given back. */
+static long collect_life(__u32 i, struct collect_args *a)
+{
+	struct marked_life *m = bpf_map_lookup_elem(&marked, &i);
+	struct flow *f = m ? bpf_map_lookup_elem(&flows, &m->key) : NULL;
+	struct mac_share *s;
+
+	if (!m || !f)
+		return 0;
+	m->flow = *f;
+	if (bpf_map_delete_elem(&flows, &m->key))
+		return 0;
+	if (m->key.alt)
+		__sync_fetch_and_add(&alt_deleted, 1);
+	s = give_entry(&m->key, life_payer(m->flow.life));
+	if (s)
+		s->freed_us = bpf_ktime_get_boot_ns() / 1000;
+	note_record(s);
+	a->collected++;
+	return 0;
+}
+
+static long collect_mac(void *map, __u64 *mac, struct mac_share *s, void *unused)
+{
+	__u64 key = *mac;
+
+	if (s->word & MAC_GONE && !bpf_map_delete_elem(&macs, &key))
+		__sync_fetch_and_add(&macs_used, -1);
+	return 0;
+}
