@@ -74,6 +74,9 @@ func NewAssembler(cfg AssemblerConfig) *Assembler {
 // Stats is what has been counted so far.
 func (a *Assembler) Stats() AssemblerStats { return a.stats }
 
+// SetLocals replaces the local ranges. Lives that have begun keep their devices.
+func (a *Assembler) SetLocals(l *Locals) { a.cfg.Locals = l }
+
 // Sample takes one of a life's first packets.
 func (a *Assembler) Sample(s *Sample) {
 	l := a.open(s.Life, s.Order)

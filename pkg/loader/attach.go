@@ -17,11 +17,12 @@ import (
 
 // attachment is one interface with our programs on it.
 type attachment struct {
-	name   string
-	index  int
-	hook   Hook // as taken, never HookAuto
-	holder net.Listener
-	undo   []func() error // in reverse order
+	configured string // the name that was asked for
+	name       string // the interface's name now
+	index      int
+	hook       Hook // as taken, never HookAuto
+	holder     net.Listener
+	undo       []func() error // in reverse order
 }
 
 // add attaches to an interface and notes it.
@@ -41,7 +42,7 @@ func (s *Sensor) attach(name string) (*attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &attachment{name: name, index: l.Attrs().Index}
+	a := &attachment{configured: name, name: name, index: l.Attrs().Index}
 	if a.holder, err = hold(a.index); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
@@ -186,11 +187,34 @@ func (s *Sensor) attachClsact(a *attachment, l netlink.Link, in, out *ebpf.Progr
 			Fd: program.FD(), Name: []string{inProgram, outProgram}[i], DirectAction: true,
 		}
 		if err := s.network.FilterAdd(filter); err != nil {
-			return fmt.Errorf("add a filter to the clsact qdisc: %w", err)
+			return s.network.explainFilter(l, filter, err)
 		}
 		a.undo = append(a.undo, func() error { return ignoreGone(s.network.FilterDel(filter)) })
 	}
 	return nil
+}
+
+// explainFilter says who is in a filter's place. Filters of one priority are of one
+// kind and protocol; behind them, packets that they accept or drop would not be seen.
+func (n *network) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err error) error {
+	err = fmt.Errorf("add a filter to the clsact qdisc: %w", err)
+	list, listErr := n.FilterList(l, ours.Parent)
+	if listErr != nil {
+		return err
+	}
+	for _, f := range list {
+		a := f.Attrs()
+		if a.Priority != ours.Priority || a.Protocol == ours.Protocol && f.Type() == ours.Type() {
+			continue
+		}
+		side := "ingress"
+		if ours.Parent == netlink.HANDLE_MIN_EGRESS {
+			side = "egress"
+		}
+		return fmt.Errorf("a filter of kind %s for protocol %#04x holds priority %d (`tc filter show dev %s %s`): give that one a higher number, or use --hook tcx, which comes before: %w",
+			f.Type(), a.Protocol, a.Priority, l.Attrs().Name, side, err)
+	}
+	return err
 }
 
 // removeStale removes what a killed sensor has left on the interface: a filter
@@ -261,14 +285,19 @@ func (s *Sensor) detachAll() error {
 	return err
 }
 
-// followInterfaces detaches from interfaces that are gone and attaches to
-// configured ones that are (back) there.
-func (s *Sensor) followInterfaces() {
-	if !s.network.changed() {
-		return
+// follow makes the best of what has changed in the network since the last call:
+// it detaches from interfaces that are gone, attaches to configured ones that are
+// (back) there, stays with those that have another name now, and takes over new
+// addresses.
+func (s *Sensor) follow() error {
+	changed, gone := s.network.changed()
+	if !changed {
+		return nil
 	}
 	s.attached = slices.DeleteFunc(s.attached, func(a *attachment) bool {
-		if _, err := s.network.LinkByIndex(a.index); err == nil {
+		l, err := s.network.LinkByIndex(a.index)
+		if err == nil && !gone[a.index] {
+			s.rename(a, l.Attrs().Name)
 			return false
 		}
 		s.log.Warn("interface is gone, waiting for it", "interface", a.name)
@@ -278,7 +307,7 @@ func (s *Sensor) followInterfaces() {
 		return true
 	})
 	for _, name := range s.cfg.Interfaces {
-		if slices.ContainsFunc(s.attached, func(a *attachment) bool { return a.name == name }) {
+		if s.attachmentOf(name) != nil {
 			continue
 		}
 		if _, err := s.network.LinkByName(name); err != nil {
@@ -288,4 +317,25 @@ func (s *Sensor) followInterfaces() {
 			s.log.Error("interface is back, but cannot be watched", "error", err)
 		}
 	}
+	return s.followHost()
+}
+
+// rename notes an interface's new name. The programs stay on it: whoever renames
+// an interface does not mean to hide it.
+func (s *Sensor) rename(a *attachment, name string) {
+	if name == a.name {
+		return
+	}
+	s.log.Warn("interface has a new name, still watched", "interface", name, "before", a.name)
+	a.name = name
+}
+
+// attachmentOf is that of the configured interface; nil while it is not there.
+func (s *Sensor) attachmentOf(configured string) *attachment {
+	for _, a := range s.attached {
+		if a.configured == configured {
+			return a
+		}
+	}
+	return nil
 }

@@ -62,7 +62,13 @@ type Config struct {
 	MaxFlows   int            // lives open at once
 	RingSize   int            // bytes; rounded up to a power of two, at least 64 KiB
 	Local      []netip.Prefix // local ranges, as in flows.NewLocals; nil: flows.DefaultLocal
-	Pin        string         // bpffs directory for maps and programs; empty: no pins
+	// LocalInterfaces makes the networks of the interfaces local too, as they are
+	// now and as they change.
+	LocalInterfaces bool
+	// HostChanged is called from Run's goroutine when the addresses of the
+	// interfaces have changed; it must not call back but for Epoch. May be nil.
+	HostChanged func(Host)
+	Pin         string // bpffs directory for maps and programs; empty: no pins
 	// Promisc turns promiscuous mode on; nil: with the XDP hooks only.
 	Promisc     *bool
 	KernelStats bool // time spent in the programs; needs CAP_SYS_ADMIN
@@ -160,10 +166,10 @@ func (c Config) privateLocal() bool {
 	return true
 }
 
-// listedPrefixes are the local ranges that the programs have to look up.
-func (c Config) listedPrefixes() []netip.Prefix {
+// listedPrefixes are those of the local ranges that the programs have to look up.
+func (c Config) listedPrefixes(local []netip.Prefix) []netip.Prefix {
 	var list []netip.Prefix
-	for _, p := range c.Local {
+	for _, p := range local {
 		if !c.privateLocal() || !covered(p, flows.DefaultLocal()) {
 			list = append(list, p.Masked())
 		}

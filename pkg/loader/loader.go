@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -38,6 +37,7 @@ type Sensor struct {
 	mu       sync.Mutex // guards what follows, the ring and the sweep
 	freed    bool
 	attached []*attachment
+	host     Host
 	sink     flows.Sink // nil while Run is not running
 	record   ringbuf.Record
 	pending  []flows.Close // ended by rollover, see poll
@@ -87,7 +87,7 @@ func load(cfg Config, programs ...string) (*Sensor, error) {
 	if err := listNoMAC(s.maps[macsMap]); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if err := s.setPrefixes(cfg.listedPrefixes()); err != nil {
+	if err := s.openHost(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	if cfg.KernelStats {
@@ -147,7 +147,7 @@ func (s *Sensor) loadPrograms(wanted ...string) error {
 	}
 	coll, err := ebpf.NewCollection(spec)
 	if err != nil {
-		return fmt.Errorf("load the programs: %w", err)
+		return explainLoad(spec, err)
 	}
 	s.programs, s.maps, s.variables = coll.Programs, coll.Maps, coll.Variables
 	return nil
@@ -167,38 +167,6 @@ func (s *Sensor) neededPrograms() []string {
 		}
 	}
 	return list
-}
-
-// setPrefixes writes the local ranges that the programs look up, and then that
-// there are some.
-func (s *Sensor) setPrefixes(prefixes []netip.Prefix) error {
-	count := map[string]uint32{}
-	for _, p := range prefixes {
-		if err := s.maps[prefixesMap].Put(prefixKey(p), uint8(1)); err != nil {
-			return fmt.Errorf("local range %v: %w", p, err)
-		}
-		if p.Addr().Is4() {
-			count["prefixes_v4"]++
-		} else {
-			count["prefixes_v6"]++
-		}
-	}
-	for name, n := range count {
-		if err := s.variables[name].Set(n); err != nil {
-			return fmt.Errorf("local ranges: %w", err)
-		}
-	}
-	return nil
-}
-
-func prefixKey(p netip.Prefix) gen.IotsensePrefixKey {
-	if a := p.Addr(); a.Is4() {
-		key := gen.IotsensePrefixKey{Bits: uint32(32 + p.Bits()), Version: 4}
-		b := a.As4()
-		copy(key.Addr[:], b[:])
-		return key
-	}
-	return gen.IotsensePrefixKey{Bits: uint32(32 + p.Bits()), Version: 6, Addr: p.Addr().As16()}
 }
 
 // Close detaches and frees everything. Lives still open are lost: Run closes
@@ -238,15 +206,19 @@ func (s *Sensor) Close() error {
 func (s *Sensor) Epoch(stamp int64) int64 { return stamp + s.bootTime.Load() }
 
 // readClock notes how far apart the two clocks are now.
-func (s *Sensor) readClock() {
+func (s *Sensor) readClock() { s.bootTime.Store(bootTime(now)) }
+
+// bootTime is the distance from CLOCK_BOOTTIME to the Unix epoch in us, by the
+// reading that was least disturbed.
+func bootTime(read func(clock int32) int64) (us int64) {
 	best := int64(math.MaxInt64)
-	for range 3 { // the reading that was least disturbed
-		before, wall, after := now(unix.CLOCK_BOOTTIME), now(unix.CLOCK_REALTIME), now(unix.CLOCK_BOOTTIME)
+	for range 3 {
+		before, wall, after := read(unix.CLOCK_BOOTTIME), read(unix.CLOCK_REALTIME), read(unix.CLOCK_BOOTTIME)
 		if after-before < best {
-			best = after - before
-			s.bootTime.Store((wall - (before+after)/2) / 1000)
+			best, us = after-before, (wall-(before+after)/2)/1000
 		}
 	}
+	return us
 }
 
 // now reads a clock in ns.

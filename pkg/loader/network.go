@@ -19,9 +19,10 @@ import (
 // network holds the sockets of one network namespace.
 type network struct {
 	*netlink.Handle
-	ns      netns.NsHandle
-	changes chan netlink.LinkUpdate
-	done    chan struct{}
+	ns        netns.NsHandle
+	links     chan netlink.LinkUpdate
+	addresses chan netlink.AddrUpdate
+	done      chan struct{}
 }
 
 func openNetwork() (*network, error) {
@@ -33,19 +34,38 @@ func openNetwork() (*network, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open a route netlink socket: %w", err), ns.Close())
 	}
-	n := &network{Handle: h, ns: ns, changes: make(chan netlink.LinkUpdate, 64), done: make(chan struct{})}
-	if err := netlink.LinkSubscribe(n.changes, n.done); err != nil {
-		h.Close()
-		return nil, errors.Join(fmt.Errorf("subscribe to interface changes: %w", err), ns.Close())
+	n := &network{
+		Handle: h, ns: ns, done: make(chan struct{}),
+		links: make(chan netlink.LinkUpdate, 64), addresses: make(chan netlink.AddrUpdate, 64),
+	}
+	if err := n.subscribe(); err != nil {
+		n.Close()
+		return nil, err
 	}
 	return n, nil
 }
 
-// Close ends the subscription and closes the sockets.
+// subscribe asks for changes of interfaces and addresses.
+func (n *network) subscribe() error {
+	if err := netlink.LinkSubscribe(n.links, n.done); err != nil {
+		close(n.links)
+		close(n.addresses)
+		return fmt.Errorf("subscribe to interface changes: %w", err)
+	}
+	if err := netlink.AddrSubscribe(n.addresses, n.done); err != nil {
+		close(n.addresses)
+		return fmt.Errorf("subscribe to address changes: %w", err)
+	}
+	return nil
+}
+
+// Close ends the subscriptions and closes the sockets.
 func (n *network) Close() {
 	close(n.done)
-	go func() { // the sender may be waiting for room
-		for range n.changes {
+	go func() { // the senders may be waiting for room
+		for range n.links {
+		}
+		for range n.addresses {
 		}
 	}()
 	n.Handle.Close()
@@ -75,18 +95,29 @@ func (n *network) inside(f func() error) error {
 	return <-done
 }
 
-// changed reports whether any interface has changed since the last call.
-func (n *network) changed() bool {
-	some := false
+// changed reports whether any interface or address has changed since the last
+// call, and which interfaces went, by index: another one can have got the index
+// of an old one since.
+func (n *network) changed() (some bool, gone map[int]bool) {
+	gone = map[int]bool{}
 	for {
 		select {
-		case _, open := <-n.changes:
+		case u, open := <-n.links:
 			if !open { // the subscription has ended: look every time
-				return true
+				return true, gone
+			}
+			some = true
+			// A port that leaves its bridge is a deletion to the bridge's family.
+			if u.Header.Type == unix.RTM_DELLINK && u.Family != unix.AF_BRIDGE {
+				gone[int(u.Index)] = true
+			}
+		case _, open := <-n.addresses:
+			if !open {
+				return true, gone
 			}
 			some = true
 		default:
-			return some
+			return some, gone
 		}
 	}
 }

@@ -57,7 +57,9 @@ func (s *Sensor) step(next *time.Time) error {
 	}
 	*next = time.Now().Add(s.cfg.sweepEvery())
 	s.readClock()
-	s.followInterfaces()
+	if err := s.follow(); err != nil {
+		return err
+	}
 	if err := s.sweep(s.oldest()); err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -44,7 +43,7 @@ type FlowStats struct {
 
 // Interface is a configured interface.
 type Interface struct {
-	Name     string `json:"name"`
+	Name     string `json:"name"` // its present one, where it was renamed
 	Hook     Hook   `json:"hook"` // as taken; as configured while not attached
 	Attached bool   `json:"attached"`
 }
@@ -137,8 +136,8 @@ func (s *Sensor) interfaces() []Interface {
 	list := make([]Interface, 0, len(s.cfg.Interfaces))
 	for _, name := range s.cfg.Interfaces {
 		i := Interface{Name: name, Hook: s.cfg.Hook}
-		if n := slices.IndexFunc(s.attached, func(a *attachment) bool { return a.name == name }); n >= 0 {
-			i.Hook, i.Attached = s.attached[n].hook, true
+		if a := s.attachmentOf(name); a != nil {
+			i = Interface{Name: a.name, Hook: a.hook, Attached: true}
 		}
 		list = append(list, i)
 	}

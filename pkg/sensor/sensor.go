@@ -40,10 +40,10 @@ type Sensor struct {
 	cfg     Config
 	kernel  *loader.Sensor
 	socket  net.Listener
-	locals  *flows.Locals
 	started time.Time
 
 	mu         sync.Mutex // guards what events change
+	locals     *flows.Locals
 	assembler  *flows.Assembler
 	classifier *classify.Classifier
 	failures   uint64 // records that the model refused
@@ -68,13 +68,15 @@ func Open(cfg Config) (*Sensor, error) {
 			return nil, err
 		}
 	}
+	s.cfg.Loader.LocalInterfaces = s.cfg.Loader.Local == nil
+	s.cfg.Loader.HostChanged = s.moved
 	if s.kernel, err = loader.Open(s.cfg.Loader); err != nil {
 		if s.socket != nil {
 			s.socket.Close()
 		}
 		return nil, err
 	}
-	s.locals = flows.NewLocals(s.cfg.Loader.Local).WithOwn(ownAddresses(s.cfg.Loader.Interfaces))
+	s.locals = locals(s.kernel.Host())
 	s.assembler = flows.NewAssembler(flows.AssemblerConfig{
 		Direction: s.cfg.Loader.Direction, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
 	})
@@ -101,11 +103,18 @@ func (s *Sensor) recordsOf(bundle model.Bundle) error {
 		l.Packets, l.Prefix = max(l.Packets, m.Record.Packets), max(l.Prefix, m.Record.Prefix)
 		first = false
 	}
-	if l.Local == nil {
-		l.Local = append(flows.DefaultLocal(), interfacePrefixes(l.Interfaces)...)
-	}
 	l.Lifetime = time.Duration(float64(l.Lifetime) / s.cfg.Speed)
 	return nil
+}
+
+func locals(h loader.Host) *flows.Locals { return flows.NewLocals(h.Local).WithOwn(h.Own) }
+
+// moved takes over new addresses of the sensor's own machine.
+func (s *Sensor) moved(h loader.Host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.locals = locals(h)
+	s.assembler.SetLocals(s.locals)
 }
 
 // Run works until ctx ends, then closes every open flow, so that its records are
@@ -221,6 +230,8 @@ func (s *Sensor) Flows() ([]api.Flow, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	list := make([]api.Flow, 0, len(open))
 	for i := range open {
 		list = append(list, s.flowsOf(&open[i])...)

@@ -1,0 +1,149 @@
+package loader
+
+// This file keeps what the sensor's own machine is on the watched interfaces: its
+// addresses there, and which ranges are local because of them. Both change while
+// the sensor runs (DHCP, a re-created interface).
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// Host is what the sensor's machine is on the watched interfaces.
+type Host struct {
+	Local []netip.Prefix             // Config.Local and, with Config.LocalInterfaces, their networks; sorted
+	Own   map[flows.MAC][]netip.Addr // the addresses behind the MAC of each interface; sorted
+}
+
+func (h Host) equal(other Host) bool {
+	return slices.Equal(h.Local, other.Local) && maps.EqualFunc(h.Own, other.Own, slices.Equal[[]netip.Addr])
+}
+
+// Host is what it is now; Config.HostChanged says when that changes.
+func (s *Sensor) Host() Host {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.host
+}
+
+// openHost writes the local ranges at the start.
+func (s *Sensor) openHost() error {
+	s.host = s.readHost()
+	return s.setPrefixes(nil, s.cfg.listedPrefixes(s.host.Local))
+}
+
+// followHost takes over what has changed. Every event is delivered under the Host
+// that its packet was parsed under, or one that has the packet's range too: ranges
+// that come are in the kernel first, those that go leave it last.
+func (s *Sensor) followHost() error {
+	before, now := s.host, s.readHost()
+	if now.equal(before) {
+		return nil
+	}
+	s.log.Info("the sensor's own addresses have changed", "local", now.Local, "before", before.Local)
+	old, wanted := s.cfg.listedPrefixes(before.Local), s.cfg.listedPrefixes(now.Local)
+	both := slices.Concat(old, slices.DeleteFunc(slices.Clone(wanted), func(p netip.Prefix) bool { return slices.Contains(old, p) }))
+	if err := s.setPrefixes(old, both); err != nil {
+		return err
+	}
+	if err := s.grace.wait(); err != nil {
+		return err
+	}
+	if err := s.read(time.Unix(1, 0)); err != nil {
+		return err
+	}
+	s.host = now
+	if s.cfg.HostChanged != nil {
+		s.cfg.HostChanged(now)
+	}
+	return s.setPrefixes(both, wanted)
+}
+
+// readHost asks for the addresses of every configured interface that is there.
+func (s *Sensor) readHost() Host {
+	h := Host{Local: slices.Clone(s.cfg.Local), Own: map[flows.MAC][]netip.Addr{}}
+	for _, i := range s.interfaces() {
+		l, err := s.network.LinkByName(i.Name)
+		if err != nil {
+			continue
+		}
+		list, err := s.network.AddrList(l, netlink.FAMILY_ALL)
+		if err != nil {
+			s.log.Warn("addresses cannot be read", "interface", i.Name, "error", err)
+			continue
+		}
+		var mac flows.MAC
+		copy(mac[:], l.Attrs().HardwareAddr)
+		for _, a := range list {
+			p, err := netip.ParsePrefix(a.IPNet.String())
+			if err != nil {
+				continue
+			}
+			if s.cfg.LocalInterfaces {
+				h.Local = append(h.Local, p.Masked())
+			}
+			if !mac.IsZero() {
+				h.Own[mac] = append(h.Own[mac], p.Addr())
+			}
+		}
+		if _, known := h.Own[mac]; !known && !mac.IsZero() {
+			h.Own[mac] = nil
+		}
+	}
+	slices.SortFunc(h.Local, netip.Prefix.Compare)
+	h.Local = slices.Compact(h.Local)
+	for _, addrs := range h.Own {
+		slices.SortFunc(addrs, netip.Addr.Compare)
+	}
+	return h
+}
+
+// setPrefixes changes the local ranges that the programs look up, and how many of
+// each version they know of: without any they do not look.
+func (s *Sensor) setPrefixes(before, after []netip.Prefix) error {
+	for _, p := range after {
+		if err := s.maps[prefixesMap].Put(prefixKey(p), uint8(1)); err != nil {
+			return fmt.Errorf("local range %v: %w", p, err)
+		}
+	}
+	for _, p := range before {
+		if slices.Contains(after, p) {
+			continue
+		}
+		if err := s.maps[prefixesMap].Delete(prefixKey(p)); err != nil {
+			return fmt.Errorf("remove local range %v: %w", p, err)
+		}
+	}
+	count := map[string]uint32{"prefixes_v4": 0, "prefixes_v6": 0}
+	for _, p := range after {
+		if p.Addr().Is4() {
+			count["prefixes_v4"]++
+		} else {
+			count["prefixes_v6"]++
+		}
+	}
+	for name, n := range count {
+		if err := s.variables[name].Set(n); err != nil {
+			return fmt.Errorf("local ranges: %w", err)
+		}
+	}
+	return nil
+}
+
+func prefixKey(p netip.Prefix) gen.IotsensePrefixKey {
+	if a := p.Addr(); a.Is4() {
+		key := gen.IotsensePrefixKey{Bits: uint32(32 + p.Bits()), Version: 4}
+		b := a.As4()
+		copy(key.Addr[:], b[:])
+		return key
+	}
+	return gen.IotsensePrefixKey{Bits: uint32(32 + p.Bits()), Version: 6, Addr: p.Addr().As16()}
+}
