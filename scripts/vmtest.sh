@@ -1,36 +1,67 @@
 #!/bin/bash
-# Boots Debian's kernels in QEMU (no KVM needed) and runs the loader's tests there.
+# Boots Debian's kernels in QEMU (no KVM needed) and runs tests there.
 #
-#   scripts/vmtest.sh [CASE...]     default: every case below
+#   scripts/vmtest.sh [SUITE] [CASE...]     default: suite full, every case
 #
-# /init is internal/vminit; the test binaries are cross-compiled and static. The
-# console of each machine is kept in build/vm/CASE.log.
+# Suites: full; short, some seconds a case, for .ci/run; figures, the verifier's
+# counts for scripts/kernels.sh. /init is internal/vminit; the test binaries are
+# cross-compiled and static. The console of each machine is kept in
+# build/vm/CASE-SUITE.log.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-#      case             arch  release  package               kernel options
-cases='amd64-5.10       amd64 bullseye linux-image-amd64
-       amd64-6.1        amd64 bookworm linux-image-amd64
-       amd64-6.12       amd64 trixie   linux-image-amd64
-       amd64-6.12-nobtf amd64 trixie   linux-image-amd64     nobtf
-       arm64-6.1        arm64 bookworm linux-image-arm64
-       arm64-6.12       arm64 trixie   linux-image-arm64
-       arm64-6.12-16k   arm64 trixie   linux-image-arm64-16k'
+#      case             arch  release  package               hooks       kernel options
+cases='amd64-5.10       amd64 bullseye linux-image-amd64     none
+       amd64-6.1        amd64 bookworm linux-image-amd64     tc,xdp
+       amd64-6.12       amd64 trixie   linux-image-amd64     tcx,tc,xdp
+       amd64-6.12-nobtf amd64 trixie   linux-image-amd64     tcx,tc,xdp  nobtf
+       arm64-6.1        arm64 bookworm linux-image-arm64     tc,xdp
+       arm64-6.12       arm64 trixie   linux-image-arm64     tcx,tc,xdp
+       arm64-6.12-16k   arm64 trixie   linux-image-arm64-16k tcx,tc,xdp'
 
-packages=${VMTEST_PACKAGES:-pkg/loader}
-flags=${VMTEST_FLAGS:--test.v -test.short -test.timeout=15m}
-limit=${VMTEST_LIMIT:-1200} # seconds that one machine may take
+suite=full
+case ${1:-} in full | short | figures) suite=$1 && shift ;; esac
+limit=${VMTEST_LIMIT:-1800} # seconds that one machine may take
 
-# initrd CASE ARCH KERNEL: prints the file that the kernel unpacks as its root.
+# tests HOOKS: the suite's tests, a package and its test flags in each line. A
+# kernel without any hook must be refused by name.
+tests() {
+  local hook traffic package
+  if [ "$1" = none ]; then
+    echo "pkg/loader -test.v -test.run=^TestUnsupportedKernelIsNamed$"
+    return
+  fi
+  case $suite in
+    figures) echo "pkg/loader -test.v -test.run=^TestVerifiedInstructions$ -record" ;;
+    short)
+      echo "pkg/loader -test.v -test.short -test.run=^(TestVerifiedInstructions|TestHooksCountWhatTheInterfaceCounts|TestLatePacket|TestRollover|TestSuperPackets)$"
+      ;;
+    full)
+      echo "pkg/loader -test.v -test.short -test.timeout=15m"
+      for package in $(dirname pkg/model/*_test.go pkg/model/internal/*/*_test.go | sort -u); do
+        echo "$package -test.v -test.short -test.timeout=15m"
+      done
+      for hook in ${1//,/ }; do
+        for traffic in crafted lab; do
+          echo "pkg/sensor -test.v -test.run=^TestLiveEqualsOffline$/^$traffic$/^$hook-bi$"
+        done
+      done
+      ;;
+  esac
+}
+
+# initrd CASE ARCH KERNEL HOOKS: prints the file that the kernel unpacks as its root.
 initrd() {
   local root=build/vm/root-$1 package
   rm -rf "$root"
-  mkdir -p "$root/repo"
+  mkdir -p "$root/repo/docs" "$root/bin"
   cp -r "$3/modules" "$root/modules"
   cp go.mod "$root/repo/"
-  echo "$flags" >"$root/repo/args"
+  cp docs/KERNELS.md "$root/repo/docs/"
+  tests "$4" >"$root/repo/tests"
   CGO_ENABLED=0 GOARCH=$2 scripts/go build -o "$root/init" ./internal/vminit
-  for package in $packages; do
+  ln -s /init "$root/bin/tcpdump"
+  cut -d ' ' -f 1 "$root/repo/tests" | sort -u | while read -r package; do
     mkdir -p "$root/repo/$package"
     CGO_ENABLED=0 GOARCH=$2 scripts/go test -c -o "$root/repo/$package/$(basename "$package").test" "./$package"
     [ ! -d "$package/testdata" ] || cp -r "$package/testdata" "$root/repo/$package/"
@@ -51,19 +82,21 @@ boot() {
     -kernel "$2/vmlinuz" -initrd "$3" -append "console=$console quiet panic=-1 $4" </dev/null
 }
 
-# run_case CASE ARCH RELEASE PACKAGE OPTIONS: 0 when the machine printed its PASS line.
+# run_case CASE ARCH RELEASE PACKAGE HOOKS OPTIONS: 0 when the machine printed its PASS line.
 run_case() {
-  local log=build/vm/$1.log kernel image start=$SECONDS
+  local log=build/vm/$1-$suite.log kernel image start booted
   kernel=$(scripts/vm-kernel.sh "$2" "$3" "$4")
-  image=$(initrd "$1" "$2" "$kernel")
-  boot "$2" "$kernel" "$image" "${5:-}" | tr -d '\r' >"$log" || true
+  start=$SECONDS
+  image=$(initrd "$1" "$2" "$kernel" "$5")
+  booted=$SECONDS
+  boot "$2" "$kernel" "$image" "${6:-}" | tr -d '\r' >"$log" || true
   rm -f "$image"
   grep '^vmtest: Linux' "$log" || true
   if grep -q '^vmtest: PASS' "$log"; then
-    echo "$1: ok, $((SECONDS - start)) s"
+    echo "$1 $suite: ok, build $((booted - start)) s, machine $((SECONDS - booted)) s"
   else
     grep -E '^ *--- FAIL|^vmtest: FAIL|[Pp]anic' "$log" || tail -n 20 "$log"
-    echo "$1: FAILED after $((SECONDS - start)) s, see $log"
+    echo "$1 $suite: FAILED, build $((booted - start)) s, machine $((SECONDS - booted)) s, see $log"
     return 1
   fi
 }
@@ -71,9 +104,9 @@ run_case() {
 scripts/need.sh qemu-system-x86_64:qemu-system-x86 qemu-system-aarch64:qemu-system-arm cpio
 wanted=" $* "
 failed=
-while read -r name arch release package options; do
+while read -r name arch release package hooks options; do
   if [ $# -eq 0 ] || [[ $wanted == *" $name "* ]]; then
-    run_case "$name" "$arch" "$release" "$package" "$options" || failed="$failed $name"
+    run_case "$name" "$arch" "$release" "$package" "$hooks" "$options" || failed="$failed $name"
   fi
 done <<<"$cases"
-[ -z "$failed" ] || { echo "make vmtest: failed:$failed" >&2; exit 1; }
+[ -z "$failed" ] || { echo "vmtest: failed:$failed" >&2; exit 1; }

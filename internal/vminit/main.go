@@ -1,6 +1,7 @@
 // Command vminit is the first process of the virtual machines of `make vmtest`.
-// It mounts what tests expect, loads the kernel modules in /modules, runs every
-// test binary in /repo, prints one verdict line and powers the machine off.
+// It mounts what tests expect, loads the kernel modules in /modules, runs the test
+// binaries that /repo/tests lists, prints one verdict line and powers the machine
+// off. Called as tcpdump it records packets, for tests that need a recording.
 //
 // "nobtf" on the kernel command line hides the kernel's BTF, as on kernels that
 // were built without it.
@@ -21,6 +22,13 @@ import (
 )
 
 func main() {
+	if filepath.Base(os.Args[0]) == "tcpdump" {
+		if err := record(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "tcpdump:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	verdict := "PASS"
 	if err := run(); err != nil {
 		verdict = "FAIL " + err.Error()
@@ -44,20 +52,31 @@ func run() error {
 	fmt.Printf("vmtest: Linux %s %s, %d-byte pages\n", unix.ByteSliceToString(kernel.Release[:]),
 		unix.ByteSliceToString(kernel.Machine[:]), os.Getpagesize())
 
-	tests, err := filepath.Glob("/repo/*/*/*.test")
-	if err != nil || len(tests) == 0 {
-		return fmt.Errorf("no test binaries in /repo (%v)", err)
+	if err := largeBuffers(); err != nil {
+		return err
+	}
+	list, err := os.ReadFile("/repo/tests")
+	if err != nil {
+		return fmt.Errorf("list of tests: %w", err)
 	}
 	var failed []error
-	for _, test := range tests {
+	for line := range strings.Lines(string(list)) {
 		start := time.Now()
-		err := runTest(test)
-		fmt.Printf("vmtest: %s: %.1f s\n", test, time.Since(start).Seconds())
+		err := runTest(strings.Fields(line))
+		fmt.Printf("vmtest: %s: %.1f s\n", strings.TrimSpace(line), time.Since(start).Seconds())
 		if err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w", test, err))
+			failed = append(failed, fmt.Errorf("%s: %w", strings.TrimSpace(line), err))
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// largeBuffers lets a socket hold what a slow machine leaves waiting.
+func largeBuffers() error {
+	if err := os.WriteFile("/proc/sys/net/core/rmem_default", []byte("33554432"), 0); err != nil {
+		return fmt.Errorf("socket buffers: %w", err)
+	}
+	return nil
 }
 
 // mountAll mounts the file systems that tests, iproute2 and cilium/ebpf look for.
@@ -109,15 +128,15 @@ func loadModules(dir string) error {
 	return nil
 }
 
-// runTest runs one test binary in its own directory.
-func runTest(path string) error {
-	args, err := os.ReadFile("/repo/args")
-	if err != nil {
-		return fmt.Errorf("test flags: %w", err)
+// runTest runs one package's test binary in the package's directory.
+func runTest(line []string) error {
+	if len(line) == 0 {
+		return errors.New("list of tests: want a package and flags in each line")
 	}
-	cmd := exec.Command(path, strings.Fields(string(args))...)
-	cmd.Dir = filepath.Dir(path)
-	cmd.Env = []string{"PATH=/bin:/sbin", "HOME=/tmp", "TMPDIR=/tmp", "IOTSENSE_DATA=/data"}
+	dir := filepath.Join("/repo", line[0])
+	cmd := exec.Command(filepath.Join(dir, filepath.Base(dir)+".test"), line[1:]...)
+	cmd.Dir = dir
+	cmd.Env = []string{"PATH=/bin:/sbin", "HOME=/tmp", "TMPDIR=/tmp", "IOTSENSE_DATA=/data", "IOTSENSE_TEST_VM=1"}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

@@ -65,10 +65,7 @@ func Probe() ([]Feature, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the compiled programs: %w", err)
 	}
-	list := append(probeSpec(spec), Feature{MapTypes, "array_of_maps", features.HaveMapType(ebpf.ArrayOfMaps)}) // gracePeriod
-	list = append(list,
-		Feature{Instructions, "v3 (32-bit jumps)", features.HaveV3ISA()},
-		Feature{Instructions, "compare-and-swap", probeProgram(ebpf.SchedCLS, 0, compareAndSwap)},
+	list := append(probeNeeded(spec),
 		Feature{Instructions, FeatureJIT, probeJIT()},
 		Feature{Hooks, FeatureTCX, probeTCX()},
 		Feature{Hooks, FeatureClsact, probeClsact()},
@@ -78,6 +75,30 @@ func Probe() ([]Feature, error) {
 		list = append(list, Feature{Programs, "for " + string(hook), probeLoad(hook)})
 	}
 	return list, nil
+}
+
+// probeNeeded tries what no configuration can do without.
+func probeNeeded(spec *ebpf.CollectionSpec) []Feature {
+	return append(probeSpec(spec),
+		Feature{MapTypes, "array_of_maps", features.HaveMapType(ebpf.ArrayOfMaps)}, // gracePeriod
+		Feature{Instructions, "v3 (32-bit jumps)", features.HaveV3ISA()},
+		Feature{Instructions, "compare-and-swap", probeProgram(ebpf.SchedCLS, 0, compareAndSwap)},
+	)
+}
+
+// explainLoad says of an error in loading spec what the kernel lacks, if that is
+// why: its own answer may be "invalid argument", or hint at a memory limit.
+func explainLoad(spec *ebpf.CollectionSpec, err error) error {
+	var lacking []string
+	for _, f := range probeNeeded(spec) {
+		if f.NotSupported() {
+			lacking = append(lacking, f.Name)
+		}
+	}
+	if len(lacking) == 0 {
+		return fmt.Errorf("load the programs: %w", err)
+	}
+	return fmt.Errorf("load the programs: this kernel lacks %s: use Linux 6.1 or newer: %w", strings.Join(lacking, ", "), ebpf.ErrNotSupported)
 }
 
 // probeLoad passes the programs for a hook through the verifier.
