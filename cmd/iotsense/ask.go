@@ -66,6 +66,9 @@ func devices(c *cli.Context) error {
 		if d.SharedMAC {
 			addresses += " (shared MAC: a router or repeater)"
 		}
+		if d.RandomMAC {
+			addresses += " (random MAC)"
+		}
 		t.AppendRow(table.Row{d.Device, label, confidence, d.State, d.Windows, d.Flows, d.Packets, d.Bytes, d.LastSeen.Local().Format("15:04:05"), addresses})
 	}
 	if wanted != "" && !found {

@@ -34,6 +34,10 @@ func (m MAC) IsZero() bool { return m == MAC{} }
 // IsGroup reports whether m is a multicast or broadcast address (IEEE 802, I/G bit).
 func (m MAC) IsGroup() bool { return m[0]&1 == 1 }
 
+// IsLocal reports whether no manufacturer has assigned m (IEEE 802, U/L bit): as a
+// rule it is random, and the device has another one on another network or day.
+func (m MAC) IsLocal() bool { return m[0]&2 != 0 }
+
 // End is one end of a flow. MAC is set only when the end is local: the MAC of a
 // local end is part of the flow's identity, the MAC of a remote end is not (two
 // directions may cross different routers).

@@ -216,4 +216,7 @@ func TestParseMAC(t *testing.T) {
 	if !allMAC.IsGroup() || !groupMAC.IsGroup() || MAC(packet.DeviceMAC).IsGroup() {
 		t.Error("group bit")
 	}
+	if vendor := (MAC{0x5c, 0xcf, 0x7f, 1, 2, 3}); vendor.IsLocal() || !MAC(packet.DeviceMAC).IsLocal() {
+		t.Error("local bit")
+	}
 }

@@ -218,7 +218,7 @@ func TestInterfaceIsMadeAnew(t *testing.T) {
 		b.do(peer, netlink.LinkSetUp)
 	}
 	create()
-	s, stop := b.sensor(Config{Interfaces: []string{name}, Packets: 1})
+	s, stop := b.sensor(Config{Interfaces: []string{replay.Interface, name}, Packets: 1})
 	b.send(peer, udpFrame(1, 100), 5)
 	b.until(s, "packets at first", counted(5))
 	for round := range 2 {
@@ -230,6 +230,9 @@ func TestInterfaceIsMadeAnew(t *testing.T) {
 		})
 	}
 	stop()
+	if rest := left(t, b.Network); rest != "" {
+		t.Errorf("left on the other interface: %s", rest)
+	}
 }
 
 // A packet that crosses several watched interfaces is counted once.
@@ -238,46 +241,47 @@ func TestBridgeAndPortsCountOnce(t *testing.T) {
 	all := []string{replay.Interface, "iots-p0", "br0"}
 	for _, tt := range []struct {
 		name       string
+		hook       Hook
 		interfaces []string
 		to         string // the frame goes to: the other port, or the bridge itself
 		sights     uint64 // of each packet
 	}{
-		{"one port", all[:1], "iots-p1", 1},
-		{"both ports", all[:2], "iots-p1", 2},
-		{"port and bridge", []string{replay.Interface, "br0"}, "br0", 2},
-		{"everything, across", all, "iots-p1", 2},
-		{"everything, to the host", all, "br0", 2},
+		{"one port", HookAuto, all[:1], "iots-p1", 1},
+		{"both ports", HookAuto, all[:2], "iots-p1", 2},
+		{"both ports, tc", HookTC, all[:2], "iots-p1", 2},
+		{"port and bridge", HookAuto, []string{replay.Interface, "br0"}, "br0", 2},
+		{"port and bridge, tc", HookTC, []string{replay.Interface, "br0"}, "br0", 2},
+		{"everything, across", HookAuto, all, "iots-p1", 2},
+		{"everything, to the host", HookAuto, all, "br0", 2},
 	} {
-		for _, hook := range []Hook{HookAuto, HookTC} {
-			t.Run(tt.name+" "+string(hook), func(t *testing.T) {
-				b := newBox(t, "bridge-"+string(hook))
-				b.noBridgeFilter()
-				silent := false // no IGMP of its own
-				b.add(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: &silent})
-				b.addPair("iots-p0", "iots-p1")
-				b.do(replay.Interface, intoBridge)
-				b.do("iots-p0", intoBridge)
-				frame := udpFrame(1, 100)
-				b.do(tt.to, func(l netlink.Link) error { copy(frame, l.Attrs().HardwareAddr); return nil })
-				there := slices.Clone(frame) // an answer, so that the bridge knows where the other end is
-				copy(there[6:12], frame[:6])
-				copy(there[:6], frame[6:12])
-				if tt.to != "br0" {
-					b.send(tt.to, packet.EthernetFrom([6]byte(there[6:12]), [6]byte(there[:6]), packet.ARPType, make([]byte, 46)), 1)
-				}
-				s, stop := b.sensor(Config{Hook: hook, Interfaces: tt.interfaces, Packets: 3})
-				b.send(replay.DeviceInterface, frame, each)
-				want := tt.sights * each
-				p := b.until(s, "packets", func(s Stats) bool { return s.Packets.Seen >= want }).Packets
-				if p.Seen != want || p.Counted != each || p.Duplicate != want-each || !identities(p) {
-					t.Errorf("%+v, want %d seen, %d counted", p, want, each)
-				}
-				got := stop()
-				if packets, _ := got.total(); packets != each || len(got.closes) != 1 || len(got.samples) != 3 {
-					t.Errorf("%d packets in %d lives with %d samples, want %d in one with 3", packets, len(got.closes), len(got.samples), each)
-				}
-			})
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			b := newBox(t, "bridge")
+			b.noBridgeFilter()
+			silent := false // no IGMP of its own
+			b.add(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}, MulticastSnooping: &silent})
+			b.addPair("iots-p0", "iots-p1")
+			b.do(replay.Interface, intoBridge)
+			b.do("iots-p0", intoBridge)
+			frame := udpFrame(1, 100)
+			b.do(tt.to, func(l netlink.Link) error { copy(frame, l.Attrs().HardwareAddr); return nil })
+			there := slices.Clone(frame) // an answer, so that the bridge knows where the other end is
+			copy(there[6:12], frame[:6])
+			copy(there[:6], frame[6:12])
+			if tt.to != "br0" {
+				b.send(tt.to, packet.EthernetFrom([6]byte(there[6:12]), [6]byte(there[:6]), packet.ARPType, make([]byte, 46)), 1)
+			}
+			s, stop := b.sensor(Config{Hook: tt.hook, Interfaces: tt.interfaces, Packets: 3})
+			b.send(replay.DeviceInterface, frame, each)
+			want := tt.sights * each
+			p := b.until(s, "packets", func(s Stats) bool { return s.Packets.Seen >= want }).Packets
+			if p.Seen != want || p.Counted != each || p.Duplicate != want-each || !identities(p) {
+				t.Errorf("%+v, want %d seen, %d counted", p, want, each)
+			}
+			got := stop()
+			if packets, _ := got.total(); packets != each || len(got.closes) != 1 || len(got.samples) != 3 {
+				t.Errorf("%d packets in %d lives with %d samples, want %d in one with 3", packets, len(got.closes), len(got.samples), each)
+			}
+		})
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -279,90 +278,6 @@ func TestOpenErrors(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestOtherXDPProgram(t *testing.T) {
-	n := newNetwork(t, "otherxdp")
-	other, err := loadProbe(ebpf.XDP, unix.BPF_F_XDP_HAS_FRAGS, nothing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	err = n.Do(func() error {
-		l, err := netlink.LinkByName(replay.Interface)
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetXdpFdWithFlags(l, other.FD(), 1<<2) // XDP_FLAGS_DRV_MODE
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = open(t, n, Config{Hook: HookXDP})
-	if err == nil || !strings.Contains(err.Error(), "another XDP program") || !strings.Contains(err.Error(), "iotsense_probe") {
-		t.Errorf("error %v, want the other program's name", err)
-	}
-}
-
-// An interface that goes and comes back is watched again; its flows are closed.
-func TestInterfaceComesBack(t *testing.T) {
-	n := newNetwork(t, "return")
-	peer := "iots-lt1"
-	create := func() {
-		t.Helper()
-		err := n.Do(func() error {
-			v := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "iots-lt0"}, PeerName: peer}
-			if err := netlink.LinkAdd(v); err != nil {
-				return err
-			}
-			return netlink.LinkSetUp(v)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	create()
-	s := mustOpen(t, n, Config{Interfaces: []string{replay.Interface, "iots-lt0"}, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil))})
-	stop := start(t, s)
-	attached := func() (names []string) {
-		stats, err := s.Stats()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, i := range stats.Interfaces {
-			if i.Attached {
-				names = append(names, i.Name)
-			}
-		}
-		return names
-	}
-	wait := func(want int) {
-		t.Helper()
-		for range 100 {
-			if len(attached()) == want {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-		t.Fatalf("attached to %v, want %d interfaces", attached(), want)
-	}
-	wait(2)
-	if err := n.Do(func() error {
-		l, err := netlink.LinkByName("iots-lt0")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkDel(l)
-	}); err != nil {
-		t.Fatal(err)
-	}
-	wait(1)
-	create()
-	wait(2)
-	stop()
-	if rest := left(t, n); rest != "" {
-		t.Errorf("left on the interface: %s", rest)
 	}
 }
 

@@ -190,6 +190,9 @@ func (r *Registry) Devices() []DeviceVerdict {
 			Verdict: r.verdict(d), Addresses: []string{},
 			FirstSeen: UnixMicro(d.first), LastSeen: UnixMicro(d.last), SharedMAC: d.shared,
 		}
+		if mac, err := flows.ParseMAC(v.Device); err == nil {
+			v.RandomMAC = mac.IsLocal()
+		}
 		for _, a := range d.addresses {
 			v.Addresses = append(v.Addresses, a.addr.String())
 		}

@@ -115,6 +115,18 @@ func TestSharedMAC(t *testing.T) {
 	}
 }
 
+func TestRandomMAC(t *testing.T) {
+	for name, random := range map[string]bool{
+		"50:c7:bf:00:fc:a3": false, "da:a1:19:00:fc:a3": true, "02:00:00:00:00:0d": true, "ip:10.0.0.1": false,
+	} {
+		r := newRegistry(0, nil)
+		r.Record(record(name, "10.0.0.1", 0, 0))
+		if got := r.Devices()[0].RandomMAC; got != random {
+			t.Errorf("%s: random %v", name, got)
+		}
+	}
+}
+
 func TestAddressesNewestFirst(t *testing.T) {
 	r := newRegistry(0, nil)
 	for i, a := range []string{"10.0.0.1", "fe80::1", "10.0.0.1", "0.0.0.0"} {

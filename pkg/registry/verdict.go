@@ -68,6 +68,7 @@ type DeviceVerdict struct {
 	FirstSeen Time     `json:"first_seen"`
 	LastSeen  Time     `json:"last_seen"`
 	SharedMAC bool     `json:"shared_mac"` // two IPv4 addresses within one minute: a repeater or router
+	RandomMAC bool     `json:"random_mac"` // no manufacturer's: the device may come back under another
 }
 
 // joined is the mean of window probabilities. A window whose model lacks a class
