@@ -34,7 +34,7 @@ tests() {
   case $suite in
     figures) echo "pkg/loader -test.v -test.run=^TestVerifiedInstructions$ -record" ;;
     short)
-      echo "pkg/loader -test.v -test.short -test.run=^(TestVerifiedInstructions|TestHooksCountWhatTheInterfaceCounts|TestLatePacket|TestRollover|TestSuperPackets)$"
+      echo "pkg/loader -test.v -test.short -test.run=^(TestVerifiedInstructions|TestHooksCountWhatTheInterfaceCounts|TestLatePacket|TestRollover)$"
       ;;
     full)
       echo "pkg/loader -test.v -test.short -test.timeout=15m"

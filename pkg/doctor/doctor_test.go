@@ -75,7 +75,10 @@ func TestCapabilities(t *testing.T) {
 		status Status
 		words  []string
 	}{
-		{"all three", "cap_bpf,cap_net_admin,cap_perfmon=ep", nil, OK, []string{"CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON present"}},
+		{"all three", "cap_bpf,cap_net_admin,cap_perfmon=ep", nil, OK, []string{
+			"CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON present; missing: CAP_NET_RAW (--promisc); missing: CAP_SYS_ADMIN (",
+			"for --promisc: setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep /opt/iotsense, or AmbientCapabilities= with CAP_NET_RAW too",
+		}},
 		{"SYS_ADMIN stands for two", "cap_sys_admin,cap_net_admin=ep", nil, OK, nil},
 		{"SYS_ADMIN attaches nothing", "cap_sys_admin=ep", nil, Fail, []string{"missing: CAP_NET_ADMIN"}},
 		{"permitted is not effective", "cap_bpf,cap_net_admin,cap_perfmon=p", nil, Fail, []string{"missing: CAP_BPF"}},

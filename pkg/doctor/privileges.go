@@ -77,7 +77,7 @@ func capabilityCheck(set *cap.Set, barred []cap.Value, binary string) Check {
 		}
 	}
 	if len(missing) == 0 {
-		return Check{Name: name, Status: OK, Found: strings.Join(there, ", ") + " present"}
+		return optionCheck(set, Check{Name: name, Status: OK, Found: strings.Join(there, ", ") + " present"}, binary)
 	}
 	found := "missing: " + strings.Join(missing, ", ")
 	if len(there) > 0 {
@@ -94,6 +94,27 @@ func capabilityCheck(set *cap.Set, barred []cap.Value, binary string) Check {
 			strings.Join(outside, ", "), advice)
 	}
 	return Check{name, Fail, found, advice}
+}
+
+// options are capabilities that only a flag needs.
+var options = []need{
+	{cap.NET_RAW, "--promisc"},
+	{sysAdmin, "--kernel-stats, and the names of other programs"},
+}
+
+// optionCheck adds to c what is missing for flags that the sensor does without.
+func optionCheck(set *cap.Set, c Check, binary string) Check {
+	var lines []string
+	for _, o := range options {
+		if has(set, o.value) {
+			continue
+		}
+		c.Found += fmt.Sprintf("; missing: %s (%s)", upper(o.value), o.why)
+		lines = append(lines, fmt.Sprintf("for %s: setcap cap_bpf,cap_net_admin,cap_perfmon,%s+ep %s, or AmbientCapabilities= with %s too",
+			o.why, o.value, binary, upper(o.value)))
+	}
+	c.Advice = strings.Join(lines, "; ")
+	return c
 }
 
 func upper(v cap.Value) string { return strings.ToUpper(v.String()) }
