@@ -183,6 +183,9 @@ func TestDemo(t *testing.T) {
 			if !tt.interrupt && (s.NoWindow != 0 || p.InOpen != 0 || s.Stats.IncompleteRecords != 0) {
 				t.Errorf("the demo ended before every flow and device was judged: %+v", s)
 			}
+			if !tt.interrupt && s.Right < s.Devices*3/4 {
+				t.Errorf("%d of %d devices named rightly: is the embedded model trained on these kinds?", s.Right, s.Devices)
+			}
 			left, err := filepath.Glob(fmt.Sprintf("/run/iotsense-*-%d", c.Process.Pid))
 			if err != nil || len(left) != 0 {
 				t.Errorf("left behind: %v, %v", left, err)
