@@ -62,7 +62,7 @@ type inferenceReport struct {
 	Data       string               `json:"data"`
 	Windows    int                  `json:"windows"`
 	Runs       int                  `json:"runs"`
-	RowLengths bench.Lengths        `json:"row_lengths"` // values before the padding
+	RowLengths bench.Lengths        `json:"row_lengths"`    // values before the padding
 	RSSProcess float64              `json:"rss_process_mb"` // model and engines loaded, without the windows
 	RSSBase    float64              `json:"rss_base_mb"`    // the windows loaded, before the model is opened
 	RSSLoaded  float64              `json:"rss_loaded_mb"`  // windows, model and engines loaded, before the first inference
