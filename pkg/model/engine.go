@@ -112,8 +112,12 @@ func filled(n int, v float32) []float32 {
 }
 
 func fill(s []float32, v float32) {
-	for i := range s {
-		s[i] = v
+	first := s[:min(len(s), 16)]
+	for i := range first {
+		first[i] = v
+	}
+	for n := len(first); n < len(s); n *= 2 {
+		copy(s[n:], s[:n])
 	}
 }
 

@@ -8,7 +8,7 @@
 // multiplication and addition.
 package conv
 
-import "slices"
+import "math"
 
 // Lanes is the number of columns that lengths are rounded up to, Taps the number
 // of kernel columns.
@@ -139,6 +139,7 @@ const group = 4
 type Live struct {
 	index []int32 // row of the weights
 	value []float32
+	rows  int // all indices are below
 }
 
 // NewLive has room for n inputs.
@@ -148,7 +149,7 @@ func NewLive(n int) Live {
 }
 
 // Reset empties the list.
-func (l *Live) Reset() { l.index, l.value = l.index[:0], l.value[:0] }
+func (l *Live) Reset() { l.index, l.value, l.rows = l.index[:0], l.value[:0], 0 }
 
 // Add appends the values of x that are not zero; x[i] belongs to the weights'
 // row first + i*stride. It panics when there is no room.
@@ -159,11 +160,12 @@ func (l *Live) Add(x []float32, first, stride int) {
 	for _, v := range x {
 		index[n], value[n] = row, v
 		row += int32(stride)
-		if v != 0 { // compiled without a branch: which values are zero is anybody's guess
+		if math.Float32bits(v) != 0 { // compiled without a branch: nobody can guess which values are zero
 			n++
 		}
 	}
 	l.index, l.value = index[:n], value[:n]
+	l.rows = max(l.rows, int(row)-stride+1)
 }
 
 // Dense adds the listed inputs times their rows of w, [rows, len(dst)], to dst.
@@ -182,7 +184,7 @@ func (p Path) Dense(dst, w []float32, l *Live) {
 	if len(l.index) == 0 {
 		return
 	}
-	_ = w[(int(slices.Max(l.index))+1)*len(dst)-1]
+	_ = w[l.rows*len(dst)-1]
 	dense(dst, w, l.index, l.value)
 }
 
