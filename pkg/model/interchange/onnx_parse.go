@@ -146,7 +146,8 @@ func (f *onnxFile) constant(name string, a array, known bool) {
 	}
 }
 
-// decodeTensor reads a tensor; known is false when it holds no float32.
+// decodeTensor reads a tensor; known is false when it holds no floating point
+// numbers; float64 is narrowed.
 func decodeTensor(b []byte) (name string, a array, known bool, err error) {
 	parts, err := fields(b)
 	if err != nil {
@@ -155,6 +156,7 @@ func decodeTensor(b []byte) (name string, a array, known bool, err error) {
 	var (
 		shape    []int64
 		values   []float32
+		raw      []byte
 		element  uint64
 		location uint64
 	)
@@ -174,9 +176,7 @@ func decodeTensor(b []byte) (name string, a array, known bool, err error) {
 				values = append(values, math.Float32frombits(uint32(x.value)))
 				continue
 			}
-			if element == elementFloat || x.number == tensorFloatData {
-				values, err = floats(x.bytes)
-			}
+			raw = x.bytes
 		case tensorLocation:
 			location = x.value
 		}
@@ -187,8 +187,16 @@ func decodeTensor(b []byte) (name string, a array, known bool, err error) {
 	if location != 0 {
 		return name, array{}, false, errors.New("its values lie in another file: export with the weights inside")
 	}
-	if element != elementFloat {
+	if element == elementDouble && raw != nil {
+		raw, err = narrowed(raw)
+	} else if element != elementFloat {
 		return name, array{}, false, nil
+	}
+	if err == nil && raw != nil {
+		values, err = floats(raw)
+	}
+	if err != nil {
+		return name, array{}, false, err
 	}
 	a, err = newArray(shape, values)
 	return name, a, true, err

@@ -66,7 +66,7 @@ var errOrder = errors.New("not at this place: want conv, conv, pool, dense, dens
 // take goes one operator further.
 func (r *recognizer) take(op operator) error {
 	switch op.kind {
-	case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout":
+	case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast":
 		return nil
 	case "Transpose":
 		return r.transpose(op)

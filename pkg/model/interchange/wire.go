@@ -67,10 +67,11 @@ const (
 
 // Enumerations of onnx.proto3.
 const (
-	elementFloat = 1 // TensorProto.FLOAT
-	elementInt64 = 7 // TensorProto.INT64
-	kindInt      = 2 // AttributeProto.INT
-	kindInts     = 7 // AttributeProto.INTS
+	elementFloat  = 1  // TensorProto.FLOAT
+	elementInt64  = 7  // TensorProto.INT64
+	elementDouble = 11 // TensorProto.DOUBLE
+	kindInt       = 2  // AttributeProto.INT
+	kindInts      = 7  // AttributeProto.INTS
 )
 
 // message is one encoded message under construction.
