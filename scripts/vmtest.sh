@@ -50,6 +50,9 @@ tests() {
   esac
 }
 
+# packages: those of the tests on standard input.
+packages() { cut -d ' ' -f 1 | sort -u; }
+
 # initrd CASE ARCH KERNEL HOOKS: prints the file that the kernel unpacks as its root.
 initrd() {
   local root=build/vm/root-$1 package
@@ -59,11 +62,11 @@ initrd() {
   cp go.mod "$root/repo/"
   cp docs/KERNELS.md "$root/repo/docs/"
   tests "$4" >"$root/repo/tests"
-  CGO_ENABLED=0 GOARCH=$2 scripts/go build -o "$root/init" ./internal/vminit
+  CGO_ENABLED=0 GOARCH=$2 scripts/go build -o "$root/init" ./internal/vminit || return
   ln -s /init "$root/bin/tcpdump"
-  cut -d ' ' -f 1 "$root/repo/tests" | sort -u | while read -r package; do
+  for package in $(packages <"$root/repo/tests"); do
     mkdir -p "$root/repo/$package"
-    CGO_ENABLED=0 GOARCH=$2 scripts/go test -c -o "$root/repo/$package/$(basename "$package").test" "./$package"
+    CGO_ENABLED=0 GOARCH=$2 scripts/go test -c -o "$root/repo/$package/$(basename "$package").test" "./$package" || return
     [ ! -d "$package/testdata" ] || cp -r "$package/testdata" "$root/repo/$package/"
   done
   (cd "$root" && find . | cpio --quiet -o -H newc) >"$root.cpio"
@@ -85,9 +88,9 @@ boot() {
 # run_case CASE ARCH RELEASE PACKAGE HOOKS OPTIONS: 0 when the machine printed its PASS line.
 run_case() {
   local log=build/vm/$1-$suite.log kernel image start booted
-  kernel=$(scripts/vm-kernel.sh "$2" "$3" "$4")
+  kernel=$(scripts/vm-kernel.sh "$2" "$3" "$4") || return
   start=$SECONDS
-  image=$(initrd "$1" "$2" "$kernel" "$5")
+  image=$(initrd "$1" "$2" "$kernel" "$5") || return
   booted=$SECONDS
   boot "$2" "$kernel" "$image" "${6:-}" | tr -d '\r' >"$log" || true
   rm -f "$image"
