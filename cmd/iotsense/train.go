@@ -53,6 +53,9 @@ func trainCommand() *cli.Command {
 			&cli.Float64Flag{Name: "validation", Value: 0.2, Usage: "`SHARE` of each class's captures kept apart for early stopping and calibration"},
 			&cli.StringSliceFlag{Name: "validation-split", Usage: "validate on this split instead (repeatable)"},
 			&cli.StringFlag{Name: "report", Usage: "write how the run went to `DIR`/train.json"},
+			&cli.StringFlag{Name: "checkpoint", Usage: "keep the run's state in `FILE`, and go on from it when it is there: the same model as without a stop"},
+			&cli.DurationFlag{Name: "checkpoint-every", Value: defaults.CheckpointEvery, Usage: "`TIME` between checkpoints; there is one after each epoch too"},
+			&cli.StringFlag{Name: "memory", Value: "512MiB", Usage: "`SIZE` of rows kept in memory; more go to a file in $TMPDIR (default /var/tmp)"},
 		),
 		Action: trainModel,
 	}
@@ -66,6 +69,7 @@ type trainPlan struct {
 	rows       int
 	options    train.Options
 	validation float64
+	memory     int64 // bytes of rows to keep in memory
 }
 
 func trainModel(c *cli.Context) error {
@@ -93,6 +97,9 @@ func trainModel(c *cli.Context) error {
 	if err := bundle.Save(c.String("output")); err != nil {
 		return err
 	}
+	if err := plan.removeCheckpoints(reports); err != nil {
+		return err
+	}
 	if dir := c.String("report"); dir != "" {
 		if err := writeReport(dir, "train.json", reports); err != nil {
 			return err
@@ -114,7 +121,15 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	o.Epochs, o.Batch, o.LearningRate, o.Patience = c.Int("epochs"), c.Int("batch"), c.Float64("lr"), c.Int("patience")
 	o.Seed, o.Threads = c.Int64("seed"), c.Int("threads")
 	o.MinPerClass, o.MaxPerClass = c.Int("min-per-class"), c.Int("max-per-class")
-	p := &trainPlan{direction: direction, streams: map[string]flows.StreamConfig{}, validation: c.Float64("validation"), rows: flows.WindowRows}
+	o.Checkpoint, o.CheckpointEvery = c.String("checkpoint"), c.Duration("checkpoint-every")
+	memory, err := parseSize(c.String("memory"))
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--memory: %w", err)}
+	}
+	p := &trainPlan{
+		direction: direction, streams: map[string]flows.StreamConfig{}, rows: flows.WindowRows,
+		validation: c.Float64("validation"), memory: int64(memory),
+	}
 	if c.IsSet("window") {
 		if p.rows = c.Int("window"); p.rows < 1 {
 			return nil, usagef("--window %d: want at least 1", p.rows)
@@ -182,73 +197,87 @@ func (p *trainPlan) planStreams(strategy, list string, stream flows.StreamConfig
 }
 
 // train makes the model of one service, or of everything.
-func (p *trainPlan) train(c *cli.Context, service string) (*model.Model, *train.Report, error) {
+func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, report *train.Report, err error) {
 	stream := p.streams[service]
-	learn, err := p.examples(c, stream, c.StringSlice("split"))
+	store, err := p.windows(c, stream)
 	if err != nil {
 		return nil, nil, err
 	}
-	var held []dataset.Example
-	if splits := c.StringSlice("validation-split"); len(splits) > 0 {
-		if held, err = p.examples(c, stream, splits); err != nil {
-			return nil, nil, fmt.Errorf("validation: %w", err)
-		}
-	} else {
-		learn, held = dataset.Holdout(learn, p.validation, p.rows)
-	}
-	labels := map[string]int{}
+	defer func() { err = errors.Join(err, store.Close()) }()
+	learn, held := p.holdOut(c, store)
 	record := p.record
 	record.Services = []string{}
 	for _, s := range stream.Services {
 		record.Services = append(record.Services, s.String())
 	}
 	cfg := train.Config{Arch: model.DefaultArchitecture(p.rows), Record: record, Flags: effectiveFlags(c)}
-	for _, e := range slices.Concat(learn, held) {
-		if _, ok := labels[e.Label]; !ok {
-			labels[e.Label] = len(labels)
-			cfg.Labels = append(cfg.Labels, e.Label)
-		}
-	}
+	options := p.options
+	options.Checkpoint = p.checkpoint(service)
 	show, end := trainProgress(service)
 	defer end()
-	return train.Train(c.Context, cfg, toTrain(learn, labels), toTrain(held, labels), p.options, show)
+	return train.Train(c.Context, cfg, store, learn, held, options, show)
 }
 
-// examples reads the labelled windows of some splits.
-func (p *trainPlan) examples(c *cli.Context, stream flows.StreamConfig, splits []string) ([]dataset.Example, error) {
+// checkpoint is the file of one service's run.
+func (p *trainPlan) checkpoint(service string) string {
+	if p.options.Checkpoint == "" || service == "" {
+		return p.options.Checkpoint
+	}
+	return p.options.Checkpoint + "." + strings.ReplaceAll(service, "/", "_")
+}
+
+// removeCheckpoints ends the runs that need not go on.
+func (p *trainPlan) removeCheckpoints(reports map[string]*train.Report) error {
+	if p.options.Checkpoint == "" {
+		return nil
+	}
+	for service, r := range reports {
+		if r.Stopped == train.StoppedByContext {
+			continue
+		}
+		if err := os.Remove(p.checkpoint(service)); err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+	}
+	return nil
+}
+
+// windows reads the labelled windows to train and to validate on.
+func (p *trainPlan) windows(c *cli.Context, stream flows.StreamConfig) (*dataset.Store, error) {
 	show, end := progress("read")
 	defer end()
-	set, err := openSplits(c, p.direction, splits, show)
+	set, err := openSplits(c, p.direction, slices.Concat(c.StringSlice("split"), c.StringSlice("validation-split")), show)
 	if err != nil {
 		return nil, err
 	}
-	var list []dataset.Example
-	captures, err := set.Windows(c.Context, stream, func(e dataset.Example) error {
-		if e.Label == "" {
-			return fmt.Errorf("%s: device %s has no label: name the devices in a --manifest", e.Capture, e.Name)
-		}
-		list = append(list, e)
-		return nil
-	})
+	store, err := set.Store(c.Context, stream, p.memory)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, store.Close())
 	}
-	if len(list) == 0 {
-		return nil, fmt.Errorf("no window in %d captures: is --window-mode padded what you want?", len(captures))
+	if store.Len() == 0 {
+		return nil, errors.Join(fmt.Errorf("no window in %d files: is --window-mode padded what you want?", set.Len()), store.Close())
 	}
-	return list, nil
+	return store, nil
 }
 
-func toTrain(examples []dataset.Example, labels map[string]int) []train.Example {
-	list := make([]train.Example, len(examples))
-	for i, e := range examples {
-		list[i] = train.Example{Window: e.Window, Label: labels[e.Label]}
+// holdOut sets windows apart for validation.
+func (p *trainPlan) holdOut(c *cli.Context, store *dataset.Store) (learn, held []int) {
+	splits := c.StringSlice("validation-split")
+	if len(splits) == 0 {
+		return dataset.Holdout(store, store.All(), p.validation)
 	}
-	return list
+	for i := range store.Len() {
+		if slices.Contains(splits, store.Source(i).Split) {
+			held = append(held, i)
+		} else {
+			learn = append(learn, i)
+		}
+	}
+	return learn, held
 }
 
 // placeFlags name inputs and outputs: where a model was made is none of its business.
-var placeFlags = []string{"manifest", "output", "o", "report", "model", "json", "help", "h", "threads", "seed"}
+var placeFlags = []string{"manifest", "output", "o", "report", "model", "json", "help", "h", "threads", "seed", "checkpoint", "checkpoint-every", "memory"}
 
 // effectiveFlags are the values of all other flags, given or default.
 func effectiveFlags(c *cli.Context) map[string]string {
@@ -315,6 +344,9 @@ func printTraining(c *cli.Context, bundle model.Bundle, reports map[string]*trai
 		m, r := bundle[service], reports[service]
 		if service != "" {
 			service += ": "
+		}
+		if r.Resumed > 0 {
+			service += fmt.Sprintf("went on from a checkpoint in epoch %d: ", r.Resumed)
 		}
 		fmt.Fprintf(c.App.Writer, "%s%d classes, %d windows (%d for validation), best epoch %d of %d (%s), validation loss %.4f, temperature %.2f\n",
 			service, len(m.Labels), r.Windows, r.Validation, r.Best, len(r.Epochs), r.Stopped, r.Epochs[r.Best-1].ValLoss, r.Temperature)

@@ -278,9 +278,15 @@ type Example struct {
 // found in each capture. Records are read as Records reads them.
 func (s *Set) Windows(ctx context.Context, cfg flows.StreamConfig, emit func(Example) error) ([]CaptureSummary, error) {
 	var captures []CaptureSummary
+	err := s.windows(ctx, cfg, emit, func(c CaptureSummary) { captures = append(captures, c) })
+	return captures, err
+}
+
+// windows is Windows, with a call for each capture that has been read.
+func (s *Set) windows(ctx context.Context, cfg flows.StreamConfig, emit func(Example) error, done func(CaptureSummary)) error {
 	windowers := map[string]*flows.Windower{} // by capture
 	windows := map[string]int{}
-	err := s.Records(ctx, func(r flows.LabelledRecord) error {
+	return s.Records(ctx, func(r flows.LabelledRecord) error {
 		w := windowers[r.Capture]
 		if w == nil {
 			w = flows.NewWindower(cfg)
@@ -295,8 +301,8 @@ func (s *Set) Windows(ctx context.Context, cfg flows.StreamConfig, emit func(Exa
 	}, func(c CaptureSummary) error {
 		c.Windows = windows[c.Name]
 		delete(windowers, c.Name)
-		captures = append(captures, c)
+		delete(windows, c.Name)
+		done(c)
 		return nil
 	})
-	return captures, err
 }

@@ -6,14 +6,14 @@ import (
 	"math"
 )
 
-// Holdout splits examples in two: held gets about the given fraction of each
+// Holdout splits windows of a store in two: held gets about the given fraction of each
 // class's captures, spread evenly over them in the order they come, and at least
 // one where a class has two or more. Windows of one capture stay together. A
 // class with a single capture gives the last part of its windows instead, less
-// the rows-1 windows that share records with the part that is kept.
-func Holdout(examples []Example, fraction float64, rows int) (kept, held []Example) {
+// the windows that share records with the part that is kept.
+func Holdout(s *Store, windows []int, fraction float64) (kept, held []int) {
 	if fraction <= 0 {
-		return examples, nil
+		return windows, nil
 	}
 	type group struct {
 		captures []string
@@ -22,7 +22,8 @@ func Holdout(examples []Example, fraction float64, rows int) (kept, held []Examp
 		seen     int
 	}
 	groups := map[string]*group{}
-	for _, e := range examples {
+	for _, i := range windows {
+		e := s.Source(i)
 		g := groups[e.Label]
 		if g == nil {
 			g = &group{held: map[string]bool{}}
@@ -43,19 +44,20 @@ func Holdout(examples []Example, fraction float64, rows int) (kept, held []Examp
 			g.held[g.captures[(2*i+1)*n/(2*take)]] = true
 		}
 	}
-	for _, e := range examples {
+	for _, i := range windows {
+		e := s.Source(i)
 		g := groups[e.Label]
 		g.seen++
 		cut := g.windows - int(fraction*float64(g.windows))
 		switch {
 		case len(g.captures) < 2 && g.seen > cut:
-			held = append(held, e)
-		case len(g.captures) < 2 && g.seen > cut-(rows-1) && cut < g.windows:
+			held = append(held, i)
+		case len(g.captures) < 2 && g.seen > cut-(s.k-1) && cut < g.windows:
 			// shares records with what is held
 		case g.held[e.Capture]:
-			held = append(held, e)
+			held = append(held, i)
 		default:
-			kept = append(kept, e)
+			kept = append(kept, i)
 		}
 	}
 	return kept, held

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 func TestHoldout(t *testing.T) {
@@ -14,6 +15,7 @@ func TestHoldout(t *testing.T) {
 		for c := range captures {
 			for range windows {
 				list = append(list, dataset.Example{
+					Window: flows.Window{Rows: []flows.Row{{Record: &flows.Record{}}}},
 					Device: dataset.Device{Label: label}, Capture: fmt.Sprintf("%s-%02d", label, c),
 				})
 			}
@@ -35,10 +37,16 @@ func TestHoldout(t *testing.T) {
 		{"nothing held", examples("a", 3, 3), 0, nil, 9, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			kept, held := dataset.Holdout(tt.in, tt.fraction, 5)
+			store := dataset.NewStore(5, dataset.DefaultMemory)
+			for _, e := range tt.in {
+				if err := store.Add(e); err != nil {
+					t.Fatal(err)
+				}
+			}
+			kept, held := dataset.Holdout(store, store.All(), tt.fraction)
 			captures := map[string]bool{}
-			for _, e := range held {
-				captures[e.Capture] = true
+			for _, i := range held {
+				captures[store.Source(i).Capture] = true
 			}
 			if got := slices.Sorted(maps.Keys(captures)); !slices.Equal(got, tt.captures) {
 				t.Errorf("held captures %v, want %v", got, tt.captures)

@@ -6,6 +6,7 @@ package train
 import (
 	"math"
 
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -15,8 +16,8 @@ type scores struct {
 	labels []int
 }
 
-// evaluate runs the live engine over the examples.
-func evaluate(m *model.Model, examples []Example, threads int) (*scores, error) {
+// evaluate runs the live engine over windows of the set.
+func evaluate(m *model.Model, set *set, windows []int, threads int) (*scores, error) {
 	first, err := model.NewEngine(m)
 	if err != nil {
 		return nil, err
@@ -25,19 +26,24 @@ func evaluate(m *model.Model, examples []Example, threads int) (*scores, error) 
 	for len(engines) < threads {
 		engines = append(engines, first.Clone())
 	}
-	s := &scores{logits: make([][]float32, len(examples)), labels: make([]int, len(examples))}
+	s := &scores{logits: make([][]float32, len(windows)), labels: make([]int, len(windows))}
 	errs := make([]error, threads)
+	buffers := make([]dataset.Buffer, threads)
 	probs := make([][]float32, threads)
 	for i := range probs {
 		probs[i] = make([]float32, first.Classes())
 	}
-	parallel(threads, len(examples), func(worker, i int) {
-		if err := engines[worker].Predict(examples[i].Window, probs[worker]); err != nil {
+	parallel(threads, len(windows), func(worker, i int) {
+		w, err := set.store.Window(windows[i], &buffers[worker])
+		if err == nil {
+			err = engines[worker].Predict(w, probs[worker])
+		}
+		if err != nil {
 			errs[worker] = err
 			return
 		}
 		s.logits[i] = append([]float32(nil), engines[worker].Logits()...)
-		s.labels[i] = examples[i].Label
+		s.labels[i] = set.class[set.store.Label(windows[i])]
 	})
 	for _, err := range errs {
 		if err != nil {

@@ -14,75 +14,60 @@ import (
 	"math/rand/v2"
 	"slices"
 
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
-// set is the examples of a run. Labels are indices into labels, which are sorted.
+// set is the windows of a run, by their numbers in a store.
 type set struct {
-	labels     []string
+	store      *dataset.Store
+	labels     []string       // sorted
+	class      map[string]int // index into labels
 	classes    []Class
-	training   []Example
-	validation []Example
-	skipped    int // validation examples of classes that are left out
+	training   []int
+	validation []int
+	skipped    int // validation windows of classes that are left out
 }
 
 // choose applies the limits per class. Classes are taken in the order of their
-// names, so that the caller's order of labels does not matter.
-func choose(names []string, k int, training, validation []Example, o Options, rng *rand.Rand) (*set, error) {
+// names.
+func choose(store *dataset.Store, training, validation []int, o Options, rng *rand.Rand) (*set, error) {
 	if len(validation) == 0 {
 		return nil, errors.New("no validation windows: keep some captures apart, early stopping needs them")
 	}
-	for _, part := range [][]Example{training, validation} {
-		for _, e := range part {
-			if err := check(e, len(names), k); err != nil {
-				return nil, err
-			}
-		}
+	byLabel := map[string][]int{}
+	for _, i := range training {
+		l := store.Label(i)
+		byLabel[l] = append(byLabel[l], i)
 	}
-	count := make([]int, len(names))
-	for _, e := range training {
-		count[e.Label]++
+	for _, i := range validation { // a class that is only validated is reported too
+		byLabel[store.Label(i)] = byLabel[store.Label(i)]
 	}
-	order := make([]int, len(names))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		if names[a] < names[b] {
-			return -1
-		}
-		return 1
-	})
-	s := &set{}
-	index := make([]int, len(names)) // label in the model, or -1
-	for _, l := range order {
-		index[l] = -1
-		c := Class{Label: names[l], Available: count[l]}
-		if count[l] >= max(o.MinPerClass, 1) {
-			index[l] = len(s.labels)
-			s.labels = append(s.labels, names[l])
-			c.Used = count[l]
+	s := &set{store: store, class: map[string]int{}}
+	for _, label := range sortedKeys(byLabel) {
+		windows := byLabel[label]
+		c := Class{Label: label, Available: len(windows)}
+		if len(windows) >= max(o.MinPerClass, 1) {
+			s.class[label] = len(s.labels)
+			s.labels = append(s.labels, label)
+			c.Used = len(windows)
 			if o.MaxPerClass > 0 {
 				c.Used = min(c.Used, o.MaxPerClass)
 			}
+			s.take(windows, c.Used, rng)
 		}
 		s.classes = append(s.classes, c)
 	}
 	if len(s.labels) < 2 {
 		return nil, fmt.Errorf("%d classes with at least %d training windows, want 2 or more", len(s.labels), max(o.MinPerClass, 1))
 	}
-	for i, l := range order {
-		if index[l] >= 0 {
-			s.take(training, l, index[l], s.classes[i].Used, rng)
-		}
-	}
-	for _, e := range validation {
-		if index[e.Label] < 0 {
+	for _, i := range validation {
+		if _, ok := s.class[store.Label(i)]; !ok {
 			s.skipped++
 			continue
 		}
-		s.validation = append(s.validation, Example{e.Window, index[e.Label]})
+		s.validation = append(s.validation, i)
 	}
 	if len(s.validation) == 0 {
 		return nil, errors.New("no validation window belongs to a class that is trained")
@@ -90,36 +75,21 @@ func choose(names []string, k int, training, validation []Example, o Options, rn
 	return s, nil
 }
 
-// check reports an example that cannot be trained on.
-func check(e Example, classes, k int) error {
-	if e.Label < 0 || e.Label >= classes {
-		return fmt.Errorf("a window of %s has class %d of %d", e.Window.Device, e.Label, classes)
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
 	}
-	if n := len(e.Window.Rows); n < 1 || n > k {
-		return fmt.Errorf("a window of %s has %d rows, want 1 to %d", e.Window.Device, n, k)
-	}
-	for _, r := range e.Window.Rows {
-		if r.Record == nil {
-			return fmt.Errorf("a window of %s has a row without a record", e.Window.Device)
-		}
-	}
-	return nil
+	slices.Sort(keys)
+	return keys
 }
 
-// take adds want of a class's training examples, drawn at random when there are more.
-func (s *set) take(training []Example, label, index, want int, rng *rand.Rand) {
-	left := 0
-	for _, e := range training {
-		if e.Label == label {
-			left++
-		}
-	}
-	for _, e := range training {
-		if e.Label != label {
-			continue
-		}
+// take adds want of a class's training windows, drawn at random when there are more.
+func (s *set) take(windows []int, want int, rng *rand.Rand) {
+	left := len(windows)
+	for _, i := range windows {
 		if left == want || rng.IntN(left) < want { // each subset of that size is equally likely
-			s.training = append(s.training, Example{e.Window, index})
+			s.training = append(s.training, i)
 			want--
 		}
 		if left--; want == 0 {
@@ -129,20 +99,19 @@ func (s *set) take(training []Example, label, index, want int, rng *rand.Rand) {
 }
 
 // scaling is the mean and deviation of log(1+x) over the rows of the training
-// windows, each record once.
-func (s *set) scaling() model.Scaling {
-	seen := map[*flows.Record]bool{}
+// windows, each row once.
+func (s *set) scaling() (model.Scaling, error) {
 	var size, packets moments
-	for _, e := range s.training {
-		for _, r := range e.Window.Rows {
-			if !seen[r.Record] {
-				seen[r.Record] = true
-				size.add(math.Log1p(float64(r.TotalBytes)))
-				packets.add(math.Log1p(float64(r.PacketCount)))
-			}
+	var b dataset.Buffer
+	for id := range s.store.Distinct(s.training) {
+		r, err := s.store.Row(id, &b)
+		if err != nil {
+			return model.Scaling{}, err
 		}
+		size.add(math.Log1p(float64(r.TotalBytes)))
+		packets.add(math.Log1p(float64(r.PacketCount)))
 	}
-	return model.Scaling{Bytes: size.result(), Packets: packets.result()}
+	return model.Scaling{Bytes: size.result(), Packets: packets.result()}, nil
 }
 
 // moments accumulates a mean and a variance (Welford).
@@ -163,20 +132,38 @@ func (m *moments) result() model.Moments {
 	return model.Moments{Mean: m.mean, Deviation: dev}
 }
 
-// digest is the SHA-256 over the contents of all examples, in their order.
-func (s *set) digest() string {
+// digest is the SHA-256 over the contents of all windows, in their order: first
+// the rows, each once in the order of its first use, then which rows and what
+// label each window has.
+func (s *set) digest() (string, error) {
 	h := sha256.New()
-	for _, part := range [][]Example{s.training, s.validation} {
-		number(h, int64(len(part)))
-		for _, e := range part {
-			h.Write([]byte(s.labels[e.Label]))
-			number(h, int64(len(e.Window.Rows)))
-			for _, r := range e.Window.Rows {
-				hashRow(h, r)
-			}
+	var b dataset.Buffer
+	all := slices.Concat(s.training, s.validation)
+	place := make([]int64, s.store.Rows()) // in the order of first use
+	next := int64(0)
+	for id := range s.store.Distinct(all) {
+		r, err := s.store.Row(id, &b)
+		if err != nil {
+			return "", err
+		}
+		hashRow(h, r)
+		place[id] = next
+		next++
+	}
+	number(h, int64(len(s.training)))
+	for _, i := range all {
+		number(h, int64(s.class[s.store.Label(i)]))
+		members := s.store.Members(i)
+		number(h, int64(len(members)))
+		for _, id := range members {
+			number(h, place[id])
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	for _, l := range s.labels {
+		number(h, int64(len(l)))
+		h.Write([]byte(l))
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // hashRow writes everything of a row that the network can see.

@@ -8,23 +8,18 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
-// Example is one window with its class.
-type Example struct {
-	Window flows.Window
-	Label  int // index into Config.Labels
-}
-
 // Config says what is to be trained.
 type Config struct {
-	Labels []string // class names, in any order
 	Arch   model.Architecture
 	Record model.RecordSpec
 	Flags  map[string]string // kept in the model file as training.options
@@ -41,6 +36,12 @@ type Options struct {
 	MaxPerClass  int     // more training windows of a class are thinned out at random; 0: no limit
 	Seed         int64   // of initial weights, selection, order and dropout
 	Threads      int     // 0: one for each processor
+
+	// Checkpoint is a file that the run's state is written to, every so often and
+	// after each epoch, and that it goes on from when the file is there; "": none.
+	// The caller removes it once the model is safe.
+	Checkpoint      string
+	CheckpointEvery time.Duration
 }
 
 // DefaultOptions are the paper's (IV-A), with its limit on a class's windows but
@@ -48,7 +49,7 @@ type Options struct {
 func DefaultOptions() Options {
 	return Options{
 		Epochs: 100, Batch: 64, LearningRate: 1e-3, Patience: 5, MinDelta: 0.001,
-		MinPerClass: 1, MaxPerClass: 20_000,
+		MinPerClass: 1, MaxPerClass: 20_000, CheckpointEvery: time.Minute,
 	}
 }
 
@@ -114,32 +115,37 @@ type Report struct {
 	Epochs      []Epoch `json:"epochs"`
 	Best        int     `json:"best"` // epoch of the weights kept, from 1
 	Stopped     string  `json:"stopped"`
+	Resumed     int     `json:"resumed"` // epoch that a checkpoint was taken in; 0: none
 	Temperature float64 `json:"temperature"`
 }
 
-// Train trains a model on the training examples, choosing the epoch and the
-// temperature by the validation examples. progress may be nil; it is called in
-// the caller's goroutine. When ctx ends, the best weights so far are kept; before
-// the first epoch is over that is an error. The same examples, options and
-// machine give the same model, bit for bit.
-func Train(ctx context.Context, cfg Config, training, validation []Example, o Options, progress func(Progress)) (*model.Model, *Report, error) {
-	m, report, err := run(ctx, cfg, training, validation, o, progress)
+// Train trains a model on the training windows of a store, choosing the epoch and
+// the temperature by the validation windows. Every window has a label. progress
+// may be nil; it is called in the caller's goroutine. When ctx ends, the best
+// weights so far are kept; before the first epoch is over that is an error. The
+// same windows, options and machine give the same model, bit for bit, whether or
+// not the run was interrupted.
+func Train(ctx context.Context, cfg Config, store *dataset.Store, training, validation []int, o Options, progress func(Progress)) (*model.Model, *Report, error) {
+	m, report, err := run(ctx, cfg, store, training, validation, o, progress)
 	if err != nil {
 		return nil, nil, fmt.Errorf("train: %w", err)
 	}
 	return m, report, nil
 }
 
-func run(ctx context.Context, cfg Config, training, validation []Example, o Options, progress func(Progress)) (*model.Model, *Report, error) {
+func run(ctx context.Context, cfg Config, store *dataset.Store, training, validation []int, o Options, progress func(Progress)) (*model.Model, *Report, error) {
 	if err := o.validate(); err != nil {
 		return nil, nil, err
+	}
+	if cfg.Arch.K < store.K() {
+		return nil, nil, fmt.Errorf("windows of %d rows for a network of %d", store.K(), cfg.Arch.K)
 	}
 	if progress == nil {
 		progress = func(Progress) {}
 	}
 	o.Threads = threadsOr(o.Threads)
 	rng := rand.New(rand.NewPCG(uint64(o.Seed), 1))
-	set, err := choose(cfg.Labels, cfg.Arch.K, training, validation, o, rng)
+	set, err := choose(store, training, validation, o, rng)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -147,9 +153,14 @@ func run(ctx context.Context, cfg Config, training, validation []Example, o Opti
 		Labels:     set.labels,
 		Arch:       cfg.Arch,
 		Record:     cfg.Record,
-		Scaling:    set.scaling(),
 		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
-		Training:   model.Training{Digest: set.digest(), Seed: o.Seed, Threads: o.Threads, Options: cfg.Flags},
+		Training:   model.Training{Seed: o.Seed, Threads: o.Threads, Options: cfg.Flags},
+	}
+	if m.Scaling, err = set.scaling(); err != nil {
+		return nil, nil, err
+	}
+	if m.Training.Digest, err = set.digest(); err != nil {
+		return nil, nil, err
 	}
 	d, err := m.Dims()
 	if err != nil {
@@ -166,11 +177,15 @@ func run(ctx context.Context, cfg Config, training, validation []Example, o Opti
 	}
 	defer net.close()
 	report := &Report{Classes: set.classes, Windows: len(set.training), Validation: len(set.validation), Skipped: set.skipped}
-	r := &trainer{ctx: ctx, o: o, set: set, m: m, net: net, report: report, progress: progress, rng: rng, began: time.Now()}
+	r := &trainer{ctx: ctx, o: o, set: set, m: m, net: net, report: report, progress: progress, began: time.Now()}
+	r.state = state{Run: r.fingerprint(), Epoch: 1, Best: math.Inf(1)}
+	if err := r.resume(); err != nil {
+		return nil, nil, err
+	}
 	if err := r.epochs(); err != nil {
 		return nil, nil, err
 	}
-	scores, err := evaluate(m, set.validation, o.Threads)
+	scores, err := evaluate(m, set, set.validation, o.Threads)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -188,78 +203,97 @@ type trainer struct {
 	net      *network
 	report   *Report
 	progress func(Progress)
-	rng      *rand.Rand
-	began    time.Time
+	began    time.Time // less the time before an interruption
+	saved    time.Time // last checkpoint
+	state
+}
+
+// state is where a run is, beside the weights and the optimiser: all that its
+// rest depends on. Order and dropout follow from the seed, the epoch and the step.
+type state struct {
+	Run     string // fingerprint of the data and options
+	Epoch   int    // under way, from 1
+	Batch   int    // steps done in it
+	Loss    float64
+	CPU     time.Duration // its steps have taken
+	Wall    time.Duration
+	Elapsed time.Duration // of the whole run
+	Best    float64       // least validation loss
+	Waited  int           // epochs since
+	Kept    model.Weights // of the best epoch
+	Chosen  int           // the best epoch; 0: none
+	Epochs  []Epoch
 }
 
 // epochs trains until the validation loss stops falling, and leaves the best
 // epoch's weights in the model.
 func (r *trainer) epochs() error {
-	best, waited := math.Inf(1), 0
-	var kept model.Weights
-	for epoch := 1; epoch <= r.o.Epochs && waited < r.o.Patience; epoch++ {
-		begin := time.Now()
-		loss, spent, v, err := r.epoch(epoch)
+	for r.Epoch <= r.o.Epochs && r.Waited < r.o.Patience {
+		loss, v, err := r.epoch()
 		if r.ctx.Err() != nil {
 			r.report.Stopped = StoppedByContext
 			break
 		}
 		if err != nil {
-			return fmt.Errorf("epoch %d: %w", epoch, err)
+			return fmt.Errorf("epoch %d: %w", r.Epoch, err)
 		}
-		e := Epoch{Loss: loss, ValLoss: v.loss(1), ValAccuracy: v.accuracy(), Duration: time.Since(begin), TrainCPU: spent}
-		r.report.Epochs = append(r.report.Epochs, e)
-		waited++
-		if e.ValLoss < best-r.o.MinDelta {
-			best, waited, kept = e.ValLoss, 0, r.m.Weights
-			r.report.Best = epoch
+		e := Epoch{Loss: loss, ValLoss: v.loss(1), ValAccuracy: v.accuracy(), Duration: r.Wall, TrainCPU: r.CPU}
+		r.Epochs = append(r.Epochs, e)
+		r.Waited++
+		if e.ValLoss < r.Best-r.o.MinDelta {
+			r.Best, r.Waited, r.Kept, r.Chosen = e.ValLoss, 0, r.m.Weights, r.Epoch
 		}
-		p := r.at(epoch, r.batches(), loss)
+		p := r.at(r.batches(), loss)
 		p.Ended, p.ValLoss, p.ValAccuracy = true, e.ValLoss, e.ValAccuracy
+		r.Epoch, r.Batch, r.Loss, r.CPU, r.Wall = r.Epoch+1, 0, 0, 0, 0
+		if err := r.save(); err != nil {
+			return err
+		}
 		r.progress(p)
 	}
+	r.report.Epochs, r.report.Best = r.Epochs, r.Chosen
 	switch {
-	case r.report.Best == 0 && r.report.Stopped == StoppedByContext:
+	case r.Chosen == 0 && r.report.Stopped == StoppedByContext:
 		return fmt.Errorf("stopped before the first epoch was over: %w", context.Cause(r.ctx))
-	case r.report.Best == 0:
+	case r.Chosen == 0:
 		return errors.New("no epoch gave a finite validation loss: lower the learning rate")
 	case r.report.Stopped != "":
-	case waited >= r.o.Patience:
+	case r.Waited >= r.o.Patience:
 		r.report.Stopped = StoppedEarly
 	default:
 		r.report.Stopped = StoppedAtLimit
 	}
-	r.m.Weights = kept
+	r.m.Weights = r.Kept
 	return nil
 }
 
 func (r *trainer) batches() int { return (len(r.set.training) + r.o.Batch - 1) / r.o.Batch }
 
-// at is the progress after some batches of an epoch.
-func (r *trainer) at(epoch, batch int, loss float64) Progress {
+// at is the progress after some batches of the epoch.
+func (r *trainer) at(batch int, loss float64) Progress {
 	p := Progress{
-		Epoch: epoch, Epochs: r.o.Epochs, Batch: batch, Batches: r.batches(),
-		Loss: loss, BestEpoch: r.report.Best, Elapsed: time.Since(r.began),
+		Epoch: r.Epoch, Epochs: r.o.Epochs, Batch: batch, Batches: r.batches(),
+		Loss: loss, BestEpoch: r.Chosen, Elapsed: time.Since(r.began),
 	}
-	done := (epoch-1)*p.Batches + batch
+	done := (r.Epoch-1)*p.Batches + batch
 	p.Left = time.Duration(float64(p.Elapsed) / float64(done) * float64(p.Epochs*p.Batches-done))
 	return p
 }
 
-// epoch trains for one epoch, which takes the CPU time spent, and scores the
-// weights it leaves in the model.
-func (r *trainer) epoch(epoch int) (loss float64, spent time.Duration, v *scores, err error) {
-	before := cpuTime()
-	if loss, err = r.steps(epoch); err != nil {
-		return 0, 0, nil, err
+// epoch trains to the end of the epoch and scores the weights it leaves in the
+// model.
+func (r *trainer) epoch() (loss float64, v *scores, err error) {
+	begin := time.Now()
+	if loss, err = r.steps(); err != nil {
+		return 0, nil, err
 	}
-	spent = cpuTime() - before
 	r.m.Weights = r.net.weights()
 	if err := r.m.Validate(); err != nil {
-		return 0, 0, nil, fmt.Errorf("training diverged (%w): lower the learning rate", err)
+		return 0, nil, fmt.Errorf("training diverged (%w): lower the learning rate", err)
 	}
-	v, err = evaluate(r.m, r.set.validation, r.o.Threads)
-	return loss, spent, v, err
+	v, err = evaluate(r.m, r.set, r.set.validation, r.o.Threads)
+	r.Wall += time.Since(begin)
+	return loss, v, err
 }
 
 // cpuTime is what the process has used so far.
@@ -271,28 +305,59 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// steps takes every training window once, in a new order, and returns their mean loss.
-func (r *trainer) steps(epoch int) (float64, error) {
-	all := r.set.training
-	r.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	windows, labels := make([]flows.Window, 0, r.o.Batch), make([]int, 0, r.o.Batch)
-	sum, batch := 0.0, 0
-	for at := 0; at < len(all); at += r.o.Batch {
+// order is the epoch's order of the training windows.
+func (r *trainer) order() []int {
+	all := slices.Clone(r.set.training)
+	rng := rand.New(rand.NewPCG(uint64(r.o.Seed), orderStream+uint64(r.Epoch)))
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all
+}
+
+// orderStream keeps the random numbers of the epochs' orders apart from others
+// of the same seed.
+const orderStream = 1 << 32
+
+// steps takes every training window once, in a new order, from the batch on that
+// the epoch has come to, and returns their mean loss.
+func (r *trainer) steps() (float64, error) {
+	all := r.order()
+	buffers := make([]dataset.Buffer, r.o.Batch)
+	windows, labels := make([]flows.Window, r.o.Batch), make([]int, r.o.Batch)
+	for at := r.Batch * r.o.Batch; at < len(all); at += r.o.Batch {
 		if err := r.ctx.Err(); err != nil {
+			return 0, errors.Join(err, r.save())
+		}
+		before := cpuTime()
+		part := all[at:min(at+r.o.Batch, len(all))]
+		if err := r.read(part, windows, labels, buffers); err != nil {
 			return 0, err
 		}
-		part := all[at:min(at+r.o.Batch, len(all))]
-		windows, labels = windows[:0], labels[:0]
-		for _, e := range part {
-			windows, labels = append(windows, e.Window), append(labels, e.Label)
-		}
-		loss, err := r.net.train(windows, labels)
+		loss, err := r.net.train(windows[:len(part)], labels[:len(part)])
 		if err != nil {
 			return 0, err
 		}
-		sum += loss * float64(len(part))
-		batch++
-		r.progress(r.at(epoch, batch, sum/float64(at+len(part))))
+		r.Loss += loss * float64(len(part))
+		r.Batch++
+		r.CPU += cpuTime() - before
+		if time.Since(r.saved) >= r.o.CheckpointEvery {
+			if err := r.save(); err != nil {
+				return 0, err
+			}
+		}
+		r.progress(r.at(r.Batch, r.Loss/float64(at+len(part))))
 	}
-	return sum / float64(len(all)), nil
+	return r.Loss / float64(len(all)), nil
+}
+
+// read gets the windows of a batch out of the store.
+func (r *trainer) read(part []int, windows []flows.Window, labels []int, buffers []dataset.Buffer) error {
+	errs := make([]error, r.o.Threads)
+	parallel(r.o.Threads, len(part), func(worker, i int) {
+		w, err := r.set.store.Window(part[i], &buffers[i])
+		if err != nil {
+			errs[worker] = err
+		}
+		windows[i], labels[i] = w, r.set.class[r.set.store.Label(part[i])]
+	})
+	return errors.Join(errs...)
 }

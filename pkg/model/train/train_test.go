@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
@@ -19,11 +20,14 @@ import (
 // words are what the devices of the synthetic classes say.
 var words = []string{"GET /plug HTTP/1.1", "M-SEARCH * camera", "\x30\x1e\x02\x01hub", "ping"}
 
+// names are their classes.
+var names = []string{"plug", "camera", "hub", "clock"}
+
 // examples are windows of n flows of each class; a class shows in its payload,
 // port and sizes, in noise.
-func examples(seed uint64, n int) []Example {
+func examples(seed uint64, n int) []dataset.Example {
 	r := rand.New(rand.NewPCG(seed, 9))
-	var out []Example
+	var out []dataset.Example
 	for class, word := range words {
 		rows := make([]flows.Row, n)
 		for i := range rows {
@@ -33,15 +37,40 @@ func examples(seed uint64, n int) []Example {
 			rows[i] = flows.Row{Record: rec, Since: r.Int64N(60e6)}
 		}
 		for _, w := range modeltest.Windows(rows, 5) {
-			out = append(out, Example{w, class})
+			w.Device = rows[0].Device
+			out = append(out, dataset.Example{Window: w, Device: dataset.Device{Name: w.Device, Label: names[class]}, Capture: fmt.Sprint(seed)})
 		}
 	}
 	return out
 }
 
+// stored puts the parts into one store and says which windows are whose.
+func stored(t testing.TB, parts ...[]dataset.Example) (*dataset.Store, [][]int) {
+	t.Helper()
+	s := dataset.NewStore(5, dataset.DefaultMemory)
+	var numbers [][]int
+	for _, part := range parts {
+		var n []int
+		for _, e := range part {
+			n = append(n, s.Len())
+			if err := s.Add(e); err != nil {
+				t.Fatal(err)
+			}
+		}
+		numbers = append(numbers, n)
+	}
+	return s, numbers
+}
+
+// trainOn is Train on made examples.
+func trainOn(t testing.TB, ctx context.Context, o Options, training, validation []dataset.Example, progress func(Progress)) (*model.Model, *Report, error) {
+	t.Helper()
+	s, n := stored(t, training, validation)
+	return Train(ctx, config(), s, n[0], n[1], o, progress)
+}
+
 func config() Config {
 	return Config{
-		Labels: []string{"plug", "camera", "hub", "clock"},
 		Arch:   model.DefaultArchitecture(5),
 		Record: model.DefaultRecordSpec(),
 		Flags:  map[string]string{"epochs": "4"},
@@ -56,7 +85,7 @@ func options() Options {
 
 func mustTrain(t *testing.T, o Options) (*model.Model, *Report) {
 	t.Helper()
-	m, report, err := Train(context.Background(), config(), examples(1, 30), examples(2, 10), o, nil)
+	m, report, err := trainOn(t, context.Background(), o, examples(1, 30), examples(2, 10), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +97,7 @@ func TestTrainLearns(t *testing.T) {
 	calls := 0
 	o := options()
 	o.Epochs, o.LearningRate = 15, 3e-3
-	m, report, err := Train(context.Background(), config(), examples(1, 80), examples(2, 20), o, func(p Progress) {
+	m, report, err := trainOn(t, context.Background(), o, examples(1, 80), examples(2, 20), func(p Progress) {
 		calls++
 		last = p
 	})
@@ -96,7 +125,7 @@ func TestTrainLearns(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, p := range probs {
-			if p > 0.5 && m.Labels[i] == config().Labels[e.Label] {
+			if p > 0.5 && m.Labels[i] == e.Label {
 				right++
 			}
 		}
@@ -148,11 +177,12 @@ func TestTrainKeepsTheBestEpoch(t *testing.T) {
 	if report.Stopped == StoppedEarly && len(report.Epochs)-report.Best != o.Patience {
 		t.Errorf("stopped after epoch %d with the best at %d, want %d later", len(report.Epochs), report.Best, o.Patience)
 	}
-	set, err := choose(config().Labels, 5, examples(1, 30), examples(2, 10), o, rand.New(rand.NewPCG(1, 1)))
+	store, n := stored(t, examples(1, 30), examples(2, 10))
+	set, err := choose(store, n[0], n[1], o, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := evaluate(m, set.validation, 1)
+	s, err := evaluate(m, set, set.validation, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,12 +194,12 @@ func TestTrainKeepsTheBestEpoch(t *testing.T) {
 func TestTrainStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, _, err := Train(ctx, config(), examples(1, 30), examples(2, 10), options(), nil); !errors.Is(err, context.Canceled) {
+	if _, _, err := trainOn(t, ctx, options(), examples(1, 30), examples(2, 10), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled before it began: %v", err)
 	}
 	ctx, cancel = context.WithCancel(context.Background())
 	defer cancel()
-	_, report, err := Train(ctx, config(), examples(1, 30), examples(2, 10), options(), func(p Progress) {
+	_, report, err := trainOn(t, ctx, options(), examples(1, 30), examples(2, 10), func(p Progress) {
 		if p.Epoch == 2 {
 			cancel()
 		}
@@ -186,25 +216,27 @@ func TestTrainRefuses(t *testing.T) {
 	good := options()
 	for _, c := range []struct {
 		name   string
-		change func(c *Config, o *Options, training, validation *[]Example)
+		change func(c *Config, o *Options, training, validation *[]dataset.Example)
 		want   string
 	}{
-		{"no validation", func(_ *Config, _ *Options, _, v *[]Example) { *v = nil }, "validation"},
-		{"one class", func(_ *Config, _ *Options, tr, _ *[]Example) { *tr = (*tr)[:20] }, "1 classes"},
-		{"a class without a name", func(_ *Config, _ *Options, tr, _ *[]Example) { (*tr)[0].Label = 4 }, "class 4 of 4"},
-		{"a class name twice", func(c *Config, _ *Options, _, _ *[]Example) { c.Labels[1] = "plug" }, "unique"},
-		{"no epoch", func(_ *Config, o *Options, _, _ *[]Example) { o.Epochs = 0 }, "epochs"},
-		{"no batch", func(_ *Config, o *Options, _, _ *[]Example) { o.Batch = 0 }, "batch"},
-		{"no rate", func(_ *Config, o *Options, _, _ *[]Example) { o.LearningRate = math.NaN() }, "learning rate"},
-		{"a wild rate", func(_ *Config, o *Options, _, _ *[]Example) { o.LearningRate = 1e30 }, "learning rate"},
-		{"a window too long", func(c *Config, _ *Options, _, _ *[]Example) { c.Arch = model.DefaultArchitecture(4) }, "5 rows"},
-		{"an empty window", func(_ *Config, _ *Options, tr, _ *[]Example) { (*tr)[0].Window.Rows = nil }, "0 rows"},
-		{"an absurd kernel", func(c *Config, _ *Options, _, _ *[]Example) { c.Arch.Kernel1 = 4000 }, "kernel"},
+		{"no validation", func(_ *Config, _ *Options, _, v *[]dataset.Example) { *v = nil }, "validation"},
+		{"one class", func(_ *Config, _ *Options, tr, _ *[]dataset.Example) { *tr = (*tr)[:20] }, "1 classes"},
+		{"only other classes to validate on", func(_ *Config, _ *Options, _, v *[]dataset.Example) {
+			*v = (*v)[:1]
+			(*v)[0].Label = "lamp"
+		}, "no validation window"},
+		{"no epoch", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.Epochs = 0 }, "epochs"},
+		{"no batch", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.Batch = 0 }, "batch"},
+		{"no rate", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.LearningRate = math.NaN() }, "learning rate"},
+		{"a wild rate", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.LearningRate = 1e30 }, "learning rate"},
+		{"a window too long", func(c *Config, _ *Options, _, _ *[]dataset.Example) { c.Arch = model.DefaultArchitecture(4) }, "5 rows"},
+		{"an absurd kernel", func(c *Config, _ *Options, _, _ *[]dataset.Example) { c.Arch.Kernel1 = 4000 }, "kernel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg, o, training, validation := config(), good, examples(1, 20), examples(2, 5)
 			c.change(&cfg, &o, &training, &validation)
-			_, _, err := Train(context.Background(), cfg, training, validation, o, nil)
+			s, n := stored(t, training, validation)
+			_, _, err := Train(context.Background(), cfg, s, n[0], n[1], o, nil)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
@@ -213,15 +245,17 @@ func TestTrainRefuses(t *testing.T) {
 }
 
 func TestChooseAppliesTheLimits(t *testing.T) {
-	var training []Example
-	for label, n := range []int{50, 3, 10} {
+	var training []dataset.Example
+	for label, n := range map[string]int{"z": 50, "m": 3, "a": 10} {
 		for range n {
-			training = append(training, Example{flows.Window{Rows: slices.Repeat([]flows.Row{{Record: &flows.Record{}}}, 1+label)}, label})
+			rows := slices.Repeat([]flows.Row{{Record: &flows.Record{}}}, map[string]int{"z": 1, "m": 2, "a": 3}[label])
+			training = append(training, dataset.Example{Window: flows.Window{Rows: rows}, Device: dataset.Device{Label: label}})
 		}
 	}
+	store, n := stored(t, training)
 	o := DefaultOptions()
 	o.MinPerClass, o.MaxPerClass = 4, 20
-	s, err := choose([]string{"z", "m", "a"}, 5, training, training, o, rand.New(rand.NewPCG(1, 1)))
+	s, err := choose(store, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,13 +266,13 @@ func TestChooseAppliesTheLimits(t *testing.T) {
 	if len(s.training) != 30 || len(s.validation) != 60 || s.skipped != 3 {
 		t.Errorf("%d training, %d validation, %d skipped, want 30, 60, 3", len(s.training), len(s.validation), s.skipped)
 	}
-	for _, e := range s.training {
-		if got, want := len(e.Window.Rows), map[string]int{"a": 3, "z": 1}[s.labels[e.Label]]; got != want {
-			t.Errorf("a window of %d rows is labelled %q", got, s.labels[e.Label])
+	for _, i := range s.training {
+		if got, want := len(store.Members(i)), map[string]int{"a": 3, "z": 1}[store.Label(i)]; got != want {
+			t.Errorf("a window of %d rows is labelled %q", got, store.Label(i))
 		}
 	}
 	o.MinPerClass, o.MaxPerClass = 1, 0
-	if s, err = choose([]string{"z", "m", "a"}, 5, training, training, o, rand.New(rand.NewPCG(1, 1))); err != nil || len(s.training) != 63 {
+	if s, err = choose(store, n[0], n[0], o, rand.New(rand.NewPCG(1, 1))); err != nil || len(s.training) != 63 {
 		t.Errorf("without limits: %d windows, %v; want all 63", len(s.training), err)
 	}
 }

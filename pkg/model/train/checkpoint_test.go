@@ -1,0 +1,123 @@
+package train
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// checkpointed trains with a checkpoint after every step.
+func checkpointed(t *testing.T, file string, progress func(Progress)) (*model.Model, *Report, error) {
+	t.Helper()
+	o := options()
+	o.Epochs, o.Checkpoint, o.CheckpointEvery = 3, file, 0
+	return trainOn(t, context.Background(), o, examples(1, 30), examples(2, 10), progress)
+}
+
+func bytesOf(t *testing.T, m *model.Model) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := m.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestKilled is the process that TestResumeAfterKill kills.
+func TestKilled(t *testing.T) {
+	file := os.Getenv("IOTSENSE_TEST_CHECKPOINT")
+	if file == "" {
+		t.Skip("the other half of TestResumeAfterKill")
+	}
+	_, _, err := checkpointed(t, file, func(p Progress) { fmt.Println("at", p.Epoch, p.Batch, p.Ended) })
+	t.Fatal("not killed:", err)
+}
+
+// A run that is killed with SIGKILL, in the middle of an epoch and between two,
+// and started again gives the bytes of one that never stopped.
+func TestResumeAfterKill(t *testing.T) {
+	dir := t.TempDir()
+	m, _, err := checkpointed(t, filepath.Join(dir, "whole"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytesOf(t, m)
+	for _, at := range []string{"at 2 3 false", "at 1 8 true", "at 3 8 false"} {
+		file := filepath.Join(dir, strings.ReplaceAll(at, " ", "-"))
+		kill(t, file, at)
+		m, report, err := checkpointed(t, file, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if report.Resumed == 0 || len(report.Epochs) != 3 {
+			t.Errorf("killed %s: resumed in epoch %d, %d epochs", at, report.Resumed, len(report.Epochs))
+		}
+		if !bytes.Equal(bytesOf(t, m), want) {
+			t.Errorf("killed %s: the resumed run gives other bytes", at)
+		}
+		again, _, err := checkpointed(t, file, func(Progress) { t.Error("a run that is over goes on") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(bytesOf(t, again), want) {
+			t.Errorf("killed %s: the checkpoint of the run's end gives other bytes", at)
+		}
+	}
+}
+
+// kill runs this test binary until it prints the line, and ends it with SIGKILL.
+func kill(t *testing.T, file, line string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestKilled$")
+	cmd.Env = append(os.Environ(), "IOTSENSE_TEST_CHECKPOINT="+file)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if lines.Text() == line {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // killed
+			return
+		}
+	}
+	t.Fatalf("the run ended without %q: %v", line, cmd.Wait())
+}
+
+func TestResumeRefuses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "checkpoint")
+	if _, _, err := checkpointed(t, file, nil); err != nil {
+		t.Fatal(err)
+	}
+	o := options()
+	o.Checkpoint, o.Seed = file, 99
+	_, _, err := trainOn(t, context.Background(), o, examples(1, 30), examples(2, 10), nil)
+	if err == nil || !strings.Contains(err.Error(), "other data or options") {
+		t.Errorf("another seed: %v", err)
+	}
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"cut": whole[:len(whole)/2], "empty": nil, "not one": []byte("hello")} {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := checkpointed(t, file, nil); err == nil || !strings.Contains(err.Error(), "remove it") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
