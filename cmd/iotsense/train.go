@@ -18,6 +18,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/identify"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
@@ -41,6 +42,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "strategy", Value: "all", Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
 			&cli.StringFlag{Name: "services", Value: "tcp/80,tcp/443,udp/53,udp/123", Usage: "`LIST` of services for mixed and specialized"},
 			&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
+			&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
 			&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
 			&cli.IntFlag{Name: "epochs", Value: defaults.Epochs, Usage: "at most `N` epochs"},
 			&cli.IntFlag{Name: "batch", Value: defaults.Batch, Usage: "`N` windows a step"},
@@ -145,6 +147,9 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	p.record.Direction = direction.String()
 	p.record.IPv6, p.record.ScaleDelimiters = c.Bool("ipv6"), c.Bool("scale-delimiters")
 	stream := flows.StreamConfig{Rows: p.rows, IPv6: p.record.IPv6}
+	if p.record.Scrub = c.Bool("scrub"); p.record.Scrub {
+		stream.Scrub = identify.Scrub
+	}
 	switch preset := c.String("preset"); preset {
 	case "":
 	case "paper":

@@ -89,6 +89,9 @@ type StreamConfig struct {
 	// Among are services that a record may belong to instead, by ServiceOf: the
 	// other parts of a specialised bundle.
 	Among []Service
+	// Scrub gives the record that enters windows in place of another, which it does
+	// not change; nil: each record itself.
+	Scrub func(*Record) *Record
 }
 
 // includes reports whether the record belongs to the stream.
@@ -143,6 +146,9 @@ func (w *Windower) Add(r *Record) (win Window, ok bool) {
 	s.previous, s.started = r.FirstSeen, true
 	if r.Incomplete {
 		return Window{}, false
+	}
+	if w.cfg.Scrub != nil {
+		row.Record = w.cfg.Scrub(r)
 	}
 	if len(s.rows) == w.cfg.Rows {
 		s.rows = slices.Delete(s.rows, 0, 1)

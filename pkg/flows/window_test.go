@@ -148,3 +148,19 @@ func TestParseNames(t *testing.T) {
 		t.Error("empty window mode")
 	}
 }
+
+// A stream that scrubs has other records in its windows; what is Incomplete, and
+// when, is still the given record's.
+func TestWindowerScrubs(t *testing.T) {
+	w := NewWindower(StreamConfig{Rows: 2, Scrub: func(r *Record) *Record {
+		c := *r
+		c.RemPort = 1
+		return &c
+	}})
+	first, second := rec("a", 10), rec("a", 15)
+	w.Add(first)
+	win, _ := w.Add(second)
+	if first.RemPort != 53 || win.Rows[0].RemPort != 1 || win.Rows[1].RemPort != 1 || win.Rows[1].Since != 5 {
+		t.Errorf("ports %d and %d, %d us after; want 1, 1, 5; the record given has %d", win.Rows[0].RemPort, win.Rows[1].RemPort, win.Rows[1].Since, first.RemPort)
+	}
+}

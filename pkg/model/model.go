@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/identify"
 )
 
 // Model is one trained network with all that is needed to use it. It is read
@@ -67,7 +68,7 @@ type RecordSpec struct {
 	IPv6            bool          `json:"ipv6"`             // windows include IPv6 records
 	WindowMode      string        `json:"window_mode"`      // strict or padded
 	Services        []string      `json:"services"`         // like "tcp/80"; empty: every flow
-	Scrub           bool          `json:"scrub"`            // identifiers in payloads were masked
+	Scrub           bool          `json:"scrub"`            // identifiers in payloads are masked (identify.Scrub)
 }
 
 // DefaultRecordSpec is the project's default: the paper's sizes, bidirectional,
@@ -97,6 +98,9 @@ func (s RecordSpec) Stream(k int) (flows.StreamConfig, error) {
 		return flows.StreamConfig{}, fmt.Errorf("record: %w", err)
 	}
 	c := flows.StreamConfig{Rows: k, Mode: mode, IPv6: s.IPv6}
+	if s.Scrub {
+		c.Scrub = identify.Scrub
+	}
 	for _, name := range s.Services {
 		service, err := flows.ParseService(name)
 		if err != nil {
