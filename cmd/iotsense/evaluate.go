@@ -60,8 +60,13 @@ func evaluate(c *cli.Context) error {
 	}
 	padded := flows.Padded // the strict windows are among them
 	_, damaged := classifyData(c, classify.Options{WindowMode: &padded, Window: e.window}, e.record, e.capture)
-	if e.err != nil || e.captures == 0 {
+	switch {
+	case e.err != nil:
 		return errors.Join(e.err, damaged)
+	case e.devices == 0 && damaged == nil:
+		return errors.New("no device to score: the data holds no packet of one (see --manifest and --local)")
+	case e.devices == 0:
+		return damaged
 	}
 	result, err := e.scorer.Result()
 	if err != nil {
@@ -81,13 +86,13 @@ func evaluate(c *cli.Context) error {
 
 // evaluation carries windows from the classifier to the scorer.
 type evaluation struct {
-	scorer   *score.Scorer
-	labels   int                         // classes of all models
-	rows     int                         // K
-	truth    flows.LabelledRecord        // the record being classified
-	first    map[string]map[string]int64 // of each capture and device: when its first packet was seen, us
-	captures int
-	err      error // of scorer
+	scorer  *score.Scorer
+	labels  int                         // classes of all models
+	rows    int                         // K
+	truth   flows.LabelledRecord        // the record being classified
+	first   map[string]map[string]int64 // of each capture and device: when its first packet was seen, us
+	devices int                         // of captures that have been read
+	err     error                       // of scorer
 }
 
 func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
@@ -172,7 +177,7 @@ func (e *evaluation) capture(s dataset.CaptureSummary, _ *classify.Classifier) e
 	for _, d := range s.Devices {
 		devices = append(devices, score.Device{Name: d.Name, Capture: s.Name, Label: d.Label})
 	}
-	e.captures += len(devices)
+	e.devices += len(devices)
 	e.scorer.Capture(devices, s.Duration.Hours())
 	return nil
 }

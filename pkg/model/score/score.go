@@ -143,17 +143,17 @@ func (s *Scorer) Add(w Window) error {
 // Capture takes the devices of one capture, whether they had windows or not, and
 // its length in hours. A capture whose devices are all left out counts for nothing.
 func (s *Scorer) Capture(devices []Device, hours float64) {
-	any := len(devices) == 0
+	scored := len(devices) == 0
 	for _, d := range devices {
 		if !s.classes.scored(d.Label) {
 			continue
 		}
-		any = true
+		scored = true
 		for _, t := range s.modes {
 			t.device(d.Capture, d.Name, d.Label)
 		}
 	}
-	if any {
+	if scored {
 		s.hours += hours
 	}
 }
