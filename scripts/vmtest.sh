@@ -6,7 +6,8 @@
 # Suites: full; short, some seconds a case, for .ci/run; figures, the verifier's
 # counts for scripts/kernels.sh. /init is internal/vminit; the test binaries are
 # cross-compiled and static. The console of each machine is kept in
-# build/vm/CASE-SUITE.log.
+# build/vm/CASE-SUITE.log. VMTEST_TESTS='pkg/loader -test.v -test.run=Clsact' runs
+# that in place of a suite.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,6 +28,10 @@ limit=${VMTEST_LIMIT:-1800} # seconds that one machine may take
 # kernel without any hook must be refused by name.
 tests() {
   local hook traffic package
+  if [ -n "${VMTEST_TESTS:-}" ]; then
+    echo "$VMTEST_TESTS"
+    return
+  fi
   if [ "$1" = none ]; then
     echo "pkg/loader -test.v -test.run=^TestUnsupportedKernelIsNamed$"
     return

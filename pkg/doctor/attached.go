@@ -23,7 +23,8 @@ import (
 type program struct {
 	hook    string // xdp, xdp-generic, tcx ingress, tc egress, ...
 	id      uint32
-	name    string   // empty: may not be asked
+	name    string   // empty: may not be asked; of a filter that is no program, its kind
+	blocks  bool     // a filter in the place of ours
 	holders []string // processes that hold it open, as "name (pid)"; empty: none that can be seen
 }
 
@@ -33,6 +34,9 @@ func (p program) String() string {
 		name = "unnamed"
 	}
 	text := fmt.Sprintf("%s: %s (id %d)", p.hook, name, p.id)
+	if p.id == 0 {
+		text = fmt.Sprintf("%s: a filter of kind %s", p.hook, name)
+	}
 	if len(p.holders) > 0 {
 		text += ", held by " + strings.Join(p.holders, ", ")
 	}
@@ -69,14 +73,15 @@ func programs(root fs.FS, l netlink.Link) ([]program, error) {
 	for i := range list {
 		p := &list[i]
 		p.holders = byID[p.id]
-		if name, err := loader.ProgramName(p.id); err == nil {
+		if name, err := loader.ProgramName(p.id); p.id != 0 && err == nil {
 			p.name = name
 		}
 	}
 	return list, err
 }
 
-// filters lists the BPF filters on the two sides of clsact.
+// filters lists the BPF filters on the two sides of clsact, and others that are in
+// the place of ours.
 func filters(l netlink.Link) (list []program) {
 	for parent, hook := range map[uint32]string{netlink.HANDLE_MIN_INGRESS: "tc ingress", netlink.HANDLE_MIN_EGRESS: "tc egress"} {
 		found, err := netlink.FilterList(l, parent)
@@ -85,7 +90,9 @@ func filters(l netlink.Link) (list []program) {
 		}
 		for _, f := range found {
 			if b, ok := f.(*netlink.BpfFilter); ok {
-				list = append(list, program{hook: hook, id: uint32(b.Id), name: b.Name})
+				list = append(list, program{hook: hook, id: uint32(b.Id), name: b.Name, blocks: loader.HoldsPlace(f)})
+			} else if loader.HoldsPlace(f) {
+				list = append(list, program{hook: hook, name: f.Type(), blocks: true})
 			}
 		}
 	}

@@ -166,6 +166,9 @@ func programCheck(f facts) Check {
 		case p.ours():
 			status = Warn
 			add("a sensor is (or was) at work here: ask it with `iotsense stats`, stop it before starting another; what a killed one left is cleared by the next start")
+		case p.blocks:
+			status = Warn
+			add("a filter holds priority 1 for its own kind or protocol: --hook tc is refused; use --hook tcx, or give that filter a higher number: tc filter show dev " + f.name + " " + strings.TrimPrefix(p.hook, "tc "))
 		case strings.HasPrefix(p.hook, "xdp"):
 			status = Warn
 			add("an interface carries one XDP program: use --hook tcx or tc here (packets that it drops or redirects are not seen), or: ip link set dev " + f.name + " xdp off")

@@ -68,6 +68,7 @@ func TestWhatFactsMean(t *testing.T) {
 		{"way out", programCheck, func(f *facts) { f.programs = []program{{hook: "xdp-generic", id: 7}} }, Warn, "ip link set dev eth0 xdp off"},
 		{"a chain", programCheck, func(f *facts) { f.programs = []program{{hook: "tcx ingress", id: 9}} }, OK, "tcx ingress: unnamed (id 9)"},
 		{"order", programCheck, func(f *facts) { f.programs = []program{{hook: "tc egress", id: 9}} }, OK, "bpftool net show dev eth0"},
+		{"in our place", programCheck, func(f *facts) { f.programs = []program{{hook: "tc egress", name: "matchall", blocks: true}} }, Warn, "tc filter show dev eth0 egress"},
 		{"our own", programCheck, func(f *facts) { f.programs = []program{{hook: "tcx ingress", id: 9, name: "iotsense_in"}} }, Warn, "iotsense stats"},
 
 		{"bridge port", portCheck, func(f *facts) { f.master, f.under = "br0", "bridge" }, OK, "counted once"},
@@ -284,9 +285,16 @@ func TestOtherPrograms(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
+	if err := netlink.FilterAdd(&netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Protocol: unix.ETH_P_IP, Priority: 1},
+		Fd:          loadProgram(t, unix.BPF_PROG_TYPE_SCHED_CLS, "shaper"), Name: "shaper", DirectAction: true,
+	}); err != nil {
+		t.Fatal(err)
+	}
 	holder := fmt.Sprintf("held by doctor.test (pid %d)", os.Getpid())
 	expect(t, "both", find(t, look("v0"), "v0 programs"), Warn,
-		"xdp-generic: lb (id", "tc egress: iotsense_in (id", holder, "ip link set dev v0 xdp off", "iotsense stats")
+		"xdp-generic: lb (id", "tc egress: iotsense_in (id", holder, "ip link set dev v0 xdp off", "iotsense stats",
+		"tc ingress: shaper (id", "tc filter show dev v0 ingress")
 }
 
 // loadProgram loads "return 0" by the bare system call: only package loader

@@ -194,8 +194,16 @@ func (s *Sensor) attachClsact(a *attachment, l netlink.Link, in, out *ebpf.Progr
 	return nil
 }
 
-// explainFilter says who is in a filter's place. Filters of one priority are of one
-// kind and protocol; behind them, packets that they accept or drop would not be seen.
+// HoldsPlace reports whether a filter of a clsact qdisc is where ours would go, so
+// that the kernel refuses ours: filters of one priority are of one kind and protocol.
+func HoldsPlace(f netlink.Filter) bool {
+	a := f.Attrs()
+	_, bpf := f.(*netlink.BpfFilter)
+	return a.Priority == filterPriority && !(bpf && a.Protocol == unix.ETH_P_ALL)
+}
+
+// explainFilter says who is in a filter's place. Ours goes nowhere else: behind
+// another one, packets that it accepts or drops would not be seen.
 func (n *network) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err error) error {
 	err = fmt.Errorf("add a filter to the clsact qdisc: %w", err)
 	list, listErr := n.FilterList(l, ours.Parent)
@@ -203,8 +211,7 @@ func (n *network) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err err
 		return err
 	}
 	for _, f := range list {
-		a := f.Attrs()
-		if a.Priority != ours.Priority || a.Protocol == ours.Protocol && f.Type() == ours.Type() {
+		if !HoldsPlace(f) {
 			continue
 		}
 		side := "ingress"
@@ -212,7 +219,7 @@ func (n *network) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err err
 			side = "egress"
 		}
 		return fmt.Errorf("a filter of kind %s for protocol %#04x holds priority %d (`tc filter show dev %s %s`): give that one a higher number, or use --hook tcx, which comes before: %w",
-			f.Type(), a.Protocol, a.Priority, l.Attrs().Name, side, err)
+			f.Type(), f.Attrs().Protocol, filterPriority, l.Attrs().Name, side, err)
 	}
 	return err
 }
