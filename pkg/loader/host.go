@@ -52,7 +52,8 @@ func (s *Sensor) followHost() error {
 	old, wanted := s.cfg.listedPrefixes(before.Local), s.cfg.listedPrefixes(now.Local)
 	both := slices.Concat(old, slices.DeleteFunc(slices.Clone(wanted), func(p netip.Prefix) bool { return slices.Contains(old, p) }))
 	if err := s.setPrefixes(old, both); err != nil {
-		return err
+		s.log.Error("the local ranges stay as they were", "error", err)
+		return nil
 	}
 	if err := s.grace.wait(); err != nil {
 		return err

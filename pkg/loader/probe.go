@@ -89,16 +89,32 @@ func probeNeeded(spec *ebpf.CollectionSpec) []Feature {
 // explainLoad says of an error in loading spec what the kernel lacks, if that is
 // why: its own answer may be "invalid argument", or hint at a memory limit.
 func explainLoad(spec *ebpf.CollectionSpec, err error) error {
-	var lacking []string
-	for _, f := range probeNeeded(spec) {
-		if f.NotSupported() {
-			lacking = append(lacking, f.Name)
-		}
-	}
+	lacking := lacks(probeNeeded(spec))
 	if len(lacking) == 0 {
 		return fmt.Errorf("load the programs: %w", err)
 	}
 	return fmt.Errorf("load the programs: this kernel lacks %s: use Linux 6.1 or newer: %w", strings.Join(lacking, ", "), ebpf.ErrNotSupported)
+}
+
+// lacks names what is not supported, program types without all that they would do.
+func lacks(list []Feature) (names []string) {
+	var types []string
+	for _, f := range list {
+		if f.Kind == ProgramTypes && f.NotSupported() {
+			types = append(types, f.Name)
+		}
+	}
+	for _, f := range list {
+		_, of, _ := strings.Cut(f.Name, " in ")
+		switch {
+		case !f.NotSupported() || slices.Contains(types, of):
+		case f.Kind == Helpers:
+			names = append(names, "helper "+f.Name)
+		default:
+			names = append(names, fmt.Sprintf("%s (%s)", f.Name, f.Kind))
+		}
+	}
+	return names
 }
 
 // probeLoad passes the programs for a hook through the verifier.

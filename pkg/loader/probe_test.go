@@ -2,6 +2,7 @@ package loader
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -52,6 +53,17 @@ func TestProbeFindsEverythingHere(t *testing.T) {
 		if !slices.ContainsFunc(list, func(f Feature) bool { return f.Kind == want.kind && f.Name == want.name }) {
 			t.Errorf("%s: %s was not probed", want.kind, want.name)
 		}
+	}
+}
+
+func TestLacks(t *testing.T) {
+	no := fmt.Errorf("probe: %w", ebpf.ErrNotSupported)
+	got := lacks([]Feature{
+		{Helpers, "bpf_loop in syscall", no}, {Helpers, "bpf_loop in xdp", no}, {Helpers, "bpf_map_lookup_elem in xdp", nil},
+		{ProgramTypes, "syscall", no}, {ProgramTypes, "xdp", nil}, {MapTypes, "ringbuf", no}, {MapTypes, "hash", os.ErrPermission},
+	})
+	if want := []string{"helper bpf_loop in xdp", "syscall (program types)", "ringbuf (map types)"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

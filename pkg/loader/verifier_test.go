@@ -228,17 +228,12 @@ func TestUnsupportedKernelIsNamed(t *testing.T) {
 		t.Skip("this kernel has everything; `make vmtest` runs this on one that has not")
 	}
 	t.Log(err)
-	var lacking []string
-	for _, f := range probeNeeded(compiled(t)) {
-		if f.NotSupported() {
-			lacking = append(lacking, f.Name)
-		}
-	}
+	lacking := lacks(probeNeeded(compiled(t)))
 	_, list, _ := strings.Cut(err.Error(), "this kernel lacks ")
 	list, advice, _ := strings.Cut(list, ": ")
 	for _, name := range strings.Split(list, ", ") {
 		if !slices.Contains(lacking, name) {
-			t.Errorf("%q is said to be lacking, the probe found %v lacking", name, lacking)
+			t.Errorf("%q is said to be lacking, the probe found %q", name, lacking)
 		}
 	}
 	if !errors.Is(err, ebpf.ErrNotSupported) || !strings.HasPrefix(advice, "use Linux 6.1 or newer") {
