@@ -21,4 +21,5 @@ manifest=build/data/iot-sentinel/manifest.csv
 if [ -e "$manifest" ]; then
   set -- --manifest "$manifest" "$@"
 fi
+export PYTHONDONTWRITEBYTECODE=1
 exec "$venv/bin/python" bench/peers/compare.py --python "$venv/bin/python" "$@"

@@ -15,7 +15,7 @@ import (
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Usage: "the measurements behind the README's figures",
-		Subcommands: []*cli.Command{benchKernelCommand(), benchInferenceCommand()},
+		Subcommands: []*cli.Command{benchKernelCommand(), benchInferenceCommand(), benchPipelineCommand(), benchLiveCommand()},
 		Action: func(c *cli.Context) error {
 			return usagef("bench: say what to measure, see iotsense bench --help")
 		},

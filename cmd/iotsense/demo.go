@@ -45,6 +45,7 @@ func demoCommand() *cli.Command {
 type demoOptions struct {
 	hook, model string
 	speed       float64
+	flags, env  []string // more of the sensor's
 }
 
 func demo(c *cli.Context) error {

@@ -53,8 +53,9 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 	}
 	socket := filepath.Join(n.Dir, "sensor.sock")
 	s := &demoSensor{client: api.NewClient(socket), verdicts: make(chan registry.Verdict)}
-	cmd := exec.Command(self, "run", "-i", replay.Interface, "--hook", opts.hook, "--model", opts.model, "--json",
-		"--socket", socket, "--pin", "", "--speed", strconv.FormatFloat(opts.speed, 'g', -1, 64))
+	cmd := exec.Command(self, append([]string{"run", "-i", replay.Interface, "--hook", opts.hook, "--model", opts.model, "--json",
+		"--socket", socket, "--pin", "", "--speed", strconv.FormatFloat(opts.speed, 'g', -1, 64)}, opts.flags...)...)
+	cmd.Env = append(os.Environ(), opts.env...)
 	cmd.Stdout, cmd.Stderr = out, &s.stderr
 	s.ended, err = n.Start(cmd)
 	out.Close()
