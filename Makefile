@@ -19,7 +19,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test lint generate build model cross bench peers fuzz live vmtest docker clean
+.PHONY: help demo test lint generate build model cross bench peers figures fuzz live vmtest docker clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -58,6 +58,9 @@ bench: ## every Go benchmark, COUNT=6 runs each, for benchstat
 
 peers: build ## the engine beside Keras, LiteRT, ONNX Runtime and PyTorch, 1.5 GB of packages
 	@scripts/bench-peers.sh
+
+figures: build ## every command behind docs/BENCHMARKS.md, an hour (root)
+	@scripts/figures.sh
 
 fuzz: ## every fuzz target for FUZZTIME=30s
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -75,7 +75,7 @@ func benchInference(c *cli.Context) error {
 		return err
 	}
 	report := inferenceReport{
-		Model: modelName(c), Engine: engineName(), Threads: cfg.Threads, Mode: cfg.Mode, Rows: c.String("rows"), Runs: cfg.Runs,
+		Model: modelName(c), Threads: cfg.Threads, Mode: cfg.Mode, Rows: c.String("rows"), Runs: cfg.Runs,
 	}
 	start, err := bench.Settled()
 	if err != nil {
@@ -98,13 +98,11 @@ func benchInference(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("bench inference: %w", err)
 	}
+	report.Engine = figures.Engine
 	report.RSSBase, report.RSSLoaded, report.Batches = bench.MB(base.Total-mapped), bench.MB(figures.Loaded), figures.Batches
 	report.RSSProcess = bench.MB(start.Total) + report.RSSLoaded - report.RSSBase
 	return report.print(c.App.Writer, c.Bool("json"))
 }
-
-// engineName is the code path that inference takes on this machine.
-func engineName() string { return "go" }
 
 // modelName is what --model names.
 func modelName(c *cli.Context) string {

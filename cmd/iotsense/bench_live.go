@@ -196,10 +196,10 @@ func cpuSeconds(pid int) (float64, error) {
 
 func printLive(w io.Writer, c *cli.Context, data string, steps []liveFigures) error {
 	if c.Bool("json") {
-		return printJSON(w, map[string]any{"data": data, "model": modelName(c), "engine": engineName(), "steps": steps})
+		return printJSON(w, map[string]any{"data": data, "model": modelName(c), "steps": steps})
 	}
 	last := steps[len(steps)-1]
-	if _, err := fmt.Fprintf(w, "%d devices live on %s, %s, model %s, engine %s\n\n", last.Devices, last.Hook, data, modelName(c), engineName()); err != nil {
+	if _, err := fmt.Fprintf(w, "%d devices live on %s, %s, model %s\n\n", last.Devices, last.Hook, data, modelName(c)); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	t := newTable(w, "Speed", "Packets/s", "Mbit/s", "Flows/s", "Inferences/s", "Sensor, % of a core", "Kernel programs, %", "Packets", "Lost")

@@ -121,9 +121,9 @@ func benchCaptures(c *cli.Context) (captures []bench.Capture, data string, err e
 
 func printPipeline(w io.Writer, c *cli.Context, data string, all []bench.PipelineFigures) error {
 	if c.Bool("json") {
-		return printJSON(w, map[string]any{"data": data, "model": modelName(c), "engine": engineName(), "steps": all})
+		return printJSON(w, map[string]any{"data": data, "model": modelName(c), "steps": all})
 	}
-	if _, err := fmt.Fprintf(w, "packet to verdict on one core, %s, model %s, engine %s\n\n", data, modelName(c), engineName()); err != nil {
+	if _, err := fmt.Fprintf(w, "packet to verdict on one core, %s, model %s\n\n", data, modelName(c)); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	t := newTable(w, "Devices", "With verdict", "Packets/s", "Mbit/s", "Flows/s", "Inferences/s", "Packets", "Lost", "MB running", "MB at rest")

@@ -57,7 +57,8 @@ type BatchFigures struct {
 
 // InferenceFigures is the whole measurement.
 type InferenceFigures struct {
-	Loaded  int64 // bytes resident with model and engines ready, before the first inference
+	Engine  string // code path that the engine took: avx2, neon, go
+	Loaded  int64  // bytes resident with model and engines ready, before the first inference
 	Batches []BatchFigures
 }
 
@@ -99,6 +100,7 @@ func (b *Inference) Run(ctx context.Context, m *model.Model) (InferenceFigures, 
 	if err != nil {
 		return figures, err
 	}
+	figures.Engine = engine.Path()
 	engines := []*model.Engine{engine}
 	for len(engines) < b.cfg.Threads {
 		engines = append(engines, engine.Clone())

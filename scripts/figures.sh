@@ -1,0 +1,46 @@
+#!/bin/sh
+# Every command behind docs/BENCHMARKS.md, each one's output in build/figures.
+# An hour on two cores that do nothing else; root for the kernel half and live.
+# scripts/figures.sh NAME... runs only those named.
+set -eu
+cd "$(dirname "$0")/.."
+
+scripts/data.sh
+out=build/figures
+mkdir -p "$out"
+manifest=build/data/iot-sentinel/manifest.csv
+if [ -e "$manifest" ]; then
+  data="--manifest $manifest"
+else
+  data=
+fi
+inference="bin/iotsense bench inference $data"
+
+# figure NAME COMMAND: runs the command unless other names were asked for.
+figure() {
+  name=$1
+  shift
+  case " $wanted " in
+    "  " | *" $name "*) ;;
+    *) return 0 ;;
+  esac
+  echo "== $name: $*"
+  { echo "\$ $*"; "$@"; } >"$out/$name.txt.new"
+  mv "$out/$name.txt.new" "$out/$name.txt"
+  cat "$out/$name.txt"
+}
+
+wanted="$*"
+# shellcheck disable=SC2086 # lists of words
+{
+  figure kernel scripts/root.sh bin/iotsense bench kernel
+  figure sliding $inference --mode sliding
+  figure cold $inference --mode cold
+  figure full $inference --mode cold --rows full --batch 1,256
+  figure threads $inference --mode sliding --threads "$(nproc)" --batch 1,256
+  scripts/go build -tags purego -o build/iotsense-purego ./cmd/iotsense
+  figure purego build/iotsense-purego bench inference $data --mode sliding --batch 1,256
+  figure pipeline bin/iotsense bench pipeline $data
+  figure live scripts/root.sh bin/iotsense bench live $data --devices 440
+  figure peers scripts/bench-peers.sh --json build/figures/peers.json
+}
