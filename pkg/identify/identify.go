@@ -180,7 +180,7 @@ func (n *Finder) Find(payload []byte, found func(kind Kind, from, to int)) {
 	if len(payload) == 0 {
 		return
 	}
-	lower := bytes.ToLower(payload)
+	lower := toLower(payload)
 	each := func(kind Kind, in []byte, forms ...[]byte) {
 		for _, form := range forms {
 			for from := range indexes(in, form) {
@@ -222,7 +222,7 @@ func (n *Finder) Find(payload []byte, found func(kind Kind, from, to int)) {
 // NamesUnit reports whether a string can only be a unit's: it holds the end of one
 // of these devices' MACs, a word like a serial number, a UUID or a private address.
 func NamesUnit(text string, devices []*Finder) bool {
-	lower := bytes.ToLower([]byte(text))
+	lower := toLower([]byte(text))
 	names := false
 	yes := func(int, int) { names = true }
 	findUUIDs(lower, yes)
@@ -357,6 +357,18 @@ func Runs(s []byte, belongs func(byte) bool) func(yield func(int, []byte) bool) 
 			start = end
 		}
 	}
+}
+
+// toLower is s in lower case, byte for byte: bytes.ToLower makes others of bytes
+// that are no UTF-8, and moves what follows them.
+func toLower(s []byte) []byte {
+	lower := bytes.Clone(s)
+	for i, c := range lower {
+		if c >= 'A' && c <= 'Z' {
+			lower[i] = c + 'a' - 'A'
+		}
+	}
+	return lower
 }
 
 // IsAlnum reports whether c is an ASCII letter or digit.

@@ -29,6 +29,7 @@ func TestScrub(t *testing.T) {
 		{"remote address", "\x36\x04\xc0\xa8\x07\x01", "\x36\x04\x00\x00\x00\x00"},
 		{"private address", "..10.1.2.3..", "..xxxxxxxx.."},
 		{"UUID", "uuid:2f402f80-da50-11e1-9b23-00178824760f!", "uuid:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx!"},
+		{"after bytes that are no text", "\xff\xc3\x9f 02:1F:3c:4D:5e:6f", "\xff\xc3\x9f xxxxxxxxxxxxxxxxx"},
 		{"serial", "serial PVT42XK9031!", "serial xxxxxxxxxxx!"},
 	} {
 		r := record("first", tt.payload)
@@ -74,6 +75,7 @@ func TestScrubDHCP(t *testing.T) {
 // Whatever the bytes, masking never panics and keeps their number.
 func FuzzScrub(f *testing.F) {
 	f.Add([]byte("Plug-X150-5E6F.local 192.168.7.20 10.0.0.1"))
+	f.Add([]byte("\xff\xff\xff 02:1f:3c:4d:5e:6f"))
 	f.Add([]byte("2f402f80-da50-11e1-9b23-00178824760f"))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		r := record(string(payload))
