@@ -59,6 +59,9 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 	if err != nil {
 		return nil, err
 	}
+	if err := restrict(c, set, true); err != nil {
+		return nil, err
+	}
 	classifiers := map[string]*classify.Classifier{} // by capture
 	return bundle, set.Records(c.Context, func(r flows.LabelledRecord) error {
 		k := classifiers[r.Capture]

@@ -29,6 +29,45 @@ func dataFlags() []cli.Flag {
 	}
 }
 
+// foldFlags are those of the commands that train on one part of the data and test
+// on another.
+func foldFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "split-by", Usage: "cut the data by `capture|unit|time` into --folds; train takes all but --fold (by time: the earlier ones), evaluate that one"},
+		&cli.IntFlag{Name: "folds", Value: 5, Usage: "`N` parts to cut into"},
+		&cli.IntFlag{Name: "fold", Usage: "`I`-th part is for testing (default: the last)"},
+		&cli.Int64Flag{Name: "fold-seed", Value: 1, Usage: "`N` that captures or units are dealt by"},
+	}
+}
+
+// restrict leaves the part of the set that --split-by means, for testing or for
+// training.
+func restrict(c *cli.Context, set *dataset.Set, tested bool) error {
+	if !c.IsSet("split-by") {
+		for _, name := range []string{"folds", "fold", "fold-seed"} {
+			if c.IsSet(name) {
+				return usagef("--%s: say with --split-by what is cut", name)
+			}
+		}
+		return nil
+	}
+	f := dataset.Folds{By: c.String("split-by"), Count: c.Int("folds"), Tested: c.Int("fold"), Seed: c.Int64("fold-seed")}
+	if f.Tested == 0 {
+		f.Tested = f.Count
+	}
+	if err := f.Validate(); err != nil {
+		return usageError{err}
+	}
+	dealt, err := set.Deal(c.Context, f)
+	if err != nil {
+		return err
+	}
+	if tested {
+		return set.Restrict(dealt.Tests)
+	}
+	return set.Restrict(dealt.Trains)
+}
+
 // parseLocal reads --local; nil when it was not given.
 func parseLocal(c *cli.Context) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix

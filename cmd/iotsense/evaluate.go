@@ -23,7 +23,7 @@ func evaluateCommand() *cli.Command {
 		Name:      "evaluate",
 		Usage:     "score a model on labelled captures or records",
 		ArgsUsage: "[DATA...]",
-		Flags: append(dataFlags(), jsonFlag,
+		Flags: append(append(dataFlags(), foldFlags()...), jsonFlag,
 			&cli.GenericFlag{Name: "merge", Value: &classGroups{}, Usage: "count classes `A,B` as one (repeatable)"},
 			&cli.StringSliceFlag{Name: "leave-out", Usage: "leave devices of the true classes `A,B` out"},
 			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},

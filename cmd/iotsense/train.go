@@ -36,7 +36,7 @@ func trainCommand() *cli.Command {
 		Name:      "train",
 		Usage:     "train a model on labelled captures or records",
 		ArgsUsage: "[DATA...] -o MODEL",
-		Flags: append(dataFlags(), jsonFlag,
+		Flags: append(append(dataFlags(), foldFlags()...), jsonFlag,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "model `FILE` to write"},
 			&cli.StringFlag{Name: "preset", Usage: "`paper`: strict windows, 50 to 20,000 windows a class (10,000 for specialized)"},
 			&cli.StringFlag{Name: "strategy", Value: "all", Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
@@ -204,12 +204,20 @@ func (p *trainPlan) planStreams(strategy, list string, stream flows.StreamConfig
 // train makes the model of one service, or of everything.
 func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, report *train.Report, err error) {
 	stream := p.streams[service]
-	store, err := p.windows(c, stream)
+	store := dataset.NewStore(p.rows, p.memory)
+	defer func() { err = errors.Join(err, store.Close()) }()
+	learn, err := p.read(c, stream, store, c.StringSlice("split"))
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
-	learn, held := p.holdOut(c, store)
+	var held []int
+	if splits := c.StringSlice("validation-split"); len(splits) > 0 {
+		if held, err = p.read(c, stream, store, splits); err != nil {
+			return nil, nil, fmt.Errorf("validation: %w", err)
+		}
+	} else {
+		learn, held = dataset.Holdout(store, learn, p.validation)
+	}
 	record := p.record
 	record.Services = []string{}
 	for _, s := range stream.Services {
@@ -247,38 +255,26 @@ func (p *trainPlan) removeCheckpoints(reports map[string]*train.Report) error {
 	return nil
 }
 
-// windows reads the labelled windows to train and to validate on.
-func (p *trainPlan) windows(c *cli.Context, stream flows.StreamConfig) (*dataset.Store, error) {
+// read puts the labelled windows of some splits into the store and returns their
+// numbers.
+func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *dataset.Store, splits []string) ([]int, error) {
 	show, end := progress("read")
 	defer end()
-	set, err := openSplits(c, p.direction, slices.Concat(c.StringSlice("split"), c.StringSlice("validation-split")), show)
+	set, err := openSplits(c, p.direction, splits, show)
 	if err != nil {
 		return nil, err
 	}
-	store, err := set.Store(c.Context, stream, p.memory)
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
+	if err := restrict(c, set, false); err != nil {
+		return nil, err
 	}
-	if store.Len() == 0 {
-		return nil, errors.Join(fmt.Errorf("no window in %d files: is --window-mode padded what you want?", set.Len()), store.Close())
+	before := store.Len()
+	if err := set.Fill(c.Context, stream, store); err != nil {
+		return nil, err
 	}
-	return store, nil
-}
-
-// holdOut sets windows apart for validation.
-func (p *trainPlan) holdOut(c *cli.Context, store *dataset.Store) (learn, held []int) {
-	splits := c.StringSlice("validation-split")
-	if len(splits) == 0 {
-		return dataset.Holdout(store, store.All(), p.validation)
+	if store.Len() == before {
+		return nil, fmt.Errorf("no window in %d files: is --window-mode padded what you want?", set.Len())
 	}
-	for i := range store.Len() {
-		if slices.Contains(splits, store.Source(i).Split) {
-			held = append(held, i)
-		} else {
-			learn = append(learn, i)
-		}
-	}
-	return learn, held
+	return store.All()[before:], nil
 }
 
 // placeFlags name inputs and outputs: where a model was made is none of its business.

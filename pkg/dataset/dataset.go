@@ -30,8 +30,9 @@ type Options struct {
 // Set is a list of files to read.
 type Set struct {
 	opts     Options
-	captures []Capture // pcap files
-	parquet  []string  // record files
+	captures []Capture                         // pcap files
+	parquet  []string                          // record files
+	part     func(capture, device string) bool // set by Restrict
 }
 
 // Open lists the files that the options name. The error says which path is
@@ -238,6 +239,9 @@ func (s *Set) readParquet(ctx context.Context, path string, emit func(flows.Labe
 	_, err := flows.ReadRecords(ctx, path, func(r flows.LabelledRecord) error {
 		if !s.wanted(r.Split) {
 			other++
+			return nil
+		}
+		if s.part != nil && !s.part(r.Capture, r.Device) {
 			return nil
 		}
 		sp := byName[r.Capture]

@@ -216,20 +216,14 @@ func (s *Store) Distinct(windows []int) iter.Seq[uint32] {
 	}
 }
 
-// Store reads all windows of the set into a store; memory is as for [NewStore].
-// A damaged file does not stop the others, as with [Set.Records]: the store then
-// comes with the error.
-func (s *Set) Store(ctx context.Context, cfg flows.StreamConfig, memory int64) (*Store, error) {
-	k := cfg.Rows
-	if k == 0 {
-		k = flows.WindowRows
-	}
-	store := NewStore(k, memory)
-	err := s.windows(ctx, cfg, func(e Example) error {
+// Fill reads all windows of the set into a store; each must have a label. A
+// damaged file does not stop the others, as with [Set.Records]: the store has
+// their windows when the error comes.
+func (s *Set) Fill(ctx context.Context, cfg flows.StreamConfig, store *Store) error {
+	return s.windows(ctx, cfg, func(e Example) error {
 		if e.Label == "" {
 			return fmt.Errorf("%s: device %s has no label: name the devices in a --manifest", e.Capture, e.Name)
 		}
 		return store.Add(e)
 	}, func(c CaptureSummary) { store.Forget(c.Name) })
-	return store, err
 }

@@ -1,0 +1,109 @@
+package dataset
+
+import (
+	"context"
+	"fmt"
+	"testing"
+)
+
+// household is n captures of each of two units of two classes, and one of a lone
+// device.
+func household(n int) []found {
+	var all []found
+	for _, label := range []string{"plug", "camera"} {
+		for unit := range 2 {
+			for c := range n {
+				name := fmt.Sprintf("%s-%d", label, unit)
+				all = append(all, found{place{fmt.Sprintf("%s/%d", name, c), name}, label, name, int64(c)})
+			}
+		}
+	}
+	return append(all, found{place{"lone/0", "lone"}, "hub", "lone", 0})
+}
+
+func TestFoldsTestEachCaptureOnce(t *testing.T) {
+	all := household(6)
+	tested := map[place]int{}
+	for fold := 1; fold <= 4; fold++ {
+		f := Folds{By: ByCapture, Count: 4, Tested: fold, Seed: 1}
+		d := &Dealt{f, f.deal(all)}
+		perClass := map[string]int{}
+		for _, p := range all {
+			if d.Tests(p.capture, p.device) {
+				tested[p.place]++
+				perClass[p.label]++
+			}
+			if d.Tests(p.capture, p.device) == d.Trains(p.capture, p.device) {
+				t.Errorf("fold %d: %v is both trained on and tested, or neither", fold, p)
+			}
+		}
+		for _, label := range []string{"plug", "camera"} {
+			if n := perClass[label]; n != 3 {
+				t.Errorf("fold %d tests %d captures of %s, want a quarter of 12", fold, n, label)
+			}
+		}
+	}
+	for _, p := range all {
+		want := 1
+		if p.label == "hub" {
+			want = 0 // alone in its class
+		}
+		if tested[p.place] != want {
+			t.Errorf("%v is tested %d times, want %d", p, tested[p.place], want)
+		}
+	}
+}
+
+func TestFoldsFollowTheirSeed(t *testing.T) {
+	deal := func(seed int64) string {
+		return fmt.Sprint(Folds{By: ByCapture, Count: 4, Tested: 1, Seed: seed}.deal(household(6)))
+	}
+	first := deal(1)
+	if again := deal(1); again != first {
+		t.Error("one seed, two ways to deal")
+	}
+	if deal(2) == first {
+		t.Error("two seeds deal the same")
+	}
+}
+
+func TestFoldsByUnitKeepUnitsTogether(t *testing.T) {
+	f := Folds{By: ByUnit, Count: 2, Tested: 1}
+	folds, seen := f.deal(household(3)), map[string]int{}
+	for p, fold := range folds {
+		if before, ok := seen[p.device]; ok && before != fold {
+			t.Errorf("unit %s is in folds %d and %d", p.device, before, fold)
+		}
+		seen[p.device] = fold
+	}
+	if seen["plug-0"] == seen["plug-1"] || seen["camera-0"] == seen["camera-1"] || seen["lone"] != 0 {
+		t.Errorf("units are in folds %v: want each kind's two apart, the lone one in 0", seen)
+	}
+}
+
+func TestFoldsByTimeTrainOnThePast(t *testing.T) {
+	all := household(5)
+	f := Folds{By: ByTime, Count: 5, Tested: 3}
+	d := &Dealt{f, f.deal(all)}
+	for _, p := range all {
+		tests, trains := p.label != "hub" && p.start == 2, p.label == "hub" || p.start < 2
+		if d.Tests(p.capture, p.device) != tests || d.Trains(p.capture, p.device) != trains {
+			t.Errorf("%v: tested %v, trained on %v", p, d.Tests(p.capture, p.device), d.Trains(p.capture, p.device))
+		}
+	}
+}
+
+func TestFoldsRefuse(t *testing.T) {
+	for _, f := range []Folds{
+		{By: "weather", Count: 5, Tested: 1}, {By: ByCapture, Count: 1, Tested: 1},
+		{By: ByCapture, Count: 5, Tested: 0}, {By: ByUnit, Count: 5, Tested: 6}, {By: ByTime, Count: 5, Tested: 1},
+	} {
+		if f.Validate() == nil {
+			t.Errorf("%+v is accepted", f)
+		}
+	}
+	s := &Set{captures: []Capture{{Name: "a.pcap"}}}
+	if _, err := s.Deal(context.Background(), Folds{By: ByCapture, Count: 2, Tested: 1}); err == nil {
+		t.Error("a capture without devices is dealt")
+	}
+}
