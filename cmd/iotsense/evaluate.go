@@ -224,7 +224,7 @@ func printScore(c *cli.Context, r *score.Result) {
 		if k := r.Modes[mode]; mode != r.WindowMode {
 			s.AppendRows([]table.Row{
 				{"macro F1, " + mode, number(k.MacroF1), "", fmt.Sprintf("%d windows, %s", k.Windows, mode)},
-				{"device accuracy, " + mode, number(k.Devices.Accuracy), "", fmt.Sprintf("%d of %d captures with a window", k.CapturesCovered, r.Captures)},
+				{"device accuracy, " + mode, number(k.Devices.Accuracy), "", fmt.Sprintf("%d devices, %d of them with a window: %s of these", k.Devices.Count, k.Devices.WithWindow, number(k.Devices.AccuracyWithWindow))},
 			})
 		}
 	}

@@ -93,6 +93,9 @@ type Devices struct {
 	Count    int      `json:"count"`
 	Accuracy *float64 `json:"accuracy"`
 	MacroF1  *float64 `json:"macro_f1"` // mean over classes with a true device
+
+	WithWindow         int      `json:"with_window"`
+	AccuracyWithWindow *float64 `json:"accuracy_with_window"` // of these
 }
 
 // Summary is the score in one window mode.

@@ -122,6 +122,8 @@ func TestModes(t *testing.T) {
 	value(t, "macro_f1", s.MacroF1, 2./3)                  // a: 1 of 2 true, 1 given; b: 1 of 1 true, 2 given
 	value(t, "devices.accuracy", s.Devices.Accuracy, 2./5) // 1 and 2; the others have no strict window
 	value(t, "devices.macro_f1", s.Devices.MacroF1, (2./3+2./3+0)/3)
+	value(t, "devices.accuracy_with_window", s.Devices.AccuracyWithWindow, 1)
+	value(t, "devices.accuracy_with_window, padded", padded.Devices.AccuracyWithWindow, 2./4)
 	value(t, "padded accuracy", padded.Modes["padded"].Accuracy, *padded.Accuracy)
 }
 
@@ -316,12 +318,12 @@ func TestEvaluateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const nothing = `{"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,"devices":{"count":0,"accuracy":null,"macro_f1":null}}`
+	const nothing = `{"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null}}`
 	want := `{"window_mode":"padded","captures":0,"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,` +
 		`"classes":[{"label":"a","precision":0,"recall":0,"f1":0,"support":0}],"classes_missing":[],"confusion":[[0]],` +
 		`"coverage":null,"workload_per_hour":null,"confidence":{"threshold":0.8,"mean_correct":null,"mean_wrong":null,` +
 		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null,"wrong_high":null,"low_local":null},` +
-		`"devices":{"count":0,"accuracy":null,"macro_f1":null},"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
+		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null},"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
 		`"intervals":null,"histogram":null,"local_flows":[],"by_seconds":[],"worst_captures":[],"merged":[],"left_out":[],"devices_confusion":[[0]]}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)

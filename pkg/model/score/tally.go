@@ -214,8 +214,17 @@ func (t *tally) summary(names []string) Summary {
 	windows, devices := t.tables(names)
 	s := Summary{Accuracy: windows.accuracy(), MacroF1: windows.macroF1()}
 	s.Devices.Accuracy, s.Devices.MacroF1 = devices.accuracy(), devices.macroF1()
+	right := 0
+	for i := range names {
+		right += devices.counts[i][i]
+	}
 	for _, c := range t.captures {
 		s.Devices.Count += len(c.devices)
+		for _, d := range c.devices {
+			if d.windows > 0 {
+				s.Devices.WithWindow++
+			}
+		}
 		if len(c.windows) > 0 {
 			s.CapturesCovered++
 		}
@@ -223,6 +232,7 @@ func (t *tally) summary(names []string) Summary {
 			s.Windows += n
 		}
 	}
+	s.Devices.AccuracyWithWindow = ratio(float64(right), float64(s.Devices.WithWindow))
 	return s
 }
 

@@ -1,0 +1,66 @@
+#!/bin/sh
+# The pages of the data set and the scores on it, each in build/scores/NAME:
+# analyze.html or evaluate.html, the JSON beside it, pictures, the text in NAME.txt.
+# scripts/scores.sh NAME... makes only those named. The last three train a model
+# each, with the Makefile's seed; FLAGS='--epochs 3' makes that short.
+set -eu
+cd "$(dirname "$0")/.."
+
+scripts/data.sh
+data=build/data/iot-sentinel
+out=build/scores
+mkdir -p "$out"
+
+# score NAME FLAGS...: the page of a score.
+score() {
+  name=$1
+  shift
+  bin/iotsense evaluate --report "$out/$name" "$@" >"$out/$name.txt"
+  echo "== $name: bin/iotsense evaluate $*"
+  sed -n '/^ FIGURE/,$p' "$out/$name.txt"
+}
+
+# trained NAME TRAIN-FLAGS -- FLAGS...: the same of a model trained for it.
+trained() {
+  name=$1
+  shift
+  flags=
+  while [ "$1" != -- ]; do
+    flags="$flags $1"
+    shift
+  done
+  shift
+  # shellcheck disable=SC2086 # lists of words
+  bin/iotsense train $flags --seed 1 --threads 2 ${FLAGS:-} -o "$out/$name.safetensors"
+  score "$name" --model "$out/$name.safetensors" "$@"
+}
+
+# splits NAME EXPRESSION: the manifest with its column split set by awk.
+splits() {
+  awk -F, -v OFS=, "NR > 1 { \$5 = $2 } 1" "$data/manifest.csv" >"$data/$1.csv"
+}
+
+manifest="--manifest $data/manifest.csv"
+hue=HueBridge,HueSwitch
+twins='--merge SmarterCoffee,iKettle2 --merge TP-LinkPlugHS100,TP-LinkPlugHS110
+  --merge D-LinkSiren,D-LinkWaterSensor,D-LinkSensor --merge EdimaxPlug1101W,EdimaxPlug2101W'
+
+# shellcheck disable=SC2086,SC2048,SC2016 # lists of words, and awk
+for name in ${*:-data test without-hue twins-merged scrubbed person unit}; do
+  case $name in
+    data) bin/iotsense analyze $manifest --leaks --report "$out/data" >"$out/data.txt" ;;
+    test) score test $manifest --split test ;;
+    without-hue) score without-hue $manifest --split test --leave-out $hue ;;
+    twins-merged) score twins-merged $manifest --split test $twins ;;
+    scrubbed) trained scrubbed $manifest --split train --scrub -- $manifest --split test ;;
+    person) # who set the devices up: trained on C's captures, tested on A's
+      splits person 'substr($1, index($1, "/Setup-") + 7, 1)'
+      trained person --manifest $data/person.csv --split C -- --manifest $data/person.csv --split A
+      ;;
+    unit) # trained on one unit of each type, tested on the second of those that have two
+      splits unit '$4 == $3 || $4 == $3 "1" ? "first" : "second"'
+      trained unit --manifest $data/unit.csv --split first -- --manifest $data/unit.csv --split second
+      ;;
+    *) echo "scores.sh: no score $name" >&2 && exit 2 ;;
+  esac
+done
