@@ -35,17 +35,12 @@ trained() {
   score "$name" --model "$out/$name.safetensors" "$@"
 }
 
-# splits NAME EXPRESSION: the manifest with its column split set by awk.
-splits() {
-  awk -F, -v OFS=, "NR > 1 { \$5 = $2 } 1" "$data/manifest.csv" >"$data/$1.csv"
-}
-
 manifest="--manifest $data/manifest.csv"
 hue=HueBridge,HueSwitch
 twins='--merge SmarterCoffee,iKettle2 --merge TP-LinkPlugHS100,TP-LinkPlugHS110
   --merge D-LinkSiren,D-LinkWaterSensor,D-LinkSensor --merge EdimaxPlug1101W,EdimaxPlug2101W'
 
-# shellcheck disable=SC2086,SC2048,SC2016 # lists of words, and awk
+# shellcheck disable=SC2086,SC2048 # lists of words
 for name in ${*:-data test without-hue twins-merged scrubbed person unit}; do
   case $name in
     data) bin/iotsense analyze $manifest --leaks --report "$out/data" >"$out/data.txt" ;;
@@ -54,12 +49,11 @@ for name in ${*:-data test without-hue twins-merged scrubbed person unit}; do
     twins-merged) score twins-merged $manifest --split test $twins ;;
     scrubbed) trained scrubbed $manifest --split train --scrub -- $manifest --split test ;;
     person) # who set the devices up: trained on C's captures, tested on A's
-      splits person 'substr($1, index($1, "/Setup-") + 7, 1)'
+      awk -F, -v OFS=, 'NR > 1 { $5 = substr($1, index($1, "/Setup-") + 7, 1) } 1' $data/manifest.csv >$data/person.csv
       trained person --manifest $data/person.csv --split C -- --manifest $data/person.csv --split A
       ;;
-    unit) # trained on one unit of each type, tested on the second of those that have two
-      splits unit '$4 == $3 || $4 == $3 "1" ? "first" : "second"'
-      trained unit --manifest $data/unit.csv --split first -- --manifest $data/unit.csv --split second
+    unit) # of the types with two units: trained on one, tested on the other
+      trained unit $manifest --split-by unit --folds 2 -- $manifest --split-by unit --folds 2
       ;;
     *) echo "scores.sh: no score $name" >&2 && exit 2 ;;
   esac
