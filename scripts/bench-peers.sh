@@ -5,7 +5,11 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-scripts/need.sh /usr/bin/python3:python3 /usr/lib/python3/dist-packages/torch:python3-torch /usr/lib/python3/dist-packages/numpy:python3-numpy
+# OpenBLAS, because Debian's PyTorch would else multiply with the reference BLAS,
+# several times slower.
+scripts/need.sh /usr/bin/python3:python3 /usr/lib/python3/dist-packages/torch:python3-torch \
+  /usr/lib/python3/dist-packages/numpy:python3-numpy \
+  "/usr/lib/$(uname -m)-linux-gnu/openblas-pthread/libblas.so.3:libopenblas0-pthread"
 scripts/data.sh
 venv=build/bench-peers
 wanted=bench/peers/requirements-bench.txt

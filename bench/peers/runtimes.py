@@ -172,9 +172,8 @@ def et_bert(directory):
 
     if not os.path.exists(path):
         torch.save(ETBERT().state_dict(), path)
-    net = ETBERT()
+    net = ETBERT().eval()
     net.load_state_dict(torch.load(path))
-    net.eval()
 
     def run(x):
         with torch.inference_mode():
