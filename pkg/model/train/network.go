@@ -64,7 +64,7 @@ func newNetwork(b *batch, w model.Weights, rate float64) (*network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("training graph: dense2: %w", err)
 	}
-	loss, err := crossEntropy(logits, y)
+	loss, err := gorgonia.ApplyOp(lossOp{classes: n.classes}, logits, y)
 	if err != nil {
 		return nil, fmt.Errorf("training graph: loss: %w", err)
 	}
@@ -84,23 +84,6 @@ func dense(x, w, b *gorgonia.Node) (*gorgonia.Node, error) {
 		return nil, err
 	}
 	return gorgonia.BroadcastAdd(xw, b, nil, []byte{0})
-}
-
-// crossEntropy is the sum of -y log softmax(logits).
-func crossEntropy(logits, y *gorgonia.Node) (*gorgonia.Node, error) {
-	logp, err := gorgonia.LogSoftMax(logits)
-	if err != nil {
-		return nil, err
-	}
-	each, err := gorgonia.HadamardProd(y, logp)
-	if err != nil {
-		return nil, err
-	}
-	sum, err := gorgonia.Sum(each)
-	if err != nil {
-		return nil, err
-	}
-	return gorgonia.Neg(sum)
 }
 
 // gradients computes the mean loss of at most a batch of windows with classes

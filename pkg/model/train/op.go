@@ -233,20 +233,20 @@ func hashOf(op gorgonia.Op) uint32 {
 	return h.Sum32()
 }
 
-// floats are the backing arrays of n inputs and the output.
-func floats(n int, in []gorgonia.Value, out gorgonia.Value) ([][]float32, error) {
+// floats are the backing arrays of n inputs and of outputs.
+func floats(n int, in []gorgonia.Value, out ...gorgonia.Value) ([][]float32, error) {
 	if len(in) != n {
-		return nil, fmt.Errorf("trunk: %d inputs, want %d", len(in), n)
+		return nil, fmt.Errorf("graph: %d inputs of an operation, want %d", len(in), n)
 	}
 	var v [][]float32
-	for _, x := range append(in[:n:n], out) {
+	for _, x := range append(in[:n:n], out...) {
 		t, ok := x.(tensor.Tensor)
 		if !ok {
-			return nil, fmt.Errorf("trunk: %T is no tensor", x)
+			return nil, fmt.Errorf("graph: %T is no tensor", x)
 		}
 		f, ok := t.Data().([]float32)
 		if !ok {
-			return nil, fmt.Errorf("trunk: a tensor of %v, want float32", t.Dtype())
+			return nil, fmt.Errorf("graph: a tensor of %v, want float32", t.Dtype())
 		}
 		v = append(v, f)
 	}

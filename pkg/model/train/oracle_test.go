@@ -301,3 +301,21 @@ func checkEngine(t *testing.T, m *model.Model, windows []flows.Window, want []fl
 		}
 	}
 }
+
+// crossEntropy is the sum of -y log softmax(logits). It holds for small logits:
+// see lossOp.
+func crossEntropy(logits, y *gorgonia.Node) (*gorgonia.Node, error) {
+	logp, err := gorgonia.LogSoftMax(logits)
+	if err != nil {
+		return nil, err
+	}
+	each, err := gorgonia.HadamardProd(y, logp)
+	if err != nil {
+		return nil, err
+	}
+	sum, err := gorgonia.Sum(each)
+	if err != nil {
+		return nil, err
+	}
+	return gorgonia.Neg(sum)
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// Every capture with a window is tested once in each repetition, on the folds
+// that folds.csv says, by a network that learned from the others.
+func TestCrossvalTestsEveryCaptureOnce(t *testing.T) {
+	dir := t.TempDir()
+	mustRun(t, "lab", "--units", "2", "--captures", "4", filepath.Join(dir, "lab"))
+	manifest, report := filepath.Join(dir, "lab", "manifest.csv"), filepath.Join(dir, "report")
+	mustRun(t, "crossval", "--manifest", manifest, "--folds", "2", "--seeds", "2", "--epochs", "1", "--bootstrap", "10", "--report", report)
+
+	var result crossResult
+	text, err := os.ReadFile(filepath.Join(report, "crossval.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &result); err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Seeds) != 2 || len(result.Runs) != 4 {
+		t.Fatalf("%d repetitions and %d runs, want 2 and 4", len(result.Seeds), len(result.Runs))
+	}
+	fold := map[[2]string]string{} // by seed and capture
+	for _, row := range readCSV(t, filepath.Join(report, "folds.csv")) {
+		fold[[2]string{row[0], row[1]}] = row[3]
+	}
+	tested := map[string]int{}
+	for _, row := range readCSV(t, filepath.Join(report, "predictions.csv")) {
+		if want := fold[[2]string{row[0], row[2]}]; row[1] != want {
+			t.Fatalf("a window of %s was tested in fold %s of seed %s, want %s", row[2], row[1], row[0], want)
+		}
+		tested[row[0]]++
+	}
+	for _, s := range result.Seeds {
+		if n := tested[strconv.FormatInt(s.Seed, 10)]; n != s.Windows || n == 0 {
+			t.Errorf("seed %d: %d verdicts written, %d windows scored", s.Seed, n, s.Windows)
+		}
+	}
+	sum := 0
+	for _, r := range result.Runs[:2] {
+		sum += r.Tested
+	}
+	if sum != result.Seeds[0].Windows {
+		t.Errorf("the folds of one repetition test %d windows of %d", sum, result.Seeds[0].Windows)
+	}
+}
+
+func mustRun(t *testing.T, args ...string) {
+	t.Helper()
+	app := newApp()
+	app.Writer = &bytes.Buffer{}
+	if err := app.RunContext(t.Context(), flagsFirst(app, append([]string{"iotsense"}, args...))); err != nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+}
+
+// readCSV is a file's rows without its header.
+func readCSV(t *testing.T, path string) [][]string {
+	t.Helper()
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil || len(rows) < 2 {
+		t.Fatalf("%s: %d rows, %v", path, len(rows), err)
+	}
+	return rows[1:]
+}
