@@ -31,35 +31,42 @@ const (
 )
 
 func trainCommand() *cli.Command {
-	defaults := train.DefaultOptions()
 	return &cli.Command{
 		Name:      "train",
 		Usage:     "train a model on labelled captures or records",
 		ArgsUsage: "[DATA...] -o MODEL",
-		Flags: append(append(dataFlags(), foldFlags()...), jsonFlag,
+		Flags: slices.Concat(dataFlags(), foldFlags(), learnFlags(), []cli.Flag{
+			jsonFlag,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "model `FILE` to write"},
-			&cli.StringFlag{Name: "preset", Usage: "`paper`: strict windows, 50 to 20,000 windows a class (10,000 for specialized)"},
-			&cli.StringFlag{Name: "strategy", Value: "all", Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
-			&cli.StringFlag{Name: "services", Value: "tcp/80,tcp/443,udp/53,udp/123", Usage: "`LIST` of services for mixed and specialized"},
-			&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
-			&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
-			&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
-			&cli.IntFlag{Name: "epochs", Value: defaults.Epochs, Usage: "at most `N` epochs"},
-			&cli.IntFlag{Name: "batch", Value: defaults.Batch, Usage: "`N` windows a step"},
-			&cli.Float64Flag{Name: "lr", Value: defaults.LearningRate, Usage: "Adam's learning `RATE`"},
-			&cli.IntFlag{Name: "patience", Value: defaults.Patience, Usage: "stop after `N` epochs without a better validation loss"},
 			&cli.Int64Flag{Name: "seed", Usage: "`N` that weights, order and dropout come from"},
-			&cli.IntFlag{Name: "threads", Value: runtime.NumCPU(), Usage: "`N` workers; another number gives other bytes"},
-			&cli.IntFlag{Name: "min-per-class", Value: defaults.MinPerClass, Usage: "leave out classes with fewer training windows"},
-			&cli.IntFlag{Name: "max-per-class", Value: defaults.MaxPerClass, Usage: "at most `N` training windows a class, 0: all"},
-			&cli.Float64Flag{Name: "validation", Value: 0.2, Usage: "`SHARE` of each class's captures kept apart for early stopping and calibration"},
 			&cli.StringSliceFlag{Name: "validation-split", Usage: "validate on this split instead (repeatable)"},
 			&cli.StringFlag{Name: "report", Usage: "write how the run went to `DIR`/train.json"},
 			&cli.StringFlag{Name: "checkpoint", Usage: "keep the run's state in `FILE`, and go on from it when it is there: the same model as without a stop"},
-			&cli.DurationFlag{Name: "checkpoint-every", Value: defaults.CheckpointEvery, Usage: "`TIME` between checkpoints; there is one after each epoch too"},
-			&cli.StringFlag{Name: "memory", Value: "512MiB", Usage: "`SIZE` of rows kept in memory; more go to a file in $TMPDIR (default /var/tmp)"},
-		),
+			&cli.DurationFlag{Name: "checkpoint-every", Value: train.DefaultOptions().CheckpointEvery, Usage: "`TIME` between checkpoints; there is one after each epoch too"},
+		}),
 		Action: trainModel,
+	}
+}
+
+// learnFlags say what a model learns and how.
+func learnFlags() []cli.Flag {
+	defaults := train.DefaultOptions()
+	return []cli.Flag{
+		&cli.StringFlag{Name: "preset", Usage: "`paper`: strict windows, 50 to 20,000 windows a class (10,000 for specialized)"},
+		&cli.StringFlag{Name: "strategy", Value: "all", Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
+		&cli.StringFlag{Name: "services", Value: "tcp/80,tcp/443,udp/53,udp/123", Usage: "`LIST` of services for mixed and specialized"},
+		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
+		&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
+		&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
+		&cli.IntFlag{Name: "epochs", Value: defaults.Epochs, Usage: "at most `N` epochs"},
+		&cli.IntFlag{Name: "batch", Value: defaults.Batch, Usage: "`N` windows a step"},
+		&cli.Float64Flag{Name: "lr", Value: defaults.LearningRate, Usage: "Adam's learning `RATE`"},
+		&cli.IntFlag{Name: "patience", Value: defaults.Patience, Usage: "stop after `N` epochs without a better validation loss"},
+		&cli.IntFlag{Name: "threads", Value: runtime.NumCPU(), Usage: "`N` workers; another number gives other bytes"},
+		&cli.IntFlag{Name: "min-per-class", Value: defaults.MinPerClass, Usage: "leave out classes with fewer training windows"},
+		&cli.IntFlag{Name: "max-per-class", Value: defaults.MaxPerClass, Usage: "at most `N` training windows a class, 0: all"},
+		&cli.Float64Flag{Name: "validation", Value: 0.2, Usage: "`SHARE` of each class's captures kept apart for early stopping and calibration"},
+		&cli.StringFlag{Name: "memory", Value: "512MiB", Usage: "`SIZE` of rows kept in memory; more go to a file in $TMPDIR (default /var/tmp)"},
 	}
 }
 
@@ -218,17 +225,22 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 	} else {
 		learn, held = dataset.Holdout(store, learn, p.validation)
 	}
-	record := p.record
-	record.Services = []string{}
-	for _, s := range stream.Services {
-		record.Services = append(record.Services, s.String())
-	}
-	cfg := train.Config{Arch: model.DefaultArchitecture(p.rows), Record: record, Flags: effectiveFlags(c)}
+	cfg := p.config(stream, effectiveFlags(c))
 	options := p.options
 	options.Checkpoint = p.checkpoint(service)
 	show, end := trainProgress(service)
 	defer end()
 	return train.Train(c.Context, cfg, store, learn, held, options, show)
+}
+
+// config says what a model of the stream is.
+func (p *trainPlan) config(stream flows.StreamConfig, flags map[string]string) train.Config {
+	record := p.record
+	record.Services = []string{}
+	for _, s := range stream.Services {
+		record.Services = append(record.Services, s.String())
+	}
+	return train.Config{Arch: model.DefaultArchitecture(p.rows), Record: record, Flags: flags}
 }
 
 // checkpoint is the file of one service's run.

@@ -4,7 +4,9 @@ package train
 // the temperature that makes its probabilities honest.
 
 import (
+	"errors"
 	"math"
+	"slices"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -16,17 +18,20 @@ type scores struct {
 	labels []int
 }
 
-// evaluate runs the live engine over windows of the set.
-func evaluate(m *model.Model, set *set, windows []int, threads int) (*scores, error) {
+// Predict runs the live engine over windows of a store. each gets the place of a
+// window in the list, its logits and probabilities in the order of the model's
+// labels, valid until it returns; it is called by as many goroutines as threads
+// says.
+func Predict(m *model.Model, store *dataset.Store, windows []int, threads int, each func(i int, logits, probs []float32)) error {
+	threads = threadsOr(threads)
 	first, err := model.NewEngine(m)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	engines := []*model.Engine{first}
 	for len(engines) < threads {
 		engines = append(engines, first.Clone())
 	}
-	s := &scores{logits: make([][]float32, len(windows)), labels: make([]int, len(windows))}
 	errs := make([]error, threads)
 	buffers := make([]dataset.Buffer, threads)
 	probs := make([][]float32, threads)
@@ -34,7 +39,7 @@ func evaluate(m *model.Model, set *set, windows []int, threads int) (*scores, er
 		probs[i] = make([]float32, first.Classes())
 	}
 	parallel(threads, len(windows), func(worker, i int) {
-		w, err := set.store.Window(windows[i], &buffers[worker])
+		w, err := store.Window(windows[i], &buffers[worker])
 		if err == nil {
 			err = engines[worker].Predict(w, probs[worker])
 		}
@@ -42,15 +47,21 @@ func evaluate(m *model.Model, set *set, windows []int, threads int) (*scores, er
 			errs[worker] = err
 			return
 		}
-		s.logits[i] = append([]float32(nil), engines[worker].Logits()...)
-		s.labels[i] = set.class[set.store.Label(windows[i])]
+		each(i, engines[worker].Logits(), probs[worker])
 	})
-	for _, err := range errs {
-		if err != nil {
-			return nil, err
-		}
+	return errors.Join(errs...)
+}
+
+// evaluate takes the logits of windows of the set.
+func evaluate(m *model.Model, set *set, windows []int, threads int) (*scores, error) {
+	s := &scores{logits: make([][]float32, len(windows)), labels: make([]int, len(windows))}
+	for i, w := range windows {
+		s.labels[i] = set.class[set.store.Label(w)]
 	}
-	return s, nil
+	err := Predict(m, set.store, windows, threads, func(i int, logits, _ []float32) {
+		s.logits[i] = slices.Clone(logits)
+	})
+	return s, err
 }
 
 // loss is the mean cross-entropy with the logits divided by a temperature.
