@@ -46,11 +46,12 @@ type buffers struct {
 	conv1  [][]float32 // [K*f1][columns]
 	conv2  [][]float32 // [f2][columns]
 	max2   [][]float32 // [rows2*f2][PoolCols]: conv2 after the pool's columns
-	pooled []float32   // [PoolCols]: one channel after the pool's rows
+	pooled [][]float32 // [f2][PoolCols]: after the pool's rows
 	live   conv.Live   // a dense layer's inputs
 	hidden []float32
 	logits []float32
-	state  State // of windows that belong to no device
+	state  State  // of windows that belong to no device
+	memory memory // of states
 }
 
 // NewEngine prepares a model for inference.
@@ -84,7 +85,7 @@ func (n *network) engine() *Engine {
 		conv1:  planes(a.K*a.Filters[0], n.plane1()),
 		conv2:  planes(a.Filters[1], conv.RoundUp(n.Cols2, conv.Lanes)+a.Pool[1]),
 		max2:   planes(n.Rows2*a.Filters[1], n.PoolCols),
-		pooled: make([]float32, n.PoolCols),
+		pooled: planes(a.Filters[1], n.PoolCols),
 		live:   conv.NewLive(max(n.Flat, a.Hidden)),
 		hidden: make([]float32, a.Hidden),
 		logits: make([]float32, n.Classes),
@@ -190,13 +191,13 @@ func (e *Engine) Forward(input, logits []float32) error {
 			for i := range n.arch.Pool[0] {
 				row := b.max2[(r*n.arch.Pool[0]+i)*f2+f]
 				if i == 0 {
-					copy(b.pooled, row)
+					copy(b.pooled[f], row)
 				} else {
-					n.path.Max(b.pooled, row)
+					n.path.Max(b.pooled[f], row)
 				}
 			}
-			b.live.Add(b.pooled, r*n.PoolCols*f2+f, f2)
 		}
+		b.live.Add(b.pooled, n.PoolCols, r*n.PoolCols*f2)
 	}
 	copy(b.hidden, n.bias1)
 	n.path.Dense(b.hidden, n.dense1, &b.live)
@@ -207,7 +208,7 @@ func (e *Engine) Forward(input, logits []float32) error {
 func (n *network) output(b *buffers, logits []float32) error {
 	conv.ReLU(b.hidden)
 	b.live.Reset()
-	b.live.Add(b.hidden, 0, 1)
+	b.live.Add([][]float32{b.hidden}, n.arch.Hidden, 0)
 	copy(logits, n.bias2)
 	n.path.Dense(logits, n.dense2, &b.live)
 	if i := notFinite(logits); i >= 0 {

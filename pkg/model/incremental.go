@@ -21,63 +21,6 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
-// State is what an engine keeps of one device between two windows. The zero
-// value is empty: the next window is computed from all its rows. Its size
-// follows the rows' lengths without padding. It belongs to one model; [State.Reset]
-// it before another model's engine takes it.
-type State struct {
-	rows  []*flows.Record // the last window's, oldest first
-	since []int64
-	conv1 []planes1 // of the last rows that conv2's kernel spans, oldest first
-	conv2 []pooled2 // the last window's conv2 rows, oldest first
-}
-
-// planes1 are the conv1 planes of one row up to where they become constant.
-type planes1 struct {
-	cols   int
-	values []float32 // [f1][cols]
-}
-
-// pooled2 is one conv2 row after the pool's columns, up to where it becomes constant.
-type pooled2 struct {
-	cols   int
-	values []float32 // [f2][cols]
-}
-
-// Reset forgets the device's rows and keeps the memory for the next.
-func (s *State) Reset() {
-	clear(s.rows)
-	s.rows, s.since = s.rows[:0], s.since[:0]
-}
-
-// Bytes is about how much memory the state holds, the records apart.
-func (s *State) Bytes() int {
-	n := cap(s.rows)*8 + cap(s.since)*8
-	for _, p := range s.conv1[:cap(s.conv1)] {
-		n += cap(p.values)*floatBytes + 32
-	}
-	for _, p := range s.conv2[:cap(s.conv2)] {
-		n += cap(p.values)*floatBytes + 32
-	}
-	return n
-}
-
-// follows reports whether w is the window after the state's: the same rows
-// moved up by one, and a new one.
-func (s *State) follows(w flows.Window, k int) bool {
-	old := len(s.rows)
-	if old == 0 || len(w.Rows) != min(old+1, k) {
-		return false
-	}
-	drop := old + 1 - len(w.Rows)
-	for i, r := range w.Rows[:len(w.Rows)-1] {
-		if s.rows[drop+i] != r.Record || s.since[drop+i] != r.Since {
-			return false
-		}
-	}
-	return true
-}
-
 // Next writes the class probabilities of a device's next window to probs, which
 // holds [Engine.Classes] values. When w continues the window that s saw last (the
 // same record pointers moved up by one), only its newest row is computed;
@@ -92,7 +35,7 @@ func (e *Engine) Next(s *State, w flows.Window, probs []float32) error {
 	}
 	fresh := w.Rows[len(w.Rows)-1:]
 	if !s.follows(w, n.arch.K) {
-		n.clear(s)
+		n.clear(s, &b.memory)
 		fresh = w.Rows
 	}
 	for i, r := range fresh {
@@ -104,6 +47,8 @@ func (e *Engine) Next(s *State, w flows.Window, probs []float32) error {
 	}
 	s.remember(w)
 	n.hidden(s, b)
+	b.memory.put(s.conv2[0].values) // no later window has it
+	s.conv2[0] = pooled2{}
 	if err := n.output(b, b.logits); err != nil {
 		return fmt.Errorf("predict: %w", err)
 	}
@@ -114,28 +59,6 @@ func (e *Engine) Next(s *State, w flows.Window, probs []float32) error {
 // Logits are the network's outputs, before calibration, of the window predicted
 // last. The next call overwrites them.
 func (e *Engine) Logits() []float32 { return e.buf.logits }
-
-func (s *State) remember(w flows.Window) {
-	clear(s.rows)
-	s.rows, s.since = s.rows[:0], s.since[:0]
-	for _, r := range w.Rows {
-		s.rows = append(s.rows, r.Record)
-		s.since = append(s.since, r.Since)
-	}
-}
-
-// clear makes s the state of a window of missing rows only.
-func (n *network) clear(s *State) {
-	if len(s.conv1) != n.arch.Kernel2[0]-1 || len(s.conv2) != n.Rows2 {
-		s.conv1, s.conv2 = make([]planes1, n.arch.Kernel2[0]-1), make([]pooled2, n.Rows2)
-	}
-	for i := range s.conv1 {
-		s.conv1[i].cols = 0
-	}
-	for i := range s.conv2 {
-		s.conv2[i].cols = 0
-	}
-}
 
 // push computes one more row and drops the oldest. stays says that the conv2 row
 // it makes is part of the window asked for.
@@ -158,7 +81,7 @@ func (e *Engine) push(s *State, r flows.Row, stays bool) error {
 	}
 	if older > 0 {
 		rotate(s.conv1)
-		s.conv1[older-1].store(newest, cols)
+		s.conv1[older-1].store(newest, cols, &b.memory)
 	}
 	return nil
 }
@@ -186,8 +109,8 @@ func (n *network) row2(s *State, b *buffers, cols int) {
 	}
 	rotate(s.conv2)
 	p := &s.conv2[len(s.conv2)-1]
-	p.cols = pools
-	p.values = resize(p.values, pools*n.arch.Filters[1])
+	b.memory.put(p.values)
+	p.cols, p.values = pools, b.memory.get(pools*n.arch.Filters[1])
 	for f, plane := range b.conv2 {
 		n.path.Pool(p.values[f*pools:(f+1)*pools], plane, n.arch.Pool[1])
 	}
@@ -203,9 +126,9 @@ func (n *network) hidden(s *State, b *buffers) {
 	for r := range n.PoolRows {
 		rows := s.conv2[r*n.arch.Pool[0] : (r+1)*n.arch.Pool[0]]
 		for f := range channels {
-			n.poolRows(b.pooled[:cols], rows, f)
-			b.live.Add(b.pooled[:cols], r*n.PoolCols*channels+f, channels)
+			n.poolRows(b.pooled[f][:cols], rows, f)
 		}
+		b.live.Add(b.pooled, cols, r*n.PoolCols*channels)
 	}
 	copy(b.hidden, n.tail[cols*n.arch.Hidden:][:n.arch.Hidden])
 	n.path.Dense(b.hidden, n.dense1, &b.live)
@@ -273,38 +196,4 @@ func (n *network) constants() error {
 		return errors.New("dense1: sums of its weights overflow")
 	}
 	return nil
-}
-
-// store keeps the first cols columns of planes.
-func (p *planes1) store(src [][]float32, cols int) {
-	p.cols = cols
-	p.values = resize(p.values, cols*len(src))
-	for f, plane := range src {
-		copy(p.values[f*cols:(f+1)*cols], plane)
-	}
-}
-
-// expand writes the planes' columns up to length, the constant ones included.
-func (p *planes1) expand(dst [][]float32, constant []float32, length int) {
-	for f, plane := range dst {
-		n := copy(plane[:min(length, p.cols)], p.values[f*p.cols:(f+1)*p.cols])
-		fill(plane[n:length], constant[f])
-	}
-}
-
-// rotate moves every element one place down and the first, whose memory is used
-// again, to the end.
-func rotate[T any](s []T) {
-	first := s[0]
-	copy(s, s[1:])
-	s[len(s)-1] = first
-}
-
-// resize is s with length n, in a new array only when it must grow; the old
-// values are lost.
-func resize(s []float32, n int) []float32 {
-	if cap(s) < n {
-		return make([]float32, n)
-	}
-	return s[:n]
 }

@@ -139,7 +139,7 @@ const group = 4
 type Live struct {
 	index []int32 // row of the weights
 	value []float32
-	rows  int // all indices are below
+	rows  int // no index is larger or equal
 }
 
 // NewLive has room for n inputs.
@@ -151,21 +151,26 @@ func NewLive(n int) Live {
 // Reset empties the list.
 func (l *Live) Reset() { l.index, l.value, l.rows = l.index[:0], l.value[:0], 0 }
 
-// Add appends the values of x that are not zero; x[i] belongs to the weights'
-// row first + i*stride. It panics when there is no room.
-func (l *Live) Add(x []float32, first, stride int) {
+// Add appends the values of the planes that are not zero, column by column, so
+// that Dense reads the weights in order: planes[f][c] belongs to the weights' row
+// first + c*len(planes) + f. It panics when there is no room.
+func (l *Live) Add(planes [][]float32, cols, first int) {
 	n := len(l.index)
-	index, value := l.index[:n+len(x)], l.value[:n+len(x)]
+	end := n + cols*len(planes)
+	index, value := l.index[:end], l.value[:end]
 	row := int32(first)
-	for _, v := range x {
-		index[n], value[n] = row, v
-		row += int32(stride)
-		if math.Float32bits(v) != 0 { // compiled without a branch: nobody can guess which values are zero
-			n++
+	for c := range cols {
+		for _, p := range planes {
+			v := p[c]
+			index[n], value[n] = row, v
+			row++
+			if math.Float32bits(v) != 0 { // compiled without a branch: nobody can guess which values are zero
+				n++
+			}
 		}
 	}
 	l.index, l.value = index[:n], value[:n]
-	l.rows = max(l.rows, int(row)-stride+1)
+	l.rows = int(row)
 }
 
 // Dense adds the listed inputs times their rows of w, [rows, len(dst)], to dst.

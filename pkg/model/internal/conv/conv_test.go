@@ -160,24 +160,25 @@ func TestDense(t *testing.T) {
 		r := rand.New(rand.NewPCG(7, 8))
 		for _, width := range []int{1, 3, 7, 8, 9, 16, 27, 31, 100, 128} {
 			for _, inputs := range []int{0, 1, 3, 4, 5, 64, 333} {
-				x := notNegative(r, inputs)
-				// Two channels: x[i] belongs to row 1 + 2i.
+				planes := [][]float32{notNegative(r, inputs), notNegative(r, inputs)}
 				w := guarded(t, random(r, (2*inputs+1)*width))
 				before := random(r, width)
 				dst := guarded(t, before)
-				live := NewLive(inputs)
+				live := NewLive(2 * inputs)
 				live.Reset()
-				live.Add(x, 1, 2)
+				live.Add(planes, inputs, 1)
 				if inputs == 0 {
 					w = nil
 				}
 				p.Dense(dst, w, &live)
 				for h, v := range dst {
 					want := float64(before[h])
-					for i, u := range x {
-						want += float64(u) * float64(w[(1+2*i)*width+h])
+					for f, p := range planes {
+						for c, u := range p {
+							want += float64(u) * float64(w[(1+2*c+f)*width+h])
+						}
 					}
-					if !near(v, want) {
+					if math.Abs(float64(v)-want) > 1e-6*float64(2*inputs+10) {
 						t.Fatalf("width %d, %d inputs: output %d is %v, want %v", width, inputs, h, v, want)
 					}
 				}
@@ -236,7 +237,7 @@ func TestShortSlicesPanic(t *testing.T) {
 	short := [][]float32{make([]float32, n+taps-2)}
 	live := NewLive(4)
 	live.Reset()
-	live.Add([]float32{1, 1}, 0, 1)
+	live.Add([][]float32{{1, 1}}, 2, 0)
 	for name, call := range map[string]func(p Path){
 		"correlate, input":  func(p Path) { p.Correlate(make([]float32, n), short, kernel, n) },
 		"correlate, output": func(p Path) { p.Correlate(make([]float32, n-1), enough, kernel, n) },
@@ -313,7 +314,7 @@ func BenchmarkDense(b *testing.B) {
 	live := NewLive(inputs)
 	benchmark(b, inputs*width, func(p Path) {
 		live.Reset()
-		live.Add(x, 0, 1)
+		live.Add([][]float32{x}, inputs, 0)
 		p.Dense(dst, w, &live)
 	})
 }
