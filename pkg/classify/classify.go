@@ -17,6 +17,10 @@ import (
 type Options struct {
 	WindowMode *flows.WindowMode // nil: the model's
 	MaxDevices int               // 0: registry.DefaultMaxDevices
+	// CacheBytes bounds what the engines keep of devices beside their rows; 0:
+	// DefaultCacheBytes. A device that is dropped costs one computation of all its
+	// window's rows when it is active again, and gets the same verdict.
+	CacheBytes int
 	// Verdict takes the device's verdict after each inference; may be nil.
 	Verdict func(registry.Verdict)
 	// Window takes each window's probabilities; index maps them to Labels. They are
@@ -30,6 +34,7 @@ type Classifier struct {
 	registry   *registry.Registry
 	services   []flows.Service
 	streams    map[flows.Service]*stream // the zero Service: all traffic
+	cache      *cache
 	inferences uint64
 }
 
@@ -37,15 +42,14 @@ type Classifier struct {
 type stream struct {
 	windower *flows.Windower
 	engine   *model.Engine
-	states   map[string]*model.State // by device
-	index    []int                   // from the model's labels to the bundle's
+	index    []int // from the model's labels to the bundle's
 	probs    []float32
 }
 
 // New prepares a model, or a bundle of one for each service, for use. A nil
 // bundle makes a Classifier that only counts records.
 func New(bundle model.Bundle, opts Options) (*Classifier, error) {
-	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}}
+	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}, cache: newCache(opts.CacheBytes)}
 	labels := Labels(bundle)
 	thresholds := map[string]float64{}
 	for name, m := range bundle {
@@ -97,8 +101,7 @@ func newStream(m *model.Model, labels []string, mode *flows.WindowMode) (*stream
 		return nil, err
 	}
 	s := &stream{
-		windower: flows.NewWindower(cfg), engine: engine,
-		states: map[string]*model.State{}, probs: make([]float32, len(m.Labels)),
+		windower: flows.NewWindower(cfg), engine: engine, probs: make([]float32, len(m.Labels)),
 	}
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)
@@ -126,12 +129,10 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if !ok {
 		return nil
 	}
-	state := s.states[r.Device]
-	if state == nil {
-		state = &model.State{}
-		s.states[r.Device] = state
-	}
-	if err := s.engine.Next(state, w, s.probs); err != nil {
+	err := c.cache.use(cacheKey{s, r.Device}, func(state *model.State) error {
+		return s.engine.Next(state, w, s.probs)
+	})
+	if err != nil {
 		return fmt.Errorf("device %s: %w", r.Device, err)
 	}
 	c.inferences++
@@ -149,6 +150,6 @@ func (c *Classifier) Record(r *flows.Record) error {
 func (c *Classifier) forget(device string) {
 	for _, s := range c.streams {
 		s.windower.Forget(device)
-		delete(s.states, device)
+		c.cache.forget(cacheKey{s, device})
 	}
 }
