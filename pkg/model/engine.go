@@ -108,18 +108,8 @@ func planes(n, length int) [][]float32 {
 
 func filled(n int, v float32) []float32 {
 	s := make([]float32, n)
-	fill(s, v)
+	conv.Fill(s, v)
 	return s
-}
-
-func fill(s []float32, v float32) {
-	first := s[:min(len(s), 16)]
-	for i := range first {
-		first[i] = v
-	}
-	for n := len(first); n < len(s); n *= 2 {
-		copy(s[n:], s[:n])
-	}
 }
 
 func newNetwork(m *Model, path conv.Path) (*network, error) {
@@ -175,7 +165,7 @@ func (e *Engine) Forward(input, logits []float32) error {
 	}
 	for r := range n.arch.K {
 		copy(b.row, input[r*n.Width:(r+1)*n.Width])
-		fill(b.row[n.Width:], Missing)
+		conv.Fill(b.row[n.Width:], Missing)
 		n.path.Convolve(n.rows1(b.conv1, r, 1), [][]float32{b.row}, &n.conv1, n.Cols1)
 	}
 	f2 := n.arch.Filters[1]

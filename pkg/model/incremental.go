@@ -72,7 +72,7 @@ func (e *Engine) push(s *State, r flows.Row, stays bool) error {
 	if n.whole {
 		cols = n.Cols1
 	}
-	fill(b.row[length:max(length, conv.Reach(cols, n.arch.Kernel1))], Missing)
+	conv.Fill(b.row[length:max(length, conv.Reach(cols, n.arch.Kernel1))], Missing)
 	older := len(s.conv1)
 	newest := n.rows1(b.conv1, older, 1)
 	n.path.Convolve(newest, [][]float32{b.row}, &n.conv1, cols)
@@ -99,13 +99,13 @@ func (n *network) row2(s *State, b *buffers, cols int) {
 		s.conv1[i].expand(n.rows1(b.conv1, i, 1), n.const1, reach)
 	}
 	for f, plane := range n.rows1(b.conv1, len(s.conv1), 1) {
-		fill(plane[cols:max(cols, reach)], n.const1[f])
+		conv.Fill(plane[cols:max(cols, reach)], n.const1[f])
 	}
 	n.path.Convolve(b.conv2, n.rows1(b.conv1, 0, n.arch.Kernel2[0]), &n.conv2, cols2)
 
 	pools := min((cols2+n.arch.Pool[1]-1)/n.arch.Pool[1], n.PoolCols)
 	for f, p := range b.conv2 {
-		fill(p[cols2:max(cols2, pools*n.arch.Pool[1])], n.const2[f])
+		conv.Fill(p[cols2:max(cols2, pools*n.arch.Pool[1])], n.const2[f])
 	}
 	rotate(s.conv2)
 	p := &s.conv2[len(s.conv2)-1]
@@ -141,7 +141,7 @@ func (n *network) poolRows(dst []float32, rows []pooled2, f int) {
 		values, rest := p.values[f*p.cols:(f+1)*p.cols], dst[p.cols:]
 		if i == 0 {
 			copy(dst, values)
-			fill(rest, n.const2[f])
+			conv.Fill(rest, n.const2[f])
 			continue
 		}
 		n.path.Max(dst[:p.cols], values)
@@ -159,7 +159,7 @@ func (n *network) constants() error {
 	n.path.Convolve(out, [][]float32{row}, &n.conv1, 1)
 	rows := planes(n.arch.Kernel2[0]*len(out), conv.Reach(1, n.arch.Kernel2[1]))
 	for i := range rows {
-		fill(rows[i], out[i%len(out)][0])
+		conv.Fill(rows[i], out[i%len(out)][0])
 	}
 	for f := range out {
 		n.const1 = append(n.const1, out[f][0])

@@ -3,7 +3,10 @@ package model
 // This file holds what is kept of a device between two windows, and the memory
 // that it lies in.
 
-import "github.com/iotsense/iotsense/pkg/flows"
+import (
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
+)
 
 // State is what an engine keeps of one device between two windows. The zero
 // value is empty: the next window is computed from all its rows, so a state can be
@@ -100,7 +103,7 @@ func (p *planes1) store(src [][]float32, cols int, m *memory) {
 func (p *planes1) expand(dst [][]float32, constant []float32, length int) {
 	for f, plane := range dst {
 		n := copy(plane[:min(length, p.cols)], p.values[f*p.cols:(f+1)*p.cols])
-		fill(plane[n:length], constant[f])
+		conv.Fill(plane[n:length], constant[f])
 	}
 }
 

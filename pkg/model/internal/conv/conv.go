@@ -62,6 +62,17 @@ func (p Path) Correlate(dst []float32, xs, ws [][]float32, n int) {
 	correlateOne(dst[:RoundUp(n, Lanes)], xs, ws, taps)
 }
 
+// Fill sets every value to v.
+func Fill(s []float32, v float32) {
+	first := s[:min(len(s), 16)]
+	for i := range first {
+		first[i] = v
+	}
+	for n := len(first); n < len(s); n *= 2 {
+		copy(s[n:], s[:n])
+	}
+}
+
 // ReLU sets what is negative to 0.
 func ReLU(v []float32) { reluGo(v) }
 
@@ -107,9 +118,7 @@ func (p Path) Convolve(dst, xs [][]float32, b *Bank, n int) {
 	if p == Go || n <= 0 {
 		for f, kernel := range b.filters {
 			d := dst[f][:end]
-			for j := range d {
-				d[j] = b.bias[f]
-			}
+			Fill(d, b.bias[f])
 			correlateGo(d, xs, kernel, n)
 			reluGo(d)
 		}

@@ -187,6 +187,18 @@ func TestDense(t *testing.T) {
 	})
 }
 
+func TestFill(t *testing.T) {
+	for n := range 100 {
+		s := make([]float32, n+1)
+		Fill(s[:n], 7)
+		for i, v := range s {
+			if want := map[bool]float32{true: 7}[i < n]; v != want {
+				t.Fatalf("%d values: value %d is %v, want %v", n, i, v, want)
+			}
+		}
+	}
+}
+
 func TestMax(t *testing.T) {
 	onEachPath(t, func(t *testing.T, p Path) {
 		r := rand.New(rand.NewPCG(9, 10))

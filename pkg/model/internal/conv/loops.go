@@ -11,10 +11,10 @@ func correlateGo(dst []float32, xs, ws [][]float32, n int) {
 		d := (*[Lanes]float32)(dst[j:])
 		a0, a1, a2, a3, a4, a5, a6, a7 := d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
 		for p, w := range ws {
-			x := xs[p][j:]
+			x := xs[p]
 			for t := 0; t < len(w); t += Taps {
 				k := (*[Taps]float32)(w[t:])
-				v := (*[Lanes + Taps - 1]float32)(x[t:])
+				v := (*[Lanes + Taps - 1]float32)(x[j+t:])
 				c := k[0]
 				a0 += c * v[0]
 				a1 += c * v[1]
