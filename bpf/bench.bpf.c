@@ -96,7 +96,7 @@ int many_xdp(struct xdp_md *xdp)
 SEC("tc")
 int many_count_tc(struct __sk_buff *skb)
 {
-	struct hook h = { .ctx = skb, .ethernet = true };
+	struct hook h = tc_hook(skb, true);
 
 	choose_flow(skb->data, skb->data_end);
 	count_frame(&h, skb->ifindex << 1);
@@ -106,7 +106,7 @@ int many_count_tc(struct __sk_buff *skb)
 SEC("xdp.frags")
 int many_count_xdp(struct xdp_md *xdp)
 {
-	struct hook h = { .ctx = xdp, .xdp = true, .ethernet = true };
+	struct hook h = xdp_hook(xdp);
 
 	choose_flow(xdp->data, xdp->data_end);
 	count_frame(&h, xdp->ingress_ifindex << 1);

@@ -26,14 +26,33 @@ struct grant {
 };
 
 /* A wakeup costs more than everything else a packet does, and user space reads
- * every 100 ms anyway. So it is woken only when this event carries the waiting
- * amount over a multiple of cfg.wake_bytes. */
-static __always_inline __u64 wakeup(__u32 bytes)
+ * every 100 ms anyway. So it is woken only when this CPU has written another
+ * cfg.wake_bytes. (To ask the ring how much is waiting costs more.) */
+static __always_inline __u64 wakeup(struct counters *c, __u32 bytes)
 {
-	__u64 waiting = bpf_ringbuf_query(&events, BPF_RB_AVAIL_DATA);
+	__u64 before = c->ring_bytes;
 
-	return (waiting ^ (waiting + bytes)) & ~(__u64)(cfg.wake_bytes - 1) ?
+	c->ring_bytes += bytes;
+	return (before ^ c->ring_bytes) & ~(__u64)(cfg.wake_bytes - 1) ?
 		BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+}
+
+/* A sample that holds as much payload as there is room for: straight into the
+ * ring, whose records are else copied from s. */
+static __always_inline bool emit_full_sample(const struct hook *h, __u32 off,
+					     const struct sample *s, struct counters *c)
+{
+	struct sample *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e)
+		return false;
+	__builtin_memcpy(e, s, offsetof(struct sample, payload));
+	if (load(h, off, e->payload, MAX_PREFIX)) {
+		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
+		return false;
+	}
+	bpf_ringbuf_submit(e, wakeup(c, sizeof(*e)));
+	return true;
 }
 
 /* One sample event: the i-th wire packet of p, the index-th of its life. */
@@ -52,6 +71,13 @@ static __always_inline void emit_sample(const struct hook *h, const struct packe
 		bytes = from < p->present ? min_u32(bytes, p->present - from) : 0;
 	}
 	bytes = min_u32(bytes, cfg.prefix);
+	if (bytes == MAX_PREFIX) {
+		if (emit_full_sample(h, p->payload_off + from, s, c))
+			c->sent++;
+		else
+			c->ring_full++;
+		return;
+	}
 	if (bytes) {
 		/* The form that every verifier since 6.1 accepts: the range of m is
 		 * known, and that m + 1 is not zero. */
@@ -61,7 +87,7 @@ static __always_inline void emit_sample(const struct hook *h, const struct packe
 		if (m < MAX_PREFIX && !load(h, p->payload_off + from, s->payload, m + 1))
 			record += m + 1;
 	}
-	if (bpf_ringbuf_output(&events, s, record, wakeup(record)))
+	if (bpf_ringbuf_output(&events, s, record, wakeup(c, record)))
 		c->ring_full++;
 	else
 		c->sent++;
@@ -89,7 +115,8 @@ static __always_inline struct close *reserve_close(void)
 /* Totals are taken out of f, not copied: each packet is in exactly one close,
  * whatever other CPUs add meanwhile. Returns the packets of one side. */
 static __always_inline __u64 emit_close(struct close *e, const struct flow_key *key,
-					struct flow *f, __u64 life, __u32 side)
+					struct flow *f, __u64 life, __u32 side,
+					struct counters *c)
 {
 	__u64 packets;
 
@@ -102,6 +129,6 @@ static __always_inline __u64 emit_close(struct close *e, const struct flow_key *
 		e->bytes[i] = __sync_lock_test_and_set(&f->bytes[i], 0);
 	}
 	packets = side ? e->packets[1] : e->packets[0];
-	bpf_ringbuf_submit(e, wakeup(sizeof(*e)));
+	bpf_ringbuf_submit(e, wakeup(c, sizeof(*e)));
 	return packets;
 }

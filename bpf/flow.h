@@ -51,6 +51,28 @@ static __always_inline bool swap_life(struct flow *f, __u64 old, __u64 next)
 	return __sync_val_compare_and_swap(&f->life, old, next) == old;
 }
 
+/* The time of a packet. The exact clock costs as much as a third of all the rest,
+ * and most packets need it only to see that their life is not over: for that, and
+ * for flow.last_ns, the coarse clock will do, which stands still between ticks.
+ * It does not count the time that the machine was suspended: user space adds it,
+ * so for an instant after a resume a life can seem younger than it is. */
+struct clock {
+	__u64 ns; /* CLOCK_BOOTTIME, up to cfg.coarse_ns late unless exact */
+	bool  exact;
+};
+
+static __always_inline struct clock coarse_clock(void)
+{
+	return (struct clock){ bpf_ktime_get_coarse_ns() + suspended_ns, false };
+}
+
+static __always_inline __u64 exact_ns(struct clock *t)
+{
+	if (!t->exact)
+		*t = (struct clock){ bpf_ktime_get_boot_ns(), true };
+	return t->ns;
+}
+
 /* Signed: now can be older than the first packet that another CPU has brought. */
 static __always_inline bool expired(__u64 life, __u64 now)
 {
@@ -187,7 +209,7 @@ static __always_inline enum outcome roll(const struct flow_key *key, struct flow
 		*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->segments) };
 		if (swap_life(f, life, new_life(g->first_us, g->count, life_payer(life)))) {
 			/* A direction that its owner has not carried all life long is free. */
-			if (!emit_close(e, key, f, life, from_a))
+			if (!emit_close(e, key, f, life, from_a, c))
 				f->owner[from_a] = 0;
 			note_record(find_share(payer_mac(key, life_payer(life))));
 			c->opened++;
@@ -221,10 +243,11 @@ static __always_inline enum outcome take(struct flow *f, const struct packet *p,
 /* Tries to add p to the life in f. g says which samples p has taken of it. */
 static __always_inline enum outcome add(const struct flow_key *key, struct flow *f,
 					const struct packet *p, bool from_a, __u32 owner,
-					__u64 now, struct grant *g, struct counters *c)
+					struct clock *t, struct grant *g, struct counters *c)
 {
 	__u32 side = !from_a, holder = f->owner[side];
 	enum outcome o = ADDED;
+	bool sampled;
 	__u64 life;
 
 	/* The owner decides even for a marked life: the second sight of a packet
@@ -236,13 +259,17 @@ static __always_inline enum outcome add(const struct flow_key *key, struct flow 
 	life = read_life(f);
 	if (life_marked(life))
 		return CLOSING;
-	if (expired(life, now))
-		o = roll(key, f, p, from_a, now, g, c);
-	else if (life_taken(life) < cfg.samples)
+	sampled = life_taken(life) < cfg.samples;
+	if (sampled || expired(life, t->ns + cfg.coarse_ns))
+		exact_ns(t);
+	if (expired(life, t->ns))
+		o = roll(key, f, p, from_a, t->ns, g, c);
+	else if (sampled)
 		o = take(f, p, g);
 	if (o != ADDED)
 		return o;
-	f->last_ns = now;
+	if (f->last_ns < t->ns) /* the coarse clock can be behind an earlier packet */
+		f->last_ns = t->ns;
 	__sync_fetch_and_add(&f->packets[side], p->segments);
 	__sync_fetch_and_add(&f->bytes[side], wire_bytes(p));
 	return ADDED;
@@ -290,7 +317,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 {
 	struct flow_key *key = &work->sample.key;
 	struct packet *p = &work->packet;
-	__u64 now = bpf_ktime_get_boot_ns();
+	struct clock t = coarse_clock();
 	bool late = false, looked = false;
 	struct grant g = {};
 	bool from_a = make_key(p, key);
@@ -306,7 +333,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 				key->alt = 0;
 		}
 		if (f) {
-			enum outcome o = add(key, f, p, from_a, owner, now, &g, c);
+			enum outcome o = add(key, f, p, from_a, owner, &t, &g, c);
 
 			if (o == ELSEWHERE) {
 				c->duplicate += p->segments;
@@ -318,7 +345,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 				continue;
 			}
 		} else {
-			long err = open_life(key, p, from_a, owner, now, &g, c);
+			long err = open_life(key, p, from_a, owner, exact_ns(&t), &g, c);
 
 			if (err == -EEXIST)
 				continue;
@@ -333,7 +360,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 		if (late)
 			c->late += p->segments;
 		if (g.count)
-			emit_samples(h, p, &work->sample, from_a, now, &g, c);
+			emit_samples(h, p, &work->sample, from_a, t.ns, &g, c);
 		return;
 	}
 	c->table_full += p->segments;

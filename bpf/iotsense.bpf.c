@@ -36,6 +36,27 @@ const enum life_word *unused_life_word __attribute__((unused));
 const enum mac_word *unused_mac_word __attribute__((unused));
 const enum event_kind *unused_event_kind __attribute__((unused));
 
+static __always_inline struct hook tc_hook(struct __sk_buff *skb, bool ethernet)
+{
+	return (struct hook){
+		.ctx = skb,
+		.data = (void *)(long)skb->data,
+		.data_end = (void *)(long)skb->data_end,
+		.ethernet = ethernet,
+	};
+}
+
+static __always_inline struct hook xdp_hook(struct xdp_md *xdp)
+{
+	return (struct hook){
+		.ctx = xdp,
+		.data = (void *)(long)xdp->data,
+		.data_end = (void *)(long)xdp->data_end,
+		.xdp = true,
+		.ethernet = true,
+	};
+}
+
 /* One frame at one hook. owner names the attachment: interface and direction. */
 static __always_inline void count_frame(const struct hook *h, __u32 owner)
 {
@@ -59,7 +80,7 @@ static __always_inline void count_frame(const struct hook *h, __u32 owner)
 SEC("tc")
 int iotsense_in(struct __sk_buff *skb)
 {
-	struct hook h = { .ctx = skb, .ethernet = true };
+	struct hook h = tc_hook(skb, true);
 
 	count_frame(&h, skb->ifindex << 1);
 	return TC_ACT_UNSPEC;
@@ -68,7 +89,7 @@ int iotsense_in(struct __sk_buff *skb)
 SEC("tc")
 int iotsense_out(struct __sk_buff *skb)
 {
-	struct hook h = { .ctx = skb, .ethernet = true };
+	struct hook h = tc_hook(skb, true);
 
 	count_frame(&h, skb->ifindex << 1 | 1);
 	return TC_ACT_UNSPEC;
@@ -78,7 +99,7 @@ int iotsense_out(struct __sk_buff *skb)
 SEC("tc")
 int iotsense_in_ip(struct __sk_buff *skb)
 {
-	struct hook h = { .ctx = skb };
+	struct hook h = tc_hook(skb, false);
 
 	count_frame(&h, skb->ifindex << 1);
 	return TC_ACT_UNSPEC;
@@ -87,7 +108,7 @@ int iotsense_in_ip(struct __sk_buff *skb)
 SEC("tc")
 int iotsense_out_ip(struct __sk_buff *skb)
 {
-	struct hook h = { .ctx = skb };
+	struct hook h = tc_hook(skb, false);
 
 	count_frame(&h, skb->ifindex << 1 | 1);
 	return TC_ACT_UNSPEC;
@@ -96,7 +117,7 @@ int iotsense_out_ip(struct __sk_buff *skb)
 SEC("xdp.frags")
 int iotsense_xdp(struct xdp_md *xdp)
 {
-	struct hook h = { .ctx = xdp, .xdp = true, .ethernet = true };
+	struct hook h = xdp_hook(xdp);
 
 	count_frame(&h, xdp->ingress_ifindex << 1);
 	return XDP_PASS;

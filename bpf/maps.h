@@ -13,6 +13,9 @@ __u64 alt_created, alt_deleted;
  * by the collect program when it has deleted one. */
 __u64 flows_used, macs_used;
 
+/* CLOCK_BOOTTIME - CLOCK_MONOTONIC, ns: grows when the machine has been suspended. */
+volatile __u64 suspended_ns;
+
 /* Local prefixes can change while the sensor runs; 0: no prefix of that version. */
 volatile __u32 prefixes_v4, prefixes_v6;
 

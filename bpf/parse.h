@@ -2,7 +2,9 @@
 /* From a frame to a plain struct: link header, VLAN tags, IP headers, ports and
  * where the payload lies. pkg/flows/parse.go does the same for capture files;
  * the two agree on every frame, which a differential test checks. Headers are
- * read with the load helpers, which also reach what is not linear. */
+ * read with the load helpers, which also reach what is not linear; but for the
+ * most common frames the same code is there a second time, compiled to read them
+ * where they lie. To let each read choose would multiply the verifier's ways. */
 #pragma once
 
 /* Limits of the header walk. A packet past one of them is counted without ports. */
@@ -23,8 +25,10 @@ enum verdict {
 /* Where a packet program stands. All constant but ctx once inlined. */
 struct hook {
 	void *ctx; /* struct __sk_buff or struct xdp_md */
+	void *data, *data_end; /* the frame's linear part */
 	bool  xdp;
 	bool  ethernet; /* the frame begins with an Ethernet header */
+	bool  plain;    /* an IPv4 header without options follows it, all linear */
 };
 
 struct packet {
@@ -46,10 +50,22 @@ struct packet {
 	__u32 segments;    /* wire packets, at least 1 */
 };
 
+/* Any part of the frame, of any length. */
 static __always_inline int load(const struct hook *h, __u32 off, void *to, __u32 len)
 {
 	return h->xdp ? bpf_xdp_load_bytes(h->ctx, off, to, len)
 		      : bpf_skb_load_bytes(h->ctx, off, to, len);
+}
+
+/* The same for a header; len is a constant, and off if the frame is plain. */
+static __always_inline int load_header(const struct hook *h, __u32 off, void *to, __u32 len)
+{
+	if (!h->plain || h->data + off + len > h->data_end)
+		return load(h, off, to, len);
+	/* Not so aligned, but neither amd64 nor arm64 mind, and else the compiler
+	 * would copy byte by byte. */
+	__builtin_memcpy(to, __builtin_assume_aligned(h->data + off, 8), len);
+	return 0;
 }
 
 static __always_inline __u32 min_u32(__u32 a, __u32 b)
@@ -73,18 +89,18 @@ static __always_inline void parse_transport(const struct hook *h, struct packet 
 	__u32 start, stop = claimed;
 
 	if (p->proto == IPPROTO_TCP && l4 + sizeof(struct tcphdr) <= present) {
-		if (load(h, l4, &t, sizeof(struct tcphdr)))
+		if (load_header(h, l4, &t, sizeof(struct tcphdr)))
 			return;
 		start = l4 + (t.tcp_off >> 4) * 4;
 		if (start < l4 + sizeof(struct tcphdr))
 			stop = 0;
 	} else if (p->proto == IPPROTO_UDP && l4 + sizeof(struct udphdr) <= present) {
-		if (load(h, l4, &t, sizeof(struct udphdr)))
+		if (load_header(h, l4, &t, sizeof(struct udphdr)))
 			return;
 		start = l4 + sizeof(struct udphdr);
 		stop = min_u32(claimed, l4 + bpf_ntohs(t.udp_len)); /* < 8: before start */
 	} else if ((p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP) && l4 + 4 <= present) {
-		if (load(h, l4, &t, 4))
+		if (load_header(h, l4, &t, 4))
 			return;
 		start = stop = 0;
 	} else {
@@ -109,9 +125,9 @@ static __always_inline enum verdict parse_ipv4(const struct hook *h, struct pack
 	__u32 header;
 	__u16 frag;
 
-	if (load(h, l3, &ip, sizeof(ip)) || ip.version != 4)
+	if (load_header(h, l3, &ip, sizeof(ip)) || ip.version != 4)
 		return MALFORMED;
-	header = ip.ihl * 4;
+	header = h->plain ? sizeof(ip) : ip.ihl * 4;
 	if (header < sizeof(ip) || l3 + header > end)
 		return MALFORMED;
 	p->size = bpf_ntohs(ip.tot_len);
@@ -194,6 +210,19 @@ static __always_inline bool is_vlan(__be16 type)
 	       type == bpf_htons(ETH_P_QINQ1_OLD);
 }
 
+/* An Ethernet frame that begins with the headers of plain IPv4? */
+static __always_inline bool is_plain(const struct hook *h)
+{
+	const struct {
+		struct ethhdr eth;
+		__u8 version_ihl;
+		__u8 more[sizeof(struct iphdr) - 1];
+	} *f = h->data;
+
+	return (void *)(f + 1) <= h->data_end && f->eth.h_proto == bpf_htons(ETH_P_IP) &&
+	       f->version_ihl == 0x45;
+}
+
 static __always_inline enum verdict parse_frame(const struct hook *h, struct packet *p,
 						__u32 len, __u32 tags)
 {
@@ -211,6 +240,13 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
 		if (first >> 4 == 6)
 			return parse_ipv6(h, p, 0, len, true);
 		return MALFORMED;
+	}
+	if (is_plain(h)) {
+		struct hook plain = *h;
+
+		plain.plain = true;
+		load_header(&plain, 0, &p->eth, sizeof(p->eth));
+		return parse_ipv4(&plain, p, sizeof(p->eth), len, true);
 	}
 	if (load(h, 0, &p->eth, sizeof(p->eth)))
 		return MALFORMED;

@@ -65,7 +65,7 @@ struct flow_key {
 /* One life of a flow. Index 0 of each pair: packets sent by key.a. */
 struct flow {
 	__u64 life;       /* enum life_word; changed by compare-and-swap only */
-	__u64 last_ns;    /* latest packet, CLOCK_BOOTTIME */
+	__u64 last_ns;    /* latest packet, CLOCK_BOOTTIME; see struct clock */
 	__u64 packets[2]; /* wire packets */
 	__u64 bytes[2];   /* IP total lengths of the wire packets */
 	__u32 owner[2];   /* attachment that carried the direction first, 0: none yet */
@@ -115,6 +115,7 @@ struct counters {
 	__u64 late;       /* of counted: met a life that was being closed */
 	__u64 sent;       /* samples in the ring */
 	__u64 ring_full;  /* samples that found the ring full */
+	__u64 ring_bytes; /* written to the ring */
 	__u64 opened;     /* lives */
 	__u64 refused;    /* lives: one for each packet that could not open one */
 	__u64 over_share;   /* of refused: its MAC holds as much as one may */
@@ -124,9 +125,10 @@ struct counters {
 /* Load-time constants. */
 struct config {
 	__u64 lifetime_ns;
+	__u64 coarse_ns;     /* what the coarse clock can be late at most */
 	__u32 samples;       /* per life, at most MAX_SAMPLES */
 	__u32 prefix;        /* payload bytes per sample, at most MAX_PREFIX */
-	__u32 wake_bytes;    /* wake the reader each time this much more is waiting; a power of two */
+	__u32 wake_bytes;    /* wake the reader each time a CPU has written this much; a power of two */
 	__u32 mac_flows;     /* entries of the flow table that one MAC may hold */
 	__u32 open_flows;    /* entries that any MAC may take; the rest is for known ones */
 	__u32 early_flows;   /* a MAC first seen when fewer were taken can become known ... */

@@ -49,6 +49,7 @@ const (
 	BenchVarMacsUsed          = "macs_used"
 	BenchVarPrefixesV4        = "prefixes_v4"
 	BenchVarPrefixesV6        = "prefixes_v6"
+	BenchVarSuspendedNs       = "suspended_ns"
 	BenchVarUnusedClose       = "unused_close"
 	BenchVarUnusedCollectArgs = "unused_collect_args"
 	BenchVarUnusedEventKind   = "unused_event_kind"
@@ -145,6 +146,7 @@ type BenchVariableSpecs struct {
 	MacsUsed          *ebpf.VariableSpec `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.VariableSpec `ebpf:"prefixes_v4"`
 	PrefixesV6        *ebpf.VariableSpec `ebpf:"prefixes_v6"`
+	SuspendedNs       *ebpf.VariableSpec `ebpf:"suspended_ns"`
 	UnusedClose       *ebpf.VariableSpec `ebpf:"unused_close"`
 	UnusedCollectArgs *ebpf.VariableSpec `ebpf:"unused_collect_args"`
 	UnusedEventKind   *ebpf.VariableSpec `ebpf:"unused_event_kind"`
@@ -211,6 +213,7 @@ type BenchVariables struct {
 	MacsUsed          *ebpf.Variable `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.Variable `ebpf:"prefixes_v4"`
 	PrefixesV6        *ebpf.Variable `ebpf:"prefixes_v6"`
+	SuspendedNs       *ebpf.Variable `ebpf:"suspended_ns"`
 	UnusedClose       *ebpf.Variable `ebpf:"unused_close"`
 	UnusedCollectArgs *ebpf.Variable `ebpf:"unused_collect_args"`
 	UnusedEventKind   *ebpf.Variable `ebpf:"unused_event_kind"`

@@ -33,6 +33,7 @@ type IotsenseCollectArgs struct {
 type IotsenseConfig struct {
 	_            structs.HostLayout
 	LifetimeNs   uint64
+	CoarseNs     uint64
 	Samples      uint32
 	Prefix       uint32
 	WakeBytes    uint32
@@ -58,6 +59,7 @@ type IotsenseCounters struct {
 	Late        uint64
 	Sent        uint64
 	RingFull    uint64
+	RingBytes   uint64
 	Opened      uint64
 	Refused     uint64
 	OverShare   uint64
@@ -230,6 +232,7 @@ const (
 	IotsenseVarMacsUsed          = "macs_used"
 	IotsenseVarPrefixesV4        = "prefixes_v4"
 	IotsenseVarPrefixesV6        = "prefixes_v6"
+	IotsenseVarSuspendedNs       = "suspended_ns"
 	IotsenseVarUnusedClose       = "unused_close"
 	IotsenseVarUnusedCollectArgs = "unused_collect_args"
 	IotsenseVarUnusedEventKind   = "unused_event_kind"
@@ -314,6 +317,7 @@ type IotsenseVariableSpecs struct {
 	MacsUsed          *ebpf.VariableSpec `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.VariableSpec `ebpf:"prefixes_v4"`
 	PrefixesV6        *ebpf.VariableSpec `ebpf:"prefixes_v6"`
+	SuspendedNs       *ebpf.VariableSpec `ebpf:"suspended_ns"`
 	UnusedClose       *ebpf.VariableSpec `ebpf:"unused_close"`
 	UnusedCollectArgs *ebpf.VariableSpec `ebpf:"unused_collect_args"`
 	UnusedEventKind   *ebpf.VariableSpec `ebpf:"unused_event_kind"`
@@ -375,6 +379,7 @@ type IotsenseVariables struct {
 	MacsUsed          *ebpf.Variable `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.Variable `ebpf:"prefixes_v4"`
 	PrefixesV6        *ebpf.Variable `ebpf:"prefixes_v6"`
+	SuspendedNs       *ebpf.Variable `ebpf:"suspended_ns"`
 	UnusedClose       *ebpf.Variable `ebpf:"unused_close"`
 	UnusedCollectArgs *ebpf.Variable `ebpf:"unused_collect_args"`
 	UnusedEventKind   *ebpf.Variable `ebpf:"unused_event_kind"`

@@ -151,7 +151,7 @@ type bench struct {
 	suffix string
 }
 
-func openBench(hook Hook, samples uint32) (*bench, error) {
+func openBench(hook Hook, samples int) (*bench, error) {
 	b := &bench{count: inProgram, suffix: "_tc"}
 	if hook == HookXDP {
 		b.count, b.suffix = xdpProgram, "_xdp"
@@ -166,11 +166,12 @@ func openBench(hook Hook, samples uint32) (*bench, error) {
 			delete(spec.Programs, name)
 		}
 	}
-	setMapSizes(spec, DefaultMaxFlows, DefaultRingSize)
-	cfg := Config{MaxFlows: DefaultMaxFlows, RingSize: DefaultRingSize, Lifetime: flows.Lifetime, Prefix: MaxPrefix, Local: flows.DefaultLocal()}.kernel()
-	cfg.Samples = samples
-	if err := spec.Variables["cfg"].Set(cfg); err != nil {
-		return nil, fmt.Errorf("configure the programs: %w", err)
+	err = configure(spec, Config{
+		MaxFlows: DefaultMaxFlows, RingSize: DefaultRingSize, Lifetime: flows.Lifetime,
+		Packets: samples, Prefix: MaxPrefix, Local: flows.DefaultLocal(),
+	}, suspended())
+	if err != nil {
+		return nil, err
 	}
 	if b.Collection, err = ebpf.NewCollection(spec); err != nil {
 		return nil, fmt.Errorf("load the programs: %w", err)

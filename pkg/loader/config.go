@@ -133,15 +133,17 @@ func ringSize(n int) int {
 	return 1 << bits.Len(uint(n-1))
 }
 
-// kernel is the part of c that the programs read.
-func (c Config) kernel() gen.IotsenseConfig {
+// kernel is the part of c that the programs read, on a machine with that many CPUs.
+func (c Config) kernel(cpus int) gen.IotsenseConfig {
 	k := gen.IotsenseConfig{
 		LifetimeNs: uint64(c.Lifetime.Nanoseconds()),
 		Samples:    uint32(c.Packets),
 		Prefix:     uint32(c.Prefix),
-		// Often enough that the rest of the ring lasts until the reader is
-		// there, seldom enough that wakeups do not dominate the cost.
-		WakeBytes: uint32(min(max(64<<10, c.RingSize/8), c.RingSize/2)),
+		CoarseNs:   uint64(coarseLate.Nanoseconds()),
+		// Often enough that a quarter of the ring is taken at most when all CPUs
+		// are about to wake the reader, seldom enough that wakeups do not
+		// dominate the cost.
+		WakeBytes: uint32(max(4<<10, c.RingSize/4>>bits.Len(uint(cpus-1)))),
 	}
 	share := shareOf(c.MaxFlows)
 	k.MacFlows, k.OpenFlows = share.macFlows, share.openFlows

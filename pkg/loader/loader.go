@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
-	"golang.org/x/sys/unix"
-
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
@@ -34,16 +31,17 @@ type Sensor struct {
 	stats     *kernelStats // nil unless asked for
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
 
-	mu       sync.Mutex // guards what follows, the ring and the sweep
-	freed    bool
-	attached []*attachment
-	host     Host
-	sink     flows.Sink // nil while Run is not running
-	record   ringbuf.Record
-	pending  []flows.Close // ended by rollover, see poll
-	inClosed uint64        // packets of closes that the sink has got
-	closed   uint64        // such closes
-	refusals refusals      // reported so far
+	mu        sync.Mutex // guards what follows, the ring and the sweep
+	freed     bool
+	attached  []*attachment
+	host      Host
+	sink      flows.Sink // nil while Run is not running
+	record    ringbuf.Record
+	pending   []flows.Close // ended by rollover, see poll
+	inClosed  uint64        // packets of closes that the sink has got
+	closed    uint64        // such closes
+	refusals  refusals      // reported so far
+	suspended int64         // ns, as the programs know it
 }
 
 // Open loads the kernel half and attaches it to every interface of cfg. Whatever
@@ -70,7 +68,7 @@ func load(cfg Config, programs ...string) (*Sensor, error) {
 	if err := checkPrivileges(); err != nil {
 		return nil, err
 	}
-	s := &Sensor{cfg: cfg, log: cfg.Log}
+	s := &Sensor{cfg: cfg, log: cfg.Log, suspended: suspended()}
 	s.readClock()
 	if s.network, err = openNetwork(); err != nil {
 		return nil, err
@@ -136,9 +134,8 @@ func (s *Sensor) loadPrograms(wanted ...string) error {
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
 	}
-	setMapSizes(spec, s.cfg.MaxFlows, s.cfg.RingSize)
-	if err := spec.Variables["cfg"].Set(s.cfg.kernel()); err != nil {
-		return fmt.Errorf("configure the programs: %w", err)
+	if err := configure(spec, s.cfg, s.suspended); err != nil {
+		return err
 	}
 	for name := range spec.Programs {
 		if !slices.Contains(wanted, name) {
@@ -150,6 +147,22 @@ func (s *Sensor) loadPrograms(wanted ...string) error {
 		return explainLoad(spec, err)
 	}
 	s.programs, s.maps, s.variables = coll.Programs, coll.Maps, coll.Variables
+	return nil
+}
+
+// configure sets what the programs know when they are loaded.
+func configure(spec *ebpf.CollectionSpec, cfg Config, suspended int64) error {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count CPUs: %w", err)
+	}
+	setMapSizes(spec, cfg.MaxFlows, cfg.RingSize)
+	err = errors.Join(
+		spec.Variables["cfg"].Set(cfg.kernel(cpus)),
+		spec.Variables["suspended_ns"].Set(uint64(suspended)))
+	if err != nil {
+		return fmt.Errorf("configure the programs: %w", err)
+	}
 	return nil
 }
 
@@ -199,33 +212,4 @@ func (s *Sensor) Close() error {
 		s.network.Close()
 	}
 	return err
-}
-
-// Epoch turns a stamp of the events, us of CLOCK_BOOTTIME, into us since the
-// Unix epoch. It follows steps of the clock within a second.
-func (s *Sensor) Epoch(stamp int64) int64 { return stamp + s.bootTime.Load() }
-
-// readClock notes how far apart the two clocks are now.
-func (s *Sensor) readClock() { s.bootTime.Store(bootTime(now)) }
-
-// bootTime is the distance from CLOCK_BOOTTIME to the Unix epoch in us, by the
-// reading that was least disturbed.
-func bootTime(read func(clock int32) int64) (us int64) {
-	best := int64(math.MaxInt64)
-	for range 3 {
-		before, wall, after := read(unix.CLOCK_BOOTTIME), read(unix.CLOCK_REALTIME), read(unix.CLOCK_BOOTTIME)
-		if after-before < best {
-			best, us = after-before, (wall-(before+after)/2)/1000
-		}
-	}
-	return us
-}
-
-// now reads a clock in ns.
-func now(clock int32) int64 {
-	var t unix.Timespec
-	if err := unix.ClockGettime(clock, &t); err != nil {
-		return 0 // both clocks exist since Linux 2.6.39
-	}
-	return t.Nano()
 }

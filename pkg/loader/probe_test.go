@@ -46,7 +46,7 @@ func TestProbeFindsEverythingHere(t *testing.T) {
 	for _, want := range []struct{ kind, name string }{
 		{ProgramTypes, "sched_cls"}, {ProgramTypes, "xdp"}, {ProgramTypes, "syscall"},
 		{MapTypes, "ringbuf"}, {MapTypes, "lpm_trie"}, {MapTypes, "hash"},
-		{Helpers, "bpf_ktime_get_boot_ns in sched_cls"}, {Helpers, "bpf_ringbuf_query in xdp"},
+		{Helpers, "bpf_ktime_get_boot_ns in sched_cls"}, {Helpers, "bpf_ringbuf_output in xdp"},
 		{Helpers, "bpf_skb_load_bytes in sched_cls"}, {Helpers, "bpf_xdp_load_bytes in xdp"},
 		{Programs, "for tcx"}, {Programs, "for xdp"}, {Hooks, FeatureTCX}, {Hooks, FeatureClsact}, {Hooks, FeatureXDP},
 	} {

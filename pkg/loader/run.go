@@ -52,6 +52,9 @@ func (s *Sensor) step(next *time.Time) error {
 	if err := s.poll(deadline); err != nil {
 		return err
 	}
+	if err := s.followSuspend(); err != nil {
+		return err
+	}
 	if time.Now().Before(*next) {
 		return nil
 	}
