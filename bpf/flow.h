@@ -57,19 +57,22 @@ static __always_inline bool swap_life(struct flow *f, __u64 old, __u64 next)
  * It does not count the time that the machine was suspended: user space adds it,
  * so for an instant after a resume a life can seem younger than it is. */
 struct clock {
-	__u64 ns; /* CLOCK_BOOTTIME, up to cfg.coarse_ns late unless exact */
+	__u64 ns; /* CLOCK_BOOTTIME; 0: not read yet */
 	bool  exact;
 };
-
-static __always_inline struct clock coarse_clock(void)
-{
-	return (struct clock){ bpf_ktime_get_coarse_ns() + suspended_ns, false };
-}
 
 static __always_inline __u64 exact_ns(struct clock *t)
 {
 	if (!t->exact)
 		*t = (struct clock){ bpf_ktime_get_boot_ns(), true };
+	return t->ns;
+}
+
+/* Up to cfg.coarse_ns late. */
+static __always_inline __u64 coarse_ns(struct clock *t)
+{
+	if (!t->ns)
+		t->ns = bpf_ktime_get_coarse_ns() + suspended_ns;
 	return t->ns;
 }
 
@@ -260,7 +263,7 @@ static __always_inline enum outcome add(const struct flow_key *key, struct flow 
 	if (life_marked(life))
 		return CLOSING;
 	sampled = life_taken(life) < cfg.samples;
-	if (sampled || expired(life, t->ns + cfg.coarse_ns))
+	if (sampled || expired(life, coarse_ns(t) + cfg.coarse_ns))
 		exact_ns(t);
 	if (expired(life, t->ns))
 		o = roll(key, f, p, from_a, t->ns, g, c);
@@ -317,7 +320,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 {
 	struct flow_key *key = &work->sample.key;
 	struct packet *p = &work->packet;
-	struct clock t = coarse_clock();
+	struct clock t = {};
 	bool late = false, looked = false;
 	struct grant g = {};
 	bool from_a = make_key(p, key);
