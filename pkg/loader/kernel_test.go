@@ -3,6 +3,7 @@ package loader
 // This file drives the kernel half with BPF_PROG_TEST_RUN: nothing is attached.
 
 import (
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +13,17 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
+
+// exactEnv asks for the long variants of the tests of exactness (make exact).
+const exactEnv = "IOTSENSE_EXACT_LONG"
+
+// long is how much of something a test does: a few seconds' worth, or all of it.
+func long(short, whole int) int {
+	if os.Getenv(exactEnv) != "" {
+		return whole
+	}
+	return short
+}
 
 // events is a flows.Sink that keeps what it gets.
 type events struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/replay"
 )
 
 // udpFrame is a datagram of the device's flow number n.
@@ -286,9 +287,9 @@ func TestIdentitiesFindAFault(t *testing.T) {
 // and are swept: every packet is in one life, every sample in its place.
 func TestConcurrentPackets(t *testing.T) {
 	const lifetime = 3 * time.Millisecond
-	packets := 400000
+	packets := long(400_000, 26_000_000) // on each CPU
 	if testing.Short() {
-		packets = 20000
+		packets = 20_000
 	}
 	k := newKernel(t, Config{Lifetime: lifetime, Packets: 10, RingSize: 32 << 20, Prefix: 64})
 	cpus := min(2, runtime.NumCPU())
@@ -331,44 +332,105 @@ func TestConcurrentPackets(t *testing.T) {
 	if n, bytes := k.total(); n != want || bytes != want*68 {
 		t.Errorf("%d packets of %d bytes in the closes, want %d of %d", n, bytes, want, want*68)
 	}
-	k.checkLives(stats)
-	t.Logf("%d lives, %d late packets", len(k.closes), stats.Packets.Late)
+	k.checkLives(t, stats)
+	t.Logf("%d packets, %d lives, %d late packets", want, len(k.closes), stats.Packets.Late)
+}
+
+// The same over a pair of interfaces: what one thread sends comes in, what the
+// other sends goes out, and the interface itself counts.
+func TestConcurrentPacketsOnAnInterface(t *testing.T) {
+	const (
+		lifetime = 5 * time.Millisecond
+		round    = 10_000
+	)
+	rounds := long(10, 300) // of each thread
+	n := newNetwork(t, "concurrent")
+	var s *Sensor
+	err := n.Do(func() (err error) {
+		s, err = Open(Config{
+			Interfaces: []string{replay.Interface}, Hook: HookTC, Lifetime: lifetime, Prefix: 64,
+			MaxFlows: 4096, RingSize: 32 << 20,
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	stop := start(t, s)
+	var sending sync.WaitGroup
+	for _, fromDevice := range []bool{true, false} {
+		frames := make([]replay.Frame, round)
+		for i := range frames {
+			frames[i] = replay.Frame{Data: udpFrame(i/100%3, 40), FromDevice: true}
+			if !fromDevice {
+				frames[i] = replay.Frame{Data: reply(i/100%3, 40)}
+			}
+		}
+		sending.Go(func() {
+			for range rounds {
+				if _, err := n.Play(t.Context(), frames, replay.PlayOptions{}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	sending.Wait()
+	seen := stop()
+	stats, err := s.Stats()
+	if err != nil {
+		t.Fatal(err)
+	}
+	received, sent, dropped, err := n.Counters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := uint64(2 * rounds * round)
+	if received+sent+dropped != want || stats.Packets.Seen != want || stats.Packets.InClosed != want || !identities(stats.Packets) {
+		t.Errorf("%d packets sent, the interface counted %d, the sensor %+v", want, received+sent+dropped, stats.Packets)
+	}
+	if packets, bytes := seen.total(); packets != want || bytes != 68*want {
+		t.Errorf("%d packets of %d bytes in the closes, want %d of %d", packets, bytes, want, 68*want)
+	}
+	seen.checkLives(t, stats)
+	t.Logf("%d packets, %d lives, %d late packets", want, len(seen.closes), stats.Packets.Late)
 }
 
 // checkLives compares samples with what the closes say of them.
-func (k *kernel) checkLives(stats Stats) {
-	k.t.Helper()
+func (e *events) checkLives(t *testing.T, stats Stats) {
+	t.Helper()
 	if stats.Samples.RingFull != 0 {
-		k.t.Fatalf("%d samples lost: make the ring of this test larger", stats.Samples.RingFull)
+		t.Fatalf("%d samples lost: make the ring of this test larger", stats.Samples.RingFull)
 	}
 	indices := map[flows.Life]map[uint8]bool{}
-	for _, s := range k.samples {
+	for _, s := range e.samples {
 		if indices[s.Life] == nil {
 			indices[s.Life] = map[uint8]bool{}
 		}
 		if indices[s.Life][s.Index] {
-			k.t.Errorf("two samples with index %d of one life", s.Index)
+			t.Errorf("two samples with index %d of one life", s.Index)
 		}
 		indices[s.Life][s.Index] = true
 	}
 	lives := map[flows.Life]bool{}
-	for _, c := range k.closes {
+	for _, c := range e.closes {
 		if lives[c.Life] {
-			k.t.Errorf("life %v closed twice", c.Life)
+			t.Errorf("life %v closed twice", c.Life)
 		}
 		lives[c.Life] = true
 		got := indices[c.Life]
 		for i := range c.Samples {
 			if !got[i] {
-				k.t.Errorf("life %v: sample %d of %d is missing", c.Life, i, c.Samples)
+				t.Errorf("life %v: sample %d of %d is missing", c.Life, i, c.Samples)
 			}
 		}
 		if len(got) != int(c.Samples) {
-			k.t.Errorf("life %v: %d samples, closed with %d", c.Life, len(got), c.Samples)
+			t.Errorf("life %v: %d samples, closed with %d", c.Life, len(got), c.Samples)
 		}
 		delete(indices, c.Life)
 	}
 	for life := range indices {
-		k.t.Errorf("life %v was never closed", life)
+		t.Errorf("life %v was never closed", life)
 	}
 }

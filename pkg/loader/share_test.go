@@ -9,7 +9,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -265,15 +264,11 @@ func TestRefusalsAreLogged(t *testing.T) {
 	}
 }
 
-// floodEnv asks for the whole flood, a million flows; else it is a tenth.
-const floodEnv = "IOTSENSE_FLOOD_LONG"
-
-func floodSize() int {
-	if os.Getenv(floodEnv) != "" {
-		return 1_000_000
-	}
-	return 100_000
-}
+// The flood, and a million flows with make exact.
+const (
+	floodFlows     = 100_000
+	floodFlowsLong = 1_000_000
+)
 
 // flood is n frames of random five-tuples, each from a MAC of its own.
 func flood(seed uint64, n int) func(yield func([]byte) bool) {
@@ -320,7 +315,7 @@ func TestFlood(t *testing.T) {
 			k.live(0, 2)
 			before := k.count()
 			n := uint32(0)
-			for frame := range flood(1, floodSize()) {
+			for frame := range flood(1, long(floodFlows, floodFlowsLong)) {
 				if tt.macs > 0 {
 					mac := macNumber(1<<31 | n%tt.macs)
 					copy(frame[6:], mac[:])
@@ -422,7 +417,7 @@ func TestFloodOnAnInterface(t *testing.T) {
 	play(home(0, 2))
 	closed(2 * household)
 	var storm []replay.Frame
-	for frame := range flood(2, floodSize()/10) {
+	for frame := range flood(2, long(floodFlows/10, floodFlowsLong)) {
 		storm = append(storm, replay.Frame{Data: frame, FromDevice: true})
 	}
 	play(storm)
