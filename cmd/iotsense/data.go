@@ -29,6 +29,9 @@ func dataFlags() []cli.Flag {
 	}
 }
 
+// foldNames are the flags that mean something with --split-by only.
+var foldNames = []string{"folds", "fold", "fold-seed"}
+
 // foldFlags are those of the commands that train on one part of the data and test
 // on another.
 func foldFlags() []cli.Flag {
@@ -44,7 +47,7 @@ func foldFlags() []cli.Flag {
 // training.
 func restrict(c *cli.Context, set *dataset.Set, tested bool) error {
 	if !c.IsSet("split-by") {
-		for _, name := range []string{"folds", "fold", "fold-seed"} {
+		for _, name := range foldNames {
 			if c.IsSet(name) {
 				return usagef("--%s: say with --split-by what is cut", name)
 			}

@@ -297,7 +297,7 @@ func effectiveFlags(c *cli.Context) map[string]string {
 	values := map[string]string{}
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
-		if slices.Contains(placeFlags, name) {
+		if slices.Contains(placeFlags, name) || slices.Contains(foldNames, name) && c.String("split-by") == "" {
 			continue
 		}
 		switch f.(type) {
