@@ -36,7 +36,7 @@ func benchLiveCommand() *cli.Command {
 			"sensor has that many times the flows, packets and verdicts to handle.",
 		Flags: append(fleetFlags(),
 			&cli.IntFlag{Name: "devices", Value: 100, Usage: "`N` devices"},
-			&cli.StringFlag{Name: "speed", Value: "5,10,20,40,80,160,320", Usage: "`N,...` times faster than recorded"},
+			&cli.StringFlag{Name: "speed", Value: "10,20,40,80,160,320,640", Usage: "`N,...` times faster than recorded"},
 			&cli.DurationFlag{Name: "time", Value: 10 * time.Second, Usage: "play again until a step has taken `D`"},
 			&cli.StringFlag{Name: "hook", Value: string(loader.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`"}),
 		Action: benchLive,
