@@ -3,6 +3,7 @@ package bench_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"time"
 
@@ -157,8 +158,9 @@ func TestResident(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if grown := with.Total - before.Total; grown < size {
-		t.Errorf("%d bytes written, resident memory has grown by %d (%d)", size, grown, block[0])
+	runtime.KeepAlive(block)
+	if grown := with.Total - before.Total; grown < size*3/4 { // other memory may have gone back meanwhile
+		t.Errorf("%d bytes written, resident memory has grown by %d", size, grown)
 	}
 	after, err := bench.Settled()
 	if err != nil {
