@@ -208,9 +208,13 @@ func printLive(w io.Writer, c *cli.Context, data string, steps []liveFigures) er
 			fmt.Sprintf("%.1f", f.Sensor), fmt.Sprintf("%.1f", f.Kernel), f.Packets, f.lost()})
 	}
 	t.Render()
-	if last.playedLate() {
-		_, err := fmt.Fprintf(w, "\nat speed %d packets were sent up to %.1f s late: the sender is the limit\n", last.Speed, last.Late)
-		return err
+	var err error
+	if last.lost() > 0 {
+		_, err = fmt.Fprintf(w, "\nlost at speed %d: %d packets not seen, %d of refused flows, %d samples for a full ring, %d records incomplete\n",
+			last.Speed, last.Unseen, last.TableFull, last.RingFull, last.Incomplete)
 	}
-	return nil
+	if err == nil && last.playedLate() {
+		_, err = fmt.Fprintf(w, "\nat speed %d packets were sent up to %.1f s late: the sender is the limit\n", last.Speed, last.Late)
+	}
+	return err
 }
