@@ -29,7 +29,8 @@ type network struct {
 	scaling     Scaling
 	temperature float64
 
-	conv1, conv2 conv.Bank
+	conv1 conv.Bank
+	conv2 []conv.Bank // the whole, without the kernel's first row, ...; see incremental.go
 
 	dense1, bias1 []float32
 	dense2, bias2 []float32
@@ -47,6 +48,7 @@ type buffers struct {
 	conv2  [][]float32 // [f2][columns]
 	max2   [][]float32 // [rows2*f2][PoolCols]: conv2 after the pool's columns
 	pooled [][]float32 // [f2][PoolCols]: after the pool's rows
+	from   [][]float32 // planes from a column on
 	live   conv.Live   // a dense layer's inputs
 	hidden []float32
 	logits []float32
@@ -86,6 +88,7 @@ func (n *network) engine() *Engine {
 		conv2:  planes(a.Filters[1], conv.RoundUp(n.Cols2, conv.Lanes)+a.Pool[1]),
 		max2:   planes(n.Rows2*a.Filters[1], n.PoolCols),
 		pooled: planes(a.Filters[1], n.PoolCols),
+		from:   make([][]float32, a.Filters[1]+a.Kernel2[0]*a.Filters[0]),
 		live:   conv.NewLive(max(n.Flat, a.Hidden)),
 		hidden: make([]float32, a.Hidden),
 		logits: make([]float32, n.Classes),
@@ -122,25 +125,27 @@ func newNetwork(m *Model, path conv.Path) (*network, error) {
 		dense1: m.Weights.Dense1, bias1: m.Weights.Dense1Bias,
 		dense2: m.Weights.Dense2, bias2: m.Weights.Dense2Bias,
 	}
-	f1, f2 := m.Arch.Filters[0], m.Arch.Filters[1]
+	f1 := m.Arch.Filters[0]
 	var filters [][][]float32
 	for f := range f1 {
 		filters = append(filters, [][]float32{conv.Gather(m.Weights.Conv1, m.Arch.Kernel1, f1, f)})
 	}
 	n.conv1 = conv.NewBank(filters, m.Weights.Conv1Bias)
-	filters = nil
-	rows, cols := m.Arch.Kernel2[0], m.Arch.Kernel2[1]
-	for f := range f2 {
-		var kernel [][]float32
-		for r := range rows {
+	return n, n.constants(m)
+}
+
+// kernel2 are conv2's filters: [f2][kernel rows * f1][taps].
+func kernel2(m *Model) [][][]float32 {
+	f1, f2, cols := m.Arch.Filters[0], m.Arch.Filters[1], m.Arch.Kernel2[1]
+	filters := make([][][]float32, f2)
+	for f := range filters {
+		for r := range m.Arch.Kernel2[0] {
 			for c := range f1 {
-				kernel = append(kernel, conv.Gather(m.Weights.Conv2[r*cols*f1*f2:], cols, f1*f2, c*f2+f))
+				filters[f] = append(filters[f], conv.Gather(m.Weights.Conv2[r*cols*f1*f2:], cols, f1*f2, c*f2+f))
 			}
 		}
-		filters = append(filters, kernel)
 	}
-	n.conv2 = conv.NewBank(filters, m.Weights.Conv2Bias)
-	return n, n.constants()
+	return filters
 }
 
 // Predict writes the class probabilities of one window to probs, which holds
@@ -170,7 +175,7 @@ func (e *Engine) Forward(input, logits []float32) error {
 	}
 	f2 := n.arch.Filters[1]
 	for r := range n.Rows2 {
-		n.path.Convolve(b.conv2, n.rows1(b.conv1, r, n.arch.Kernel2[0]), &n.conv2, n.Cols2)
+		n.path.Convolve(b.conv2, n.rows1(b.conv1, r, n.arch.Kernel2[0]), &n.conv2[0], n.Cols2)
 		for f, p := range b.conv2 {
 			n.path.Pool(b.max2[r*f2+f], p, n.arch.Pool[1])
 		}

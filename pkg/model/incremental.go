@@ -11,7 +11,9 @@ package model
 //   - Padding: a row ends in a run of [Missing]. Where all inputs of a column are
 //     Missing, conv1, conv2 and the pool come out as constants, and the dense
 //     layer's share of all columns from p on is a sum computed once (network.tail).
-//     Only the order of that sum differs, by about 1e-8 in probability.
+//     Only the order of that sum differs, by about 1e-8 in probability. Where only
+//     the oldest rows of conv2's kernel are constant, their share is what the sum
+//     begins with (network.conv2), again with the same bits.
 
 import (
 	"errors"
@@ -89,19 +91,27 @@ func (e *Engine) push(s *State, r flows.Row, stays bool) error {
 // row2 computes the conv2 row of the rows in s and the newest, whose first cols
 // columns of conv1 are in the buffers already.
 func (n *network) row2(s *State, b *buffers, cols int) {
-	longest := cols
+	longest := 0 // of the rows so far
 	for i := range s.conv1 {
 		longest = max(longest, s.conv1[i].cols)
+		s.conv1[i].expand(n.rows1(b.conv1, i, 1), n.const1, conv.Reach(min(longest, n.Cols2), n.arch.Kernel2[1]))
 	}
+	longest = max(longest, cols)
 	cols2 := min(longest, n.Cols2)
-	reach := conv.Reach(cols2, n.arch.Kernel2[1])
-	for i := range s.conv1 {
-		s.conv1[i].expand(n.rows1(b.conv1, i, 1), n.const1, reach)
-	}
 	for f, plane := range n.rows1(b.conv1, len(s.conv1), 1) {
-		conv.Fill(plane[cols:max(cols, reach)], n.const1[f])
+		conv.Fill(plane[cols:max(cols, conv.Reach(cols2, n.arch.Kernel2[1]))], n.const1[f])
 	}
-	n.path.Convolve(b.conv2, n.rows1(b.conv1, 0, n.arch.Kernel2[0]), &n.conv2, cols2)
+	from := 0
+	for r := range n.arch.Kernel2[0] {
+		to := cols2
+		if r < len(s.conv1) {
+			to = min(conv.RoundUp(s.conv1[r].cols, conv.Lanes), cols2)
+		}
+		if to > from {
+			n.convolve2(b, r, from, to)
+			from = to
+		}
+	}
 
 	pools := min((cols2+n.arch.Pool[1]-1)/n.arch.Pool[1], n.PoolCols)
 	for f, p := range b.conv2 {
@@ -114,6 +124,19 @@ func (n *network) row2(s *State, b *buffers, cols int) {
 	for f, plane := range b.conv2 {
 		n.path.Pool(p.values[f*pools:(f+1)*pools], plane, n.arch.Pool[1])
 	}
+}
+
+// convolve2 computes conv2's columns [from, to), where the planes of the rows
+// before first are constant.
+func (n *network) convolve2(b *buffers, first, from, to int) {
+	dst, src := b.from[:len(b.conv2)], b.from[len(b.conv2):len(b.conv2)]
+	for f, p := range b.conv2 {
+		dst[f] = p[from:]
+	}
+	for _, p := range n.rows1(b.conv1, first, n.arch.Kernel2[0]-first) {
+		src = append(src, p[from:])
+	}
+	n.path.Convolve(dst, src, &n.conv2[first], to-from)
 }
 
 // hidden computes the first dense layer, before its ReLU, of the state's window.
@@ -153,7 +176,7 @@ func (n *network) poolRows(dst []float32, rows []pooled2, f int) {
 
 // constants computes what columns of missing input come out as, and the dense
 // layer's share of all such columns from each column on.
-func (n *network) constants() error {
+func (n *network) constants(m *Model) error {
 	row := filled(conv.Reach(1, n.arch.Kernel1), Missing)
 	out := planes(n.arch.Filters[0], conv.Lanes)
 	n.path.Convolve(out, [][]float32{row}, &n.conv1, 1)
@@ -165,7 +188,8 @@ func (n *network) constants() error {
 		n.const1 = append(n.const1, out[f][0])
 	}
 	out = planes(n.arch.Filters[1], conv.Lanes)
-	n.path.Convolve(out, rows, &n.conv2, 1)
+	n.conv2 = n.suffixes(m, rows)
+	n.path.Convolve(out, rows, &n.conv2[0], 1)
 	for f := range out {
 		n.const2 = append(n.const2, out[f][0])
 	}
@@ -196,4 +220,24 @@ func (n *network) constants() error {
 		return errors.New("dense1: sums of its weights overflow")
 	}
 	return nil
+}
+
+// suffixes are conv2 without its first 0, 1, ... kernel rows: what those come to
+// over constant planes is what the sum begins with. It is added as the whole sum
+// adds it, with the same bits: an error here would be that of many columns.
+func (n *network) suffixes(m *Model, constant [][]float32) []conv.Bank {
+	filters := kernel2(m)
+	banks := make([]conv.Bank, n.arch.Kernel2[0])
+	for first := range banks {
+		before := first * n.arch.Filters[0]
+		rest, bias := make([][][]float32, len(filters)), make([]float32, len(filters))
+		for f, kernel := range filters {
+			var column [conv.Lanes]float32
+			conv.Fill(column[:], m.Weights.Conv2Bias[f])
+			n.path.Correlate(column[:], constant[:before], kernel[:before], 1)
+			rest[f], bias[f] = kernel[before:], column[0]
+		}
+		banks[first] = conv.NewBank(rest, bias)
+	}
+	return banks
 }
