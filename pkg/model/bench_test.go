@@ -91,3 +91,23 @@ func BenchmarkRealSliding(b *testing.B) {
 func BenchmarkRealCold(b *testing.B) {
 	benchmarkReal(b, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Predict(w, probs) })
 }
+
+// Successive windows of 256 devices in turn: their states do not stay in the
+// CPU's caches.
+func BenchmarkRealSliding256(b *testing.B) {
+	const devices = 256
+	_, windows := realWindows(b)
+	states := make([]model.State, devices)
+	step := len(windows) / devices
+	order := make([]flows.Window, 0, devices*step)
+	for i := range step {
+		for d := range devices {
+			order = append(order, windows[d*step+i])
+		}
+	}
+	i := 0
+	benchmarkReal(b, func(e *model.Engine, _ flows.Window, probs []float32) error {
+		i++
+		return e.Next(&states[i%devices], order[i%len(order)], probs)
+	})
+}
