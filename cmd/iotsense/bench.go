@@ -15,7 +15,7 @@ import (
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Usage: "the measurements behind the README's figures",
-		Subcommands: []*cli.Command{benchKernelCommand(), benchInferenceCommand(), benchPipelineCommand(), benchLiveCommand()},
+		Subcommands: []*cli.Command{benchKernelCommand(), benchInferenceCommand(), benchPipelineCommand(), benchLiveCommand(), benchSamplesCommand()},
 		Action: func(c *cli.Context) error {
 			return usagef("bench: say what to measure, see iotsense bench --help")
 		},

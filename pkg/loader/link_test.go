@@ -1,0 +1,87 @@
+package loader
+
+// This file tests on interfaces that are no Ethernet.
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/iotsense/iotsense/internal/packet"
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// On a tun interface packets begin with the IP header and flows have no MACs.
+func TestTun(t *testing.T) {
+	testenv.Root(t)
+	const name = "tun0"
+	n := newNetwork(t, "tun")
+	var s *Sensor
+	var tun *os.File
+	err := n.Do(func() (err error) {
+		link := &netlink.Tuntap{
+			LinkAttrs: netlink.LinkAttrs{Name: name, MTU: 1500}, Mode: netlink.TUNTAP_MODE_TUN,
+			Flags: netlink.TUNTAP_NO_PI, Queues: 1, NonPersist: true,
+		}
+		if err := netlink.LinkAdd(link); err != nil {
+			return err
+		}
+		tun = link.Fds[0] // the interface goes when this is closed
+		if err := netlink.LinkSetUp(link); err != nil {
+			return err
+		}
+		s, err = Open(Config{Interfaces: []string{name}, Prefix: 100, MaxFlows: 4096})
+		return err
+	})
+	if tun != nil {
+		defer tun.Close()
+	}
+	if err != nil {
+		if strings.Contains(err.Error(), "/dev/net/tun") {
+			t.Skipf("no tun on this machine: %v", err)
+		}
+		t.Fatal(err)
+	}
+	defer s.Close()
+	stop := start(t, s)
+	packets := [][]byte{
+		packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(5000, 53, packet.Payload(40))),
+		packet.IPv6(packet.IP{Proto: packet.TCPProto}, packet.TCP(5000, 443, packet.Payload(60))),
+		packet.IPv4(packet.IP{Proto: packet.ICMP}, packet.Payload(8)),
+	}
+	for _, p := range packets {
+		if _, err := tun.Write(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got Stats
+	for deadline := time.Now().Add(10 * time.Second); got.Packets.Seen < uint64(len(packets)) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if got, err = s.Stats(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := stop()
+	if got.Packets.Counted != uint64(len(packets)) || !identities(got.Packets) || len(seen.closes) != len(packets) {
+		t.Fatalf("%d lives, %+v", len(seen.closes), got.Packets)
+	}
+	for _, c := range seen.closes {
+		var want flows.Packet
+		for _, p := range packets {
+			if flows.Parse(&want, flows.LinkIP, p, len(p)); want.Proto == c.Life.Key.Proto {
+				break
+			}
+		}
+		key, fromA := flows.NewLocals(flows.DefaultLocal()).Key(&want, flows.Bi)
+		side := 1
+		if fromA {
+			side = 0
+		}
+		if c.Life.Key != key || c.Packets[side] != 1 || c.Bytes[side] != want.WireBytes() {
+			t.Errorf("%+v, want one packet of %d bytes of %+v", c, want.WireBytes(), key)
+		}
+	}
+}
