@@ -22,21 +22,19 @@ cases='amd64-5.10       amd64 bullseye linux-image-amd64     none
 
 suite=full
 case ${1:-} in full | short | figures) suite=$1 && shift ;; esac
+[ -z "${VMTEST_TESTS:-}" ] || suite=tests
 limit=${VMTEST_LIMIT:-1800} # seconds that one machine may take
 
 # tests HOOKS: the suite's tests, a package and its test flags in each line. A
 # kernel without any hook must be refused by name.
 tests() {
   local hook traffic package
-  if [ -n "${VMTEST_TESTS:-}" ]; then
-    echo "$VMTEST_TESTS"
-    return
-  fi
   if [ "$1" = none ]; then
     echo "pkg/loader -test.v -test.run=^TestUnsupportedKernelIsNamed$"
     return
   fi
   case $suite in
+    tests) echo "$VMTEST_TESTS" ;;
     figures) echo "pkg/loader -test.v -test.run=^TestVerifiedInstructions$ -record" ;;
     short)
       echo "pkg/loader -test.v -test.short -test.run=^(TestVerifiedInstructions|TestHooksCountWhatTheInterfaceCounts|TestLatePacket|TestRollover)$"
