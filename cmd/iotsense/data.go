@@ -20,6 +20,7 @@ func dataFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "manifest", Usage: "CSV `FILE` with columns capture,mac,label and optionally unit,split"},
 		&cli.StringSliceFlag{Name: "split", Usage: "only devices of this split of the manifest (repeatable)"},
+		&cli.StringFlag{Name: "dates", Usage: "only records that begin on `DAYS` in UTC, like 2016-09-23..2016-09-29"},
 		&cli.StringFlag{Name: "direction", Usage: "`bi|uni`: both directions of a flow, or only what the device sent (default: the model's; bi)"},
 		&cli.IntFlag{Name: "window", Usage: "`K` successive records of a window (default: the model's; 5)"},
 		&cli.StringFlag{Name: "window-mode", Usage: "`strict|padded`: windows from the K-th record on, or from the first (default: the model's; padded)"},
@@ -146,10 +147,16 @@ func loadNamedModel(name string) (model.Bundle, error) {
 // openData opens what the arguments, --manifest and --split name, for records of
 // the given direction.
 func openData(c *cli.Context, direction flows.Direction, show func(done, total int, name string)) (*dataset.Set, error) {
-	return openSplits(c, direction, c.StringSlice("split"), show)
+	return openPart(c, direction, part{c.StringSlice("split"), c.String("dates")}, show)
 }
 
-func openSplits(c *cli.Context, direction flows.Direction, splits []string, show func(done, total int, name string)) (*dataset.Set, error) {
+// part is what is wanted of the data.
+type part struct {
+	splits []string
+	dates  string // as dataset.ParsePeriod reads them
+}
+
+func openPart(c *cli.Context, direction flows.Direction, p part, show func(done, total int, name string)) (*dataset.Set, error) {
 	local, err := parseLocal(c)
 	if err != nil {
 		return nil, err
@@ -157,10 +164,15 @@ func openSplits(c *cli.Context, direction flows.Direction, splits []string, show
 	if !c.Args().Present() && c.String("manifest") == "" {
 		return nil, usagef("%s: no data: name files or directories, or a --manifest", c.Command.Name)
 	}
+	period, err := dataset.ParsePeriod(p.dates)
+	if err != nil {
+		return nil, usageError{err}
+	}
 	return dataset.Open(dataset.Options{
 		Data:     c.Args().Slice(),
 		Manifest: c.String("manifest"),
-		Splits:   splits,
+		Splits:   p.splits,
+		Period:   period,
 		Capture: flows.CaptureConfig{
 			TableConfig: flows.TableConfig{Direction: direction},
 			Locals:      flows.NewLocals(local),

@@ -40,6 +40,7 @@ func trainCommand() *cli.Command {
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "model `FILE` to write"},
 			&cli.Int64Flag{Name: "seed", Usage: "`N` that weights, order and dropout come from"},
 			&cli.StringSliceFlag{Name: "validation-split", Usage: "validate on this split instead (repeatable)"},
+			&cli.StringFlag{Name: "validation-dates", Usage: "validate on records of these `DAYS` instead"},
 			&cli.StringFlag{Name: "report", Usage: "write how the run went to `DIR`/train.json"},
 			&cli.StringFlag{Name: "checkpoint", Usage: "keep the run's state in `FILE`, and go on from it when it is there: the same model as without a stop"},
 			&cli.DurationFlag{Name: "checkpoint-every", Value: train.DefaultOptions().CheckpointEvery, Usage: "`TIME` between checkpoints; there is one after each epoch too"},
@@ -147,6 +148,9 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	if c.IsSet("validation-split") && !c.IsSet("split") {
 		return nil, usagef("--validation-split: name the training splits with --split too, or the model learns what it is validated on")
 	}
+	if c.IsSet("validation-dates") && !c.IsSet("dates") {
+		return nil, usagef("--validation-dates: name the training days with --dates too, or the model learns what it is validated on")
+	}
 	if !(p.validation > 0 && p.validation < 1) {
 		return nil, usagef("--validation %v: want a share between 0 and 1", p.validation)
 	}
@@ -213,13 +217,13 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 	stream := p.streams[service]
 	store := dataset.NewStore(p.rows, p.memory)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	learn, err := p.read(c, stream, store, c.StringSlice("split"))
+	learn, err := p.read(c, stream, store, trainingPart(c))
 	if err != nil {
 		return nil, nil, err
 	}
 	var held []int
-	if splits := c.StringSlice("validation-split"); len(splits) > 0 {
-		if held, err = p.read(c, stream, store, splits); err != nil {
+	if c.IsSet("validation-split") || c.IsSet("validation-dates") {
+		if held, err = p.read(c, stream, store, validationPart(c)); err != nil {
 			return nil, nil, fmt.Errorf("validation: %w", err)
 		}
 	} else {
@@ -267,12 +271,28 @@ func (p *trainPlan) removeCheckpoints(reports map[string]*train.Report) error {
 	return nil
 }
 
-// read puts the labelled windows of some splits into the store and returns their
-// numbers.
-func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *dataset.Store, splits []string) ([]int, error) {
+// trainingPart is the part that is named to learn from.
+func trainingPart(c *cli.Context) part { return part{c.StringSlice("split"), c.String("dates")} }
+
+// validationPart is the part that is named for validation; of splits and dates, the
+// one that was not is the training's.
+func validationPart(c *cli.Context) part {
+	p := trainingPart(c)
+	if c.IsSet("validation-split") {
+		p.splits = c.StringSlice("validation-split")
+	}
+	if c.IsSet("validation-dates") {
+		p.dates = c.String("validation-dates")
+	}
+	return p
+}
+
+// read puts the labelled windows of a part of the data into the store and returns
+// their numbers.
+func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *dataset.Store, which part) ([]int, error) {
 	show, end := progress("read")
 	defer end()
-	set, err := openSplits(c, p.direction, splits, show)
+	set, err := openPart(c, p.direction, which, show)
 	if err != nil {
 		return nil, err
 	}

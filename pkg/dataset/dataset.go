@@ -23,6 +23,7 @@ type Options struct {
 	Data     []string // capture or parquet files and directories of them
 	Manifest string   // CSV file that names captures and their devices; optional
 	Splits   []string // only devices of these splits; empty: all
+	Period   Period   // only records that begin in it
 	Capture  flows.CaptureConfig
 	Progress func(done, total int, name string) // called before each file; may be nil
 }
@@ -155,6 +156,7 @@ type CaptureSummary struct {
 	Devices  []Device // those listed, else those seen
 	Duration time.Duration
 	Stats    flows.CaptureStats // zero for parquet
+	Records  int                // given to emit
 	Windows  int                // set by Windows
 }
 
@@ -174,15 +176,22 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		if err != nil {
 			damaged = append(damaged, err)
 		}
+		if summary.Records == 0 && !s.opts.Period.IsZero() {
+			continue // of another time
+		}
 		if err := done(summary); err != nil {
 			return err
 		}
 	}
+	unnamed := newSpans()
 	for i, path := range s.parquet {
 		s.progress(len(s.captures)+i, path)
-		if err := s.readParquet(ctx, path, emit, done); err != nil {
+		if err := s.readParquet(ctx, path, unnamed, emit, done); err != nil {
 			return err
 		}
+	}
+	if err := unnamed.end(done); err != nil {
+		return err
 	}
 	return errors.Join(damaged...)
 }
@@ -209,6 +218,10 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 	}
 	summary = CaptureSummary{Name: c.Name, Devices: c.Devices}
 	summary.Stats, err = flows.ReadCapture(ctx, c.Path, cfg, func(r *flows.Record) {
+		if !s.opts.Period.Contains(r.FirstSeen) {
+			return
+		}
+		summary.Records++
 		d, listed := c.device(r.Device)
 		if !listed && !slices.Contains(summary.Devices, d) {
 			summary.Devices = append(summary.Devices, d)
@@ -224,51 +237,74 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 	return summary, err, fatal
 }
 
-// span is what is known of one capture inside a parquet file.
+// span is what is known of one capture inside parquet files.
 type span struct {
 	summary     CaptureSummary
 	first, last int64
 }
 
-// readParquet reads one records file; its captures are told apart by its Capture
-// column.
-func (s *Set) readParquet(ctx context.Context, path string, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
-	var spans []*span
-	byName := map[string]*span{}
-	other := 0
-	_, err := flows.ReadRecords(ctx, path, func(r flows.LabelledRecord) error {
-		if !s.wanted(r.Split) {
-			other++
-			return nil
-		}
-		if s.part != nil && !s.part(r.Capture, r.Device) {
-			return nil
-		}
-		sp := byName[r.Capture]
-		if sp == nil {
-			sp = &span{summary: CaptureSummary{Name: r.Capture}, first: r.FirstSeen, last: r.FirstSeen}
-			byName[r.Capture] = sp
-			spans = append(spans, sp)
-		}
-		sp.first, sp.last = min(sp.first, r.FirstSeen), max(sp.last, r.FirstSeen)
-		if d := (Device{r.Device, r.Label, r.Unit, r.Split}); !slices.Contains(sp.summary.Devices, d) {
-			sp.summary.Devices = append(sp.summary.Devices, d)
-		}
-		return emit(r)
-	})
-	if err != nil {
-		return err
+// spans are captures in the order in which they were met.
+type spans struct {
+	order  []*span
+	byName map[string]*span
+}
+
+func newSpans() *spans { return &spans{byName: map[string]*span{}} }
+
+// add notes a record with its capture.
+func (s *spans) add(r flows.LabelledRecord) {
+	sp := s.byName[r.Capture]
+	if sp == nil {
+		sp = &span{summary: CaptureSummary{Name: r.Capture}, first: r.FirstSeen, last: r.FirstSeen}
+		s.byName[r.Capture] = sp
+		s.order = append(s.order, sp)
 	}
-	if len(spans) == 0 && other > 0 {
-		return fmt.Errorf("records %s: none of its %d records is of --split %s", path, other, strings.Join(s.opts.Splits, ","))
+	sp.summary.Records++
+	sp.first, sp.last = min(sp.first, r.FirstSeen), max(sp.last, r.FirstSeen)
+	if d := (Device{r.Device, r.Label, r.Unit, r.Split}); !slices.Contains(sp.summary.Devices, d) {
+		sp.summary.Devices = append(sp.summary.Devices, d)
 	}
-	for _, sp := range spans {
+}
+
+// end gives the summaries to done.
+func (s *spans) end(done func(CaptureSummary) error) error {
+	for _, sp := range s.order {
 		sp.summary.Duration = time.Duration(sp.last-sp.first)*time.Microsecond + flows.Lifetime
 		if err := done(sp.summary); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// readParquet reads one records file; its captures are told apart by its Capture
+// column. Records of no capture go to unnamed: they are one capture, over as many
+// files as there are, such as the published data set's one a day.
+func (s *Set) readParquet(ctx context.Context, path string, unnamed *spans, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
+	named := newSpans()
+	read, other := 0, 0
+	_, err := flows.ReadRecords(ctx, path, func(r flows.LabelledRecord) error {
+		if read++; !s.wanted(r.Split) {
+			other++
+			return nil
+		}
+		if !s.opts.Period.Contains(r.FirstSeen) || s.part != nil && !s.part(r.Capture, r.Device) {
+			return nil
+		}
+		if r.Capture == "" {
+			unnamed.add(r)
+		} else {
+			named.add(r)
+		}
+		return emit(r)
+	})
+	if err != nil {
+		return err
+	}
+	if other > 0 && other == read {
+		return fmt.Errorf("records %s: none of its %d records is of --split %s", path, other, strings.Join(s.opts.Splits, ","))
+	}
+	return named.end(done)
 }
 
 // Example is one labelled window.

@@ -1,0 +1,55 @@
+package dataset
+
+// This file picks records by the time of their first packet.
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Period is a stretch of time; the zero Period is all of it.
+type Period struct {
+	From, Until time.Time // Until itself is outside
+}
+
+const dayLayout = "2006-01-02"
+
+// ParsePeriod reads days in UTC, both included: "2016-09-23..2016-09-29", or one
+// day alone. Nothing is the zero Period.
+func ParsePeriod(s string) (Period, error) {
+	if s == "" {
+		return Period{}, nil
+	}
+	first, last, found := strings.Cut(s, "..")
+	if !found {
+		last = first
+	}
+	from, err := time.Parse(dayLayout, first)
+	if err != nil {
+		return Period{}, fmt.Errorf("dates %q: want days like 2016-09-23..2016-09-29", s)
+	}
+	until, err := time.Parse(dayLayout, last)
+	if err != nil {
+		return Period{}, fmt.Errorf("dates %q: want days like 2016-09-23..2016-09-29", s)
+	}
+	if until.Before(from) {
+		return Period{}, fmt.Errorf("dates %q: the last day comes before the first", s)
+	}
+	return Period{from, until.AddDate(0, 0, 1)}, nil
+}
+
+// IsZero says whether the period is all time.
+func (p Period) IsZero() bool { return p.From.IsZero() && p.Until.IsZero() }
+
+// Contains says whether a time, in us since 1970, lies in the period.
+func (p Period) Contains(us int64) bool {
+	return p.IsZero() || (us >= p.From.UnixMicro() && us < p.Until.UnixMicro())
+}
+
+func (p Period) String() string {
+	if p.IsZero() {
+		return "all dates"
+	}
+	return p.From.Format(dayLayout) + ".." + p.Until.AddDate(0, 0, -1).Format(dayLayout)
+}
