@@ -1,0 +1,65 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/internal/testenv"
+)
+
+// The paper's experiment on files in the published layout, by the command line of
+// its help: dates, limits, strategies.
+func TestStrategiesOnPublishedLayout(t *testing.T) {
+	dir := t.TempDir()
+	made := exec.Command(testenv.Python(t), "../../pkg/flows/testdata/published.py", dir, "int", "70", "2016-09-23", "2016-09-30", "2016-10-03")
+	if out, err := made.Output(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	stdout, stderr, status := command(t, "strategies", filepath.Join(dir, "bidirectional"), "--direction", "bi", "--preset", "paper",
+		"--dates", "2016-09-23..2016-09-29", "--validation-dates", "2016-09-30..2016-10-02", "--test-dates", "2016-10-03..2016-11-22",
+		"--services", "tcp/443", "--epochs", "2", "--report", filepath.Join(dir, "report"), "--json")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	var rows []strategyRow
+	if err := json.Unmarshal([]byte(stdout), &rows); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range rows {
+		names = append(names, r.Model)
+		if r.MacroF1 == nil || *r.MacroF1 < 0.9 { // a constant payload for each class
+			t.Errorf("%s: macro F1 %v, want at least 0.9", r.Model, figure("%.2f", r.MacroF1))
+		}
+		if r.Classes != 3 || r.Covered != 3 || r.Selection != (r.Model != everything) {
+			t.Errorf("%+v", r)
+		}
+	}
+	if got := strings.Join(names, " "); got != "tcp/443 specialized mixed all" {
+		t.Errorf("models %s", got)
+	}
+	// One window a record of each class but the first four: 3 x 70 records an hour and 10 minutes.
+	if all := rows[3]; all.Windows != 3*(70-4) || *all.PerHour < 160 || *all.PerHour > 180 {
+		t.Errorf("all traffic: %d windows, %v an hour, want 198 and 170", all.Windows, *all.PerHour)
+	}
+	if one := rows[0]; *one.U != 1 || rows[3].Windows <= one.Windows || one.Paper == nil || one.Paper.MacroF1 != 0.99 {
+		t.Errorf("tcp/443: %+v", one)
+	}
+}
+
+func TestStrategiesUsage(t *testing.T) {
+	for _, tt := range []struct{ line, want string }{
+		{"strategies x.parquet", "--test-split or --test-dates"},
+		{"strategies x.parquet --test-split test", "what to train on"},
+		{"train x.parquet -o m --validation-dates 2016-09-30", "--dates"},
+		{"train x.parquet -o m --dates 30.9.2016", "want days like"},
+	} {
+		_, stderr, status := command(t, strings.Fields(tt.line)...)
+		if status != exitUsage || !strings.Contains(stderr, tt.want) {
+			t.Errorf("%s: status %d, %s", tt.line, status, stderr)
+		}
+	}
+}
