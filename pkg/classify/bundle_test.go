@@ -1,0 +1,76 @@
+package classify_test
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// sure is a model that always names the second of two classes.
+func sure(t *testing.T, service string, labels ...string) *model.Model {
+	t.Helper()
+	m := &model.Model{
+		Labels: labels, Arch: model.DefaultArchitecture(5), Record: model.DefaultRecordSpec(),
+		Scaling:    model.Scaling{Bytes: model.Moments{Deviation: 1}, Packets: model.Moments{Deviation: 1}},
+		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
+	}
+	m.Record.Services = []string{service}
+	d, err := m.Dims()
+	if err != nil {
+		t.Fatal(err)
+	}
+	zeros := func(n int) []float32 { return make([]float32, n) }
+	m.Weights = model.Weights{
+		Conv1: zeros(40 * 2), Conv1Bias: zeros(2), Conv2: zeros(3 * 5 * 2 * 2), Conv2Bias: zeros(2),
+		Dense1: zeros(d.Flat * 100), Dense1Bias: zeros(100), Dense2: zeros(100 * 2), Dense2Bias: []float32{0, 9},
+	}
+	return m
+}
+
+// A specialised bundle: each flow goes to the model of its service, in a stream of
+// its own; the others reach none. Both models' classes are one list.
+func TestBundleRoutesFlows(t *testing.T) {
+	bundle := model.Bundle{"tcp/80": sure(t, "tcp/80", "common", "web"), "udp/53": sure(t, "udp/53", "common", "names")}
+	type window struct {
+		rows  int
+		label string
+	}
+	var got []window
+	labels := classify.Labels(bundle)
+	if want := []string{"common", "names", "web"}; !slices.Equal(labels, want) {
+		t.Fatalf("labels %v, want %v", labels, want)
+	}
+	k, err := classify.New(bundle, classify.Options{Window: func(w flows.Window, probs []float32, index []int) {
+		best := 0
+		for i, p := range probs {
+			if p > probs[best] {
+				best = i
+			}
+		}
+		got = append(got, window{len(w.Rows), labels[index[best]]})
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range []struct {
+		proto            uint8
+		devPort, remPort int32
+	}{
+		{6, 50000, 80}, {17, 50001, 53}, {6, 50002, 443}, {6, 80, 50003}, {17, 123, 123}, {17, 50004, 53}, {1, -1, -1},
+	} {
+		r := &flows.Record{Device: "02:00:00:00:00:01", FirstSeen: int64(i), Remote: netip.MustParseAddr("203.0.113.1"), Proto: f.proto, DevPort: f.devPort, RemPort: f.remPort}
+		if err := k.Record(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []window{{1, "web"}, {1, "names"}, {2, "web"}, {2, "names"}}; !slices.Equal(got, want) {
+		t.Errorf("windows %v, want %v", got, want)
+	}
+	if k.Inferences() != 4 {
+		t.Errorf("%d inferences, want 4", k.Inferences())
+	}
+}
