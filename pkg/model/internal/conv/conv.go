@@ -143,10 +143,16 @@ func checkPlanes(xs [][]float32, n, taps int) {
 // group is the number of weight rows that [Path.Dense] adds at once.
 const group = 4
 
+// block is the number of rows that [Path.Dense] sums by themselves: a multiple of
+// group. A thousand terms added one after the other lose more to rounding than sums
+// of sums: 1.2e-6 of a probability on the test captures, against 0.8e-6.
+const block = 64
+
 // Live lists the inputs of a dense layer that are not zero, about half of them
 // after a ReLU: the others cost nothing.
 type Live struct {
-	index []int32 // row of the weights
+	part  []float32 // of a sum, see [Path.Dense]
+	index []int32   // row of the weights
 	value []float32
 	rows  int // no index is larger or equal
 }
@@ -191,15 +197,26 @@ func (p Path) Dense(dst, w []float32, l *Live) {
 	for len(l.index)%group != 0 { // a row of finite weights times 0 adds nothing
 		l.index, l.value = append(l.index, 0), append(l.value, 0)
 	}
-	if p == Go {
-		denseGo(dst, w, l.index, l.value)
-		return
-	}
 	if len(l.index) == 0 {
 		return
 	}
 	_ = w[l.rows*len(dst)-1]
-	dense(dst, w, l.index, l.value)
+	if len(l.part) < len(dst) {
+		l.part = make([]float32, len(dst))
+	}
+	part := l.part[:len(dst)]
+	for at := 0; at < len(l.index); at += block {
+		end := min(at+block, len(l.index))
+		clear(part)
+		if p == Go {
+			denseGo(part, w, l.index[at:end], l.value[at:end])
+		} else {
+			dense(part, w, l.index[at:end], l.value[at:end])
+		}
+		for i, v := range part {
+			dst[i] += v
+		}
+	}
 }
 
 // Max writes the larger of dst[i] and src[i] to dst[i]. No value is negative.
