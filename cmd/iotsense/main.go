@@ -46,7 +46,7 @@ func newApp() *cli.App {
 		Name:  "iotsense",
 		Usage: "tell which IoT device is behind every address on the network, how sure that is, and why",
 		Commands: []*cli.Command{
-			runCommand(), extractCommand(), analyzeCommand(), classifyCommand(), modelCommand(), trainCommand(), evaluateCommand(), crossvalCommand(), strategiesCommand(), labCommand(), demoCommand(),
+			runCommand(), extractCommand(), analyzeCommand(), classifyCommand(), modelCommand(), trainCommand(), evaluateCommand(), crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(),
 			devicesCommand(), flowsCommand(), statsCommand(), doctorCommand(), benchCommand(),
 		},
 		HideHelpCommand: true,

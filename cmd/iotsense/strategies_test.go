@@ -10,14 +10,22 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 )
 
-// The paper's experiment on files in the published layout, by the command line of
-// its help: dates, limits, strategies.
-func TestStrategiesOnPublishedLayout(t *testing.T) {
+// published is a directory of made-up records in the published layout: three days
+// of training, validation and test, 70 records of each of three classes a day.
+func published(t *testing.T) string {
+	t.Helper()
 	dir := t.TempDir()
 	made := exec.Command(testenv.Python(t), "../../pkg/flows/testdata/published.py", dir, "int", "70", "2016-09-23", "2016-09-30", "2016-10-03")
 	if out, err := made.Output(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	return dir
+}
+
+// The paper's experiment on files in the published layout, by the command line of
+// its help: dates, limits, strategies.
+func TestStrategiesOnPublishedLayout(t *testing.T) {
+	dir := published(t)
 	stdout, stderr, status := command(t, "strategies", filepath.Join(dir, "bidirectional"), "--direction", "bi", "--preset", "paper",
 		"--dates", "2016-09-23..2016-09-29", "--validation-dates", "2016-09-30..2016-10-02", "--test-dates", "2016-10-03..2016-11-22",
 		"--services", "tcp/443", "--epochs", "2", "--report", filepath.Join(dir, "report"), "--json")

@@ -59,6 +59,11 @@ func learnFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
 		&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
 		&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
+		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `LAYER` out: " + strings.Join(train.Layers, ", ") + " (repeatable)"},
+		&cli.StringSliceFlag{Name: "without", Usage: "hide `FIELD` of every row: " + strings.Join(model.Fields, ", ") + " (repeatable)"},
+		&cli.IntFlag{Name: "filters", Value: 2, Usage: "`N` filters of each convolution"},
+		&cli.IntFlag{Name: "packets", Value: flows.RowPackets, Usage: "describe the first `N` packets of a record, at most 10"},
+		&cli.IntFlag{Name: "payload", Value: flows.PayloadTokens, Usage: "`N` payload values of a row"},
 		&cli.IntFlag{Name: "epochs", Value: defaults.Epochs, Usage: "at most `N` epochs"},
 		&cli.IntFlag{Name: "batch", Value: defaults.Batch, Usage: "`N` windows a step"},
 		&cli.Float64Flag{Name: "lr", Value: defaults.LearningRate, Usage: "Adam's learning `RATE`"},
@@ -77,6 +82,8 @@ type trainPlan struct {
 	streams    map[string]flows.StreamConfig // by service; "" for one model of everything
 	record     model.RecordSpec
 	rows       int
+	arch       model.Architecture
+	ablate     []string // layers left out of it
 	options    train.Options
 	validation float64
 	memory     int64 // bytes of rows to keep in memory
@@ -156,6 +163,14 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	}
 	p.record = model.DefaultRecordSpec()
 	p.record.Direction = direction.String()
+	p.record.Without, p.record.Packets, p.record.PayloadTokens = c.StringSlice("without"), c.Int("packets"), c.Int("payload")
+	p.arch = model.DefaultArchitecture(p.rows)
+	p.arch.Filters = [2]int{c.Int("filters"), c.Int("filters")}
+	p.arch.Kernel1 = p.record.MetaValues() // one placement of conv1 takes all of them in
+	p.ablate = c.StringSlice("ablate")
+	if p.arch, err = train.Ablated(p.arch, p.ablate); err != nil {
+		return nil, usageError{fmt.Errorf("--ablate: %w", err)}
+	}
 	p.record.IPv6, p.record.ScaleDelimiters = c.Bool("ipv6"), c.Bool("scale-delimiters")
 	stream := flows.StreamConfig{Rows: p.rows, IPv6: p.record.IPv6}
 	if p.record.Scrub = c.Bool("scrub"); p.record.Scrub {
@@ -244,7 +259,7 @@ func (p *trainPlan) config(stream flows.StreamConfig, flags map[string]string) t
 	for _, s := range stream.Services {
 		record.Services = append(record.Services, s.String())
 	}
-	return train.Config{Arch: model.DefaultArchitecture(p.rows), Record: record, Flags: flags}
+	return train.Config{Arch: p.arch, Record: record, Flags: flags, Ablate: p.ablate}
 }
 
 // checkpoint is the file of one service's run.

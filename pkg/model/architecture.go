@@ -22,7 +22,7 @@ type Architecture struct {
 	Kernel1 int     `json:"kernel1"` // columns of conv1's kernel; its height is one row
 	Kernel2 [2]int  `json:"kernel2"` // rows, columns
 	Pool    [2]int  `json:"pool"`    // rows, columns
-	Hidden  int     `json:"hidden"`  // units of the first dense layer
+	Hidden  int     `json:"hidden"`  // units of the first dense layer; 0: there is none, the pool feeds the last
 	Dropout float64 `json:"dropout"` // share of conv2's outputs zeroed in training
 }
 
@@ -80,12 +80,14 @@ func (a Architecture) Dims(width, classes int) (Dims, error) {
 		{"kernel2[1]", a.Kernel2[1], maxKernel},
 		{"pool[0]", a.Pool[0], maxRows},
 		{"pool[1]", a.Pool[1], maxKernel},
-		{"hidden", a.Hidden, maxUnits},
 		{"classes", classes, maxClasses},
 	} {
 		if c.got < 1 || c.got > c.max {
 			return Dims{}, fmt.Errorf("architecture: %s is %d, want 1 to %d", c.name, c.got, c.max)
 		}
+	}
+	if a.Hidden < 0 || a.Hidden > maxUnits {
+		return Dims{}, fmt.Errorf("architecture: hidden is %d, want 0 to %d", a.Hidden, maxUnits)
 	}
 	if !(a.Dropout >= 0 && a.Dropout < 1) {
 		return Dims{}, fmt.Errorf("architecture: dropout is %v, want 0 <= p < 1", a.Dropout)
@@ -138,7 +140,10 @@ func (t tensorSpec) size() int {
 
 // tensors lists the weight tensors in file order.
 func (a Architecture) tensors(d Dims) [8]tensorSpec {
-	f := a.Filters
+	f, last := a.Filters, a.Hidden
+	if last == 0 {
+		last = d.Flat
+	}
 	return [8]tensorSpec{
 		{"conv1.weight", []int{a.Kernel1, f[0]}},
 		{"conv1.bias", []int{f[0]}},
@@ -146,7 +151,7 @@ func (a Architecture) tensors(d Dims) [8]tensorSpec {
 		{"conv2.bias", []int{f[1]}},
 		{"dense1.weight", []int{d.Flat, a.Hidden}},
 		{"dense1.bias", []int{a.Hidden}},
-		{"dense2.weight", []int{a.Hidden, d.Classes}},
+		{"dense2.weight", []int{last, d.Classes}},
 		{"dense2.bias", []int{d.Classes}},
 	}
 }

@@ -34,6 +34,7 @@ type network struct {
 
 	dense1, bias1 []float32
 	dense2, bias2 []float32
+	direct        bool // there is no first dense layer: the last one stands in its place
 
 	// What a column whose inputs are all [Missing] comes out as; see incremental.go.
 	const1, const2 []float32 // [f1], [f2], after ReLU
@@ -125,6 +126,9 @@ func newNetwork(m *Model, path conv.Path) (*network, error) {
 		dense1: m.Weights.Dense1, bias1: m.Weights.Dense1Bias,
 		dense2: m.Weights.Dense2, bias2: m.Weights.Dense2Bias,
 	}
+	if n.direct = m.Arch.Hidden == 0; n.direct {
+		n.arch.Hidden, n.dense1, n.bias1 = d.Classes, n.dense2, n.bias2
+	}
 	f1 := m.Arch.Filters[0]
 	var filters [][][]float32
 	for f := range f1 {
@@ -201,11 +205,15 @@ func (e *Engine) Forward(input, logits []float32) error {
 
 // output computes the last layer from b.hidden, before its ReLU.
 func (n *network) output(b *buffers, logits []float32) error {
-	conv.ReLU(b.hidden)
-	b.live.Reset()
-	b.live.Add([][]float32{b.hidden}, n.arch.Hidden, 0)
-	copy(logits, n.bias2)
-	n.path.Dense(logits, n.dense2, &b.live)
+	if n.direct {
+		copy(logits, b.hidden)
+	} else {
+		conv.ReLU(b.hidden)
+		b.live.Reset()
+		b.live.Add([][]float32{b.hidden}, n.arch.Hidden, 0)
+		copy(logits, n.bias2)
+		n.path.Dense(logits, n.dense2, &b.live)
+	}
 	if i := notFinite(logits); i >= 0 {
 		return fmt.Errorf("output %d is %v: the weights are too large for this input", i, logits[i])
 	}

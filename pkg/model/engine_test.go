@@ -22,6 +22,7 @@ var architectures = map[string]model.Architecture{
 	"four filters": {K: 5, Filters: [2]int{4, 3}, Kernel1: 40, Kernel2: [2]int{3, 5}, Pool: [2]int{3, 3}, Hidden: 20},
 	"odd kernels":  {K: 6, Filters: [2]int{1, 2}, Kernel1: 13, Kernel2: [2]int{2, 7}, Pool: [2]int{2, 4}, Hidden: 9},
 	"no pool":      {K: 3, Filters: [2]int{2, 1}, Kernel1: 1, Kernel2: [2]int{1, 1}, Pool: [2]int{1, 1}, Hidden: 5},
+	"no dense":     {K: 5, Filters: [2]int{2, 2}, Kernel1: 40, Kernel2: [2]int{3, 5}, Pool: [2]int{3, 3}},
 	"wide pool":    {K: 5, Filters: [2]int{2, 2}, Kernel1: 40, Kernel2: [2]int{3, 5}, Pool: [2]int{1, 100}, Hidden: 30},
 }
 

@@ -59,16 +59,17 @@ func (w *Weights) Clone() Weights {
 // RecordSpec says which records and windows the model was made for; the same
 // must be fed to it.
 type RecordSpec struct {
-	Direction       string        `json:"direction"`        // bi or uni
-	Packets         int           `json:"packets"`          // i: packets described one by one, 1 to 10
-	Prefix          int           `json:"prefix"`           // j: payload bytes kept of each
-	PayloadTokens   int           `json:"payload"`          // B: values of the payload section
-	Lifetime        time.Duration `json:"lifetime_ns"`      // of a record from its first packet
-	ScaleDelimiters bool          `json:"scale_delimiters"` // delimiters / 255, else -4 and -8
-	IPv6            bool          `json:"ipv6"`             // windows include IPv6 records
-	WindowMode      string        `json:"window_mode"`      // strict or padded
-	Services        []string      `json:"services"`         // like "tcp/80"; empty: every flow
-	Scrub           bool          `json:"scrub"`            // identifiers in payloads are masked (identify.Scrub)
+	Direction       string        `json:"direction"`         // bi or uni
+	Packets         int           `json:"packets"`           // i: packets described one by one, 1 to 10
+	Prefix          int           `json:"prefix"`            // j: payload bytes kept of each
+	PayloadTokens   int           `json:"payload"`           // B: values of the payload section
+	Lifetime        time.Duration `json:"lifetime_ns"`       // of a record from its first packet
+	ScaleDelimiters bool          `json:"scale_delimiters"`  // delimiters / 255, else -4 and -8
+	IPv6            bool          `json:"ipv6"`              // windows include IPv6 records
+	WindowMode      string        `json:"window_mode"`       // strict or padded
+	Services        []string      `json:"services"`          // like "tcp/80"; empty: every flow
+	Without         []string      `json:"without,omitempty"` // fields that are hidden from the network, of [Fields]
+	Scrub           bool          `json:"scrub"`             // identifiers in payloads are masked (identify.Scrub)
 }
 
 // DefaultRecordSpec is the project's default: the paper's sizes, bidirectional,
@@ -123,6 +124,11 @@ func (s RecordSpec) validate() error {
 	}
 	if s.PayloadTokens < 0 || s.PayloadTokens > flows.RowPackets*(flows.PayloadPrefix+2) {
 		return fmt.Errorf("record: payload is %d, want 0 to %d", s.PayloadTokens, flows.RowPackets*(flows.PayloadPrefix+2))
+	}
+	for _, field := range s.Without {
+		if !slices.Contains(Fields, field) {
+			return fmt.Errorf("record: without %q: there are %v", field, Fields)
+		}
 	}
 	if s.Lifetime <= 0 {
 		return fmt.Errorf("record: lifetime is %v, want more than 0", s.Lifetime)

@@ -6,6 +6,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 )
@@ -22,6 +23,17 @@ const (
 // Missing is every value of a missing row, and of a row's payload padding
 // (-255 / 255), after scaling.
 const Missing float32 = flows.Missing
+
+// Fields of a row that a model can do without; their values are [Missing] then.
+const (
+	FieldRemote  = "remote"  // address octets
+	FieldPorts   = "ports"   // both
+	FieldTime    = "time"    // since the previous record, and packets' offsets
+	FieldPayload = "payload" // all of it, delimiters too
+)
+
+// Fields are all of them.
+var Fields = []string{FieldRemote, FieldPorts, FieldTime, FieldPayload}
 
 // Scaler turns rows into network input. It is never written once built.
 type Scaler struct {
@@ -53,6 +65,9 @@ func (s *Scaler) Row(dst []float32, r flows.Row) (int, error) {
 	n := s.meta(dst, r)
 	if i := notFinite(dst[:n]); i >= 0 {
 		return 0, fmt.Errorf("scale row: value %d is %v: check the model's scaling", i+1, dst[i])
+	}
+	if slices.Contains(s.spec.Without, FieldPayload) {
+		return n, nil
 	}
 	return n + s.payload(dst[n:s.spec.Width()], r.Packets), nil
 }
@@ -123,7 +138,24 @@ func (s *Scaler) meta(dst []float32, r flows.Row) int {
 		dst[10+n+i] = scaled(m[10+flows.RowPackets+i], scaleSize)
 		dst[10+2*n+i] = float32(m[10+2*flows.RowPackets+i])
 	}
+	for _, field := range s.spec.Without {
+		switch field {
+		case FieldRemote:
+			hide(dst[1:5])
+		case FieldPorts:
+			hide(dst[6:8])
+		case FieldTime:
+			hide(dst[:1])
+			hide(dst[10 : 10+n])
+		}
+	}
 	return 10 + 3*n
+}
+
+func hide(values []float32) {
+	for i := range values {
+		values[i] = Missing
+	}
 }
 
 // scaled is v / by; [flows.Missing] stays as it is.

@@ -45,6 +45,11 @@ func TestRowValues(t *testing.T) {
 			append(meta[:40:40], -4./255, 0, 0.2, 1, -8./255, -4./255, -8./255)},
 		{"hard cut", func(s *model.RecordSpec) { s.PayloadTokens = 3 }, append(meta[:40:40], -4, 0, 0.2)},
 		{"short prefix", func(s *model.RecordSpec) { s.Prefix = 1 }, append(meta[:40:40], -4, 0, -8, -4, -8)},
+		{"without remote and ports", func(s *model.RecordSpec) { s.Without = []string{model.FieldRemote, model.FieldPorts} },
+			append(append(append([]float64{0.5, none, none, none, none}, meta[5]), none, none), append(meta[8:40:40], -4, 0, 0.2, 1, -8, -4, -8)...)},
+		{"without time", func(s *model.RecordSpec) { s.Without = []string{model.FieldTime} },
+			append(append(append([]float64{none}, meta[1:10]...), repeat(none, 10)...), append(meta[20:40:40], -4, 0, 0.2, 1, -8, -4, -8)...)},
+		{"without payload", func(s *model.RecordSpec) { s.Without = []string{model.FieldPayload} }, meta},
 		{"one packet", func(s *model.RecordSpec) { s.Packets = 1 },
 			append(meta[:10:10], 0, 0.2, 1, -4, 0, 0.2, 1, -8)},
 	} {
@@ -66,6 +71,14 @@ func TestRowValues(t *testing.T) {
 			}
 		})
 	}
+}
+
+func repeat(v float64, n int) []float64 {
+	list := make([]float64, n)
+	for i := range list {
+		list[i] = v
+	}
+	return list
 }
 
 func TestWindowFillsMissingRowsAndPadding(t *testing.T) {

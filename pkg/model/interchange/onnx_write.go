@@ -5,6 +5,7 @@ package interchange
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -34,6 +35,9 @@ const (
 func WriteONNX(w io.Writer, m *model.Model) error {
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("export: %w", err)
+	}
+	if m.Arch.Hidden == 0 {
+		return errors.New("export: a network without its first dense layer is for comparison only")
 	}
 	metadata, err := m.Metadata()
 	if err != nil {

@@ -21,7 +21,8 @@ type network struct {
 	classes int
 	vm      gorgonia.VM
 	adam    *adam
-	params  gorgonia.Nodes // trunk, dense1 weight and bias, dense2 weight and bias
+	params  gorgonia.Nodes // trunk, dense1 weight and bias unless it is left out, dense2 weight and bias
+	absent  absent         // convolutions left out; none by default
 	target  []float32      // [batch, classes]: one-hot rows divided by the windows in use
 	loss    gorgonia.Value
 }
@@ -41,10 +42,6 @@ func newNetwork(b *batch, w model.Weights, rate float64) (*network, error) {
 		return p
 	}
 	theta := param("trunk", join(w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias), b.parameters())
-	w1 := param("dense1.weight", w.Dense1, b.Flat, b.Hidden)
-	b1 := param("dense1.bias", w.Dense1Bias, 1, b.Hidden)
-	w2 := param("dense2.weight", w.Dense2, b.Hidden, n.classes)
-	b2 := param("dense2.bias", w.Dense2Bias, 1, n.classes)
 	n.target = make([]float32, size*n.classes)
 	y := gorgonia.NodeFromAny(g, tensor.New(tensor.WithShape(size, n.classes), tensor.WithBacking(n.target)), gorgonia.WithName("target"))
 
@@ -53,14 +50,19 @@ func newNetwork(b *batch, w model.Weights, rate float64) (*network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("training graph: trunk: %w", err)
 	}
-	hidden, err := dense(x, w1, b1)
-	if err != nil {
-		return nil, fmt.Errorf("training graph: dense1: %w", err)
+	last := b.Flat
+	if b.Hidden > 0 {
+		w1, b1 := param("dense1.weight", w.Dense1, b.Flat, b.Hidden), param("dense1.bias", w.Dense1Bias, 1, b.Hidden)
+		if x, err = dense(x, w1, b1); err != nil {
+			return nil, fmt.Errorf("training graph: dense1: %w", err)
+		}
+		if x, err = gorgonia.Rectify(x); err != nil {
+			return nil, fmt.Errorf("training graph: dense1: %w", err)
+		}
+		last = b.Hidden
 	}
-	if hidden, err = gorgonia.Rectify(hidden); err != nil {
-		return nil, fmt.Errorf("training graph: dense1: %w", err)
-	}
-	logits, err := dense(hidden, w2, b2)
+	w2, b2 := param("dense2.weight", w.Dense2, last, n.classes), param("dense2.bias", w.Dense2Bias, 1, n.classes)
+	logits, err := dense(x, w2, b2)
 	if err != nil {
 		return nil, fmt.Errorf("training graph: dense2: %w", err)
 	}
@@ -129,7 +131,10 @@ func (n *network) step() error {
 		}
 		gradients = append(gradients, g.Data().([]float32))
 	}
-	n.adam.step(n.values(), gradients)
+	values := n.values()
+	n.absent.uncentre(n.split, values, gradients)
+	n.adam.step(values, gradients)
+	n.absent.centre(n.split, values)
 	return nil
 }
 
@@ -147,7 +152,10 @@ func (n *network) weights() model.Weights {
 	v := n.values()
 	var w model.Weights
 	w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias = n.split(v[0])
-	w.Dense1, w.Dense1Bias, w.Dense2, w.Dense2Bias = v[1], v[2], v[3], v[4]
+	if n.Hidden > 0 {
+		w.Dense1, w.Dense1Bias = v[1], v[2]
+	}
+	w.Dense2, w.Dense2Bias = v[len(v)-2], v[len(v)-1]
 	return w.Clone()
 }
 
@@ -170,12 +178,15 @@ func initial(s shape, rng *rand.Rand) model.Weights {
 		return w
 	}
 	n1, f1, n2, f2 := s.sizes()
-	area2 := s.Kernel2[0] * s.Kernel2[1]
+	area2, last := s.Kernel2[0]*s.Kernel2[1], s.Hidden
+	if last == 0 {
+		last = s.Flat
+	}
 	return model.Weights{
 		Conv1: glorot(n1, s.Kernel1, s.Kernel1*f1), Conv1Bias: make([]float32, f1),
 		Conv2: glorot(n2, area2*f1, area2*f2), Conv2Bias: make([]float32, f2),
 		Dense1: glorot(s.Flat*s.Hidden, s.Flat, s.Hidden), Dense1Bias: make([]float32, s.Hidden),
-		Dense2: glorot(s.Hidden*s.Classes, s.Hidden, s.Classes), Dense2Bias: make([]float32, s.Classes),
+		Dense2: glorot(last*s.Classes, last, s.Classes), Dense2Bias: make([]float32, s.Classes),
 	}
 }
 

@@ -23,6 +23,7 @@ type Config struct {
 	Arch   model.Architecture
 	Record model.RecordSpec
 	Flags  map[string]string // kept in the model file as training.options
+	Ablate []string          // layers that are left out; Arch is of [Ablated]
 }
 
 // Options say how; begin with [DefaultOptions].
@@ -168,6 +169,11 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	}
 	s := shape{m.Arch, d}
 	m.Weights = initial(s, rng)
+	left, err := newAbsent(cfg.Ablate)
+	if err != nil {
+		return nil, nil, err
+	}
+	left.initial(&m.Weights)
 	if err := m.Validate(); err != nil {
 		return nil, nil, err
 	}
@@ -176,6 +182,7 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 		return nil, nil, err
 	}
 	defer net.close()
+	net.absent = left
 	report := &Report{Classes: set.classes, Windows: len(set.training), Validation: len(set.validation), Skipped: set.skipped}
 	r := &trainer{ctx: ctx, o: o, set: set, m: m, net: net, report: report, progress: progress, began: time.Now()}
 	r.state = state{Run: r.fingerprint(), Epoch: 1, Best: math.Inf(1)}

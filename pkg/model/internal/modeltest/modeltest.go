@@ -37,14 +37,17 @@ func Model(r *rand.Rand, arch model.Architecture, n int) *model.Model {
 		}
 		return w
 	}
-	kernel := arch.Kernel2[0] * arch.Kernel2[1]
+	kernel, last := arch.Kernel2[0]*arch.Kernel2[1], arch.Hidden
+	if last == 0 {
+		last = d.Flat
+	}
 	m.Weights = model.Weights{
 		Conv1:     random(arch.Kernel1*f[0], arch.Kernel1, arch.Kernel1*f[0]),
 		Conv1Bias: random(f[0], 50, 50),
 		Conv2:     random(kernel*f[0]*f[1], kernel*f[0], kernel*f[1]),
 		Conv2Bias: random(f[1], 50, 50),
 		Dense1:    random(d.Flat*arch.Hidden, d.Flat, arch.Hidden), Dense1Bias: random(arch.Hidden, 100, 100),
-		Dense2: random(arch.Hidden*n, arch.Hidden, n), Dense2Bias: random(n, 100, 100),
+		Dense2: random(last*n, last, n), Dense2Bias: random(n, 100, 100),
 	}
 	return m
 }
@@ -139,10 +142,7 @@ func Logits(m *model.Model, input []float32) []float64 {
 			}
 		}
 	}
-	hidden := make([]float64, a.Hidden)
-	for h := range hidden {
-		hidden[h] = at(w.Dense1Bias, h)
-	}
+	var pooled []float64
 	for r := range d.PoolRows {
 		for c := range d.PoolCols {
 			for f := range f2 {
@@ -152,18 +152,28 @@ func Logits(m *model.Model, input []float32) []float64 {
 						best = max(best, c2[((r*a.Pool[0]+y)*d.Cols2+c*a.Pool[1]+x)*f2+f])
 					}
 				}
-				for h := range hidden {
-					hidden[h] += best * at(w.Dense1, ((r*d.PoolCols+c)*f2+f)*a.Hidden+h)
-				}
+				pooled = append(pooled, best)
 			}
 		}
 	}
-	logits := make([]float64, d.Classes)
-	for k := range logits {
-		logits[k] = at(w.Dense2Bias, k)
-		for h, v := range hidden {
-			logits[k] += max(v, 0) * at(w.Dense2, h*d.Classes+k)
+	if a.Hidden == 0 {
+		return product(pooled, w.Dense2, w.Dense2Bias)
+	}
+	hidden := product(pooled, w.Dense1, w.Dense1Bias)
+	for i, v := range hidden {
+		hidden[i] = max(v, 0)
+	}
+	return product(hidden, w.Dense2, w.Dense2Bias)
+}
+
+// product is x w + b.
+func product(x []float64, w, b []float32) []float64 {
+	y := make([]float64, len(b))
+	for k := range y {
+		y[k] = float64(b[k])
+		for i, v := range x {
+			y[k] += v * float64(w[i*len(b)+k])
 		}
 	}
-	return logits
+	return y
 }
