@@ -32,7 +32,7 @@ func experimentFlags() []cli.Flag {
 var (
 	sharedFlags   = []string{"manifest", "local", "offloaded"}
 	trainingFlags = []string{
-		"split", "dates", "validation", "validation-split", "validation-dates", "preset", "services", "ipv6", "scale-delimiters",
+		"split", "dates", "validation", "validation-split", "validation-dates", "preset", "services", "ipv6", "scale-delimiters", "scrub", "memory",
 		"window", "window-mode", "epochs", "batch", "lr", "patience", "seed", "threads", "min-per-class", "max-per-class",
 	}
 )
