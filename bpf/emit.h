@@ -2,12 +2,19 @@
 /* Events into the ring. Nothing here changes a life. */
 #pragma once
 
+/* The time of a packet, see flow.h. */
+struct clock {
+	__u64 ns; /* CLOCK_BOOTTIME; 0: not read yet */
+	__u64 exact;
+};
+
 /* What a packet program works on. On the stack it would be too large, and the
  * verifier would follow each way through the parser to the end of the program;
  * what is in a map it does not know, so that all of them meet. The sweep program
  * is preemptible and must not touch it. */
 struct scratch {
 	struct packet packet;
+	struct clock  clock; /* of the packet */
 	struct sample sample; /* its key is the packet's */
 };
 

@@ -56,11 +56,6 @@ static __always_inline bool swap_life(struct flow *f, __u64 old, __u64 next)
  * for flow.last_ns, the coarse clock will do, which stands still between ticks.
  * It does not count the time that the machine was suspended: user space adds it,
  * so for an instant after a resume a life can seem younger than it is. */
-struct clock {
-	__u64 ns; /* CLOCK_BOOTTIME; 0: not read yet */
-	bool  exact;
-};
-
 static __always_inline __u64 exact_ns(struct clock *t)
 {
 	if (!t->exact)
@@ -320,11 +315,12 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 {
 	struct flow_key *key = &work->sample.key;
 	struct packet *p = &work->packet;
-	struct clock t = {};
+	struct clock *t = &work->clock;
 	bool late = false, looked = false;
 	struct grant g = {};
 	bool from_a = make_key(p, key);
 
+	*t = (struct clock){};
 	for (int i = 0; i < 4; i++) {
 		struct flow *f = bpf_map_lookup_elem(&flows, key);
 
@@ -336,7 +332,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 				key->alt = 0;
 		}
 		if (f) {
-			enum outcome o = add(key, f, p, from_a, owner, &t, &g, c);
+			enum outcome o = add(key, f, p, from_a, owner, t, &g, c);
 
 			if (o == ELSEWHERE) {
 				c->duplicate += p->segments;
@@ -348,7 +344,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 				continue;
 			}
 		} else {
-			long err = open_life(key, p, from_a, owner, exact_ns(&t), &g, c);
+			long err = open_life(key, p, from_a, owner, exact_ns(t), &g, c);
 
 			if (err == -EEXIST)
 				continue;
@@ -363,7 +359,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 		if (late)
 			c->late += p->segments;
 		if (g.count)
-			emit_samples(h, p, &work->sample, from_a, t.ns, &g, c);
+			emit_samples(h, p, &work->sample, from_a, t->ns, &g, c);
 		return;
 	}
 	c->table_full += p->segments;

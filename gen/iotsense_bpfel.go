@@ -192,6 +192,11 @@ type IotsenseScratch struct {
 		Segments   uint32
 		_          [4]byte
 	}
+	Clock struct {
+		_     structs.HostLayout
+		Ns    uint64
+		Exact uint64
+	}
 	Sample IotsenseSample
 }
 
