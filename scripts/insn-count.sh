@@ -9,7 +9,7 @@ scripts/need.sh qemu-aarch64:qemu-user clang
 scripts/data.sh
 dir=build/insn-count
 mkdir -p "$dir"
-clang -Wall -Wextra -O2 -shared -fPIC -o "$dir/plugin.so" scripts/insn-count.c
+clang -Wall -Wextra -O2 -shared -fPIC -o "$dir/plugin.so" bench/insn-count.c
 
 # count BINARY BENCHMARK N: the plugin's three numbers.
 count() {
