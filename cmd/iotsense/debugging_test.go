@@ -71,7 +71,7 @@ func TestDebuggingGuide(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	pins := fmt.Sprintf("/sys/fs/bpf/iotsense-guide-%d", os.Getpid())
+	pins := testenv.PinDirectory(t)
 	pid, socket, stop := guideSensor(t, n, pins)
 	defer stop()
 	ctx, quiet := context.WithCancel(t.Context())

@@ -9,7 +9,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // Data returns the directory of the labelled device captures, the one with
@@ -59,6 +62,23 @@ func Python(t testing.TB) string {
 		missing(t, "needs Python packages: `make test` or scripts/peers.sh installs them")
 	}
 	return filepath.Join(venv, "bin", "python")
+}
+
+// PinDirectory is a directory for pins that does not exist yet, on the BPF file
+// system, which it mounts where there is none. The test needs root.
+func PinDirectory(t testing.TB) string {
+	t.Helper()
+	const bpffs = "/sys/fs/bpf"
+	var where unix.Statfs_t
+	if err := unix.Statfs(bpffs, &where); err != nil {
+		t.Fatalf("%s: %v", bpffs, err)
+	}
+	if where.Type != unix.BPF_FS_MAGIC {
+		if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
+			t.Fatalf("mount %s: %v", bpffs, err)
+		}
+	}
+	return filepath.Join(bpffs, fmt.Sprintf("iotsense-test-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")))
 }
 
 // missing skips the test, or fails it when CI=true.

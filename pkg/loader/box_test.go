@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/internal/packet"
+	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -383,7 +384,7 @@ func otherXDP(t *testing.T) *ebpf.Program {
 func TestTwoSensors(t *testing.T) {
 	b := newBox(t, "two")
 	b.addPair("iots-lt0", "iots-lt1")
-	pin := pinDirectory(t)
+	pin := testenv.PinDirectory(t)
 	first, stopFirst := b.sensor(Config{Pin: pin})
 	second, stopSecond := b.sensor(Config{Interfaces: []string{"iots-lt0"}, Pin: pin + "-2"})
 	b.send(replay.DeviceInterface, udpFrame(1, 100), 3)

@@ -310,7 +310,7 @@ func TestLeftoversOfAKilledSensor(t *testing.T) {
 		t.Run(string(hook), func(t *testing.T) {
 			needHook(t, hook)
 			n := newNetwork(t, "killed-"+string(hook))
-			pin := pinDirectory(t)
+			pin := testenv.PinDirectory(t)
 			child := exec.Command(os.Args[0])
 			child.Env = append(os.Environ(), childEnv+"="+string(hook), childEnv+"_PIN="+pin)
 			out, err := child.StdoutPipe()
@@ -358,22 +358,6 @@ func TestLeftoversOfAKilledSensor(t *testing.T) {
 			}
 		})
 	}
-}
-
-// pinDirectory is a directory on a bpf file system that does not exist yet.
-func pinDirectory(t *testing.T) string {
-	t.Helper()
-	const bpffs = "/sys/fs/bpf"
-	var where unix.Statfs_t
-	if err := unix.Statfs(bpffs, &where); err != nil {
-		t.Fatalf("%s: %v", bpffs, err)
-	}
-	if where.Type != unix.BPF_FS_MAGIC {
-		if err := unix.Mount("bpf", bpffs, "bpf", 0, ""); err != nil {
-			t.Fatalf("mount %s: %v", bpffs, err)
-		}
-	}
-	return filepath.Join(bpffs, fmt.Sprintf("iotsense-test-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")))
 }
 
 // What is missing is named, whatever the kernel says.
