@@ -32,8 +32,10 @@ type network struct {
 	conv1 conv.Bank
 	conv2 []conv.Bank // the whole, without the kernel's first row, ...; see incremental.go
 
+	// Rows of dense layers, their biases and outputs end in zeros, see [conv.PadRows].
 	dense1, bias1 []float32
 	dense2, bias2 []float32
+	hidden        int  // length of a row of dense1
 	direct        bool // there is no first dense layer: the last one stands in its place
 
 	// What a column whose inputs are all [Missing] comes out as; see incremental.go.
@@ -50,9 +52,9 @@ type buffers struct {
 	max2   [][]float32 // [rows2*f2][PoolCols]: conv2 after the pool's columns
 	pooled [][]float32 // [f2][PoolCols]: after the pool's rows
 	from   [][]float32 // planes from a column on
-	live   conv.Live   // a dense layer's inputs
-	hidden []float32
-	logits []float32
+	live   []conv.Live // the last layer's inputs
+	logits [][]float32
+	group
 	state  State  // of windows that belong to no device
 	memory memory // of states
 }
@@ -90,10 +92,10 @@ func (n *network) engine() *Engine {
 		max2:   planes(n.Rows2*a.Filters[1], n.PoolCols),
 		pooled: planes(a.Filters[1], n.PoolCols),
 		from:   make([][]float32, a.Filters[1]+a.Kernel2[0]*a.Filters[0]),
-		live:   conv.NewLive(max(n.Flat, a.Hidden)),
-		hidden: make([]float32, a.Hidden),
-		logits: make([]float32, n.Classes),
+		live:   []conv.Live{conv.NewLive(n.hidden)},
+		logits: planes(1, len(n.bias2)),
 	}
+	b.grow(n, 1)
 	return &Engine{net: n, scaler: NewScaler(n.record, n.scaling), buf: b}
 }
 
@@ -123,12 +125,14 @@ func newNetwork(m *Model, path conv.Path) (*network, error) {
 	}
 	n := &network{
 		path: path, arch: m.Arch, Dims: d, record: m.Record, scaling: m.Scaling, temperature: m.Temperature(),
-		dense1: m.Weights.Dense1, bias1: m.Weights.Dense1Bias,
-		dense2: m.Weights.Dense2, bias2: m.Weights.Dense2Bias,
+		dense2: conv.PadRows(m.Weights.Dense2, d.Classes), bias2: conv.PadRows(m.Weights.Dense2Bias, d.Classes),
 	}
 	if n.direct = m.Arch.Hidden == 0; n.direct {
-		n.arch.Hidden, n.dense1, n.bias1 = d.Classes, n.dense2, n.bias2
+		n.dense1, n.bias1 = n.dense2, n.bias2
+	} else {
+		n.dense1, n.bias1 = conv.PadRows(m.Weights.Dense1, m.Arch.Hidden), conv.PadRows(m.Weights.Dense1Bias, m.Arch.Hidden)
 	}
+	n.hidden = len(n.bias1)
 	f1 := m.Arch.Filters[0]
 	var filters [][][]float32
 	for f := range f1 {
@@ -155,8 +159,7 @@ func kernel2(m *Model) [][][]float32 {
 // Predict writes the class probabilities of one window to probs, which holds
 // [Engine.Classes] values. Nothing is kept between calls.
 func (e *Engine) Predict(w flows.Window, probs []float32) error {
-	e.buf.state.Reset()
-	return e.Next(&e.buf.state, w, probs)
+	return e.Next(e.passing(), w, probs)
 }
 
 // Forward is the reference: it computes every column of an input of [K, width]
@@ -184,7 +187,8 @@ func (e *Engine) Forward(input, logits []float32) error {
 			n.path.Pool(b.max2[r*f2+f], p, n.arch.Pool[1])
 		}
 	}
-	b.live.Reset()
+	live := &b.lists[0]
+	live.Reset()
 	for r := range n.PoolRows {
 		for f := range f2 {
 			for i := range n.arch.Pool[0] {
@@ -196,23 +200,28 @@ func (e *Engine) Forward(input, logits []float32) error {
 				}
 			}
 		}
-		b.live.Add(b.pooled, n.PoolCols, r*n.PoolCols*f2)
+		n.path.List(live, b.pooled, n.PoolCols, r*n.PoolCols*f2)
 	}
-	copy(b.hidden, n.bias1)
-	n.path.Dense(b.hidden, n.dense1, &b.live)
-	return n.output(b, logits)
+	copy(b.sums[0], n.bias1)
+	n.path.Dense(b.sums[:1], n.dense1, b.lists[:1])
+	if err := n.output(b, b.sums[0]); err != nil {
+		return fmt.Errorf("forward: %w", err)
+	}
+	copy(logits, e.Logits())
+	return nil
 }
 
-// output computes the last layer from b.hidden, before its ReLU.
-func (n *network) output(b *buffers, logits []float32) error {
+// output computes b.logits from the first dense layer's sums, before their ReLU.
+func (n *network) output(b *buffers, sums []float32) error {
+	logits := b.logits[0]
 	if n.direct {
-		copy(logits, b.hidden)
+		copy(logits, sums)
 	} else {
-		conv.ReLU(b.hidden)
-		b.live.Reset()
-		b.live.Add([][]float32{b.hidden}, n.arch.Hidden, 0)
+		conv.ReLU(sums)
+		b.live[0].Reset()
+		n.path.List(&b.live[0], [][]float32{sums}, n.arch.Hidden, 0)
 		copy(logits, n.bias2)
-		n.path.Dense(logits, n.dense2, &b.live)
+		n.path.Dense(b.logits, n.dense2, b.live)
 	}
 	if i := notFinite(logits); i >= 0 {
 		return fmt.Errorf("output %d is %v: the weights are too large for this input", i, logits[i])

@@ -180,7 +180,17 @@ func TestEngineAllocatesNothing(t *testing.T) {
 	windows := modeltest.Windows(stream(r, 42), 5)
 	probs := make([]float32, 21)
 	var state model.State
+	var shared batch
+	for _, w := range windows {
+		shared.add(&model.State{}, w, 21)
+	}
 	round := func() {
+		if err := e.NextBatch(shared.states, shared.windows, shared.probs); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.PredictBatch(shared.windows, shared.probs); err != nil {
+			t.Fatal(err)
+		}
 		for _, w := range windows {
 			if err := e.Predict(w, probs); err != nil {
 				t.Fatal(err)

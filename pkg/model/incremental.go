@@ -28,12 +28,26 @@ import (
 // same record pointers moved up by one), only its newest row is computed;
 // otherwise s is rebuilt from all rows. Records must not change once seen.
 func (e *Engine) Next(s *State, w flows.Window, probs []float32) error {
-	n, b := e.net, e.buf
-	if err := checkRows(w, n.arch.K); err != nil {
+	b := e.buf
+	if err := e.advance(s, w, probs, &b.lists[0], b.sums[0]); err != nil {
 		return fmt.Errorf("predict: %w", err)
 	}
+	e.net.path.Dense(b.sums[:1], e.net.dense1, b.lists[:1])
+	if err := e.finish(b.sums[0], probs); err != nil {
+		return fmt.Errorf("predict: %w", err)
+	}
+	return nil
+}
+
+// advance moves the state on to w and leaves the inputs of the first dense layer
+// in live, and what their products are added to in sums.
+func (e *Engine) advance(s *State, w flows.Window, probs []float32, live *conv.Live, sums []float32) error {
+	n, b := e.net, e.buf
+	if err := checkRows(w, n.arch.K); err != nil {
+		return err
+	}
 	if len(probs) != n.Classes {
-		return fmt.Errorf("predict: room for %d probabilities, want %d", len(probs), n.Classes)
+		return fmt.Errorf("room for %d probabilities, want %d", len(probs), n.Classes)
 	}
 	fresh := w.Rows[len(w.Rows)-1:]
 	if !s.follows(w, n.arch.K) {
@@ -44,23 +58,30 @@ func (e *Engine) Next(s *State, w flows.Window, probs []float32) error {
 		stays := len(fresh)-i <= n.Rows2
 		if err := e.push(s, r, stays); err != nil {
 			s.Reset()
-			return fmt.Errorf("predict: %w", err)
+			return err
 		}
 	}
 	s.remember(w)
-	n.hidden(s, b)
+	cols := n.list(s, b, live)
+	copy(sums, n.tail[cols*n.hidden:])
 	b.memory.put(s.conv2[0].values) // no later window has it
 	s.conv2[0] = pooled2{}
-	if err := n.output(b, b.logits); err != nil {
-		return fmt.Errorf("predict: %w", err)
+	return nil
+}
+
+// finish writes the probabilities that follow from the first dense layer's sums.
+func (e *Engine) finish(sums, probs []float32) error {
+	n, b := e.net, e.buf
+	if err := n.output(b, sums); err != nil {
+		return err
 	}
-	softmax(probs, b.logits, n.temperature)
+	softmax(probs, e.Logits(), n.temperature)
 	return nil
 }
 
 // Logits are the network's outputs, before calibration, of the window predicted
 // last. The next call overwrites them.
-func (e *Engine) Logits() []float32 { return e.buf.logits }
+func (e *Engine) Logits() []float32 { return e.buf.logits[0][:e.net.Classes] }
 
 // push computes one more row and drops the oldest. stays says that the conv2 row
 // it makes is part of the window asked for.
@@ -139,22 +160,22 @@ func (n *network) convolve2(b *buffers, first, from, to int) {
 	n.path.Convolve(dst, src, &n.conv2[first], to-from)
 }
 
-// hidden computes the first dense layer, before its ReLU, of the state's window.
-func (n *network) hidden(s *State, b *buffers) {
+// list lists the inputs of the first dense layer for the state's window. It returns
+// how many columns they are of: the layer's share of the rest is in n.tail.
+func (n *network) list(s *State, b *buffers, live *conv.Live) int {
 	channels, cols := n.arch.Filters[1], 0
 	for _, p := range s.conv2 {
 		cols = max(cols, p.cols)
 	}
-	b.live.Reset()
+	live.Reset()
 	for r := range n.PoolRows {
 		rows := s.conv2[r*n.arch.Pool[0] : (r+1)*n.arch.Pool[0]]
 		for f := range channels {
 			n.poolRows(b.pooled[f][:cols], rows, f)
 		}
-		b.live.Add(b.pooled, cols, r*n.PoolCols*channels)
+		n.path.List(live, b.pooled, cols, r*n.PoolCols*channels)
 	}
-	copy(b.hidden, n.tail[cols*n.arch.Hidden:][:n.arch.Hidden])
-	n.path.Dense(b.hidden, n.dense1, &b.live)
+	return cols
 }
 
 // poolRows writes the maxima of channel f over conv2 rows, the constant columns
@@ -194,7 +215,7 @@ func (n *network) constants(m *Model) error {
 		n.const2 = append(n.const2, out[f][0])
 	}
 
-	hidden := n.arch.Hidden
+	hidden := n.hidden
 	n.tail = make([]float32, (n.PoolCols+1)*hidden)
 	sum := make([]float64, hidden)
 	for h, v := range n.bias1 {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
@@ -19,7 +20,8 @@ import (
 var every = flag.Int("every", 25, "check one in this many real windows against the full forward pass")
 
 // Real windows, as successive windows of their devices, through the embedded
-// model: the incremental engine says what the full forward pass says.
+// model: the incremental engine says what the full forward pass says, and in
+// batches of 33 it says the same again.
 func TestNextOnRealWindows(t *testing.T) {
 	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(t), "manifest.csv"), Splits: []string{"test"}})
 	if err != nil {
@@ -30,7 +32,7 @@ func TestNextOnRealWindows(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := bundle[""]
-	e, sliding, ref := newEngine(t, m), newEngine(t, m), newEngine(t, m)
+	e, many, sliding, ref := newEngine(t, m), newEngine(t, m), newEngine(t, m), newEngine(t, m)
 	sliding.ComputePadding()
 	scaler := model.NewScaler(m.Record, m.Scaling)
 	d, err := m.Dims()
@@ -39,7 +41,20 @@ func TestNextOnRealWindows(t *testing.T) {
 	}
 	input, logits := make([]float32, m.Arch.K*d.Width), make([]float32, d.Classes)
 	probs, slow := make([]float32, d.Classes), make([]float32, d.Classes)
-	type states struct{ fast, sliding model.State }
+	type states struct{ fast, shared, sliding model.State }
+	var together batch
+	var alone [][]float32
+	compare := func() {
+		if err := many.NextBatch(together.states, together.windows, together.probs); err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range alone {
+			if !sameBits(together.probs[i], want) {
+				t.Fatalf("a window of %s is %v in a batch, want the bits of %v", together.windows[i].Device, together.probs[i], want)
+			}
+		}
+		together, alone = batch{}, nil
+	}
 	devices := map[string]*states{}
 	n, checked, worst, step := 0, 0, 0.0, *every
 	if testing.Short() {
@@ -58,6 +73,10 @@ func TestNextOnRealWindows(t *testing.T) {
 		}
 		if err := e.Next(&s.fast, x.Window, probs); err != nil {
 			return err
+		}
+		together.add(&s.shared, x.Window, d.Classes)
+		if alone = append(alone, slices.Clone(probs)); len(alone) == 33 {
+			compare()
 		}
 		if n++; n%step >= 3 { // three successive windows of each stretch
 			return nil
@@ -89,6 +108,7 @@ func TestNextOnRealWindows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	compare()
 	if checked == 0 || worst > 1e-6 {
 		t.Errorf("over %d of %d windows a probability is %g away from the full forward pass", checked, n, worst)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"unsafe"
@@ -155,36 +156,117 @@ func TestSameBitsForAnyLength(t *testing.T) {
 	})
 }
 
-func TestDense(t *testing.T) {
+// What vector code lists is what plain Go lists, in the same blocks.
+func TestList(t *testing.T) {
 	onEachPath(t, func(t *testing.T, p Path) {
-		r := rand.New(rand.NewPCG(7, 8))
-		for _, width := range []int{1, 3, 7, 8, 9, 16, 27, 31, 100, 128} {
-			for _, inputs := range []int{0, 1, 3, 4, 5, 64, 333} {
-				planes := [][]float32{notNegative(r, inputs), notNegative(r, inputs)}
-				w := guarded(t, random(r, (2*inputs+1)*width))
-				before := random(r, width)
-				dst := guarded(t, before)
-				live := NewLive(2 * inputs)
-				live.Reset()
-				live.Add(planes, inputs, 1)
-				if inputs == 0 {
-					w = nil
-				}
-				p.Dense(dst, w, &live)
-				for h, v := range dst {
-					want := float64(before[h])
-					for f, p := range planes {
-						for c, u := range p {
-							want += float64(u) * float64(w[(1+2*c+f)*width+h])
+		r := rand.New(rand.NewPCG(15, 16))
+		for _, filters := range []int{1, 2, 3} {
+			for _, cols := range []int{0, 1, 7, 8, 9, 31, 32, 33, 64, 100, 333} {
+				got, want := NewLive((2*cols+5)*filters), NewLive((2*cols+5)*filters)
+				for range 2 { // the second time over what the first left
+					got.Reset()
+					want.Reset()
+					for _, part := range []struct{ cols, first int }{{cols, 3}, {cols + 5, 3 + cols*filters}} {
+						var planes [][]float32
+						for range filters {
+							planes = append(planes, guarded(t, notNegative(r, part.cols)))
 						}
+						p.List(&got, planes, part.cols, part.first)
+						Go.List(&want, planes, part.cols, part.first)
+						checkList(t, &want, planes, part.cols, part.first)
 					}
-					if math.Abs(float64(v)-want) > 1e-6*float64(2*inputs+10) {
-						t.Fatalf("width %d, %d inputs: output %d is %v, want %v", width, inputs, h, v, want)
-					}
+				}
+				if n := want.ends[len(want.ends)-1]; !slices.Equal(got.ends, want.ends) || got.rows != want.rows ||
+					!slices.Equal(got.index[:n], want.index[:n]) || !slices.Equal(got.value[:n], want.value[:n]) {
+					t.Fatalf("%d planes of %d columns: the list is %+v, want %+v", filters, cols, got, want)
 				}
 			}
 		}
 	})
+}
+
+// checkList checks that the end of a list is what is not zero of the planes.
+func checkList(t *testing.T, l *Live, planes [][]float32, cols, first int) {
+	t.Helper()
+	values := map[int32]float32{}
+	for f, p := range planes {
+		for c, v := range p[:cols] {
+			if v != 0 {
+				values[int32(first+c*len(planes)+f)] = v
+			}
+		}
+	}
+	end := 0
+	if len(l.ends) > 0 {
+		end = l.ends[len(l.ends)-1]
+	}
+	from := end - len(values)
+	for i, row := range l.index[from:end] {
+		if v := l.value[from+i]; v != values[row] || v == 0 {
+			t.Fatalf("row %d has the value %v in the list, want %v", row, v, values[row])
+		}
+		delete(values, row)
+	}
+	if len(values) != 0 {
+		t.Fatalf("not in the list: %v", values)
+	}
+}
+
+func TestDense(t *testing.T) {
+	onEachPath(t, func(t *testing.T, p Path) {
+		r := rand.New(rand.NewPCG(7, 8))
+		for _, width := range []int{1, 8, 9, 16, 27, 32, 40, 100, 104, 128, 210} {
+			for _, inputs := range []int{0, 1, 3, 16, 17, 64, 333} {
+				testDense(t, p, r, width, inputs)
+			}
+		}
+	})
+}
+
+// testDense runs lists of up to inputs columns through a layer, together and each
+// alone.
+func testDense(t *testing.T, p Path, r *rand.Rand, width, inputs int) {
+	padded := RoundUp(width, Lanes)
+	var w []float32
+	if inputs > 0 {
+		w = random(r, (2*inputs+1)*width)
+	}
+	rows := guarded(t, PadRows(w, width))
+	var planes, before, together, alone [][]float32
+	var lists []Live
+	for i := range 3 {
+		cols := max(0, inputs-20*i)
+		planes = append(planes, notNegative(r, inputs), notNegative(r, inputs))
+		l := NewLive(2 * inputs)
+		l.Reset()
+		p.List(&l, planes[2*i:2*i+2], cols, 1)
+		clear(planes[2*i][cols:])
+		clear(planes[2*i+1][cols:])
+		lists = append(lists, l)
+		before = append(before, random(r, padded))
+		together = append(together, guarded(t, before[i]))
+		alone = append(alone, slices.Clone(before[i]))
+	}
+	p.Dense(together, rows, lists)
+	for i := range lists {
+		p.Dense(alone[i:i+1], rows, lists[i:i+1])
+		for h, v := range together[i] {
+			if math.Float32bits(v) != math.Float32bits(alone[i][h]) {
+				t.Fatalf("width %d, %d inputs: output %d of list %d is %v, and %v alone", width, inputs, h, i, v, alone[i][h])
+			}
+			want := float64(before[i][h])
+			for f, x := range planes[2*i : 2*i+2] {
+				for c, u := range x {
+					if h < width {
+						want += float64(u) * float64(w[(1+2*c+f)*width+h])
+					}
+				}
+			}
+			if math.Abs(float64(v)-want) > 1e-6*float64(2*inputs+10) {
+				t.Fatalf("width %d, %d inputs: output %d of list %d is %v, want %v", width, inputs, h, i, v, want)
+			}
+		}
+	}
 }
 
 func TestFill(t *testing.T) {
@@ -249,7 +331,8 @@ func TestShortSlicesPanic(t *testing.T) {
 	short := [][]float32{make([]float32, n+taps-2)}
 	live := NewLive(4)
 	live.Reset()
-	live.Add([][]float32{{1, 1}}, 2, 0)
+	Go.List(&live, [][]float32{{1, 1}}, 2, 0)
+	lists := []Live{live}
 	for name, call := range map[string]func(p Path){
 		"correlate, input":  func(p Path) { p.Correlate(make([]float32, n), short, kernel, n) },
 		"correlate, output": func(p Path) { p.Correlate(make([]float32, n-1), enough, kernel, n) },
@@ -259,7 +342,9 @@ func TestShortSlicesPanic(t *testing.T) {
 		"convolve, input":  func(p Path) { p.Convolve([][]float32{make([]float32, n)}, short, &bank, n) },
 		"convolve, output": func(p Path) { p.Convolve([][]float32{make([]float32, n-1)}, enough, &bank, n) },
 		"convolve, planes": func(p Path) { p.Convolve([][]float32{make([]float32, n)}, nil, &bank, n) },
-		"dense":            func(p Path) { p.Dense(make([]float32, 8), make([]float32, 15), &live) },
+		"dense":            func(p Path) { p.Dense([][]float32{make([]float32, 8)}, make([]float32, 15), lists) },
+		"list, room":       func(p Path) { p.List(&live, [][]float32{make([]float32, 8)}, 8, 0) },
+		"list, columns":    func(p Path) { p.List(&live, [][]float32{{}, {1}}, 1, 0) },
 		"max":              func(p Path) { p.Max(make([]float32, 8), make([]float32, 7)) },
 		"pool":             func(p Path) { p.Pool(make([]float32, 9), make([]float32, 26), 3) },
 	} {
@@ -319,17 +404,35 @@ func BenchmarkCorrelate(b *testing.B) {
 	benchmark(b, n*taps, func(p Path) { p.Correlate(dst, xs, ws, n) })
 }
 
-func BenchmarkDense(b *testing.B) {
-	const inputs, width = 1998, 100
+func BenchmarkList(b *testing.B) {
+	const inputs = 999
 	r := rand.New(rand.NewPCG(1, 2))
-	x, w, dst := notNegative(r, inputs), random(r, inputs*width), make([]float32, width)
-	live := NewLive(inputs)
-	benchmark(b, inputs*width, func(p Path) {
+	planes, live := [][]float32{notNegative(r, inputs), notNegative(r, inputs)}, NewLive(2*inputs)
+	benchmark(b, 2*inputs, func(p Path) {
 		live.Reset()
-		live.Add([][]float32{x}, inputs, 0)
-		p.Dense(dst, w, &live)
+		p.List(&live, planes, inputs, 0)
 	})
 }
+
+// benchmarkDense runs as many lists as windows through a layer of the paper's size.
+func benchmarkDense(b *testing.B, windows int) {
+	const inputs, width = 999, 104
+	r := rand.New(rand.NewPCG(1, 2))
+	w := random(r, 2*inputs*width)
+	var dst [][]float32
+	var lists []Live
+	for range windows {
+		live := NewLive(2 * inputs)
+		live.Reset()
+		Go.List(&live, [][]float32{notNegative(r, inputs), notNegative(r, inputs)}, inputs, 0)
+		dst, lists = append(dst, make([]float32, width)), append(lists, live)
+	}
+	benchmark(b, 2*inputs*width*windows, func(p Path) { p.Dense(dst, w, lists) })
+}
+
+func BenchmarkDense1(b *testing.B)  { benchmarkDense(b, 1) }
+func BenchmarkDense8(b *testing.B)  { benchmarkDense(b, 8) }
+func BenchmarkDense16(b *testing.B) { benchmarkDense(b, 16) }
 
 func BenchmarkPool(b *testing.B) {
 	const n = 300

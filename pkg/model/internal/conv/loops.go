@@ -74,16 +74,45 @@ func reluGo(v []float32) {
 	}
 }
 
-// denseGo is [Path.Dense]; index and value hold a multiple of [group] entries.
-func denseGo(dst, w []float32, index []int32, value []float32) {
-	n := len(dst)
-	row := func(i int32) []float32 { return w[int(i)*n:][:n] }
-	for ; len(index) >= group; index, value = index[group:], value[group:] {
-		v0, v1, v2, v3 := value[0], value[1], value[2], value[3]
-		w0, w1, w2, w3 := row(index[0]), row(index[1]), row(index[2]), row(index[3])
-		for h := range dst {
-			dst[h] += (v0*w0[h] + v1*w1[h]) + (v2*w2[h] + v3*w3[h])
+// listGo is [Path.List] of one plane's part; it returns the length of the list.
+// index and value have room for every value of x.
+func listGo(index []int32, value, x []float32, row, stride int) int {
+	n := 0
+	for _, v := range x {
+		index[n], value[n] = int32(row), v
+		row += stride
+		if math.Float32bits(v) != 0 { // compiled without a branch: nobody can guess which values are zero
+			n++
 		}
+	}
+	return n
+}
+
+// denseGo is [Path.Dense] of one block.
+func denseGo(dst, w []float32, index []int32, value []float32) {
+	index = index[:len(value)]
+	for h := 0; h < len(dst); h += Lanes {
+		var a0, a1, a2, a3, a4, a5, a6, a7 float32
+		for i, v := range value {
+			r := (*[Lanes]float32)(w[int(index[i])*len(dst)+h:])
+			a0 += v * r[0]
+			a1 += v * r[1]
+			a2 += v * r[2]
+			a3 += v * r[3]
+			a4 += v * r[4]
+			a5 += v * r[5]
+			a6 += v * r[6]
+			a7 += v * r[7]
+		}
+		d := (*[Lanes]float32)(dst[h:])
+		d[0] += a0
+		d[1] += a1
+		d[2] += a2
+		d[3] += a3
+		d[4] += a4
+		d[5] += a5
+		d[6] += a6
+		d[7] += a7
 	}
 }
 

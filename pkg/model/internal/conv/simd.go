@@ -19,8 +19,8 @@ func correlateOne(dst []float32, xs, ws [][]float32, taps int)
 //go:noescape
 func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, bias0, bias1 float32)
 
-// dense adds value[i] times row index[i] of w, [rows, len(dst)], to dst.
-// len(index) is a multiple of group and not 0.
+// dense adds the sum of value[i] times row index[i] of w, [rows, len(dst)], to
+// dst. len(dst) is a multiple of Lanes, len(index) is not 0.
 //
 //go:noescape
 func dense(dst, w []float32, index []int32, value []float32)

@@ -231,74 +231,190 @@ end:
 	VZEROUPPER
 	RET
 
+// ROWn adds 8n columns of the row at R10 times Y15 to the sums from Y0 on.
+#define ROW1 \
+	VFMADD231PS (R10), Y15, Y0
+#define ROW4 \
+	ROW1; \
+	VFMADD231PS 32(R10), Y15, Y1; \
+	VFMADD231PS 64(R10), Y15, Y2; \
+	VFMADD231PS 96(R10), Y15, Y3
+#define ROW13 \
+	ROW4; \
+	VFMADD231PS 128(R10), Y15, Y4; \
+	VFMADD231PS 160(R10), Y15, Y5; \
+	VFMADD231PS 192(R10), Y15, Y6; \
+	VFMADD231PS 224(R10), Y15, Y7; \
+	VFMADD231PS 256(R10), Y15, Y8; \
+	VFMADD231PS 288(R10), Y15, Y9; \
+	VFMADD231PS 320(R10), Y15, Y10; \
+	VFMADD231PS 352(R10), Y15, Y11; \
+	VFMADD231PS 384(R10), Y15, Y12
+
+// ENTRY leaves the address of an entry's row in R10 and its value in Y15.
+#define ENTRY \
+	MOVLQSX (R8)(DX*4), R10; \
+	VBROADCASTSS (R9)(DX*4), Y15; \
+	IMULQ R12, R10; \
+	ADDQ SI, R10; \
+	INCQ DX
+
+#define ADDTO(at, acc) \
+	VADDPS at(DI), acc, acc; \
+	VMOVUPS acc, at(DI)
+
 // func dense(dst, w []float32, index []int32, value []float32)
 //
-// Four rows of w at a time, 8 columns of them at a time; what is left of the
-// columns one at a time.
+// A tile is 104 columns, the paper's 100 hidden units, or 32 or 8; its sums stay
+// in Y0-Y12 over all entries.
 //
-//	DI, R12  dst, its bytes     SI       w
-//	R8, R9   index, value       CX       entries left
-//	R10, R11, R13, R15  rows    BX       byte offset of the columns
+//	DI, SI  dst, w from the tile on   R12      bytes of a row
+//	R8, R9  index, value              CX, DX   their number, the next
+//	BX      columns left              R10      row
 TEXT ·dense(SB), NOSPLIT, $0-96
 	MOVQ dst_base+0(FP), DI
-	MOVQ dst_len+8(FP), R12
+	MOVQ dst_len+8(FP), BX
 	MOVQ w_base+24(FP), SI
 	MOVQ index_base+48(FP), R8
 	MOVQ index_len+56(FP), CX
 	MOVQ value_base+72(FP), R9
-	SHLQ $2, R12
-	MOVQ R12, DX
-	ANDQ $~31, DX
+	LEAQ (BX*4), R12
 
-rows:
-	MOVLQSX (R8), R10
-	MOVLQSX 4(R8), R11
-	MOVLQSX 8(R8), R13
-	MOVLQSX 12(R8), R15
-	IMULQ R12, R10
-	IMULQ R12, R11
-	IMULQ R12, R13
-	IMULQ R12, R15
-	ADDQ SI, R10
-	ADDQ SI, R11
-	ADDQ SI, R13
-	ADDQ SI, R15
-	VBROADCASTSS (R9), Y8
-	VBROADCASTSS 4(R9), Y9
-	VBROADCASTSS 8(R9), Y10
-	VBROADCASTSS 12(R9), Y11
-	XORQ BX, BX
-	CMPQ BX, DX
-	JGE  single
+tile13:
+	CMPQ BX, $104
+	JLT  tile4
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
+	XORQ DX, DX
 
-lanes:
-	VMOVUPS (DI)(BX*1), Y0
-	VFMADD231PS (R10)(BX*1), Y8, Y0
-	VFMADD231PS (R11)(BX*1), Y9, Y0
-	VFMADD231PS (R13)(BX*1), Y10, Y0
-	VFMADD231PS (R15)(BX*1), Y11, Y0
-	VMOVUPS Y0, (DI)(BX*1)
-	ADDQ $32, BX
-	CMPQ BX, DX
-	JLT  lanes
+entry13:
+	ENTRY
+	ROW13
+	CMPQ DX, CX
+	JLT  entry13
 
-single:
-	CMPQ BX, R12
-	JGE  next
-	VMOVSS (DI)(BX*1), X0
-	VFMADD231SS (R10)(BX*1), X8, X0
-	VFMADD231SS (R11)(BX*1), X9, X0
-	VFMADD231SS (R13)(BX*1), X10, X0
-	VFMADD231SS (R15)(BX*1), X11, X0
-	VMOVSS X0, (DI)(BX*1)
-	ADDQ $4, BX
-	JMP  single
+	ADDTO(0, Y0)
+	ADDTO(32, Y1)
+	ADDTO(64, Y2)
+	ADDTO(96, Y3)
+	ADDTO(128, Y4)
+	ADDTO(160, Y5)
+	ADDTO(192, Y6)
+	ADDTO(224, Y7)
+	ADDTO(256, Y8)
+	ADDTO(288, Y9)
+	ADDTO(320, Y10)
+	ADDTO(352, Y11)
+	ADDTO(384, Y12)
+	ADDQ $416, DI
+	ADDQ $416, SI
+	SUBQ $104, BX
+	JMP  tile13
 
-next:
-	ADDQ $16, R8
-	ADDQ $16, R9
-	SUBQ $4, CX
-	JNZ  rows
+tile4:
+	CMPQ BX, $32
+	JLT  tile1
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	XORQ DX, DX
+
+entry4:
+	ENTRY
+	ROW4
+	CMPQ DX, CX
+	JLT  entry4
+
+	ADDTO(0, Y0)
+	ADDTO(32, Y1)
+	ADDTO(64, Y2)
+	ADDTO(96, Y3)
+	ADDQ $128, DI
+	ADDQ $128, SI
+	SUBQ $32, BX
+	JMP  tile4
+
+tile1:
+	TESTQ BX, BX
+	JZ   denseDone
+	VXORPS Y0, Y0, Y0
+	XORQ DX, DX
+
+entry1:
+	ENTRY
+	ROW1
+	CMPQ DX, CX
+	JLT  entry1
+
+	ADDTO(0, Y0)
+	ADDQ $32, DI
+	ADDQ $32, SI
+	SUBQ $8, BX
+	JMP  tile1
+
+denseDone:
+	VZEROUPPER
+	RET
+
+DATA lanes<>+0(SB)/4, $0
+DATA lanes<>+4(SB)/4, $1
+DATA lanes<>+8(SB)/4, $2
+DATA lanes<>+12(SB)/4, $3
+DATA lanes<>+16(SB)/4, $4
+DATA lanes<>+20(SB)/4, $5
+DATA lanes<>+24(SB)/4, $6
+DATA lanes<>+28(SB)/4, $7
+GLOBL lanes<>(SB), RODATA|NOPTR, $32
+
+// func listLanes(index []int32, value, x []float32, first, stride int, order *[256][8]uint8) int
+//
+// 8 values at a time: those that are not zero move to the front, all 8 are
+// stored, and the next 8 are stored behind those that count.
+//
+//	R8, R9  index, value   SI, CX  x, values left   DX  length of the list
+//	R10     order          Y5, Y6  rows, their step to the next 8
+TEXT ·listLanes(SB), NOSPLIT, $0-104
+	MOVQ index_base+0(FP), R8
+	MOVQ value_base+24(FP), R9
+	MOVQ x_base+48(FP), SI
+	MOVQ x_len+56(FP), CX
+	VPBROADCASTD first+72(FP), Y5
+	VPBROADCASTD stride+80(FP), Y6
+	MOVQ order+88(FP), R10
+	VPMULLD lanes<>(SB), Y6, Y7
+	VPADDD Y7, Y5, Y5
+	VPSLLD $3, Y6, Y6
+	VPXOR Y4, Y4, Y4
+	XORQ DX, DX
+
+eight:
+	VMOVUPS (SI), Y0
+	VCMPPS $4, Y4, Y0, Y1
+	VMOVMSKPS Y1, AX
+	VPMOVZXBD (R10)(AX*8), Y2
+	VPERMPS Y0, Y2, Y0
+	VPERMD Y5, Y2, Y3
+	VMOVUPS Y0, (R9)(DX*4)
+	VMOVDQU Y3, (R8)(DX*4)
+	POPCNTL AX, AX
+	ADDQ AX, DX
+	VPADDD Y6, Y5, Y5
+	ADDQ $32, SI
+	SUBQ $8, CX
+	JNZ  eight
+	MOVQ DX, ret+96(FP)
 	VZEROUPPER
 	RET
 

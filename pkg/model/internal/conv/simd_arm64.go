@@ -10,3 +10,8 @@ func detect() Path {
 	}
 	return Go
 }
+
+// list is listGo: NEON has no instruction that packs lanes.
+func list(index []int32, value, x []float32, first, stride int) int {
+	return listGo(index, value, x, first, stride)
+}

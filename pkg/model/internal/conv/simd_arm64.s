@@ -6,11 +6,13 @@
 // registers; within a column, products are added plane by plane and tap by tap,
 // as in plain Go, each by one fused multiply-add.
 
-// The assembler lacks two instructions:
+// The assembler lacks three instructions:
 // FMLA  Vacc.4S, Vx.4S, Vw.S[lane]
 // FMAX  Vacc.4S, Vacc.4S, Vx.4S
+// FADD  Vacc.4S, Vacc.4S, Vx.4S
 #define FMLA(w, lane, x, acc) WORD $(0x4F801000 | ((lane)&1)<<21 | ((lane)>>1)<<11 | (w)<<16 | (x)<<5 | (acc))
 #define FMAX(x, acc) WORD $(0x4E20F400 | (x)<<16 | (acc)<<5 | (acc))
+#define FADD(x, acc) WORD $(0x4E20D400 | (x)<<16 | (acc)<<5 | (acc))
 
 // func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, bias0, bias1 float32)
 //
@@ -267,83 +269,134 @@ restTap:
 end:
 	RET
 
+#define CLEAR(v) VEOR v.B16, v.B16, v.B16
+#define CLEAR8(a, b, c, d, e, f, g, h) \
+	CLEAR(a); CLEAR(b); CLEAR(c); CLEAR(d); CLEAR(e); CLEAR(f); CLEAR(g); CLEAR(h)
+
+// ENTRY leaves the address of an entry's row in R10 and its value in V31.
+#define ENTRY \
+	MOVW.P 4(R7), R10; \
+	FMOVS.P 4(R8), F31; \
+	MADD R1, R2, R10, R10; \
+	SUB  $1, R9
+
+// ROW16 adds 16 columns of the row to the sums from acc on, ROW8 adds 8.
+#define ROW16(acc) \
+	VLD1.P 64(R10), [V26.S4, V27.S4, V28.S4, V29.S4]; \
+	FMLA(31, 0, 26, acc); \
+	FMLA(31, 0, 27, acc+1); \
+	FMLA(31, 0, 28, acc+2); \
+	FMLA(31, 0, 29, acc+3)
+#define ROW8(acc) \
+	VLD1 (R10), [V26.S4, V27.S4]; \
+	FMLA(31, 0, 26, acc); \
+	FMLA(31, 0, 27, acc+1)
+
+// SUM16 adds the sums from acc on to 16 columns of dst, SUM8 to 8.
+#define SUM16(acc) \
+	VLD1 (R0), [V26.S4, V27.S4, V28.S4, V29.S4]; \
+	FADD(acc, 26); \
+	FADD(acc+1, 27); \
+	FADD(acc+2, 28); \
+	FADD(acc+3, 29); \
+	VST1.P [V26.S4, V27.S4, V28.S4, V29.S4], 64(R0)
+#define SUM8(acc) \
+	VLD1 (R0), [V26.S4, V27.S4]; \
+	FADD(acc, 26); \
+	FADD(acc+1, 27); \
+	VST1.P [V26.S4, V27.S4], 32(R0)
+
 // func dense(dst, w []float32, index []int32, value []float32)
 //
-// Four rows of w at a time, 8 columns of them at a time; what is left of the
-// columns one at a time.
+// A tile is 104 columns, the paper's 100 hidden units, or 32 or 8; its sums stay
+// in V0-V25 over all entries.
 //
-//	R0, R1  dst, its bytes      R2      w
-//	R3, R4  index, value        R5      entries left
-//	R8-R11  rows                R12, R13  dst, bytes of it left
+//	R0, R2  dst, w from the tile on    R1          bytes of a row
+//	R3, R4  index, value               R5          their number
+//	R6      columns left               R7, R8, R9  next index, value, entries left
+//	R10     row
 TEXT ·dense(SB), NOSPLIT, $0-96
 	MOVD dst_base+0(FP), R0
-	MOVD dst_len+8(FP), R1
+	MOVD dst_len+8(FP), R6
 	MOVD w_base+24(FP), R2
 	MOVD index_base+48(FP), R3
 	MOVD index_len+56(FP), R5
 	MOVD value_base+72(FP), R4
-	LSL  $2, R1
+	LSL  $2, R6, R1
 
-rows:
-	MOVW (R3), R8
-	MOVW 4(R3), R9
-	MOVW 8(R3), R10
-	MOVW 12(R3), R11
-	MADD R1, R2, R8, R8
-	MADD R1, R2, R9, R9
-	MADD R1, R2, R10, R10
-	MADD R1, R2, R11, R11
-	VLD1 (R4), [V16.S4]
-	MOVD R0, R12
-	MOVD R1, R13
-	CMP  $32, R13
-	BLT  singles
+tile13:
+	CMP  $104, R6
+	BLT  tile4
+	CLEAR8(V0, V1, V2, V3, V4, V5, V6, V7)
+	CLEAR8(V8, V9, V10, V11, V12, V13, V14, V15)
+	CLEAR8(V16, V17, V18, V19, V20, V21, V22, V23)
+	CLEAR(V24)
+	CLEAR(V25)
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R5, R9
 
-lanes:
-	VLD1 (R12), [V0.S4, V1.S4]
-	VLD1.P 32(R8), [V2.S4, V3.S4]
-	VLD1.P 32(R9), [V4.S4, V5.S4]
-	VLD1.P 32(R10), [V6.S4, V7.S4]
-	VLD1.P 32(R11), [V8.S4, V9.S4]
-	FMLA(16, 0, 2, 0)
-	FMLA(16, 0, 3, 1)
-	FMLA(16, 1, 4, 0)
-	FMLA(16, 1, 5, 1)
-	FMLA(16, 2, 6, 0)
-	FMLA(16, 2, 7, 1)
-	FMLA(16, 3, 8, 0)
-	FMLA(16, 3, 9, 1)
-	VST1.P [V0.S4, V1.S4], 32(R12)
-	SUB  $32, R13
-	CMP  $32, R13
-	BGE  lanes
+entry13:
+	ENTRY
+	ROW16(0)
+	ROW16(4)
+	ROW16(8)
+	ROW16(12)
+	ROW16(16)
+	ROW16(20)
+	ROW8(24)
+	CBNZ R9, entry13
 
-singles:
-	CBZ  R13, next
-	FMOVS (R4), F16
-	FMOVS 4(R4), F17
-	FMOVS 8(R4), F18
-	FMOVS 12(R4), F19
+	SUM16(0)
+	SUM16(4)
+	SUM16(8)
+	SUM16(12)
+	SUM16(16)
+	SUM16(20)
+	SUM8(24)
+	ADD  $416, R2
+	SUB  $104, R6
+	B    tile13
 
-single:
-	FMOVS (R12), F0
-	FMOVS.P 4(R8), F2
-	FMOVS.P 4(R9), F3
-	FMOVS.P 4(R10), F4
-	FMOVS.P 4(R11), F5
-	FMADDS F16, F0, F2, F0
-	FMADDS F17, F0, F3, F0
-	FMADDS F18, F0, F4, F0
-	FMADDS F19, F0, F5, F0
-	FMOVS.P F0, 4(R12)
-	SUB  $4, R13
-	CBNZ R13, single
+tile4:
+	CMP  $32, R6
+	BLT  tile1
+	CLEAR8(V0, V1, V2, V3, V4, V5, V6, V7)
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R5, R9
 
-next:
-	ADD  $16, R3
-	ADD  $16, R4
-	SUB  $4, R5
-	CBNZ R5, rows
+entry4:
+	ENTRY
+	ROW16(0)
+	ROW16(4)
+	CBNZ R9, entry4
+
+	SUM16(0)
+	SUM16(4)
+	ADD  $128, R2
+	SUB  $32, R6
+	B    tile4
+
+tile1:
+	CBZ  R6, denseDone
+	CLEAR(V0)
+	CLEAR(V1)
+	MOVD R3, R7
+	MOVD R4, R8
+	MOVD R5, R9
+
+entry1:
+	ENTRY
+	ROW8(0)
+	CBNZ R9, entry1
+
+	SUM8(0)
+	ADD  $32, R2
+	SUB  $8, R6
+	B    tile1
+
+denseDone:
 	RET
 
 // func maxInto(dst, src []float32)

@@ -15,6 +15,8 @@ func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, 
 
 func dense(dst, w []float32, index []int32, value []float32) { panic(noVector) }
 
+func list(index []int32, value, x []float32, first, stride int) int { panic(noVector) }
+
 func maxInto(dst, src []float32) { panic(noVector) }
 
 func poolThree(dst, src []float32) { panic(noVector) }
