@@ -46,7 +46,7 @@ type InferenceConfig struct {
 }
 
 // BatchFigures is what inference costs at one number of concurrent inputs. One
-// thread works on a batch, input by input.
+// thread works on a batch, in one call of the engine.
 type BatchFigures struct {
 	Batch     int     `json:"batch"`
 	PerSecond float64 `json:"per_second"` // inferences of all threads
@@ -166,8 +166,8 @@ func (b *Inference) run(ctx context.Context, workers []worker, size int) (float6
 	return float64(len(b.all)*size) / elapsed.Seconds(), nil
 }
 
-// worker is one thread's part: it computes the input at a place of the batch.
-type worker func(place int) error
+// worker is one thread's part: it computes the next batch.
+type worker func() error
 
 // run computes batches for a length of time and appends the time of each, in us
 // per input.
@@ -177,10 +177,8 @@ func (infer worker) run(ctx context.Context, size int, length time.Duration, tim
 		if err := ctx.Err(); err != nil {
 			return times, err
 		}
-		for place := range size {
-			if err := infer(place); err != nil {
-				return times, err
-			}
+		if err := infer(); err != nil {
+			return times, err
 		}
 		now := time.Now()
 		times = append(times, float64(now.Sub(last).Nanoseconds())/1e3/float64(size))
@@ -190,42 +188,48 @@ func (infer worker) run(ctx context.Context, size int, length time.Duration, tim
 }
 
 func (b *Inference) worker(e *model.Engine, thread, size int) worker {
-	if b.cfg.Mode == Cold {
-		return b.coldWorker(e, thread)
+	probs := make([][]float32, size)
+	for i := range probs {
+		probs[i] = make([]float32, e.Classes())
 	}
-	return b.slidingWorker(e, thread, size)
+	if b.cfg.Mode == Cold {
+		return b.coldWorker(e, thread, probs)
+	}
+	return b.slidingWorker(e, thread, probs)
 }
 
 // coldWorker takes the windows one after the other, each thread from another place.
-func (b *Inference) coldWorker(e *model.Engine, thread int) worker {
-	windows, probs := b.traffic.windows, make([]float32, e.Classes())
+func (b *Inference) coldWorker(e *model.Engine, thread int, probs [][]float32) worker {
+	windows, batch := b.traffic.windows, make([]flows.Window, len(probs))
 	at := thread * len(windows) / b.cfg.Threads
-	return func(int) error {
-		at++
-		return e.Predict(windows[at%len(windows)], probs)
+	return func() error {
+		for i := range batch {
+			at++
+			batch[i] = windows[at%len(windows)]
+		}
+		return e.PredictBatch(batch, probs)
 	}
 }
 
 // slidingWorker has a device at each place of the batch. A place takes the
 // streams that no other place has, one after the other, each to its end, so that
 // all are taken equally often.
-func (b *Inference) slidingWorker(e *model.Engine, thread, size int) worker {
-	type device struct {
-		state model.State
-		rest  Stream
+func (b *Inference) slidingWorker(e *model.Engine, thread int, probs [][]float32) worker {
+	states, rest, batch := make([]*model.State, len(probs)), make([]Stream, len(probs)), make([]flows.Window, len(probs))
+	for i := range states {
+		states[i] = new(model.State)
 	}
-	devices, probs := make([]device, size), make([]float32, e.Classes())
 	streams := b.traffic.streams
 	at := thread * len(streams) / b.cfg.Threads
-	return func(place int) error {
-		d := &devices[place]
-		if len(d.rest) == 0 {
-			at++
-			d.rest = streams[at%len(streams)]
-			d.state.Reset()
+	return func() error {
+		for i := range batch {
+			if len(rest[i]) == 0 {
+				at++
+				rest[i] = streams[at%len(streams)]
+				states[i].Reset()
+			}
+			batch[i], rest[i] = rest[i][0], rest[i][1:]
 		}
-		var w flows.Window
-		w, d.rest = d.rest[0], d.rest[1:]
-		return e.Next(&d.state, w, probs)
+		return e.NextBatch(states, batch, probs)
 	}
 }
