@@ -208,6 +208,39 @@ func TestEngineAllocatesNothing(t *testing.T) {
 	}
 }
 
+// The rows of many devices differ in length: a new one takes what others left.
+func TestManyDevicesMakeNoGarbage(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	e := newEngine(t, modeltest.Model(r, model.DefaultArchitecture(5), 21))
+	const devices = 64
+	windows := make([][]flows.Window, devices)
+	var b batch
+	for i := range windows {
+		var rows []flows.Row
+		for range 20 {
+			rows = append(rows, flows.Row{Record: modeltest.Record(r, r.IntN(1000), r.IntN(1000), r.IntN(1000))})
+		}
+		windows[i] = modeltest.Windows(append(rows, rows[:4]...), 5)[4:] // round and round
+		b.add(&model.State{}, flows.Window{}, 21)
+	}
+	step := 0
+	round := func() {
+		for i, w := range windows {
+			b.windows[i] = w[(step+i)%len(w)]
+		}
+		step++
+		if err := e.NextBatch(b.states, b.windows, b.probs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 100 {
+		round()
+	}
+	if n := testing.AllocsPerRun(40, round); n > devices/10 {
+		t.Errorf("%v allocations for a window of each of %d devices, want next to none", n, devices)
+	}
+}
+
 func TestPredictRefuses(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	m := modeltest.Model(r, model.DefaultArchitecture(5), 3)

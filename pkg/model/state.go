@@ -116,8 +116,8 @@ func rotate[T any](s []T) {
 }
 
 // memory is what states' values are made of. It keeps what they give back for
-// the next that needs as much, so that devices whose rows change in length cost
-// neither garbage nor the size of their longest row.
+// the next that needs as much, or up to a fifth less, so that devices whose rows
+// change in length cost neither garbage nor the size of their longest row.
 type memory struct {
 	free [][][]float32 // by size class
 	kept int           // values in free
@@ -125,7 +125,7 @@ type memory struct {
 
 const (
 	sizeClass = 128     // values: lengths are rounded up to it
-	keepFree  = 1 << 18 // values that memory keeps at most, 1 MB
+	keepFree  = 1 << 19 // values that memory keeps at most, 2 MB
 )
 
 // get is a slice of n values; what they are is anything.
@@ -134,14 +134,13 @@ func (m *memory) get(n int) []float32 {
 		return nil
 	}
 	class := (n - 1) / sizeClass
-	for class >= len(m.free) {
-		m.free = append(m.free, nil)
-	}
-	if last := len(m.free[class]) - 1; last >= 0 {
-		s := m.free[class][last]
-		m.free[class] = m.free[class][:last]
-		m.kept -= cap(s)
-		return s[:n]
+	for c := class; c <= class+class/4 && c < len(m.free); c++ {
+		if last := len(m.free[c]) - 1; last >= 0 {
+			s := m.free[c][last]
+			m.free[c] = m.free[c][:last]
+			m.kept -= cap(s)
+			return s[:n]
+		}
 	}
 	return make([]float32, n, (class+1)*sizeClass)
 }
