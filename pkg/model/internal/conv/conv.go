@@ -149,7 +149,7 @@ func PadRows(w []float32, width int) []float32 {
 	return rows
 }
 
-// block is the number of columns whose inputs [Path.Dense] sums by themselves: a
+// block is the number of columns whose inputs vector code sums by themselves: a
 // multiple of Lanes. A thousand terms added one after the other lose more to
 // rounding than sums of sums, and the weights of a block, 26 KB with the paper's
 // two filters, stay in the fastest cache while all windows of a batch use them.
@@ -173,14 +173,19 @@ func NewLive(n int) Live {
 // Reset empties the list.
 func (l *Live) Reset() { l.ends, l.rows = l.ends[:0], 0 }
 
+// len is the number of inputs in the list.
+func (l *Live) len() int {
+	if len(l.ends) == 0 {
+		return 0
+	}
+	return l.ends[len(l.ends)-1]
+}
+
 // List appends the values of the planes that are not zero to l, block by block,
 // so that Dense reads the weights in order: planes[f][c] belongs to the weights'
 // row first + c*len(planes) + f. It panics when there is no room.
 func (p Path) List(l *Live, planes [][]float32, cols, first int) {
-	n := 0
-	if len(l.ends) > 0 {
-		n = l.ends[len(l.ends)-1]
-	}
+	n := l.len()
 	_ = l.index[:n+cols*len(planes)+Lanes]
 	for c := 0; c < cols; c += block {
 		for f, plane := range planes {
@@ -203,7 +208,12 @@ func (p Path) List(l *Live, planes [][]float32, cols, first int) {
 func (p Path) Dense(dst [][]float32, w []float32, lists []Live) {
 	blocks := 0
 	for i := range lists {
-		if l := &lists[i]; len(l.ends) > 0 {
+		l := &lists[i]
+		if p == Go { // not so fast that weights from a slower cache would hold it up
+			denseGo(dst[i], w, l.index[:l.len()], l.value[:l.len()])
+			continue
+		}
+		if l.len() > 0 {
 			_ = w[:l.rows*len(dst[i])]
 			blocks = max(blocks, len(l.ends))
 		}
@@ -218,9 +228,7 @@ func (p Path) Dense(dst [][]float32, w []float32, lists []Live) {
 				from = l.ends[b-1]
 			}
 			index, value := l.index[from:l.ends[b]], l.value[from:l.ends[b]]
-			if p == Go || len(index) == 0 {
-				denseGo(dst[i], w, index, value)
-			} else {
+			if len(index) > 0 {
 				dense(dst[i], w, index, value)
 			}
 		}

@@ -88,31 +88,22 @@ func listGo(index []int32, value, x []float32, row, stride int) int {
 	return n
 }
 
-// denseGo is [Path.Dense] of one block.
+// denseGo is [Path.Dense] of one list, eight rows of w at a time.
 func denseGo(dst, w []float32, index []int32, value []float32) {
+	n := len(dst)
 	index = index[:len(value)]
-	for h := 0; h < len(dst); h += Lanes {
-		var a0, a1, a2, a3, a4, a5, a6, a7 float32
-		for i, v := range value {
-			r := (*[Lanes]float32)(w[int(index[i])*len(dst)+h:])
-			a0 += v * r[0]
-			a1 += v * r[1]
-			a2 += v * r[2]
-			a3 += v * r[3]
-			a4 += v * r[4]
-			a5 += v * r[5]
-			a6 += v * r[6]
-			a7 += v * r[7]
+	for ; len(value) >= 8; index, value = index[8:], value[8:] {
+		v0, v1, v2, v3, v4, v5, v6, v7 := value[0], value[1], value[2], value[3], value[4], value[5], value[6], value[7]
+		w0, w1, w2, w3 := w[int(index[0])*n:][:n], w[int(index[1])*n:][:n], w[int(index[2])*n:][:n], w[int(index[3])*n:][:n]
+		w4, w5, w6, w7 := w[int(index[4])*n:][:n], w[int(index[5])*n:][:n], w[int(index[6])*n:][:n], w[int(index[7])*n:][:n]
+		for h := range dst {
+			dst[h] += ((v0*w0[h] + v1*w1[h]) + (v2*w2[h] + v3*w3[h])) + ((v4*w4[h] + v5*w5[h]) + (v6*w6[h] + v7*w7[h]))
 		}
-		d := (*[Lanes]float32)(dst[h:])
-		d[0] += a0
-		d[1] += a1
-		d[2] += a2
-		d[3] += a3
-		d[4] += a4
-		d[5] += a5
-		d[6] += a6
-		d[7] += a7
+	}
+	for i, v := range value {
+		for h, x := range w[int(index[i])*n:][:n] {
+			dst[h] += v * x
+		}
 	}
 }
 
