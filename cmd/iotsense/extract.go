@@ -5,8 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
 
 	"github.com/urfave/cli/v2"
 
@@ -79,13 +78,6 @@ func extract(c *cli.Context) error {
 // appears under its name only when it is whole. damaged tells of captures that
 // could be read in part.
 func writeRecords(ctx context.Context, set *dataset.Set, direction flows.Direction, report *extractReport) (damaged, err error) {
-	dir, name := filepath.Split(report.Output)
-	f, err := os.CreateTemp(dir, "."+name+".*")
-	if err != nil {
-		return nil, fmt.Errorf("output: %w", err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
 	spec, err := json.Marshal(map[string]any{
 		"direction": direction.String(), "packets": flows.RowPackets, "prefix": flows.PayloadPrefix,
 		"payload": flows.PayloadTokens, "lifetime_ns": flows.Lifetime,
@@ -93,28 +85,28 @@ func writeRecords(ctx context.Context, set *dataset.Set, direction flows.Directi
 	if err != nil {
 		return nil, err
 	}
-	w := flows.NewRecordWriter(f, map[string]string{"iotsense.record": string(spec)})
-	var failed error
-	damaged = set.Records(ctx, func(r flows.LabelledRecord) error {
-		report.Records++
-		if r.Incomplete {
-			report.Incomplete++
+	err = writeFile(report.Output, func(f io.Writer) error {
+		w := flows.NewRecordWriter(f, map[string]string{"iotsense.record": string(spec)})
+		var failed error
+		damaged = set.Records(ctx, func(r flows.LabelledRecord) error {
+			report.Records++
+			if r.Incomplete {
+				report.Incomplete++
+			}
+			failed = w.Write(&r)
+			return failed
+		}, func(s dataset.CaptureSummary) error {
+			report.Captures++
+			report.Packets.Add(s.Stats.PacketStats)
+			return nil
+		})
+		if failed != nil {
+			return failed
 		}
-		failed = w.Write(&r)
-		return failed
-	}, func(s dataset.CaptureSummary) error {
-		report.Captures++
-		report.Packets.Add(s.Stats.PacketStats)
-		return nil
+		return w.Close()
 	})
-	if failed != nil {
-		return nil, fmt.Errorf("output %s: %w", report.Output, failed)
-	}
-	if err := w.Close(); err != nil {
-		return nil, fmt.Errorf("output %s: %w", report.Output, err)
-	}
-	if err := errors.Join(f.Chmod(0o644), f.Close(), os.Rename(f.Name(), report.Output)); err != nil {
-		return nil, fmt.Errorf("output: %w", err)
+	if err != nil {
+		return nil, err
 	}
 	return damaged, nil
 }
