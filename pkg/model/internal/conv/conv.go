@@ -74,15 +74,6 @@ func Fill(s []float32, v float32) {
 // ReLU sets what is negative to 0.
 func ReLU(v []float32) { reluGo(v) }
 
-// Spread adds v times x to dst.
-func Spread(dst, x *[Taps]float32, v float32) {
-	dst[0] += v * x[0]
-	dst[1] += v * x[1]
-	dst[2] += v * x[2]
-	dst[3] += v * x[3]
-	dst[4] += v * x[4]
-}
-
 // Bank is the filters of one convolution in the layout of the loops.
 type Bank struct {
 	taps    int
