@@ -7,7 +7,8 @@ Strict windows, 50 to 20,000 of a class, the paper's early stopping: `--preset
 paper`. iotsense deals the captures to folds and writes them down; PyTorch trains
 and tests on the same ones, with the same seeds (of other random numbers). Both
 sets of verdicts get one score: macro-F1 of each repetition, averaged, with a 95 %
-bootstrap interval over captures. Needs what train_torch.py needs, and hours.
+bootstrap interval over captures. Needs what train_torch.py needs, and hours: run
+again with the same --out, it goes on where it was ended.
 """
 
 import argparse
@@ -36,16 +37,28 @@ def limited(kept, label):
     return np.array([i for i in kept if count[label[i]] >= MIN])
 
 
-def pytorch(records, folds, epochs, runs):
-    """Verdicts as in predictions.csv."""
+def verdicts_of(path):
+    """The rows of a predictions.csv: seed, fold, capture, label, guess."""
+    with open(path, newline="") as file:
+        return [(int(r["seed"]), int(r["fold"]), r["capture"], r["label"], r["guess"]) for r in csv.DictReader(file)]
+
+
+def pytorch(records, folds, epochs, runs, path):
+    """Adds to the verdicts in path those of the runs that are not in it yet."""
+    done = set()
+    if path.exists():
+        done = {v[:2] for v in verdicts_of(path)}
+    else:
+        path.write_text("seed,fold,capture,label,guess\n")
     meta, tokens, v6, info = read_rows(records)
     windows = make_windows(meta, v6, info)
     windows = windows[(windows >= 0).all(1)]
     newest = windows[:, -1]
     label, capture, device = (info[n][newest].astype(str) for n in ("Label", "Capture", "Device"))
-    verdicts = []
     for run in runs:
         seed, tested = run["seed"], run["fold"]
+        if (seed, tested) in done:
+            continue
         fold = np.array([folds[seed, c, d] for c, d in zip(capture, device)])
         learn, test = np.where(fold != tested)[0], np.where(fold == tested)[0]
         held = hold_out(windows[learn], label[learn], capture[learn], VALIDATION)
@@ -54,20 +67,20 @@ def pytorch(records, folds, epochs, runs):
         for key, mine in (("windows", len(kept)), ("validation", figures["validation"]), ("tested", len(test))):
             if run[key] != mine:
                 sys.exit(f"seed {seed} fold {tested}: iotsense has {run[key]} windows ({key}), PyTorch {mine}: not the same work")
-        verdicts += [(seed, capture[i], label[i], g) for i, g in zip(test, guess_of(test))]
+        with open(path, "a", newline="") as file:
+            csv.writer(file).writerows((seed, tested, capture[i], label[i], g) for i, g in zip(test, guess_of(test)))
         print(f"PyTorch: seed {seed} fold {tested} done", file=sys.stderr, flush=True)
-    return verdicts
 
 
 def interval(verdicts):
     """Mean macro-F1 over the repetitions, and its bootstrap interval by capture."""
-    names = sorted({v[2] for v in verdicts} | {v[3] for v in verdicts})
-    captures = sorted({v[1] for v in verdicts})
+    names = sorted({v[3] for v in verdicts} | {v[4] for v in verdicts})
+    captures = sorted({v[2] for v in verdicts})
     seeds = sorted({v[0] for v in verdicts})
     index, place = {n: i for i, n in enumerate(names)}, {c: i for i, c in enumerate(captures)}
     right, said, true = np.zeros((3, len(seeds), len(captures), len(names)))
     stratum = np.zeros(len(captures), int)
-    for seed, capture, label, guess in verdicts:
+    for seed, _, capture, label, guess in verdicts:
         at = seeds.index(seed), place[capture]
         stratum[place[capture]] = index[label]
         right[(*at, index[label])] += label == guess
@@ -104,13 +117,14 @@ def main():
         out = pathlib.Path(args.out or scratch)
         out.mkdir(parents=True, exist_ok=True)
         records = out / "records.parquet"
-        subprocess.run([args.binary, "extract", "--manifest", args.manifest, "-o", records], check=True, stdout=subprocess.DEVNULL)
-        subprocess.run([args.binary, "crossval", records, "--preset", "paper", "--folds", str(args.folds), "--seeds", str(args.seeds),
-                        "--epochs", str(args.epochs), "--threads", str(args.threads), "--report", out], check=True)
+        if not (out / "crossval.json").exists():
+            subprocess.run([args.binary, "extract", "--manifest", args.manifest, "-o", records], check=True, stdout=subprocess.DEVNULL)
+            subprocess.run([args.binary, "crossval", records, "--preset", "paper", "--folds", str(args.folds), "--seeds", str(args.seeds),
+                            "--epochs", str(args.epochs), "--threads", str(args.threads), "--report", out], check=True)
         runs = json.load(open(out / "crossval.json"))["runs"]
         folds = {(int(r["seed"]), r["capture"], r["device"]): int(r["fold"]) for r in csv.DictReader(open(out / "folds.csv"))}
-        ours = [(int(r["seed"]), r["capture"], r["label"], r["guess"]) for r in csv.DictReader(open(out / "predictions.csv"))]
-        theirs = pytorch(records, folds, args.epochs, runs)
+        pytorch(records, folds, args.epochs, runs, out / "pytorch.csv")
+        ours, theirs = verdicts_of(out / "predictions.csv"), verdicts_of(out / "pytorch.csv")
     (a, a_low, a_high), (b, b_low, b_high) = interval(ours), interval(theirs)
     print(f"iotsense macro-F1 {a:.4f}, 95 % interval {a_low:.4f} to {a_high:.4f}")
     print(f"PyTorch  macro-F1 {b:.4f}, 95 % interval {b_low:.4f} to {b_high:.4f}")
