@@ -11,15 +11,18 @@
  *
  * A packet that meets a marked life is late: it belongs to the flow's next life,
  * which lives in a second entry under the same key with alt flipped. There is
- * no third: user space deletes what it marked before it marks again, and a
- * packet marks (see roll) only while the other entry is free of a mark.
+ * no third: user space deletes what it marked before it marks again, and the
+ * sweep and a packet (see roll) mark an entry only while the other has no mark.
  *
- * One race is left to be: a packet that met the mark opens the second entry at
- * the very moment when another opens the first one anew, just deleted. The flow
- * then has two lives at once. Both are reported and every packet is in one. */
+ * Two races are left to be. A packet that met the mark opens the second entry at
+ * the very moment when another opens the first one anew, just deleted: the flow
+ * has two lives at once, both are reported and every packet is in one. And with
+ * the ring full, a packet and the sweep can mark those two in the same instant:
+ * what comes until they are deleted, milliseconds later, counts as table_full. */
 #pragma once
 
-#define ROLL_TRIES 4 /* each failure means that another CPU's packet got in first */
+#define ROLL_TRIES 4  /* each failure means that another CPU's packet got in first */
+#define COUNT_TRIES 4 /* see count_packet */
 
 static __always_inline __u64 life_first(__u64 life)
 {
@@ -309,7 +312,9 @@ static __always_inline long open_life(const struct flow_key *key, const struct p
 	return err;
 }
 
-/* Puts the packet into a life of its flow. */
+/* Puts the packet into a life of its flow. A try fails on a mark, or when another
+ * CPU opens the entry first. What is marked while the packet is here stays until
+ * it is done, so more failures than tries need a run that outlasts a lifetime. */
 static __always_inline void count_packet(const struct hook *h, struct scratch *work, __u32 owner,
 					 struct counters *c)
 {
@@ -321,7 +326,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 	bool from_a = make_key(p, key);
 
 	*t = (struct clock){};
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < COUNT_TRIES; i++) {
 		struct flow *f = bpf_map_lookup_elem(&flows, key);
 
 		if (!f && !looked && alt_created != alt_deleted) {

@@ -138,6 +138,7 @@ int iotsense_sweep(struct sweep_args *args)
 		bpf_for_each_map_elem(&macs, sweep_mac, &a, 0);
 	args->marked = a.marked;
 	args->gone = a.gone;
+	args->left = a.left;
 	args->open = a.open;
 	args->open_packets = a.open_packets;
 	return 0;

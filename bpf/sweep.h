@@ -4,15 +4,27 @@
  * until every packet program that may not have seen a mark is done. */
 #pragma once
 
+/* Marks a life that is too old, unless the flow's other one is marked: late
+ * packets must have somewhere to go. */
+static __always_inline bool mark_old(const struct flow_key *key, struct flow *f, __u64 life,
+				     struct sweep_args *a)
+{
+	if (life_first(life) >= a->first_before_us)
+		return false;
+	if (sibling_marked(key)) {
+		a->left++;
+		return false;
+	}
+	return swap_life(f, life, life | LIFE_MARKED);
+}
+
 /* One life as the sweep program sees it: marked if it is too old, and listed for
  * the collect program. What is not listed counts as open. */
 static long sweep_life(void *map, struct flow_key *key, struct flow *f, struct sweep_args *a)
 {
 	__u64 life = read_life(f);
 
-	if (a->marked < a->limit &&
-	    (life_marked(life) ||
-	     (life_first(life) < a->first_before_us && swap_life(f, life, life | LIFE_MARKED)))) {
+	if (a->marked < a->limit && (life_marked(life) || mark_old(key, f, life, a))) {
 		struct marked_life *slot = bpf_map_lookup_elem(&marked, &a->marked);
 
 		if (slot) {

@@ -158,7 +158,7 @@ struct sweep_args {
 	__u32 limit;           /* in: room in the list of marked lives; 0: change nothing */
 	__u32 marked;          /* out: lives listed */
 	__u32 gone;            /* out: MACs about to be forgotten */
-	__u32 pad;
+	__u32 left;            /* out: lives too old that wait for the flow's other one, which is marked */
 	__u64 open;            /* out: lives going on, those just marked left out */
 	__u64 open_packets;    /* out: wire packets of those */
 };

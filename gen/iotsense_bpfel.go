@@ -207,7 +207,7 @@ type IotsenseSweepArgs struct {
 	Limit         uint32
 	Marked        uint32
 	Gone          uint32
-	Pad           uint32
+	Left          uint32
 	Open          uint64
 	OpenPackets   uint64
 }

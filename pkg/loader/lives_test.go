@@ -178,6 +178,33 @@ func TestLatePacketOfTheSecondEntry(t *testing.T) {
 	}
 }
 
+// Of a flow's two lives the sweep ends one after the other: packets that come in
+// between have one to go to.
+func TestTwoLivesAtOnce(t *testing.T) {
+	k := newKernel(t, Config{})
+	k.run(inProgram, udpFrame(1, 1))
+	k.markAll()
+	k.run(inProgram, udpFrame(1, 1)) // opens the second entry
+	var key gen.IotsenseFlowKey
+	var first gen.IotsenseFlow
+	for entries := k.maps[flowsMap].Iterate(); entries.Next(&key, &first) && key.Alt != 0; {
+	}
+	first.Life &^= uint64(gen.IotsenseLifeWordLIFE_MARKED) // as a race would leave it
+	k.must(k.maps[flowsMap].Put(key, first))
+
+	found, err := k.mark(math.MaxUint64, 100)
+	k.must(err)
+	if found.Marked != 1 || found.Left != 1 || found.Open != 1 {
+		t.Errorf("the sweep says %+v, want one life marked and one left", found)
+	}
+	k.run(inProgram, udpFrame(1, 1))
+	k.must(k.flush())
+	got := k.count()
+	if len(k.closes) != 2 || !identities(got.Packets) || got.Packets.TableFull != 0 || got.Packets.InClosed != 3 {
+		t.Errorf("%d lives, %+v", len(k.closes), got)
+	}
+}
+
 // A full ring at rollover time loses nothing: the sweep closes the life.
 func TestFullRing(t *testing.T) {
 	const lifetime = 100 * time.Millisecond

@@ -144,7 +144,7 @@ func (s *Sensor) sweep(firstBefore uint64) error {
 		if err := s.collect(found.Marked); err != nil {
 			return err
 		}
-		if found.Marked < limit {
+		if found.Marked < limit && found.Left == 0 {
 			return nil
 		}
 	}
