@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -20,17 +22,39 @@ import (
 
 const (
 	bigInterface, bigPeer = "big0", "big1"
-	bigAddress, peerAddr  = "10.78.0.1", "10.78.0.2"
 	// bigFrame is what one skb may hold.
 	bigFrame = 180_000
 )
 
+// bigPath is how the two ends of the pair talk. The sender's address is the lower.
+type bigPath struct {
+	sender, receiver string // with prefix lengths
+	header           uint64 // of each packet on the wire: IP, TCP with timestamps
+	allow            func(netlink.Link) error
+}
+
 // The wire packets of BIG TCP are counted, and their bytes: the payload that was
 // sent, and the headers of as many packets.
 func TestBigTCP(t *testing.T) {
+	const tcp = 20 + 12
+	for name, path := range map[string]bigPath{
+		"IPv4": {"10.78.0.1/24", "10.78.0.2/24", 20 + tcp, func(l netlink.Link) error { // Linux 6.3
+			return netlink.LinkSetGSOIPv4MaxSize(l, bigFrame)
+		}},
+		// In memory these have a hop-by-hop header with the jumbo length, on the wire none.
+		"IPv6": {"fd00:78::1/64", "fd00:78::2/64", 40 + tcp, func(l netlink.Link) error { // Linux 5.19
+			off := filepath.Join("/proc/sys/net/ipv6/conf", l.Attrs().Name, "disable_ipv6")
+			return errors.Join(os.WriteFile(off, []byte("0"), 0), netlink.LinkSetGSOMaxSize(l, bigFrame))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { path.test(t) })
+	}
+}
+
+func (path bigPath) test(t *testing.T) {
 	const payload = 64 << 20
 	n := newNetwork(t, "bigtcp")
-	addBigPair(t, n)
+	path.addPair(t, n)
 	var s *Sensor
 	err := n.Do(func() (err error) {
 		s, err = Open(Config{Interfaces: []string{bigInterface}, Hook: HookTC, Prefix: 100, MaxFlows: 4096})
@@ -42,7 +66,7 @@ func TestBigTCP(t *testing.T) {
 	defer s.Close()
 	stop := start(t, s)
 	longest := watchLongest(t, n)
-	carried := sendTCP(t, n, payload)
+	carried := path.send(t, n, payload)
 	seen := stop()
 	most := longest()
 	if most <= 1<<16 {
@@ -61,16 +85,15 @@ func TestBigTCP(t *testing.T) {
 			sent = c
 		}
 	}
-	side := 0 // the sender's address is the lower one
-	const header, synOptions = 20 + 20 + 12, 8
-	if want := carried + sent.Packets[side]*header + synOptions; sent.Bytes[side] != want {
+	const side, synOptions = 0, 8
+	if want := carried + sent.Packets[side]*path.header + synOptions; sent.Bytes[side] != want {
 		t.Errorf("%d packets of %d bytes, want %d: what TCP says it has carried, and a header each", sent.Packets[side], sent.Bytes[side], want)
 	}
 	t.Logf("%d wire packets, the longest frame %d bytes", sent.Packets[side], most)
 }
 
-// addBigPair joins the network's two namespaces by a second pair, offloads on.
-func addBigPair(t *testing.T, n *replay.Network) {
+// addPair joins the network's two namespaces by a second pair, offloads on.
+func (path bigPath) addPair(t *testing.T, n *replay.Network) {
 	t.Helper()
 	var device *os.File
 	err := n.DoDevice(func() (err error) { device, err = os.Open("/proc/thread-self/ns/net"); return err })
@@ -92,21 +115,22 @@ func addBigPair(t *testing.T, n *replay.Network) {
 	for _, end := range []struct {
 		do            func(func() error) error
 		name, address string
-	}{{n.Do, bigInterface, bigAddress}, {n.DoDevice, bigPeer, peerAddr}} {
+	}{{n.Do, bigInterface, path.sender}, {n.DoDevice, bigPeer, path.receiver}} {
 		err := end.do(func() error {
 			link, err := netlink.LinkByName(end.name)
 			if err != nil {
 				return err
 			}
-			addr, err := netlink.ParseAddr(end.address + "/24")
+			addr, err := netlink.ParseAddr(end.address)
 			if err != nil {
 				return err
 			}
+			addr.Flags = unix.IFA_F_NODAD
+			if err := path.allow(link); err != nil {
+				t.Skipf("this kernel has no such BIG TCP: %v", err)
+			}
 			if err := netlink.AddrAdd(link, addr); err != nil {
 				return err
-			}
-			if err := netlink.LinkSetGSOIPv4MaxSize(link, bigFrame); err != nil {
-				t.Skipf("no BIG TCP over IPv4 (Linux 6.3): %v", err)
 			}
 			return netlink.LinkSetUp(link)
 		})
@@ -116,13 +140,14 @@ func addBigPair(t *testing.T, n *replay.Network) {
 	}
 }
 
-// sendTCP sends so many bytes from the sensor's end, and waits until the other
+// send sends so many bytes from the sensor's end, and waits until the other
 // has them all and both have closed. It returns how many bytes TCP has carried:
 // on a busy machine it may send some a second time.
-func sendTCP(t *testing.T, n *replay.Network, bytes int64) (carried uint64) {
+func (path bigPath) send(t *testing.T, n *replay.Network, bytes int64) (carried uint64) {
 	t.Helper()
+	receiver := netip.AddrPortFrom(netip.MustParsePrefix(path.receiver).Addr(), 7000).String()
 	var listener net.Listener
-	err := n.DoDevice(func() (err error) { listener, err = net.Listen("tcp4", peerAddr+":7000"); return err })
+	err := n.DoDevice(func() (err error) { listener, err = net.Listen("tcp", receiver); return err })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +167,7 @@ func sendTCP(t *testing.T, n *replay.Network, bytes int64) (carried uint64) {
 		received <- err
 	}()
 	err = n.Do(func() error {
-		c, err := net.DialTimeout("tcp4", peerAddr+":7000", 10*time.Second)
+		c, err := net.DialTimeout("tcp", receiver, 10*time.Second)
 		if err != nil {
 			return err
 		}
