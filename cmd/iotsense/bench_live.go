@@ -56,6 +56,7 @@ type liveFigures struct {
 	Inferences float64 `json:"inferences_per_second"`
 	Sensor     float64 `json:"sensor_core_percent"` // of one core, user and system
 	Kernel     float64 `json:"kernel_core_percent"` // of one core, spent in the programs on the packets' way
+	KernelNS   float64 `json:"kernel_ns_per_packet"`
 	Unseen     uint64  `json:"unseen"`
 	TableFull  uint64  `json:"table_full"`
 	RingFull   uint64  `json:"ring_full"`
@@ -171,6 +172,7 @@ func (f *liveFigures) count(s *api.Stats) {
 	f.Flows, f.Inferences = float64(s.Records)/f.Seconds, float64(s.Inferences)/f.Seconds
 	if s.KernelNSTotal != nil {
 		f.Kernel = 100 * float64(*s.KernelNSTotal) / 1e9 / f.Seconds
+		f.KernelNS = float64(*s.KernelNSTotal) / float64(max(1, *s.KernelRuns))
 	}
 	f.Unseen = f.Packets - min(f.Packets, s.Packets.Seen)
 	f.TableFull, f.RingFull, f.Incomplete = s.Packets.TableFull, s.Samples.RingFull, s.IncompleteRecords
@@ -202,10 +204,10 @@ func printLive(w io.Writer, c *cli.Context, data string, steps []liveFigures) er
 	if _, err := fmt.Fprintf(w, "%d devices live on %s, %s, model %s\n\n", last.Devices, last.Hook, data, modelName(c)); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
-	t := newTable(w, "Speed", "Packets/s", "Mbit/s", "Flows/s", "Inferences/s", "Sensor, % of a core", "Kernel programs, %", "Packets", "Lost")
+	t := newTable(w, "Speed", "Packets/s", "Mbit/s", "Flows/s", "Inferences/s", "Sensor, % of a core", "Kernel programs, %", "ns/packet", "Packets", "Lost")
 	for _, f := range steps {
 		t.AppendRow(table.Row{f.Speed, whole(f.PacketRate), whole(f.Megabits), whole(f.Flows), whole(f.Inferences),
-			fmt.Sprintf("%.1f", f.Sensor), fmt.Sprintf("%.1f", f.Kernel), f.Packets, f.lost()})
+			fmt.Sprintf("%.1f", f.Sensor), fmt.Sprintf("%.1f", f.Kernel), whole(f.KernelNS), f.Packets, f.lost()})
 	}
 	t.Render()
 	var err error
