@@ -33,7 +33,7 @@ struct grant {
 };
 
 /* A wakeup costs more than everything else a packet does, and user space reads
- * every 100 ms anyway. So it is woken only when this CPU has written another
+ * four times a second anyway. So it is woken only when this CPU has written another
  * cfg.wake_bytes. (To ask the ring how much is waiting costs more.) */
 static __always_inline __u64 wakeup(struct counters *c, __u32 bytes)
 {

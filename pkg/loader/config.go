@@ -45,7 +45,7 @@ const (
 	MaxPrefix       = int(gen.IotsenseLimitsMAX_PREFIX)
 
 	minRingSize = 64 << 10 // a multiple of every page size
-	pollEvery   = 100 * time.Millisecond
+	pollEvery   = 250 * time.Millisecond
 	sweepEvery  = time.Second // divided as the lifetime is
 	minSweep    = 10 * time.Millisecond
 )
@@ -186,5 +186,5 @@ func covered(p netip.Prefix, by []netip.Prefix) bool {
 }
 
 func (c Config) sweepEvery() time.Duration {
-	return min(sweepEvery, max(minSweep, c.Lifetime*time.Duration(sweepEvery)/flows.Lifetime))
+	return min(sweepEvery, max(minSweep, c.Lifetime/(flows.Lifetime/sweepEvery)))
 }
