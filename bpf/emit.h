@@ -14,8 +14,11 @@ struct clock {
  * is preemptible and must not touch it. */
 struct scratch {
 	struct packet packet;
-	struct clock  clock; /* of the packet */
-	struct sample sample; /* its key is the packet's */
+	struct clock  clock;   /* of the packet */
+	struct sample sample;  /* its key is the packet's */
+	bool          closing; /* when the packet came; see check_entry */
+	bool          looked;  /* at both entries of the flow */
+	bool          late;    /* met a life that was being closed */
 };
 
 struct {
@@ -69,7 +72,7 @@ static __always_inline void emit_sample(const struct hook *h, const struct packe
 	__u32 from = i * p->segment, bytes, record = offsetof(struct sample, payload);
 
 	s->index = index;
-	if (p->segments == 1) {
+	if (p->samples == 1) {
 		bytes = p->present;
 		s->size = p->size;
 	} else {
@@ -122,7 +125,7 @@ static __always_inline struct close *reserve_close(void)
 /* Totals are taken out of f, not copied: each packet is in exactly one close,
  * whatever other CPUs add meanwhile. Returns the packets of one side. */
 static __always_inline __u64 emit_close(struct close *e, const struct flow_key *key,
-					struct flow *f, __u64 life, __u32 side,
+					struct flow *f, __u64 life, __u64 last_ns, __u32 side,
 					struct counters *c)
 {
 	__u64 packets;
@@ -130,7 +133,7 @@ static __always_inline __u64 emit_close(struct close *e, const struct flow_key *
 	e->kind = EVENT_CLOSE;
 	e->key = *key;
 	e->life = life;
-	e->last_ns = f->last_ns;
+	e->last_ns = last_ns;
 	for (int i = 0; i < 2; i++) {
 		e->packets[i] = __sync_lock_test_and_set(&f->packets[i], 0);
 		e->bytes[i] = __sync_lock_test_and_set(&f->bytes[i], 0);

@@ -165,7 +165,9 @@ static __always_inline bool make_key(const struct packet *p, struct flow_key *ke
 
 static __always_inline __u64 wire_bytes(const struct packet *p)
 {
-	return p->segments == 1 ? p->size : p->payload + (__u64)p->segments * p->headers;
+	if (p->samples == 1)
+		return (__u64)p->segments * p->size;
+	return p->payload + (__u64)p->segments * p->headers;
 }
 
 static __always_inline bool sibling_marked(const struct flow_key *key)
@@ -182,6 +184,8 @@ enum outcome {
 	ADDED,     /* the packet is in the life */
 	ELSEWHERE, /* another attachment owns this direction */
 	CLOSING,   /* the life is marked */
+	AGAIN,     /* the entry has just been deleted, or opened by another CPU */
+	REFUSED,   /* there is no room for another life */
 };
 
 /* Ends the life in f, which is past its time, and begins the next with p. */
@@ -190,7 +194,7 @@ static __always_inline enum outcome roll(const struct flow_key *key, struct flow
 					 struct grant *g, struct counters *c)
 {
 	for (int i = 0; i < ROLL_TRIES; i++) {
-		__u64 life = read_life(f);
+		__u64 life = read_life(f), last_ns = f->last_ns;
 		struct close *e;
 
 		if (life_marked(life))
@@ -207,10 +211,10 @@ static __always_inline enum outcome roll(const struct flow_key *key, struct flow
 				return CLOSING;
 			continue;
 		}
-		*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->segments) };
+		*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->samples) };
 		if (swap_life(f, life, new_life(g->first_us, g->count, life_payer(life)))) {
 			/* A direction that its owner has not carried all life long is free. */
-			if (!emit_close(e, key, f, life, from_a, c))
+			if (!emit_close(e, key, f, life, last_ns, from_a, c))
 				f->owner[from_a] = 0;
 			note_record(find_share(payer_mac(key, life_payer(life))));
 			c->opened++;
@@ -227,7 +231,7 @@ static __always_inline enum outcome roll(const struct flow_key *key, struct flow
  * sample, and user space clamps what it reads. */
 static __always_inline enum outcome take(struct flow *f, const struct packet *p, struct grant *g)
 {
-	__u64 add = (__u64)min_u32(cfg.samples, p->segments) << LIFE_TAKEN_SHIFT;
+	__u64 add = (__u64)min_u32(cfg.samples, p->samples) << LIFE_TAKEN_SHIFT;
 	__u64 life = __sync_fetch_and_add(&f->life, add);
 
 	if (life_marked(life)) {
@@ -237,29 +241,44 @@ static __always_inline enum outcome take(struct flow *f, const struct packet *p,
 	g->first_us = life_first(life);
 	g->index = life_taken(life);
 	if (g->index < cfg.samples)
-		g->count = min_u32(cfg.samples - g->index, p->segments);
+		g->count = min_u32(cfg.samples - g->index, p->samples);
 	return ADDED;
 }
 
-/* Tries to add p to the life in f. g says which samples p has taken of it. */
-static __always_inline enum outcome add(const struct flow_key *key, struct flow *f,
-					const struct packet *p, bool from_a, __u32 owner,
-					struct clock *t, struct grant *g, struct counters *c)
+/* Is f, read meanwhile, still the entry of key? An entry that was marked before the
+ * packet came can be deleted under it, and the next flow takes its place at once.
+ * One found here unmarked stays for as long as the packet does. So whoever comes
+ * while user space deletes has to look twice. */
+static __always_inline bool check_entry(const struct flow_key *key, const struct flow *f, bool closing)
 {
-	__u32 side = !from_a, holder = f->owner[side];
-	enum outcome o = ADDED;
-	bool sampled;
-	__u64 life;
+	return !closing || bpf_map_lookup_elem(&flows, key) == f;
+}
 
+/* Tries to add p to the life in f. g says which samples p has taken of it. */
+static __always_inline enum outcome add(struct scratch *work, struct flow *f, bool from_a,
+					__u32 owner, struct grant *g, struct counters *c)
+{
+	const struct flow_key *key = &work->sample.key;
+	const struct packet *p = &work->packet;
+	struct clock *t = &work->clock;
+	__u32 side = !from_a, holder = *(volatile __u32 *)&f->owner[side];
+	enum outcome o = ADDED;
+	__u64 life = read_life(f);
+	bool sampled;
+
+	if (!check_entry(key, f, work->closing))
+		return AGAIN;
 	/* The owner decides even for a marked life: the second sight of a packet
 	 * that was added before the mark is no late packet. */
-	if (!holder)
-		holder = __sync_val_compare_and_swap(&f->owner[side], 0, owner);
 	if (holder && holder != owner)
 		return ELSEWHERE;
-	life = read_life(f);
 	if (life_marked(life))
 		return CLOSING;
+	if (!holder) {
+		holder = __sync_val_compare_and_swap(&f->owner[side], 0, owner);
+		if (holder && holder != owner)
+			return ELSEWHERE;
+	}
 	sampled = life_taken(life) < cfg.samples;
 	if (sampled || expired(life, coarse_ns(t) + cfg.coarse_ns))
 		exact_ns(t);
@@ -276,19 +295,21 @@ static __always_inline enum outcome add(const struct flow_key *key, struct flow 
 	return ADDED;
 }
 
-/* Opens a life with p in it. Fails when the entry exists, the table is full or
- * the rest of it is for others. */
-static __always_inline long open_life(const struct flow_key *key, const struct packet *p,
-				      bool from_a, __u32 owner, __u64 now, struct grant *g,
-				      struct counters *c)
+/* Opens a life with p in it, unless the table is full or the rest of it is for
+ * others. */
+static __always_inline enum outcome open_life(struct scratch *work, bool from_a, __u32 owner,
+				      struct grant *g, struct counters *c)
 {
+	const struct flow_key *key = &work->sample.key;
+	const struct packet *p = &work->packet;
+	__u64 now = exact_ns(&work->clock);
 	struct flow f = {};
 	enum payer payer;
-	long err;
+	int err; /* before Linux 6.4 the upper half of a map helper's result is not its sign */
 
-	if (!take_entry(key, from_a, &payer, c))
-		return -ENOSPC;
-	*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->segments) };
+	if (!take_entry(key, from_a, work->closing, &payer, c))
+		return REFUSED;
+	*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->samples) };
 	f.life = new_life(g->first_us, g->count, payer);
 	f.last_ns = now;
 	/* No index that varies: the verifier wants stack offsets constant. */
@@ -304,12 +325,29 @@ static __always_inline long open_life(const struct flow_key *key, const struct p
 	err = bpf_map_update_elem(&flows, key, &f, BPF_NOEXIST);
 	if (!err) {
 		c->opened++;
-		return 0;
+		return ADDED;
 	}
 	if (key->alt)
 		__sync_fetch_and_add(&alt_created, -1);
 	give_entry(key, payer);
-	return err;
+	return err == -EEXIST ? AGAIN : REFUSED;
+}
+
+/* One try to put the packet into a life of its flow. */
+static __always_inline enum outcome try_life(struct scratch *work, bool from_a, __u32 owner,
+					     struct grant *g, struct counters *c)
+{
+	struct flow_key *key = &work->sample.key;
+	struct flow *f = bpf_map_lookup_elem(&flows, key);
+
+	if (!f && !work->looked && alt_created != alt_deleted) {
+		work->looked = true;
+		key->alt = 1;
+		f = bpf_map_lookup_elem(&flows, key);
+		if (!f)
+			key->alt = 0;
+	}
+	return f ? add(work, f, from_a, owner, g, c) : open_life(work, from_a, owner, g, c);
 }
 
 /* Puts the packet into a life of its flow. A try fails on a mark, or when another
@@ -320,53 +358,37 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 {
 	struct flow_key *key = &work->sample.key;
 	struct packet *p = &work->packet;
-	struct clock *t = &work->clock;
-	bool late = false, looked = false;
-	struct grant g = {};
 	bool from_a = make_key(p, key);
+	enum outcome o = AGAIN;
+	struct grant g = {};
 
-	*t = (struct clock){};
-	for (int i = 0; i < COUNT_TRIES; i++) {
-		struct flow *f = bpf_map_lookup_elem(&flows, key);
-
-		if (!f && !looked && alt_created != alt_deleted) {
-			looked = true;
-			key->alt = 1;
-			f = bpf_map_lookup_elem(&flows, key);
-			if (!f)
-				key->alt = 0;
+	work->clock = (struct clock){};
+	work->closing = closing;
+	work->looked = work->late = false;
+	for (int i = 0; i < COUNT_TRIES && (o == AGAIN || o == CLOSING); i++) {
+		g.count = 0;
+		o = try_life(work, from_a, owner, &g, c);
+		if (o == CLOSING) {
+			work->late = work->looked = true;
+			key->alt ^= 1;
 		}
-		if (f) {
-			enum outcome o = add(key, f, p, from_a, owner, t, &g, c);
-
-			if (o == ELSEWHERE) {
-				c->duplicate += p->segments;
-				return;
-			}
-			if (o == CLOSING) {
-				late = looked = true;
-				key->alt ^= 1;
-				continue;
-			}
-		} else {
-			long err = open_life(key, p, from_a, owner, exact_ns(t), &g, c);
-
-			if (err == -EEXIST)
-				continue;
-			if (err)
-				break;
-		}
-		c->counted += p->segments;
-		if (p->truncated)
-			c->truncated += p->segments;
-		if (p->fragment)
-			c->fragment += p->segments;
-		if (late)
-			c->late += p->segments;
-		if (g.count)
-			emit_samples(h, p, &work->sample, from_a, t->ns, &g, c);
+	}
+	if (o == ELSEWHERE) {
+		c->duplicate += p->segments;
 		return;
 	}
-	c->table_full += p->segments;
-	c->refused++;
+	if (o != ADDED) {
+		c->table_full += p->segments;
+		c->refused++;
+		return;
+	}
+	c->counted += p->segments;
+	if (p->truncated)
+		c->truncated += p->segments;
+	if (p->fragment)
+		c->fragment += p->segments;
+	if (work->late)
+		c->late += p->segments;
+	if (g.count)
+		emit_samples(h, p, &work->sample, from_a, work->clock.ns, &g, c);
 }

@@ -131,6 +131,7 @@ int iotsense_sweep(struct sweep_args *args)
 		.first_before_us = args->first_before_us,
 		.freed_before_us = args->freed_before_us,
 		.limit = args->limit,
+		.gone_ifindex = args->gone_ifindex,
 	};
 
 	bpf_for_each_map_elem(&flows, sweep_life, &a, 0);
@@ -156,4 +157,4 @@ int iotsense_collect(struct collect_args *args)
 	return 0;
 }
 
-char LICENSE[] SEC("license") = "Dual BSD/GPL";
+char LICENSE[] SEC("license") = "GPL";

@@ -5,13 +5,21 @@
 
 const volatile struct config cfg;
 
-/* Entries of flows with key.alt: created by packets, deleted by the collect
- * program. While the two are equal a miss needs no look at the other entry. */
-__u64 alt_created, alt_deleted;
+#define CACHE_LINE 64
 
 /* Entries in flows and in macs: raised by packets before they create one, lowered
- * by the collect program when it has deleted one. */
-__u64 flows_used, macs_used;
+ * by the collect program when it has deleted one. New flows write these: what every
+ * packet reads is kept off their cache line. */
+__u64 flows_used __attribute__((aligned(CACHE_LINE)));
+__u64 macs_used;
+
+/* Entries of flows with key.alt: created by packets, deleted by the collect
+ * program. While the two are equal a miss needs no look at the other entry. */
+__u64 alt_created __attribute__((aligned(CACHE_LINE)));
+__u64 alt_deleted;
+
+/* Not zero from before user space waits until it has deleted what is marked. */
+volatile __u32 closing;
 
 /* CLOCK_BOOTTIME - CLOCK_MONOTONIC, ns: grows when the machine has been suspended. */
 volatile __u64 suspended_ns;
@@ -28,7 +36,7 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* Samples and closes, read by user space every 100 ms or when woken. */
+/* Samples and closes, read by user space four times a second and when woken. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20); /* set at load */

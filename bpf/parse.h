@@ -41,13 +41,14 @@ struct packet {
 	bool  fragment;    /* first or later */
 	bool  truncated;   /* the frame is shorter than size claims */
 	bool  jumbo;       /* BIG TCP: a jumbo payload option that no wire packet has */
-	__u32 size;        /* IP total length as claimed; BIG TCP: what the frame holds */
+	__u32 size;        /* IP total length as claimed; BIG TCP: what the frame holds; tunnel: of one wire packet */
 	__u32 headers;     /* IP and transport header; meaningful when payload > 0 */
 	__u32 payload;     /* transport payload as claimed */
 	__u32 payload_off; /* from the frame's begin */
 	__u32 present;     /* payload bytes in the frame */
 	__u32 segment;     /* payload of one wire packet of an offloaded super-packet, else 0 */
 	__u32 segments;    /* wire packets, at least 1 */
+	__u32 samples;     /* of them can be cut out of the frame, at least 1 */
 };
 
 /* Any part of the frame, of any length. */
@@ -269,27 +270,41 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
 	return NOT_IP;
 }
 
-/* parse fills p; what it means, but for p->segments, depends on the verdict. On
- * TC one skb can stand for many wire packets. */
+/* On TC one skb can stand for many wire packets. The payload in pieces of gso_size
+ * says how many; where gso_size is of a transport inside (a tunnel, ESP) or there
+ * is none that we read, the kernel's own count, and one sample stands for all. The
+ * headers that a tunnel's later packets repeat inside are not in their sizes. */
+static __always_inline void cut(const struct __sk_buff *skb, enum verdict v, struct packet *p)
+{
+	__u32 size = skb->gso_size, count = skb->gso_segs, pieces = 1;
+
+	if (v == COUNTED && size && p->payload > size)
+		pieces = (p->payload + size - 1) / size;
+	if (count > 1 && (v != COUNTED || (p->proto != IPPROTO_TCP && count != pieces))) {
+		p->segments = count;
+		p->size = (p->size + count - 1) / count;
+		p->present = min_u32(p->present, p->payload / count);
+	} else if (pieces > 1) {
+		p->segment = size;
+		p->segments = p->samples = pieces;
+		if (p->jumbo)
+			p->headers -= JUMBO_HEADER;
+	}
+}
+
+/* parse fills p; what it means, but for p->segments, depends on the verdict. */
 static __always_inline enum verdict parse(const struct hook *h, struct packet *p)
 {
 	enum verdict v;
 
 	__builtin_memset(p, 0, sizeof(*p));
-	p->segments = 1;
+	p->segments = p->samples = 1;
 	if (h->xdp)
 		return parse_frame(h, p, bpf_xdp_get_buff_len(h->ctx), 0);
 
 	struct __sk_buff *skb = h->ctx;
 
 	v = parse_frame(h, p, skb->len, skb->vlan_present ? 1 : 0);
-	if (v == MALFORMED && skb->gso_segs)
-		p->segments = skb->gso_segs;
-	else if (skb->gso_size && p->payload > skb->gso_size) {
-		p->segment = skb->gso_size;
-		p->segments = (p->payload + p->segment - 1) / p->segment;
-		if (p->jumbo)
-			p->headers -= JUMBO_HEADER;
-	}
+	cut(skb, v, p);
 	return v;
 }

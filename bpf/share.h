@@ -62,10 +62,15 @@ static __always_inline struct mac_share *add_share(__u64 mac, __u64 flows_before
 
 enum hold { HELD, OVER_SHARE, GONE };
 
-static __always_inline enum hold hold(struct mac_share *s)
+/* s is the entry of mac, found by a packet that has seen closing as given; for why
+ * it is looked up again see check_entry. */
+static __always_inline enum hold hold(struct mac_share *s, __u64 mac, bool closing)
 {
-	__u32 word = __sync_fetch_and_add(&s->word, 1);
+	__u32 word = *(volatile __u32 *)&s->word;
 
+	if (word & MAC_GONE || (closing && find_share(mac) != s))
+		return GONE;
+	word = __sync_fetch_and_add(&s->word, 1);
 	if (!(word & MAC_GONE) && (word & MAC_HELD) < cfg.mac_flows)
 		return HELD;
 	__sync_fetch_and_add(&s->word, -1);
@@ -74,7 +79,7 @@ static __always_inline enum hold hold(struct mac_share *s)
 
 /* Takes an entry for a flow about to be opened and says who pays; false: refused.
  * What is taken and then not used must be given back. */
-static __always_inline bool take_entry(const struct flow_key *key, bool from_a,
+static __always_inline bool take_entry(const struct flow_key *key, bool from_a, bool closing,
 				       enum payer *payer, struct counters *c)
 {
 	__u64 before = __sync_fetch_and_add(&flows_used, 1), mac;
@@ -92,12 +97,12 @@ static __always_inline bool take_entry(const struct flow_key *key, bool from_a,
 	if (mac && !s)
 		s = add_share(mac, before);
 	if (s)
-		got = hold(s);
+		got = hold(s, mac, closing);
 	if (got == GONE) { /* no MAC, or not listed */
 		*payer = PAYER_NONE;
 		s = find_share(0);
 		if (s)
-			got = hold(s);
+			got = hold(s, 0, false);
 	}
 	if (got == HELD)
 		return true;

@@ -18,17 +18,30 @@ static __always_inline bool mark_old(const struct flow_key *key, struct flow *f,
 	return swap_life(f, life, life | LIFE_MARKED);
 }
 
+/* The directions that a lost interface has carried go to whoever carries them now. */
+static __always_inline void free_owner(struct flow *f, __u32 ifindex)
+{
+	for (int i = 0; i < 2; i++) {
+		__u32 owner = f->owner[i];
+
+		if (ifindex && owner >> 1 == ifindex)
+			__sync_val_compare_and_swap(&f->owner[i], owner, 0);
+	}
+}
+
 /* One life as the sweep program sees it: marked if it is too old, and listed for
  * the collect program. What is not listed counts as open. */
 static long sweep_life(void *map, struct flow_key *key, struct flow *f, struct sweep_args *a)
 {
 	__u64 life = read_life(f);
 
+	free_owner(f, a->gone_ifindex);
 	if (a->marked < a->limit && (life_marked(life) || mark_old(key, f, life, a))) {
 		struct marked_life *slot = bpf_map_lookup_elem(&marked, &a->marked);
 
 		if (slot) {
 			slot->key = *key;
+			slot->flow.life = 0;
 			a->marked++;
 			return 0;
 		}
@@ -56,12 +69,14 @@ static long collect_life(__u32 i, struct collect_args *a)
 	struct marked_life *m = bpf_map_lookup_elem(&marked, &i);
 	struct flow *f = m ? bpf_map_lookup_elem(&flows, &m->key) : NULL;
 	struct mac_share *s;
+	struct flow flow;
 
 	if (!m || !f)
 		return 0;
-	m->flow = *f;
+	flow = *f;
 	if (bpf_map_delete_elem(&flows, &m->key))
 		return 0;
+	m->flow = flow;
 	if (m->key.alt)
 		__sync_fetch_and_add(&alt_deleted, 1);
 	s = give_entry(&m->key, life_payer(m->flow.life));

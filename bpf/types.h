@@ -148,7 +148,7 @@ struct prefix_key {
 /* A life that is being closed. */
 struct marked_life {
 	struct flow_key key;
-	struct flow flow; /* filled in by the collect program */
+	struct flow flow; /* filled in by the collect program; life 0: not deleted */
 };
 
 /* Argument of the sweep program. */
@@ -159,6 +159,8 @@ struct sweep_args {
 	__u32 marked;          /* out: lives listed */
 	__u32 gone;            /* out: MACs about to be forgotten */
 	__u32 left;            /* out: lives too old that wait for the flow's other one, which is marked */
+	__u32 gone_ifindex;    /* in: interface whose directions are free again, 0: none */
+	__u32 pad;
 	__u64 open;            /* out: lives going on, those just marked left out */
 	__u64 open_packets;    /* out: wire packets of those */
 };
@@ -166,5 +168,5 @@ struct sweep_args {
 /* Argument of the collect program. */
 struct collect_args {
 	__u32 marked;    /* in: lives that the sweep program has listed */
-	__u32 collected; /* out: those of them that were read and deleted */
+	__u32 collected; /* out: those of them that were read and deleted; the rest stays marked */
 };

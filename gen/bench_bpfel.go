@@ -45,6 +45,7 @@ const (
 	BenchVarBenchSeed         = "bench_seed"
 	BenchVarBenchTurn         = "bench_turn"
 	BenchVarCfg               = "cfg"
+	BenchVarClosing           = "closing"
 	BenchVarFlowsUsed         = "flows_used"
 	BenchVarMacsUsed          = "macs_used"
 	BenchVarPrefixesV4        = "prefixes_v4"
@@ -142,6 +143,7 @@ type BenchVariableSpecs struct {
 	BenchSeed         *ebpf.VariableSpec `ebpf:"bench_seed"`
 	BenchTurn         *ebpf.VariableSpec `ebpf:"bench_turn"`
 	Cfg               *ebpf.VariableSpec `ebpf:"cfg"`
+	Closing           *ebpf.VariableSpec `ebpf:"closing"`
 	FlowsUsed         *ebpf.VariableSpec `ebpf:"flows_used"`
 	MacsUsed          *ebpf.VariableSpec `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.VariableSpec `ebpf:"prefixes_v4"`
@@ -209,6 +211,7 @@ type BenchVariables struct {
 	BenchSeed         *ebpf.Variable `ebpf:"bench_seed"`
 	BenchTurn         *ebpf.Variable `ebpf:"bench_turn"`
 	Cfg               *ebpf.Variable `ebpf:"cfg"`
+	Closing           *ebpf.Variable `ebpf:"closing"`
 	FlowsUsed         *ebpf.Variable `ebpf:"flows_used"`
 	MacsUsed          *ebpf.Variable `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.Variable `ebpf:"prefixes_v4"`

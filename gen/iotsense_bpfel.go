@@ -190,14 +190,18 @@ type IotsenseScratch struct {
 		Present    uint32
 		Segment    uint32
 		Segments   uint32
-		_          [4]byte
+		Samples    uint32
 	}
 	Clock struct {
 		_     structs.HostLayout
 		Ns    uint64
 		Exact uint64
 	}
-	Sample IotsenseSample
+	Sample  IotsenseSample
+	Closing bool
+	Looked  bool
+	Late    bool
+	_       [5]byte
 }
 
 type IotsenseSweepArgs struct {
@@ -208,6 +212,8 @@ type IotsenseSweepArgs struct {
 	Marked        uint32
 	Gone          uint32
 	Left          uint32
+	GoneIfindex   uint32
+	Pad           uint32
 	Open          uint64
 	OpenPackets   uint64
 }
@@ -233,6 +239,7 @@ const (
 	IotsenseVarAltCreated        = "alt_created"
 	IotsenseVarAltDeleted        = "alt_deleted"
 	IotsenseVarCfg               = "cfg"
+	IotsenseVarClosing           = "closing"
 	IotsenseVarFlowsUsed         = "flows_used"
 	IotsenseVarMacsUsed          = "macs_used"
 	IotsenseVarPrefixesV4        = "prefixes_v4"
@@ -318,6 +325,7 @@ type IotsenseVariableSpecs struct {
 	AltCreated        *ebpf.VariableSpec `ebpf:"alt_created"`
 	AltDeleted        *ebpf.VariableSpec `ebpf:"alt_deleted"`
 	Cfg               *ebpf.VariableSpec `ebpf:"cfg"`
+	Closing           *ebpf.VariableSpec `ebpf:"closing"`
 	FlowsUsed         *ebpf.VariableSpec `ebpf:"flows_used"`
 	MacsUsed          *ebpf.VariableSpec `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.VariableSpec `ebpf:"prefixes_v4"`
@@ -380,6 +388,7 @@ type IotsenseVariables struct {
 	AltCreated        *ebpf.Variable `ebpf:"alt_created"`
 	AltDeleted        *ebpf.Variable `ebpf:"alt_deleted"`
 	Cfg               *ebpf.Variable `ebpf:"cfg"`
+	Closing           *ebpf.Variable `ebpf:"closing"`
 	FlowsUsed         *ebpf.Variable `ebpf:"flows_used"`
 	MacsUsed          *ebpf.Variable `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.Variable `ebpf:"prefixes_v4"`

@@ -50,6 +50,8 @@ func TestKernelFiles(t *testing.T) {
 		{"no /proc", release, "x", "", Warn, "mount /proc"},
 		{"BTF", btf, "sys/kernel/btf/vmlinux", "", OK, "present"},
 		{"no BTF, as on a Pi", btf, "x", "", OK, "absent, and not needed"},
+		{"standard kernel", preemption, "x", "", OK, "not PREEMPT_RT"},
+		{"real-time kernel", preemption, "sys/kernel/realtime", "1\n", Warn, "can mix"},
 		{"JIT on", func(r fs.FS) Check { return jit(r, nil) }, "proc/sys/net/core/bpf_jit_enable", "1\n", OK, "on"},
 		{"JIT off", func(r fs.FS) Check { return jit(r, nil) }, "proc/sys/net/core/bpf_jit_enable", "0\n", Warn, "sysctl -w net.core.bpf_jit_enable=1"},
 		{"JIT debug", func(r fs.FS) Check { return jit(r, nil) }, "proc/sys/net/core/bpf_jit_enable", "2\n", Warn, "kernel log"},

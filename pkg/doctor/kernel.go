@@ -14,7 +14,7 @@ import (
 
 func kernelChecks(root fs.FS, features []loader.Feature) []Check {
 	return []Check{
-		release(root), btf(root), jit(root, features), pageSize(os.Getpagesize()), kernelStatistics(root),
+		release(root), preemption(root), btf(root), jit(root, features), pageSize(os.Getpagesize()), kernelStatistics(root),
 	}
 }
 
@@ -25,6 +25,16 @@ func release(root fs.FS) Check {
 		return Check{"kernel", Warn, "/proc/sys/kernel/osrelease cannot be read", "mount /proc"}
 	}
 	return Check{Name: "kernel", Status: OK, Found: fmt.Sprintf("Linux %s, %s", version, runtime.GOARCH)}
+}
+
+// preemption names the one kind of kernel on which a packet can interrupt another
+// on the same CPU in the middle of a program.
+func preemption(root fs.FS) Check {
+	if value, ok := read(root, "sys/kernel/realtime"); ok && value == "1" {
+		return Check{"preemption", Warn, "PREEMPT_RT: not tested; since Linux 6.18, without CONFIG_PREEMPT_RT_NEEDS_BH_LOCK, two packets on one CPU can mix",
+			"use the distribution's standard kernel where counts must be exact"}
+	}
+	return Check{Name: "preemption", Status: OK, Found: "not PREEMPT_RT"}
 }
 
 func btf(root fs.FS) Check {

@@ -15,6 +15,10 @@ type AssemblerConfig struct {
 	// Epoch turns a stamp of the source's clock into us since the Unix epoch;
 	// nil when stamps are that already.
 	Epoch func(stamp int64) int64
+	// MaxAge, in units of Order, gives a record up whose life has not ended when one
+	// that began so much later has: a source that may lose or invent samples would
+	// else stop its device's queue. 0: never.
+	MaxAge int64
 	// Emit takes each record, in the order of first packets per device. The
 	// record is the callee's to keep.
 	Emit func(*Record)
@@ -56,6 +60,7 @@ type lifeSample struct {
 // life has closed.
 type openRecord struct {
 	device  string
+	life    Life
 	deviceA bool // the device is Key.A
 	order   int64
 	queue   *list.List
@@ -119,7 +124,24 @@ func (a *Assembler) Close(c *Close) {
 		if o.record.Incomplete {
 			a.stats.Incomplete++
 		}
+		a.giveUp(o.queue, c.Order-a.cfg.MaxAge)
 		a.release(o)
+	}
+}
+
+// giveUp drops the records at the head of a queue whose lives began before and
+// have not ended.
+func (a *Assembler) giveUp(queue *list.List, before int64) {
+	if a.cfg.MaxAge == 0 {
+		return
+	}
+	for e := queue.Front(); e != nil; e = queue.Front() {
+		head := e.Value.(*openRecord)
+		if head.record != nil || head.order >= before {
+			return
+		}
+		queue.Remove(e)
+		delete(a.lives, head.life)
 	}
 }
 
@@ -136,10 +158,10 @@ func (a *Assembler) open(life Life, order int64) *openLife {
 	}
 	l := &openLife{}
 	if okA {
-		l.records = append(l.records, a.enqueue(&openRecord{device: nameA, deviceA: true, order: order}))
+		l.records = append(l.records, a.enqueue(&openRecord{device: nameA, life: life, deviceA: true, order: order}))
 	}
 	if okB {
-		l.records = append(l.records, a.enqueue(&openRecord{device: nameB, order: order}))
+		l.records = append(l.records, a.enqueue(&openRecord{device: nameB, life: life, order: order}))
 	}
 	a.lives[life] = l
 	return l

@@ -32,6 +32,25 @@ func assemble(dir Direction, events ...any) (records []*Record, stats AssemblerS
 	return records, a.Stats()
 }
 
+// A sample whose life never ends holds its device's records up for MaxAge.
+func TestAssemblerGivesUp(t *testing.T) {
+	orphan, first, second := life(1, endA, endR), life(2, endA, endR), life(3, endA, endR)
+	for _, tt := range []struct {
+		maxAge  int64
+		after   int64 // the second life begins so much after the orphan
+		records int
+	}{{0, 1000, 0}, {100, 100, 0}, {100, 101, 2}} {
+		n := 0
+		a := NewAssembler(AssemblerConfig{Locals: NewLocals(nil), MaxAge: tt.maxAge, Emit: func(*Record) { n++ }})
+		a.Sample(&Sample{Life: orphan, Order: 10})
+		a.Close(&Close{Life: first, Order: 20})
+		a.Close(&Close{Life: second, Order: 10 + tt.after})
+		if n != tt.records || a.Stats().Records != 2 {
+			t.Errorf("max age %d, after %d: %d records emitted of %d, want %d of 2", tt.maxAge, tt.after, n, a.Stats().Records, tt.records)
+		}
+	}
+}
+
 var (
 	endA, endB = end(macA, "10.0.0.1"), end(macB, "10.0.0.2")
 	endR       = end(MAC{}, "8.8.8.8")

@@ -43,10 +43,12 @@ func (s *Sensor) attach(name string) (*attachment, error) {
 		return nil, err
 	}
 	a := &attachment{configured: name, name: name, index: l.Attrs().Index}
-	if a.holder, err = hold(a.index); err != nil {
+	if a.holder, err = s.hold(name, a.index); err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
-	a.undo = append(a.undo, a.holder.Close)
+	if a.holder != nil {
+		a.undo = append(a.undo, a.holder.Close)
+	}
 	if err := s.attachTo(a, l); err != nil {
 		return nil, errors.Join(fmt.Errorf("interface %s: %w", name, err), a.detach())
 	}
@@ -308,7 +310,7 @@ func (s *Sensor) follow() error {
 			return false
 		}
 		s.log.Warn("interface is gone, waiting for it", "interface", a.name)
-		if err := a.detach(); err != nil {
+		if err := errors.Join(a.detach(), s.freeDirections(a.index)); err != nil {
 			s.log.Warn("left something behind", "error", err)
 		}
 		return true

@@ -212,11 +212,19 @@ func intoBridge(l netlink.Link) error {
 // An interface that is deleted and made anew under its old name is watched again,
 // also when it has got its old index back before the sensor looked.
 func TestInterfaceIsMadeAnew(t *testing.T) {
+	for name, step := range map[string]int{"same index": 0, "other index": 10} {
+		t.Run(name, func(t *testing.T) { testMadeAnew(t, step) })
+	}
+}
+
+func testMadeAnew(t *testing.T, step int) {
 	b := newBox(t, "anew")
-	const name, peer, index = "iots-lt0", "iots-lt1", 777
+	const name, peer = "iots-lt0", "iots-lt1"
+	index := 777
 	create := func() {
 		b.add(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name, Index: index}, PeerName: peer})
 		b.do(peer, netlink.LinkSetUp)
+		index += step
 	}
 	create()
 	s, stop := b.sensor(Config{Interfaces: []string{replay.Interface, name}, Packets: 1})

@@ -6,6 +6,8 @@ package loader
 import (
 	"fmt"
 	"math"
+	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -14,6 +16,21 @@ import (
 // Epoch turns a stamp of the events, us of CLOCK_BOOTTIME, into us since the
 // Unix epoch. It follows steps of the clock within a second.
 func (s *Sensor) Epoch(stamp int64) int64 { return stamp + s.bootTime.Load() }
+
+// checkTimeNamespace refuses clocks other than those of the programs' stamps
+// (time_namespaces(7)). offsets has a line for each: name, seconds, nanoseconds.
+func checkTimeNamespace(offsets string) error {
+	text, err := os.ReadFile(offsets)
+	if err != nil {
+		return nil // a kernel without them, or no /proc
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 3 && (f[1] != "0" || f[2] != "0") {
+			return fmt.Errorf("this is a time namespace whose %s clock is %s s off the kernel's: run outside of it", f[0], f[1])
+		}
+	}
+	return nil
+}
 
 // readClock notes how far apart the two clocks are now.
 func (s *Sensor) readClock() { s.bootTime.Store(bootTime(now)) }

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -118,5 +119,24 @@ func sleep(t *testing.T) {
 	t.Logf("suspended for %v, for which CLOCK_MONOTONIC stood still for %v", slept, stood)
 	if stood < 3*time.Second {
 		t.Fatal("the clocks do not say that the machine slept")
+	}
+}
+
+func TestCheckTimeNamespace(t *testing.T) {
+	for _, tt := range []struct {
+		offsets string
+		ok      bool
+	}{
+		{"monotonic           0         0\nboottime            0         0\n", true},
+		{"monotonic           0         0\nboottime        86400         0\n", false},
+		{"monotonic           0         5\nboottime            0         0\n", false},
+	} {
+		path := filepath.Join(t.TempDir(), "offsets")
+		if err := os.WriteFile(path, []byte(tt.offsets), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := checkTimeNamespace(path); (err == nil) != tt.ok {
+			t.Errorf("%q: %v", tt.offsets, err)
+		}
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -279,6 +281,35 @@ func TestOpenErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A user who may not run a sensor cannot keep one away.
+func TestNameIsSquatted(t *testing.T) {
+	const nobody, keep = 65534, ^uintptr(0)
+	n := newNetwork(t, "squat")
+	setEUID := func(uid uintptr) {
+		t.Helper()
+		if _, _, err := unix.RawSyscall(unix.SYS_SETRESUID, keep, uid, keep); err != 0 { // of this thread only
+			t.Fatal(err)
+		}
+	}
+	err := n.Do(func() error {
+		link, err := netlink.LinkByName(replay.Interface)
+		if err != nil {
+			return err
+		}
+		setEUID(nobody)
+		defer setEUID(0)
+		l, err := net.Listen("unix", "@iotsense/if"+strconv.Itoa(link.Attrs().Index))
+		if err == nil {
+			t.Cleanup(func() { l.Close() })
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, n, Config{})
 }
 
 type testWriter struct{ t *testing.T }

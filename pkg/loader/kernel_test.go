@@ -98,9 +98,8 @@ func (k *kernel) runWith(program string, opts ebpf.RunOptions) {
 // settle delivers every event there is.
 func (k *kernel) settle() {
 	k.t.Helper()
-	for range 2 { // closes come one poll later
-		k.must(k.poll(time.Unix(1, 0)))
-	}
+	k.must(k.read(time.Unix(1, 0)))
+	k.must(k.sweep(0))
 }
 
 func (k *kernel) must(err error) {

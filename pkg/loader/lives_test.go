@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -361,6 +362,44 @@ func TestConcurrentPackets(t *testing.T) {
 	}
 	k.checkLives(t, stats)
 	t.Logf("%d packets, %d lives, %d late packets", want, len(k.closes), stats.Packets.Late)
+}
+
+// Two CPUs open the same flows at the same time, with packets that take all samples:
+// the loser's packet joins the winner's life and invents no samples.
+func TestRacedOpens(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Skip("needs two CPUs")
+	}
+	const flowCount, segment, samples = 2000, 100, 10 // all of one MAC
+	k := newKernel(t, Config{Packets: samples, RingSize: 64 << 20})
+	var arrived [2]atomic.Int64
+	var wg sync.WaitGroup
+	for cpu := range arrived {
+		wg.Go(func() {
+			runtime.LockOSThread()
+			var set unix.CPUSet
+			set.Set(cpu)
+			if err := unix.SchedSetaffinity(0, &set); err != nil {
+				t.Error(err)
+			}
+			for i := range int64(flowCount) {
+				arrived[cpu].Store(i + 1)
+				for arrived[1-cpu].Load() < i+1 {
+				}
+				opts := ebpf.RunOptions{Data: udpFrame(int(i), 10*segment), Context: skb{gsoSize: segment}.bytes()}
+				if _, err := k.programs[inProgram].Run(&opts); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	k.must(k.flush())
+	stats := k.count()
+	if len(k.closes) != flowCount || stats.Samples.Sent != flowCount*samples || stats.Packets.TableFull != 0 || !identities(stats.Packets) {
+		t.Errorf("%d lives, %+v, %+v", len(k.closes), stats.Samples, stats.Packets)
+	}
+	k.checkLives(t, stats)
 }
 
 // The same over a pair of interfaces: what one thread sends comes in, what the

@@ -65,7 +65,7 @@ func load(cfg Config, programs ...string) (*Sensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPrivileges(); err != nil {
+	if err := errors.Join(checkPrivileges(), checkTimeNamespace("/proc/self/timens_offsets")); err != nil {
 		return nil, err
 	}
 	s := &Sensor{cfg: cfg, log: cfg.Log, suspended: suspended()}

@@ -143,7 +143,9 @@ func hasEthernetHeader(link netlink.Link) bool {
 
 // hold takes an interface for this process: a socket in the abstract namespace
 // belongs to one network namespace and goes with its process, however that ends.
-func hold(ifindex int) (net.Listener, error) {
+// Anybody may bind its name: only a process that could be a sensor, root's or of
+// this user, keeps this one away. Else the result is nil.
+func (s *Sensor) hold(ifname string, ifindex int) (net.Listener, error) {
 	name := "@iotsense/if" + strconv.Itoa(ifindex)
 	l, err := net.Listen("unix", name)
 	if err == nil {
@@ -152,28 +154,36 @@ func hold(ifindex int) (net.Listener, error) {
 	if !errors.Is(err, unix.EADDRINUSE) {
 		return nil, fmt.Errorf("hold the interface: %w", err)
 	}
-	return nil, fmt.Errorf("another sensor is on it (%s): stop that one first", holder(name))
+	who, err := holder(name)
+	if err != nil {
+		return nil, fmt.Errorf("another sensor is on it (its process is unknown: %w): stop that one first", err)
+	}
+	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", who.Pid))
+	if who.Uid != 0 && int(who.Uid) != os.Geteuid() {
+		s.log.Warn("a process that is no sensor pretends to watch the interface", "interface", ifname,
+			"pid", who.Pid, "uid", who.Uid, "command", strings.TrimSpace(string(comm)))
+		return nil, nil
+	}
+	return nil, fmt.Errorf("another sensor is on it (%s): stop that one first", strings.TrimSpace(fmt.Sprintf("pid %d %s", who.Pid, comm)))
 }
 
-// holder describes the process that listens on an abstract socket.
-func holder(name string) string {
+// holder is the process that listens on an abstract socket.
+func holder(name string) (*unix.Ucred, error) {
 	c, err := net.Dial("unix", name)
 	if err != nil {
-		return "its process is unknown"
+		return nil, err
 	}
 	defer c.Close()
 	raw, err := c.(*net.UnixConn).SyscallConn()
 	if err != nil {
-		return "its process is unknown"
+		return nil, err
 	}
 	var cred *unix.Ucred
-	if raw.Control(func(fd uintptr) {
-		cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	}) != nil || err != nil {
-		return "its process is unknown"
-	}
-	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", cred.Pid))
-	return strings.TrimSpace(fmt.Sprintf("pid %d %s", cred.Pid, comm))
+	var asked error
+	err = raw.Control(func(fd uintptr) {
+		cred, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	return cred, errors.Join(err, asked)
 }
 
 // promiscuous turns promiscuous mode on for as long as the returned socket is

@@ -336,6 +336,43 @@ func TestSegmentsOfSuperPackets(t *testing.T) {
 	}
 }
 
+// A super-packet of a tunnel is cut by the packets inside: the kernel's count holds.
+func TestTunnelledSegments(t *testing.T) {
+	const mpls, gre, vxlan, count = 0x8847, 47, 4789, 3
+	inner := packet.IPv4(packet.IP{Proto: packet.TCPProto}, packet.TCP(1, 2, packet.Payload(2400)))
+	for _, tt := range []struct {
+		name  string
+		frame []byte
+		size  int // of the outer IP packet
+	}{
+		{"vxlan", packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto},
+			packet.UDP(5000, vxlan, append(make([]byte, 8), packet.Ethernet(packet.IPv4Type, inner)...)))), 20 + 8 + 8 + 14 + 2440},
+		{"gre", packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: gre}, append([]byte{0, 0, 8, 0}, inner...))), 20 + 4 + 2440},
+		{"mpls", packet.Ethernet(mpls, append([]byte{0, 0, 0x11, 64}, inner...)), 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			k := newKernel(t, Config{Packets: 10, Prefix: 1000})
+			k.runWith(inProgram, ebpf.RunOptions{Data: tt.frame, Context: skb{gsoSize: 800, gsoSegs: count}.bytes()})
+			k.must(k.flush())
+			got := k.count().Packets
+			if tt.size == 0 {
+				if got.NotIP != count || !identities(got) {
+					t.Errorf("%+v, want %d not IP", got, count)
+				}
+				return
+			}
+			size := (tt.size + count - 1) / count
+			if got.Counted != count || !identities(got) || len(k.samples) != 1 || len(k.closes) != 1 {
+				t.Fatalf("%+v, %d samples, %d lives", got, len(k.samples), len(k.closes))
+			}
+			c, s := k.closes[0], k.samples[0]
+			if _, bytes := k.total(); bytes != uint64(count*size) || c.Samples != 1 || int(s.Size) != size || len(s.Payload) > size {
+				t.Errorf("%d bytes, a sample of %d with %d of payload, want packets of %d", bytes, s.Size, len(s.Payload), size)
+			}
+		})
+	}
+}
+
 // skb is the part of struct __sk_buff (linux/bpf.h) that a test run may set.
 type skb struct {
 	ifindex, gsoSegs, gsoSize int

@@ -193,7 +193,7 @@ var compareAndSwap = asm.Instructions{
 
 func loadProbe(kind ebpf.ProgramType, flags uint32, code asm.Instructions) (*ebpf.Program, error) {
 	return ebpf.NewProgramWithOptions(&ebpf.ProgramSpec{
-		Name: "iotsense_probe", Type: kind, Flags: flags, License: "Dual BSD/GPL", Instructions: slices.Clone(code),
+		Name: "iotsense_probe", Type: kind, Flags: flags, License: "GPL", Instructions: slices.Clone(code),
 	}, ebpf.ProgramOptions{LogDisabled: true})
 }
 

@@ -29,7 +29,7 @@ func (s *Sensor) Run(ctx context.Context, sink flows.Sink) error {
 	next := time.Now()
 	for ctx.Err() == nil {
 		if err := s.step(&next); err != nil {
-			return err
+			return errors.Join(err, s.flush())
 		}
 	}
 	return s.flush()
@@ -49,7 +49,7 @@ func (s *Sensor) step(next *time.Time) error {
 	if next.Before(deadline) {
 		deadline = *next
 	}
-	if err := s.poll(deadline); err != nil {
+	if err := s.read(deadline); err != nil {
 		return err
 	}
 	if err := s.followSuspend(); err != nil {
@@ -72,19 +72,6 @@ func (s *Sensor) step(next *time.Time) error {
 // oldest is the first stamp of a life that just reaches its end now.
 func (s *Sensor) oldest() uint64 {
 	return uint64(max(0, now(unix.CLOCK_BOOTTIME)-s.cfg.Lifetime.Nanoseconds()) / 1000)
-}
-
-// poll waits until deadline for events and delivers what is there. Lives that
-// ended by rollover are closed one poll later: a sample that another CPU had
-// taken before the rollover can come after it in the ring.
-func (s *Sensor) poll(deadline time.Time) error {
-	earlier := len(s.pending)
-	if err := s.read(deadline); err != nil {
-		return err
-	}
-	s.close(s.pending[:earlier])
-	s.pending = append(s.pending[:0], s.pending[earlier:]...)
-	return nil
 }
 
 // read delivers the events in the ring. It waits until deadline for the first
@@ -123,25 +110,34 @@ func (s *Sensor) close(lives []flows.Close) {
 	}
 }
 
-// sweep ends every life whose first packet came before firstBefore (us).
+// sweep ends every life whose first packet came before firstBefore (us), and closes
+// those that packets have ended.
 func (s *Sensor) sweep(firstBefore uint64) error {
 	limit := s.maps[markedMap].MaxEntries()
 	for {
 		found, err := s.mark(firstBefore, limit)
-		if err != nil || found.Marked == 0 && found.Gone == 0 {
+		if err != nil {
 			return err
 		}
-		// No program adds to a marked life from here on, and all samples
-		// of it are in the ring.
+		ended := len(s.pending)
+		if found.Marked == 0 && found.Gone == 0 && ended == 0 {
+			return nil
+		}
+		if err := s.closing(true); err != nil {
+			return err
+		}
+		// No program adds to a marked life from here on, and all samples of it,
+		// and of those that had ended before, are in the ring.
 		if err := s.grace.wait(); err != nil {
 			return err
 		}
 		if err := s.read(time.Unix(1, 0)); err != nil {
 			return err
 		}
-		s.close(s.pending)
-		s.pending = s.pending[:0]
-		if err := s.collect(found.Marked); err != nil {
+		s.close(s.pending[:ended])
+		s.pending = append(s.pending[:0], s.pending[ended:]...)
+		err = s.collect(found.Marked)
+		if err := errors.Join(err, s.closing(false)); err != nil {
 			return err
 		}
 		if found.Marked < limit && found.Left == 0 {
@@ -150,14 +146,32 @@ func (s *Sensor) sweep(firstBefore uint64) error {
 	}
 }
 
+// closing tells packets whether entries may be deleted under them. It is set before
+// the wait, so that whoever misses it is waited for.
+func (s *Sensor) closing(on bool) error {
+	value := uint32(0)
+	if on {
+		value = 1
+	}
+	if err := s.variables["closing"].Set(value); err != nil {
+		return fmt.Errorf("announce deletions to the programs: %w", err)
+	}
+	return nil
+}
+
 // mark runs the sweep program on lives whose first packet came before firstBefore
 // (us); limit is how many it may mark, 0 makes it only look.
 func (s *Sensor) mark(firstBefore uint64, limit uint32) (gen.IotsenseSweepArgs, error) {
-	return s.runSweep(firstBefore, s.forgetBefore(), limit)
+	return s.runSweep(gen.IotsenseSweepArgs{FirstBeforeUs: firstBefore, FreedBeforeUs: s.forgetBefore(), Limit: limit})
 }
 
-func (s *Sensor) runSweep(firstBefore, freedBefore uint64, limit uint32) (gen.IotsenseSweepArgs, error) {
-	args := gen.IotsenseSweepArgs{FirstBeforeUs: firstBefore, FreedBeforeUs: freedBefore, Limit: limit}
+// freeDirections lets other interfaces count what one that is gone has carried.
+func (s *Sensor) freeDirections(ifindex int) error {
+	_, err := s.runSweep(gen.IotsenseSweepArgs{GoneIfindex: uint32(ifindex)})
+	return err
+}
+
+func (s *Sensor) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, error) {
 	if _, err := s.programs[sweepProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return args, fmt.Errorf("run the sweep program: %w", err)
 	}
@@ -171,11 +185,11 @@ func (s *Sensor) collect(n uint32) error {
 	if _, err := s.programs[collectProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return fmt.Errorf("run the collect program: %w", err)
 	}
-	if args.Collected != n {
-		return fmt.Errorf("collect the marked lives: %d of %d", args.Collected, n)
-	}
 	if n == 0 {
 		return nil
+	}
+	if args.Collected < n {
+		s.log.Warn("the kernel could not delete every ended flow, they are tried again", "ended", n, "deleted", args.Collected)
 	}
 	var cursor ebpf.MapBatchCursor
 	indices, lives := make([]uint32, n), make([]gen.IotsenseMarkedLife, n)
@@ -187,7 +201,9 @@ func (s *Sensor) collect(n uint32) error {
 		return fmt.Errorf("read the marked lives: %d of %d", got, n)
 	}
 	for _, l := range lives {
-		s.close([]flows.Close{s.closeOf(l.Key, l.Flow)})
+		if l.Flow.Life != 0 { // else the kernel could not delete it now: it stays marked
+			s.close([]flows.Close{s.closeOf(l.Key, l.Flow)})
+		}
 	}
 	return nil
 }
@@ -196,16 +212,5 @@ func (s *Sensor) collect(n uint32) error {
 func (s *Sensor) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.detachAll(); err != nil {
-		return err
-	}
-	if err := s.grace.wait(); err != nil {
-		return err
-	}
-	if err := s.read(time.Unix(1, 0)); err != nil {
-		return err
-	}
-	s.close(s.pending)
-	s.pending = nil
-	return s.sweep(math.MaxUint64)
+	return errors.Join(s.detachAll(), s.grace.wait(), s.read(time.Unix(1, 0)), s.sweep(math.MaxUint64))
 }

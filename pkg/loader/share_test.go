@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/replay"
@@ -204,7 +205,7 @@ func TestKnownMACIsForgotten(t *testing.T) {
 	k.must(k.sweep(math.MaxUint64))
 	k.checkUsed("known", 0, 1)
 	limit := k.maps[markedMap].MaxEntries()
-	found, err := k.runSweep(0, math.MaxUint64, limit)
+	found, err := k.runSweep(gen.IotsenseSweepArgs{FreedBeforeUs: math.MaxUint64, Limit: limit})
 	k.must(err)
 	if found.Gone != 1 || found.Marked != 0 {
 		t.Errorf("an hour later: %+v, want one MAC to go", found)

@@ -21,6 +21,10 @@ import (
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
+// maxLifetimes is how many lifetimes a flow's records may take to end before they
+// are given up; only a sensor that stood still for minutes takes more than two.
+const maxLifetimes = 5
+
 // Config says what to watch and with which model.
 type Config struct {
 	Loader     loader.Config // Direction, Packets, Prefix and Lifetime are set from Model
@@ -79,6 +83,7 @@ func Open(cfg Config) (*Sensor, error) {
 	s.locals = locals(s.kernel.Host())
 	s.assembler = flows.NewAssembler(flows.AssemblerConfig{
 		Direction: s.cfg.Loader.Direction, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
+		MaxAge: maxLifetimes * s.cfg.Loader.Lifetime.Microseconds(),
 	})
 	return s, nil
 }
