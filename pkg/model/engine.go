@@ -30,7 +30,7 @@ type network struct {
 	temperature float64
 
 	conv1 conv.Bank
-	conv2 []conv.Bank // the whole, without the kernel's first row, ...; see incremental.go
+	conv2 conv.RowBank
 
 	// Rows of dense layers, their biases and outputs end in zeros, see [conv.PadRows].
 	dense1, bias1 []float32
@@ -47,11 +47,12 @@ type network struct {
 // buffers are an engine's scratch space.
 type buffers struct {
 	row    []float32   // one scaled row
-	conv1  [][]float32 // [K*f1][columns]
-	conv2  [][]float32 // [f2][columns]
+	conv1  [][]float32 // [K*f1][columns], of a whole input
+	rows   [][]float32 // [kernel rows*f1]: conv1 planes of a device's rows
+	cols   []int       // [kernel rows]: from here on those are constant
+	conv2  [][]float32 // [f2][columns], before ReLU
 	max2   [][]float32 // [rows2*f2][PoolCols]: conv2 after the pool's columns
 	pooled [][]float32 // [f2][PoolCols]: after the pool's rows
-	from   [][]float32 // planes from a column on
 	live   []conv.Live // the last layer's inputs
 	logits [][]float32
 	group
@@ -87,11 +88,12 @@ func (n *network) engine() *Engine {
 	a := n.arch
 	b := &buffers{
 		row:    filled(conv.Reach(n.Cols1, a.Kernel1), Missing),
-		conv1:  planes(a.K*a.Filters[0], n.plane1()),
-		conv2:  planes(a.Filters[1], conv.RoundUp(n.Cols2, conv.Lanes)+a.Pool[1]),
+		conv1:  planes(a.K*a.Filters[0], n.plane1(n.Cols1)),
+		rows:   make([][]float32, a.Kernel2[0]*a.Filters[0]),
+		cols:   make([]int, a.Kernel2[0]),
+		conv2:  planes(a.Filters[1], conv.RoundUp(n.Cols2, conv.Tile)+a.Pool[1]),
 		max2:   planes(n.Rows2*a.Filters[1], n.PoolCols),
 		pooled: planes(a.Filters[1], n.PoolCols),
-		from:   make([][]float32, a.Filters[1]+a.Kernel2[0]*a.Filters[0]),
 		live:   []conv.Live{conv.NewLive(n.hidden)},
 		logits: planes(1, len(n.bias2)),
 	}
@@ -99,9 +101,10 @@ func (n *network) engine() *Engine {
 	return &Engine{net: n, scaler: NewScaler(n.record, n.scaling), buf: b}
 }
 
-// plane1 is the length of a conv1 plane: what conv1 writes and conv2 reads.
-func (n *network) plane1() int {
-	return max(conv.RoundUp(n.Cols1, conv.Lanes), conv.Reach(n.Cols2, n.arch.Kernel2[1])) + n.arch.Pool[1]
+// plane1 is the length of a conv1 plane with cols columns that are not constant:
+// what conv1 writes and conv2 reads.
+func (n *network) plane1(cols int) int {
+	return max(conv.RoundUp(cols, conv.Lanes), conv.RowsReach(cols, n.arch.Kernel2[1]))
 }
 
 func planes(n, length int) [][]float32 {
@@ -181,8 +184,11 @@ func (e *Engine) Forward(input, logits []float32) error {
 		n.path.Convolve(n.rows1(b.conv1, r, 1), [][]float32{b.row}, &n.conv1, n.Cols1)
 	}
 	f2 := n.arch.Filters[1]
+	for i := range b.cols {
+		b.cols[i] = n.Cols1
+	}
 	for r := range n.Rows2 {
-		n.path.Convolve(b.conv2, n.rows1(b.conv1, r, n.arch.Kernel2[0]), &n.conv2[0], n.Cols2)
+		n.path.ConvolveRows(b.conv2, n.rows1(b.conv1, r, n.arch.Kernel2[0]), b.cols, &n.conv2, n.Cols2)
 		for f, p := range b.conv2 {
 			n.path.Pool(b.max2[r*f2+f], p, n.arch.Pool[1])
 		}

@@ -12,12 +12,13 @@ package model
 //     Missing, conv1, conv2 and the pool come out as constants, and the dense
 //     layer's share of all columns from p on is a sum computed once (network.tail).
 //     Only the order of that sum differs, by about 1e-8 in probability. Where only
-//     the oldest rows of conv2's kernel are constant, their share is what the sum
-//     begins with (network.conv2), again with the same bits.
+//     some rows of conv2's kernel are constant, their sums are known
+//     ([conv.Path.ConvolveRows]), again with the same bits.
 
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model/internal/conv"
@@ -64,8 +65,9 @@ func (e *Engine) advance(s *State, w flows.Window, probs []float32, live *conv.L
 	s.remember(w)
 	cols := n.list(s, b, live)
 	copy(sums, n.tail[cols*n.hidden:])
-	b.memory.put(s.conv2[0].values) // no later window has it
-	s.conv2[0] = pooled2{}
+	b.memory.put(s.conv1[0].values) // no later window has them
+	b.memory.put(s.conv2[0].values)
+	s.conv1[0], s.conv2[0] = planes1{}, pooled2{}
 	return nil
 }
 
@@ -96,47 +98,30 @@ func (e *Engine) push(s *State, r flows.Row, stays bool) error {
 		cols = n.Cols1
 	}
 	conv.Fill(b.row[length:max(length, conv.Reach(cols, n.arch.Kernel1))], Missing)
-	older := len(s.conv1)
-	newest := n.rows1(b.conv1, older, 1)
-	n.path.Convolve(newest, [][]float32{b.row}, &n.conv1, cols)
-	if stays {
-		n.row2(s, b, cols)
+	rotate(s.conv1)
+	s.conv1[len(s.conv1)-1].resize(cols, n.plane1(cols), n.arch.Filters[0], &b.memory)
+	for i := range s.conv1 {
+		b.cols[i] = s.conv1[i].cols
+		s.conv1[i].planes(n.rows1(b.rows, i, 1))
 	}
-	if older > 0 {
-		rotate(s.conv1)
-		s.conv1[older-1].store(newest, cols, &b.memory)
+	newest := n.rows1(b.rows, len(s.conv1)-1, 1)
+	n.path.Convolve(newest, [][]float32{b.row}, &n.conv1, cols)
+	for f, plane := range newest {
+		conv.Fill(plane[cols:], n.const1[f])
+	}
+	if stays {
+		n.row2(s, b)
 	}
 	return nil
 }
 
-// row2 computes the conv2 row of the rows in s and the newest, whose first cols
-// columns of conv1 are in the buffers already.
-func (n *network) row2(s *State, b *buffers, cols int) {
-	longest := 0 // of the rows so far
-	for i := range s.conv1 {
-		longest = max(longest, s.conv1[i].cols)
-		s.conv1[i].expand(n.rows1(b.conv1, i, 1), n.const1, conv.Reach(min(longest, n.Cols2), n.arch.Kernel2[1]))
-	}
-	longest = max(longest, cols)
-	cols2 := min(longest, n.Cols2)
-	for f, plane := range n.rows1(b.conv1, len(s.conv1), 1) {
-		conv.Fill(plane[cols:max(cols, conv.Reach(cols2, n.arch.Kernel2[1]))], n.const1[f])
-	}
-	from := 0
-	for r := range n.arch.Kernel2[0] {
-		to := cols2
-		if r < len(s.conv1) {
-			to = min(conv.RoundUp(s.conv1[r].cols, conv.Lanes), cols2)
-		}
-		if to > from {
-			n.convolve2(b, r, from, to)
-			from = to
-		}
-	}
-
-	pools := min((cols2+n.arch.Pool[1]-1)/n.arch.Pool[1], n.PoolCols)
+// row2 computes the conv2 row of the rows in s.
+func (n *network) row2(s *State, b *buffers) {
+	cols := min(slices.Max(b.cols), n.Cols2)
+	n.path.ConvolveRows(b.conv2, b.rows, b.cols, &n.conv2, cols)
+	pools := min((cols+n.arch.Pool[1]-1)/n.arch.Pool[1], n.PoolCols)
 	for f, p := range b.conv2 {
-		conv.Fill(p[cols2:max(cols2, pools*n.arch.Pool[1])], n.const2[f])
+		conv.Fill(p[cols:max(cols, pools*n.arch.Pool[1])], n.const2[f])
 	}
 	rotate(s.conv2)
 	p := &s.conv2[len(s.conv2)-1]
@@ -145,19 +130,6 @@ func (n *network) row2(s *State, b *buffers, cols int) {
 	for f, plane := range b.conv2 {
 		n.path.Pool(p.values[f*pools:(f+1)*pools], plane, n.arch.Pool[1])
 	}
-}
-
-// convolve2 computes conv2's columns [from, to), where the planes of the rows
-// before first are constant.
-func (n *network) convolve2(b *buffers, first, from, to int) {
-	dst, src := b.from[:len(b.conv2)], b.from[len(b.conv2):len(b.conv2)]
-	for f, p := range b.conv2 {
-		dst[f] = p[from:]
-	}
-	for _, p := range n.rows1(b.conv1, first, n.arch.Kernel2[0]-first) {
-		src = append(src, p[from:])
-	}
-	n.path.Convolve(dst, src, &n.conv2[first], to-from)
 }
 
 // list lists the inputs of the first dense layer for the state's window. It returns
@@ -201,18 +173,15 @@ func (n *network) constants(m *Model) error {
 	row := filled(conv.Reach(1, n.arch.Kernel1), Missing)
 	out := planes(n.arch.Filters[0], conv.Lanes)
 	n.path.Convolve(out, [][]float32{row}, &n.conv1, 1)
-	rows := planes(n.arch.Kernel2[0]*len(out), conv.Reach(1, n.arch.Kernel2[1]))
-	for i := range rows {
-		conv.Fill(rows[i], out[i%len(out)][0])
-	}
 	for f := range out {
 		n.const1 = append(n.const1, out[f][0])
 	}
-	out = planes(n.arch.Filters[1], conv.Lanes)
-	n.conv2 = n.suffixes(m, rows)
-	n.path.Convolve(out, rows, &n.conv2[0], 1)
+	n.conv2 = n.path.NewRowBank(kernel2(m), m.Weights.Conv2Bias, n.const1)
+	out, pooled := planes(n.arch.Filters[1], conv.Tile), []float32{0}
+	n.path.ConvolveRows(out, make([][]float32, n.arch.Kernel2[0]*n.arch.Filters[0]), make([]int, n.arch.Kernel2[0]), &n.conv2, 1)
 	for f := range out {
-		n.const2 = append(n.const2, out[f][0])
+		n.path.Pool(pooled, out[f], 1)
+		n.const2 = append(n.const2, pooled[0])
 	}
 
 	hidden := n.hidden
@@ -241,24 +210,4 @@ func (n *network) constants(m *Model) error {
 		return errors.New("dense1: sums of its weights overflow")
 	}
 	return nil
-}
-
-// suffixes are conv2 without its first 0, 1, ... kernel rows: what those come to
-// over constant planes is what the sum begins with. It is added as the whole sum
-// adds it, with the same bits: an error here would be that of many columns.
-func (n *network) suffixes(m *Model, constant [][]float32) []conv.Bank {
-	filters := kernel2(m)
-	banks := make([]conv.Bank, n.arch.Kernel2[0])
-	for first := range banks {
-		before := first * n.arch.Filters[0]
-		rest, bias := make([][][]float32, len(filters)), make([]float32, len(filters))
-		for f, kernel := range filters {
-			var column [conv.Lanes]float32
-			conv.Fill(column[:], m.Weights.Conv2Bias[f])
-			n.path.Correlate(column[:], constant[:before], kernel[:before], 1)
-			rest[f], bias[f] = kernel[before:], column[0]
-		}
-		banks[first] = conv.NewBank(rest, bias)
-	}
-	return banks
 }

@@ -5,7 +5,6 @@ package model
 
 import (
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
 // State is what an engine keeps of one device between two windows. The zero
@@ -16,14 +15,15 @@ import (
 type State struct {
 	rows  []*flows.Record // the last window's, oldest first
 	since []int64
-	conv1 []planes1 // of the last rows that conv2's kernel spans, oldest first
-	conv2 []pooled2 // the last window's conv2 rows but the oldest, which leads and is empty
+	conv1 []planes1 // of the last rows that conv2's kernel spans, oldest first, which is empty
+	conv2 []pooled2 // the last window's conv2 rows, oldest first, which is empty
 }
 
-// planes1 are the conv1 planes of one row up to where they become constant.
+// planes1 are the conv1 planes of one row.
 type planes1 struct {
-	cols   int
-	values []float32 // [f1][cols]
+	cols   int       // from here on they are constant
+	stride int       // length of a plane
+	values []float32 // [f1][stride]
 }
 
 // pooled2 is one conv2 row after the pool's columns, up to where it becomes constant.
@@ -42,7 +42,7 @@ func (s *State) Reset() {
 func (s *State) Bytes() int {
 	n := cap(s.rows)*8 + cap(s.since)*8
 	for _, p := range s.conv1[:cap(s.conv1)] {
-		n += cap(p.values)*floatBytes + 32
+		n += cap(p.values)*floatBytes + 40
 	}
 	for _, p := range s.conv2[:cap(s.conv2)] {
 		n += cap(p.values)*floatBytes + 32
@@ -77,8 +77,8 @@ func (s *State) remember(w flows.Window) {
 
 // clear makes s the state of a window of missing rows only.
 func (n *network) clear(s *State, m *memory) {
-	if len(s.conv1) != n.arch.Kernel2[0]-1 || len(s.conv2) != n.Rows2 {
-		s.conv1, s.conv2 = make([]planes1, n.arch.Kernel2[0]-1), make([]pooled2, n.Rows2)
+	if len(s.conv1) != n.arch.Kernel2[0] || len(s.conv2) != n.Rows2 {
+		s.conv1, s.conv2 = make([]planes1, n.arch.Kernel2[0]), make([]pooled2, n.Rows2)
 	}
 	for i := range s.conv1 {
 		m.put(s.conv1[i].values)
@@ -90,20 +90,16 @@ func (n *network) clear(s *State, m *memory) {
 	}
 }
 
-// store keeps the first cols columns of planes.
-func (p *planes1) store(src [][]float32, cols int, m *memory) {
+// resize makes room for count planes.
+func (p *planes1) resize(cols, stride, count int, m *memory) {
 	m.put(p.values)
-	p.cols, p.values = cols, m.get(cols*len(src))
-	for f, plane := range src {
-		copy(p.values[f*cols:(f+1)*cols], plane)
-	}
+	p.cols, p.stride, p.values = cols, stride, m.get(stride*count)
 }
 
-// expand writes the planes' columns up to length, the constant ones included.
-func (p *planes1) expand(dst [][]float32, constant []float32, length int) {
-	for f, plane := range dst {
-		n := copy(plane[:min(length, p.cols)], p.values[f*p.cols:(f+1)*p.cols])
-		conv.Fill(plane[n:length], constant[f])
+// planes writes the planes to dst.
+func (p *planes1) planes(dst [][]float32) {
+	for f := range dst {
+		dst[f] = p.values[f*p.stride:][:p.stride]
 	}
 }
 

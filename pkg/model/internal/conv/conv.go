@@ -46,7 +46,7 @@ func Correlate(dst []float32, xs, ws [][]float32, n int) { fastest.Correlate(dst
 // Correlate is the function [Correlate] on path p.
 func (p Path) Correlate(dst []float32, xs, ws [][]float32, n int) {
 	if p == Go {
-		correlateGo(dst, xs, ws, n)
+		correlateGo(dst, xs, ws, RoundUp(n, Lanes), false)
 		return
 	}
 	if n <= 0 || len(ws) == 0 || len(ws[0]) == 0 {
@@ -108,7 +108,7 @@ func (p Path) Convolve(dst, xs [][]float32, b *Bank, n int) {
 		for f, kernel := range b.filters {
 			d := dst[f][:end]
 			Fill(d, b.bias[f])
-			correlateGo(d, xs, kernel, n)
+			correlateGo(d, xs, kernel, end, false)
 			reluGo(d)
 		}
 		return
@@ -118,6 +118,75 @@ func (p Path) Convolve(dst, xs [][]float32, b *Bank, n int) {
 	for i, w := range b.pairs {
 		f, g := 2*i, min(2*i+1, len(b.filters)-1)
 		correlatePair(dst[f][:end], dst[g][:end], xs, w, b.taps, b.bias[f], b.bias[g])
+	}
+}
+
+// Tile is the number of columns that [Path.ConvolveRows] computes at once.
+const Tile = 24
+
+// RowsReach is how many values [Path.ConvolveRows] reads of a plane that is
+// constant from column cols on, for a kernel of taps.
+func RowsReach(cols, taps int) int {
+	if cols == 0 {
+		return 0
+	}
+	return RoundUp(cols, Tile) + RoundUp(taps, Taps)
+}
+
+// RowBank is the filters of a convolution over rows of planes, each row with a
+// column from which on its planes are constant.
+type RowBank struct {
+	Bank
+	planes int         // of a row
+	shares [][]float32 // [filters/2][row][2]: what a row comes to where it is constant
+}
+
+// NewRowBank prepares filters of [row*plane][taps] weights, as [NewBank] does, for
+// planes that become the given constants. Its sums are those of path p.
+func (p Path) NewRowBank(filters [][][]float32, bias, constant []float32) RowBank {
+	b := RowBank{Bank: NewBank(filters, bias), planes: len(constant)}
+	var xs [][]float32
+	for _, v := range constant {
+		x := make([]float32, RowsReach(1, b.taps))
+		Fill(x, v)
+		xs = append(xs, x)
+	}
+	for f := 0; f < len(filters); f += 2 {
+		var shares []float32
+		for r := 0; r < len(filters[f]); r += b.planes {
+			for _, kernel := range [][][]float32{filters[f], filters[min(f+1, len(filters)-1)]} {
+				one := RowBank{NewBank([][][]float32{kernel[r : r+b.planes]}, []float32{0}), b.planes, [][]float32{{0, 0}}}
+				column := make([]float32, Tile)
+				p.ConvolveRows([][]float32{column}, xs, []int{1}, &one, 1)
+				shares = append(shares, column[0])
+			}
+		}
+		b.shares = append(b.shares, shares)
+	}
+	return b
+}
+
+// ConvolveRows writes the bias and every row's correlation to one plane of dst for
+// each filter: columns [0, n), and up to n rounded up to [Tile] what nobody may
+// use. xs are the planes of all rows, those of row r constant from column cols[r]
+// on. A row's correlation is a sum of its own: of a row that has become constant it
+// is known, and that changes no bit.
+func (p Path) ConvolveRows(dst, xs [][]float32, cols []int, b *RowBank, n int) {
+	xs = xs[:len(b.filters[0])]
+	cols = cols[:len(xs)/b.planes]
+	for i, x := range xs {
+		_ = x[:RowsReach(cols[i/b.planes], b.taps)]
+	}
+	if p == Go || n <= 0 {
+		for f, kernel := range b.filters {
+			convolveRowsGo(dst[f][:n], xs, cols, kernel, b.bias[f], b.shares[f/2][f%2:])
+		}
+		return
+	}
+	end := RoundUp(n, Tile)
+	for i, w := range b.pairs {
+		f, g := 2*i, min(2*i+1, len(b.filters)-1)
+		correlateRows(dst[f][:end], dst[g][:end], xs, cols, w, b.shares[i], b.planes, b.taps, b.bias[f], b.bias[g])
 	}
 }
 
@@ -236,8 +305,8 @@ func (p Path) Max(dst, src []float32) {
 	maxInto(dst, src)
 }
 
-// Pool writes the maxima of successive stretches of width values of src to dst.
-// No value is negative. Widths other than the paper's three run in plain Go.
+// Pool writes the maxima of successive stretches of width values of src to dst, 0
+// where all of a stretch are negative. Widths other than the paper's three run in plain Go.
 func (p Path) Pool(dst, src []float32, width int) {
 	done := 0
 	if p != Go && width == 3 {

@@ -156,6 +156,58 @@ func TestSameBitsForAnyLength(t *testing.T) {
 	})
 }
 
+// Rows that become constant, each at a column of its own: the sums are those of
+// the definition, and the same to the bit when the constants are computed too.
+func TestConvolveRows(t *testing.T) {
+	const planes, filters = 2, 3
+	onEachPath(t, func(t *testing.T, p Path) {
+		r := rand.New(rand.NewPCG(17, 18))
+		for _, c := range []struct {
+			taps, n int
+			cols    []int
+		}{
+			{5, 1, []int{1}}, {5, 24, []int{24, 0, 7}}, {5, 25, []int{3, 25, 24}}, {5, 100, []int{48, 100, 49}},
+			{5, 96, []int{100, 96, 97}}, {7, 60, []int{60, 0}}, {1, 48, []int{0, 0, 48, 24}}, {40, 333, []int{333, 200}},
+		} {
+			constant := random(r, planes)
+			var xs, full [][]float32
+			var all []int
+			for _, cols := range c.cols {
+				for i := range planes {
+					long := random(r, RowsReach(max(c.n, cols), c.taps))
+					Fill(long[cols:], constant[i])
+					full = append(full, long)
+					xs = append(xs, guarded(t, long[:RowsReach(cols, c.taps)]))
+				}
+				all = append(all, max(c.n, cols))
+			}
+			kernels := make([][][]float32, filters)
+			var dst, whole [][]float32
+			for f := range kernels {
+				for range full {
+					kernels[f] = append(kernels[f], PadTaps(random(r, c.taps)))
+				}
+				dst = append(dst, guarded(t, random(r, RoundUp(c.n, Tile))))
+				whole = append(whole, make([]float32, RoundUp(c.n, Tile)))
+			}
+			bias := random(r, filters)
+			bank := p.NewRowBank(kernels, bias, constant)
+			p.ConvolveRows(dst, xs, c.cols, &bank, c.n)
+			p.ConvolveRows(whole, full, all, &bank, c.n)
+			for f := range dst {
+				for j, v := range dst[f][:c.n] {
+					if want := float64(bias[f]) + correlation(full, kernels[f], j); math.Abs(float64(v)-want) > 1e-5 {
+						t.Fatalf("%+v, filter %d: column %d is %v, want %v", c, f, j, v, want)
+					}
+					if math.Float32bits(v) != math.Float32bits(whole[f][j]) {
+						t.Fatalf("%+v, filter %d: column %d is %v, and %v with all constants computed", c, f, j, v, whole[f][j])
+					}
+				}
+			}
+		}
+	})
+}
+
 // What vector code lists is what plain Go lists, in the same blocks.
 func TestList(t *testing.T) {
 	onEachPath(t, func(t *testing.T, p Path) {
@@ -303,7 +355,7 @@ func TestPool(t *testing.T) {
 		for _, width := range []int{1, 2, 3, 4, 100} {
 			for n := range 40 {
 				for _, slack := range []int{0, 1, 2, 5} {
-					src := guarded(t, notNegative(r, n*width+slack))
+					src := guarded(t, random(r, n*width+slack))
 					dst := guarded(t, random(r, n))
 					p.Pool(dst, src, width)
 					for i, v := range dst {
@@ -329,6 +381,7 @@ func TestShortSlicesPanic(t *testing.T) {
 	bank := NewBank([][][]float32{kernel}, random(r, 1))
 	enough := [][]float32{random(r, Reach(n, taps))}
 	short := [][]float32{make([]float32, n+taps-2)}
+	rows := Go.NewRowBank([][][]float32{{kernel[0], kernel[0]}}, random(r, 1), random(r, 1)) // two rows of one plane
 	live := NewLive(4)
 	live.Reset()
 	Go.List(&live, [][]float32{{1, 1}}, 2, 0)
@@ -342,11 +395,21 @@ func TestShortSlicesPanic(t *testing.T) {
 		"convolve, input":  func(p Path) { p.Convolve([][]float32{make([]float32, n)}, short, &bank, n) },
 		"convolve, output": func(p Path) { p.Convolve([][]float32{make([]float32, n-1)}, enough, &bank, n) },
 		"convolve, planes": func(p Path) { p.Convolve([][]float32{make([]float32, n)}, nil, &bank, n) },
-		"dense":            func(p Path) { p.Dense([][]float32{make([]float32, 8)}, make([]float32, 15), lists) },
-		"list, room":       func(p Path) { p.List(&live, [][]float32{make([]float32, 8)}, 8, 0) },
-		"list, columns":    func(p Path) { p.List(&live, [][]float32{{}, {1}}, 1, 0) },
-		"max":              func(p Path) { p.Max(make([]float32, 8), make([]float32, 7)) },
-		"pool":             func(p Path) { p.Pool(make([]float32, 9), make([]float32, 26), 3) },
+		"rows, input": func(p Path) {
+			p.ConvolveRows([][]float32{make([]float32, n)}, [][]float32{enough[0], make([]float32, 28)}, []int{24, 24}, &rows, 24)
+		},
+		"rows, output": func(p Path) {
+			p.ConvolveRows([][]float32{make([]float32, 23)}, [][]float32{enough[0], enough[0]}, []int{24, 24}, &rows, 24)
+		},
+		"rows, planes": func(p Path) { p.ConvolveRows([][]float32{make([]float32, n)}, enough, []int{24, 24}, &rows, 24) },
+		"rows, columns": func(p Path) {
+			p.ConvolveRows([][]float32{make([]float32, n)}, [][]float32{enough[0], enough[0]}, []int{24}, &rows, 24)
+		},
+		"dense":         func(p Path) { p.Dense([][]float32{make([]float32, 8)}, make([]float32, 15), lists) },
+		"list, room":    func(p Path) { p.List(&live, [][]float32{make([]float32, 8)}, 8, 0) },
+		"list, columns": func(p Path) { p.List(&live, [][]float32{{}, {1}}, 1, 0) },
+		"max":           func(p Path) { p.Max(make([]float32, 8), make([]float32, 7)) },
+		"pool":          func(p Path) { p.Pool(make([]float32, 9), make([]float32, 26), 3) },
 	} {
 		for _, p := range Paths() {
 			t.Run(fmt.Sprintf("%s/%s", name, p), func(t *testing.T) {
@@ -393,8 +456,34 @@ func benchmarkConvolve(b *testing.B, taps, planes int) {
 	benchmark(b, n*taps*planes*filters, func(p Path) { p.Convolve(dst, xs, &bank, n) })
 }
 
+// Three rows of the paper's two planes, the lengths of successive rows.
+func BenchmarkConv2(b *testing.B) {
+	const n, taps, planes, filters = 480, 5, 2, 2
+	r := rand.New(rand.NewPCG(1, 2))
+	cols := []int{n, n / 2, n}
+	var xs [][]float32
+	kernels, macs := make([][][]float32, filters), 0
+	for _, c := range cols {
+		macs += c * taps * planes * filters
+		for range planes {
+			xs = append(xs, random(r, RowsReach(n, taps)))
+			for f := range kernels {
+				kernels[f] = append(kernels[f], random(r, taps))
+			}
+		}
+	}
+	dst := [][]float32{make([]float32, n), make([]float32, n)}
+	banks, bias, constant := map[Path]RowBank{}, random(r, filters), random(r, planes)
+	for _, p := range Paths() {
+		banks[p] = p.NewRowBank(kernels, bias, constant)
+	}
+	benchmark(b, macs, func(p Path) {
+		bank := banks[p]
+		p.ConvolveRows(dst, xs, cols, &bank, n)
+	})
+}
+
 func BenchmarkConv1(b *testing.B) { benchmarkConvolve(b, 40, 1) }
-func BenchmarkConv2(b *testing.B) { benchmarkConvolve(b, 5, 6) }
 
 func BenchmarkCorrelate(b *testing.B) {
 	const n, taps = 480, 40

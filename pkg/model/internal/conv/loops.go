@@ -5,16 +5,25 @@ package conv
 
 import "math"
 
-// correlateGo is [Correlate].
-func correlateGo(dst []float32, xs, ws [][]float32, n int) {
-	for j := 0; j < n; j += Lanes {
-		d := (*[Lanes]float32)(dst[j:])
-		a0, a1, a2, a3, a4, a5, a6, a7 := d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7]
+// columns is how many columns plain Go sums at once: with more, the compiler
+// keeps some of the sums in memory.
+const columns = 6
+
+// correlateGo is [Correlate] of exactly n columns. apart says that a column's
+// products are added up before they are added to dst.
+func correlateGo(dst []float32, xs, ws [][]float32, n int, apart bool) {
+	j := 0
+	for ; j+columns <= n; j += columns {
+		d := (*[columns]float32)(dst[j:])
+		var a0, a1, a2, a3, a4, a5 float32
+		if !apart {
+			a0, a1, a2, a3, a4, a5 = d[0], d[1], d[2], d[3], d[4], d[5]
+		}
 		for p, w := range ws {
 			x := xs[p]
 			for t := 0; t < len(w); t += Taps {
 				k := (*[Taps]float32)(w[t:])
-				v := (*[Lanes + Taps - 1]float32)(x[j+t:])
+				v := (*[columns + Taps - 1]float32)(x[j+t:])
 				c := k[0]
 				a0 += c * v[0]
 				a1 += c * v[1]
@@ -22,8 +31,6 @@ func correlateGo(dst []float32, xs, ws [][]float32, n int) {
 				a3 += c * v[3]
 				a4 += c * v[4]
 				a5 += c * v[5]
-				a6 += c * v[6]
-				a7 += c * v[7]
 				c = k[1]
 				a0 += c * v[1]
 				a1 += c * v[2]
@@ -31,8 +38,6 @@ func correlateGo(dst []float32, xs, ws [][]float32, n int) {
 				a3 += c * v[4]
 				a4 += c * v[5]
 				a5 += c * v[6]
-				a6 += c * v[7]
-				a7 += c * v[8]
 				c = k[2]
 				a0 += c * v[2]
 				a1 += c * v[3]
@@ -40,8 +45,6 @@ func correlateGo(dst []float32, xs, ws [][]float32, n int) {
 				a3 += c * v[5]
 				a4 += c * v[6]
 				a5 += c * v[7]
-				a6 += c * v[8]
-				a7 += c * v[9]
 				c = k[3]
 				a0 += c * v[3]
 				a1 += c * v[4]
@@ -49,8 +52,6 @@ func correlateGo(dst []float32, xs, ws [][]float32, n int) {
 				a3 += c * v[6]
 				a4 += c * v[7]
 				a5 += c * v[8]
-				a6 += c * v[9]
-				a7 += c * v[10]
 				c = k[4]
 				a0 += c * v[4]
 				a1 += c * v[5]
@@ -58,11 +59,42 @@ func correlateGo(dst []float32, xs, ws [][]float32, n int) {
 				a3 += c * v[7]
 				a4 += c * v[8]
 				a5 += c * v[9]
-				a6 += c * v[10]
-				a7 += c * v[11]
 			}
 		}
-		d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7] = a0, a1, a2, a3, a4, a5, a6, a7
+		if apart {
+			a0, a1, a2, a3, a4, a5 = d[0]+a0, d[1]+a1, d[2]+a2, d[3]+a3, d[4]+a4, d[5]+a5
+		}
+		d[0], d[1], d[2], d[3], d[4], d[5] = a0, a1, a2, a3, a4, a5
+	}
+	for ; j < n; j++ {
+		var a float32
+		if !apart {
+			a = dst[j]
+		}
+		for p, w := range ws {
+			for t, v := range xs[p][j:][:len(w)] {
+				a += w[t] * v
+			}
+		}
+		if apart {
+			a = dst[j] + a
+		}
+		dst[j] = a
+	}
+}
+
+// convolveRowsGo is [Path.ConvolveRows] of one filter; shares has every row's at
+// every second place.
+func convolveRowsGo(dst []float32, xs [][]float32, cols []int, kernel [][]float32, bias float32, shares []float32) {
+	Fill(dst, bias)
+	planes := len(kernel) / len(cols)
+	for r, c := range cols {
+		from, live := r*planes, min(c, len(dst))
+		correlateGo(dst[:live], xs[from:], kernel[from:from+planes], live, true)
+		share := shares[2*r]
+		for j, v := range dst[live:] {
+			dst[live+j] = v + share
+		}
 	}
 }
 
@@ -117,12 +149,11 @@ func maxGo(dst, src []float32) {
 // poolGo is [Path.Pool].
 func poolGo(dst, src []float32, width int) {
 	for c := range dst {
-		p := src[c*width:][:width]
-		best := p[0]
-		for _, v := range p[1:] {
-			best = larger(best, v)
+		var best int32 // the bits of values that are not negative have the order of the values
+		for _, v := range src[c*width:][:width] {
+			best = max(best, int32(math.Float32bits(v)))
 		}
-		dst[c] = best
+		dst[c] = math.Float32frombits(uint32(best))
 	}
 }
 

@@ -19,6 +19,14 @@ func correlateOne(dst []float32, xs, ws [][]float32, taps int)
 //go:noescape
 func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, bias0, bias1 float32)
 
+// correlateRows writes bias + the correlation of every row with two filters to
+// dst0 and dst1, w being [row][plane][taps][2] and shares, [row][2], what a row
+// comes to from column cols[row] on. Their length is a multiple of Tile and not 0;
+// of a row's planes RowsReach(cols[row], taps) is read.
+//
+//go:noescape
+func correlateRows(dst0, dst1 []float32, xs [][]float32, cols []int, w, shares []float32, planes, taps int, bias0, bias1 float32)
+
 // dense adds the sum of value[i] times row index[i] of w, [rows, len(dst)], to
 // dst. len(dst) is a multiple of Lanes, len(index) is not 0.
 //
@@ -30,7 +38,7 @@ func dense(dst, w []float32, index []int32, value []float32)
 //go:noescape
 func maxInto(dst, src []float32)
 
-// poolThree writes the maxima of triples of src to dst, whose length is a
+// poolThree writes the maxima of triples of src, at least 0, to dst, whose length is a
 // multiple of Lanes and not 0; src[:3*len(dst)+2] is read.
 //
 //go:noescape

@@ -137,6 +137,113 @@ done:
 	VZEROUPPER
 	RET
 
+// func correlateRows(dst0, dst1 []float32, xs [][]float32, cols []int, w, shares []float32, planes, taps int, bias0, bias1 float32)
+//
+// A tile is 24 columns of both filters: a row's correlations grow in Y0-Y2 and
+// Y3-Y5 and are then added to the sums in Y6-Y8 and Y9-Y11.
+//
+//	DI, SI  dst0, dst1          R8, R9   columns of rows, their number
+//	R10     weights of a row    R11      taps
+//	R12     bytes of dst        R13      byte offset of the tile
+//	BX      plane headers       DX       rows left
+//	R15     shares of a row     AX, CX   weights, taps left
+TEXT ·correlateRows(SB), NOSPLIT, $0-168
+	MOVQ dst0_base+0(FP), DI
+	MOVQ dst0_len+8(FP), R12
+	MOVQ dst1_base+24(FP), SI
+	MOVQ cols_base+72(FP), R8
+	MOVQ cols_len+80(FP), R9
+	MOVQ taps+152(FP), R11
+	SHLQ $2, R12
+	XORQ R13, R13
+
+rowsTile:
+	VBROADCASTSS bias0+160(FP), Y6
+	VBROADCASTSS bias1+164(FP), Y9
+	VMOVAPS Y6, Y7
+	VMOVAPS Y6, Y8
+	VMOVAPS Y9, Y10
+	VMOVAPS Y9, Y11
+	MOVQ xs_base+48(FP), BX
+	MOVQ w_base+96(FP), AX
+	MOVQ shares_base+120(FP), R15
+	XORQ DX, DX
+
+rowsRow:
+	MOVQ planes+144(FP), R10
+	MOVQ (R8)(DX*8), CX
+	SHLQ $2, CX
+	CMPQ R13, CX
+	JGE  rowsConstant
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+
+rowsPlane:
+	MOVQ (BX), R14
+	ADDQ R13, R14
+	ADDQ $24, BX
+	MOVQ R11, CX
+
+rowsTap:
+	VBROADCASTSS (AX), Y12
+	VBROADCASTSS 4(AX), Y13
+	VMOVUPS (R14), Y14
+	VMOVUPS 32(R14), Y15
+	VFMADD231PS Y12, Y14, Y0
+	VFMADD231PS Y13, Y14, Y3
+	VMOVUPS 64(R14), Y14
+	VFMADD231PS Y12, Y15, Y1
+	VFMADD231PS Y13, Y15, Y4
+	VFMADD231PS Y12, Y14, Y2
+	VFMADD231PS Y13, Y14, Y5
+	ADDQ $8, AX
+	ADDQ $4, R14
+	DECQ CX
+	JNZ  rowsTap
+	DECQ R10
+	JNZ  rowsPlane
+	VADDPS Y0, Y6, Y6
+	VADDPS Y1, Y7, Y7
+	VADDPS Y2, Y8, Y8
+	VADDPS Y3, Y9, Y9
+	VADDPS Y4, Y10, Y10
+	VADDPS Y5, Y11, Y11
+	JMP  rowsNext
+
+rowsConstant:
+	VBROADCASTSS (R15)(DX*8), Y12
+	VBROADCASTSS 4(R15)(DX*8), Y13
+	VADDPS Y12, Y6, Y6
+	VADDPS Y12, Y7, Y7
+	VADDPS Y12, Y8, Y8
+	VADDPS Y13, Y9, Y9
+	VADDPS Y13, Y10, Y10
+	VADDPS Y13, Y11, Y11
+	LEAQ (R10)(R10*2), CX
+	LEAQ (BX)(CX*8), BX
+	IMULQ R11, R10
+	LEAQ (AX)(R10*8), AX
+
+rowsNext:
+	INCQ DX
+	CMPQ DX, R9
+	JLT  rowsRow
+	VMOVUPS Y6, (DI)(R13*1)
+	VMOVUPS Y7, 32(DI)(R13*1)
+	VMOVUPS Y8, 64(DI)(R13*1)
+	VMOVUPS Y9, (SI)(R13*1)
+	VMOVUPS Y10, 32(SI)(R13*1)
+	VMOVUPS Y11, 64(SI)(R13*1)
+	ADDQ $96, R13
+	CMPQ R13, R12
+	JLT  rowsTile
+	VZEROUPPER
+	RET
+
 // func correlateOne(dst []float32, xs, ws [][]float32, taps int)
 //
 // A tile is 40 columns, Y0-Y4; what is left is taken 8 at a time.
@@ -469,6 +576,7 @@ TEXT ·poolThree(SB), NOSPLIT, $0-48
 	MOVQ dst_len+8(FP), CX
 	MOVQ src_base+24(FP), SI
 	VMOVUPS poolOrder<>(SB), Y4
+	VPXOR Y5, Y5, Y5
 
 pool:
 	VMOVUPS (SI), Y0
@@ -483,6 +591,7 @@ pool:
 	VBLENDPS $0x92, Y1, Y0, Y0
 	VBLENDPS $0x24, Y2, Y0, Y0
 	VPERMPS Y0, Y4, Y0
+	VPMAXSD Y5, Y0, Y0
 	VMOVUPS Y0, (DI)
 	ADDQ $96, SI
 	ADDQ $32, DI

@@ -14,6 +14,10 @@
 #define FMAX(x, acc) WORD $(0x4E20F400 | (x)<<16 | (acc)<<5 | (acc))
 #define FADD(x, acc) WORD $(0x4E20D400 | (x)<<16 | (acc)<<5 | (acc))
 
+#define CLEAR(v) VEOR v.B16, v.B16, v.B16
+#define CLEAR8(a, b, c, d, e, f, g, h) \
+	CLEAR(a); CLEAR(b); CLEAR(c); CLEAR(d); CLEAR(e); CLEAR(f); CLEAR(g); CLEAR(h)
+
 // func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, bias0, bias1 float32)
 //
 // A tile is 32 columns of both filters: V0-V7 and V8-V15. The last tile is moved
@@ -172,6 +176,136 @@ narrowTap:
 done:
 	RET
 
+// func correlateRows(dst0, dst1 []float32, xs [][]float32, cols []int, w, shares []float32, planes, taps int, bias0, bias1 float32)
+//
+// A tile is 24 columns of both filters: a row's correlations grow in V0-V5 and
+// V6-V11 and are then added to the sums in V12-V17 and V18-V23.
+//
+//	R0, R1  dst0, dst1          R2, R3   columns of rows, rows left
+//	R4      weights             R5       taps
+//	R6      bytes of dst        R7       byte offset of the tile
+//	R8      shares of a row     R9       plane headers
+//	R10     planes left         R11      plane
+//	R12     taps left
+TEXT ·correlateRows(SB), NOSPLIT, $0-168
+	MOVD dst0_base+0(FP), R0
+	MOVD dst0_len+8(FP), R6
+	MOVD dst1_base+24(FP), R1
+	MOVD taps+152(FP), R5
+	LSL  $2, R6
+	MOVD $0, R7
+
+rowsTile:
+	FMOVS bias0+160(FP), F12
+	FMOVS bias1+164(FP), F18
+	VDUP V12.S[0], V12.S4
+	VDUP V18.S[0], V18.S4
+	VMOV V12.B16, V13.B16
+	VMOV V12.B16, V14.B16
+	VMOV V12.B16, V15.B16
+	VMOV V12.B16, V16.B16
+	VMOV V12.B16, V17.B16
+	VMOV V18.B16, V19.B16
+	VMOV V18.B16, V20.B16
+	VMOV V18.B16, V21.B16
+	VMOV V18.B16, V22.B16
+	VMOV V18.B16, V23.B16
+	MOVD cols_base+72(FP), R2
+	MOVD cols_len+80(FP), R3
+	MOVD w_base+96(FP), R4
+	MOVD shares_base+120(FP), R8
+	MOVD xs_base+48(FP), R9
+
+rowsRow:
+	MOVD planes+144(FP), R10
+	MOVD.P 8(R2), R13
+	CMP  R13<<2, R7
+	BGE  rowsConstant
+	CLEAR8(V0, V1, V2, V3, V4, V5, V6, V7)
+	CLEAR(V8)
+	CLEAR(V9)
+	CLEAR(V10)
+	CLEAR(V11)
+
+rowsPlane:
+	MOVD (R9), R11
+	ADD  R7, R11
+	ADD  $24, R9
+	MOVD R5, R12
+
+rowsTap:
+	FLDPS (R4), (F24, F25)
+	ADD  $64, R11, R13
+	VLD1 (R11), [V26.S4, V27.S4, V28.S4, V29.S4]
+	VLD1 (R13), [V30.S4, V31.S4]
+	FMLA(24, 0, 26, 0)
+	FMLA(25, 0, 26, 6)
+	FMLA(24, 0, 27, 1)
+	FMLA(25, 0, 27, 7)
+	FMLA(24, 0, 28, 2)
+	FMLA(25, 0, 28, 8)
+	FMLA(24, 0, 29, 3)
+	FMLA(25, 0, 29, 9)
+	FMLA(24, 0, 30, 4)
+	FMLA(25, 0, 30, 10)
+	FMLA(24, 0, 31, 5)
+	FMLA(25, 0, 31, 11)
+	ADD  $8, R4
+	ADD  $4, R11
+	SUB  $1, R12
+	CBNZ R12, rowsTap
+	SUB  $1, R10
+	CBNZ R10, rowsPlane
+	FADD(0, 12)
+	FADD(1, 13)
+	FADD(2, 14)
+	FADD(3, 15)
+	FADD(4, 16)
+	FADD(5, 17)
+	FADD(6, 18)
+	FADD(7, 19)
+	FADD(8, 20)
+	FADD(9, 21)
+	FADD(10, 22)
+	FADD(11, 23)
+	B    rowsNext
+
+rowsConstant:
+	FLDPS (R8), (F24, F25)
+	VDUP V24.S[0], V24.S4
+	VDUP V25.S[0], V25.S4
+	FADD(24, 12)
+	FADD(24, 13)
+	FADD(24, 14)
+	FADD(24, 15)
+	FADD(24, 16)
+	FADD(24, 17)
+	FADD(25, 18)
+	FADD(25, 19)
+	FADD(25, 20)
+	FADD(25, 21)
+	FADD(25, 22)
+	FADD(25, 23)
+	ADD  R10<<4, R9
+	ADD  R10<<3, R9
+	MUL  R5, R10
+	ADD  R10<<3, R4
+
+rowsNext:
+	ADD  $8, R8
+	SUB  $1, R3
+	CBNZ R3, rowsRow
+	ADD  R7, R0, R13
+	ADD  R7, R1, R14
+	VST1.P [V12.S4, V13.S4, V14.S4, V15.S4], 64(R13)
+	VST1 [V16.S4, V17.S4], (R13)
+	VST1.P [V18.S4, V19.S4, V20.S4, V21.S4], 64(R14)
+	VST1 [V22.S4, V23.S4], (R14)
+	ADD  $96, R7
+	CMP  R6, R7
+	BLT  rowsTile
+	RET
+
 // func correlateOne(dst []float32, xs, ws [][]float32, taps int)
 //
 // A tile is 32 columns, V0-V7; what is left is taken 8 at a time.
@@ -268,10 +402,6 @@ restTap:
 
 end:
 	RET
-
-#define CLEAR(v) VEOR v.B16, v.B16, v.B16
-#define CLEAR8(a, b, c, d, e, f, g, h) \
-	CLEAR(a); CLEAR(b); CLEAR(c); CLEAR(d); CLEAR(e); CLEAR(f); CLEAR(g); CLEAR(h)
 
 // ENTRY leaves the address of an entry's row in R10 and its value in V31.
 #define ENTRY \
@@ -436,11 +566,13 @@ TEXT ·poolThree(SB), NOSPLIT, $0-48
 	MOVD dst_base+0(FP), R0
 	MOVD dst_len+8(FP), R1
 	MOVD src_base+24(FP), R2
+	CLEAR(V3)
 
 pool:
 	VLD3.P 48(R2), [V0.S4, V1.S4, V2.S4]
-	VUMAX V1.S4, V0.S4, V0.S4
-	VUMAX V2.S4, V0.S4, V0.S4
+	FMAX(1, 0)
+	FMAX(2, 0)
+	FMAX(3, 0)
 	VST1.P [V0.S4], 16(R0)
 	SUB  $4, R1
 	CBNZ R1, pool

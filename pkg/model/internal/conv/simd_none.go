@@ -13,6 +13,10 @@ func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, 
 	panic(noVector)
 }
 
+func correlateRows(dst0, dst1 []float32, xs [][]float32, cols []int, w, shares []float32, planes, taps int, bias0, bias1 float32) {
+	panic(noVector)
+}
+
 func dense(dst, w []float32, index []int32, value []float32) { panic(noVector) }
 
 func list(index []int32, value, x []float32, first, stride int) int { panic(noVector) }
