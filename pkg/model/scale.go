@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
 // Divisors of a row's bounded values.
@@ -39,8 +40,7 @@ var Fields = []string{FieldRemote, FieldPorts, FieldTime, FieldPayload}
 type Scaler struct {
 	spec       RecordSpec
 	scale      Scaling
-	bytes      [256]float32 // scaled payload bytes
-	start, end float32      // scaled delimiters
+	start, end float32 // scaled delimiters
 }
 
 // NewScaler prepares the scaling of rows as spec describes them.
@@ -48,9 +48,6 @@ func NewScaler(spec RecordSpec, scale Scaling) *Scaler {
 	s := &Scaler{spec: spec, scale: scale, start: flows.PayloadStart, end: flows.PayloadEnd}
 	if spec.ScaleDelimiters {
 		s.start, s.end = flows.PayloadStart/scaleByte, flows.PayloadEnd/scaleByte
-	}
-	for v := range s.bytes {
-		s.bytes[v] = float32(float64(v) / scaleByte)
 	}
 	return s
 }
@@ -84,10 +81,7 @@ func (s *Scaler) payload(dst []float32, packets []flows.RowPacket) int {
 		n++
 		payload := packets[i].Payload
 		payload = payload[:min(len(payload), s.spec.Prefix, len(dst)-n)]
-		values := dst[n:][:len(payload)]
-		for j, b := range payload {
-			values[j] = s.bytes[b]
-		}
+		conv.Octets(dst[n:], payload)
 		if n += len(payload); n < len(dst) {
 			dst[n] = s.end
 			n++

@@ -321,6 +321,24 @@ func testDense(t *testing.T, p Path, r *rand.Rand, width, inputs int) {
 	}
 }
 
+func TestOctets(t *testing.T) {
+	onEachPath(t, func(t *testing.T, p Path) {
+		for n := range 300 {
+			src := make([]byte, n)
+			for i := range src {
+				src[i] = byte(i + n)
+			}
+			dst := guarded(t, make([]float32, n))
+			p.octets(dst, src)
+			for i, b := range src {
+				if want := float32(float64(b) / 255); dst[i] != want {
+					t.Fatalf("%d octets: %d is %v, want %v", n, b, dst[i], want)
+				}
+			}
+		}
+	})
+}
+
 func TestFill(t *testing.T) {
 	for n := range 100 {
 		s := make([]float32, n+1)

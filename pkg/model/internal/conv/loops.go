@@ -98,6 +98,22 @@ func convolveRowsGo(dst []float32, xs [][]float32, cols []int, kernel [][]float3
 	}
 }
 
+// octets are the 256 values of [Octets].
+var octets = func() (table [256]float32) {
+	for v := range table {
+		table[v] = float32(float64(v) / 255)
+	}
+	return table
+}()
+
+// octetsGo is [Octets].
+func octetsGo(dst []float32, src []byte) {
+	dst = dst[:len(src)]
+	for i, b := range src {
+		dst[i] = octets[b]
+	}
+}
+
 // reluGo is [ReLU].
 func reluGo(v []float32) {
 	for i, x := range v {

@@ -43,3 +43,9 @@ func maxInto(dst, src []float32)
 //
 //go:noescape
 func poolThree(dst, src []float32)
+
+// scaleOctets writes src[i] / 255 to dst[i]. Their length is a multiple of Lanes and
+// not 0.
+//
+//go:noescape
+func scaleOctets(dst []float32, src []byte)

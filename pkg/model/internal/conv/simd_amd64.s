@@ -599,3 +599,30 @@ pool:
 	JNZ  pool
 	VZEROUPPER
 	RET
+
+// 1/255 and what float32 rounds away of it: v*1/255 is then rounded but once, to
+// v/255.
+DATA perOctet<>+0(SB)/4, $0x3b808081
+DATA perOctet<>+4(SB)/4, $0xaf7efeff
+GLOBL perOctet<>(SB), RODATA|NOPTR, $8
+
+// func scaleOctets(dst []float32, src []byte)
+TEXT ·scaleOctets(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), DI
+	MOVQ src_base+24(FP), SI
+	MOVQ src_len+32(FP), CX
+	VBROADCASTSS perOctet<>+0(SB), Y4
+	VBROADCASTSS perOctet<>+4(SB), Y5
+
+octets:
+	VPMOVZXBD (SI), Y0
+	VCVTDQ2PS Y0, Y0
+	VMULPS Y5, Y0, Y1
+	VFMADD231PS Y4, Y0, Y1
+	VMOVUPS Y1, (DI)
+	ADDQ $8, SI
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JNZ  octets
+	VZEROUPPER
+	RET

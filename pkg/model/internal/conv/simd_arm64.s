@@ -6,13 +6,17 @@
 // registers; within a column, products are added plane by plane and tap by tap,
 // as in plain Go, each by one fused multiply-add.
 
-// The assembler lacks three instructions:
+// The assembler lacks these instructions:
 // FMLA  Vacc.4S, Vx.4S, Vw.S[lane]
 // FMAX  Vacc.4S, Vacc.4S, Vx.4S
 // FADD  Vacc.4S, Vacc.4S, Vx.4S
+// UCVTF Vv.4S, Vv.4S
+// FMUL  Vd.4S, Vx.4S, Vw.S[lane]
 #define FMLA(w, lane, x, acc) WORD $(0x4F801000 | ((lane)&1)<<21 | ((lane)>>1)<<11 | (w)<<16 | (x)<<5 | (acc))
 #define FMAX(x, acc) WORD $(0x4E20F400 | (x)<<16 | (acc)<<5 | (acc))
 #define FADD(x, acc) WORD $(0x4E20D400 | (x)<<16 | (acc)<<5 | (acc))
+#define UCVTF(v) WORD $(0x6E21D800 | (v)<<5 | (v))
+#define FMUL(w, lane, x, d) WORD $(0x4F809000 | ((lane)&1)<<21 | ((lane)>>1)<<11 | (w)<<16 | (x)<<5 | (d))
 
 #define CLEAR(v) VEOR v.B16, v.B16, v.B16
 #define CLEAR8(a, b, c, d, e, f, g, h) \
@@ -576,4 +580,34 @@ pool:
 	VST1.P [V0.S4], 16(R0)
 	SUB  $4, R1
 	CBNZ R1, pool
+	RET
+
+// 1/255 and what float32 rounds away of it: v*1/255 is then rounded but once, to
+// v/255.
+DATA perOctet<>+0(SB)/4, $0x3b808081
+DATA perOctet<>+4(SB)/4, $0xaf7efeff
+GLOBL perOctet<>(SB), RODATA|NOPTR, $8
+
+// func scaleOctets(dst []float32, src []byte)
+TEXT ·scaleOctets(SB), NOSPLIT, $0-48
+	MOVD dst_base+0(FP), R0
+	MOVD src_base+24(FP), R1
+	MOVD src_len+32(FP), R2
+	MOVD $perOctet<>(SB), R3
+	VLD1 (R3), [V4.D1]
+
+octets:
+	VLD1.P 8(R1), [V0.B8]
+	VUXTL  V0.B8, V0.H8
+	VUXTL2 V0.H8, V1.S4
+	VUXTL  V0.H4, V0.S4
+	UCVTF(0)
+	UCVTF(1)
+	FMUL(4, 1, 0, 2)
+	FMUL(4, 1, 1, 3)
+	FMLA(4, 0, 0, 2)
+	FMLA(4, 0, 1, 3)
+	VST1.P [V2.S4, V3.S4], 32(R0)
+	SUB  $8, R2
+	CBNZ R2, octets
 	RET

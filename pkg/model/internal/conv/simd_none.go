@@ -25,4 +25,6 @@ func maxInto(dst, src []float32) { panic(noVector) }
 
 func poolThree(dst, src []float32) { panic(noVector) }
 
+func scaleOctets(dst []float32, src []byte) { panic(noVector) }
+
 const noVector = "conv: this build has no vector code"
