@@ -13,9 +13,9 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
-// groupSize is how many windows share one pass over the weights: the lists of
-// more would take the place of the weights in the cache.
-const groupSize = 8
+// groupSize is how many windows share one pass over the weights, which may have to
+// come from the slowest cache. Each needs 16 KB for its list.
+const groupSize = 32
 
 // group is what is kept of windows between the two halves of a pass.
 type group struct {

@@ -6,6 +6,24 @@
 // registers; within a column, products are added plane by plane and tap by tap,
 // as in plain Go, each by one fused multiply-add.
 
+// PAIRTAP adds the products of 32 columns of the plane at R15 with a tap of both
+// filters at AX, tap t from there.
+#define PAIRTAP(t) \
+	VBROADCASTSS (8*t)(AX), Y8; \
+	VBROADCASTSS (8*t+4)(AX), Y9; \
+	VMOVUPS (4*t)(R15), Y10; \
+	VMOVUPS (4*t+32)(R15), Y11; \
+	VMOVUPS (4*t+64)(R15), Y12; \
+	VMOVUPS (4*t+96)(R15), Y13; \
+	VFMADD231PS Y8, Y10, Y0; \
+	VFMADD231PS Y9, Y10, Y4; \
+	VFMADD231PS Y8, Y11, Y1; \
+	VFMADD231PS Y9, Y11, Y5; \
+	VFMADD231PS Y8, Y12, Y2; \
+	VFMADD231PS Y9, Y12, Y6; \
+	VFMADD231PS Y8, Y13, Y3; \
+	VFMADD231PS Y9, Y13, Y7
+
 // func correlatePair(dst0, dst1 []float32, xs [][]float32, w []float32, taps int, bias0, bias1 float32)
 //
 // A tile is 32 columns of both filters: Y0-Y3 and Y4-Y7. The last tile is moved
@@ -49,25 +67,16 @@ widePlane:
 	ADDQ $24, BX
 	MOVQ R11, CX
 
-wideTap:
-	VBROADCASTSS (AX), Y8
-	VBROADCASTSS 4(AX), Y9
-	VMOVUPS (R15), Y10
-	VMOVUPS 32(R15), Y11
-	VMOVUPS 64(R15), Y12
-	VMOVUPS 96(R15), Y13
-	VFMADD231PS Y8, Y10, Y0
-	VFMADD231PS Y9, Y10, Y4
-	VFMADD231PS Y8, Y11, Y1
-	VFMADD231PS Y9, Y11, Y5
-	VFMADD231PS Y8, Y12, Y2
-	VFMADD231PS Y9, Y12, Y6
-	VFMADD231PS Y8, Y13, Y3
-	VFMADD231PS Y9, Y13, Y7
-	ADDQ $8, AX
-	ADDQ $4, R15
-	DECQ CX
-	JNZ  wideTap
+wideTaps:
+	PAIRTAP(0)
+	PAIRTAP(1)
+	PAIRTAP(2)
+	PAIRTAP(3)
+	PAIRTAP(4)
+	ADDQ $40, AX
+	ADDQ $20, R15
+	SUBQ $5, CX
+	JNZ  wideTaps
 	DECQ DX
 	JNZ  widePlane
 
@@ -137,16 +146,32 @@ done:
 	VZEROUPPER
 	RET
 
+// ROWTAP adds the products of 24 columns of the plane at R14 with a tap of both
+// filters at AX, tap t from there.
+#define ROWTAP(t) \
+	VBROADCASTSS (8*t)(AX), Y12; \
+	VBROADCASTSS (8*t+4)(AX), Y13; \
+	VMOVUPS (4*t)(R14), Y14; \
+	VMOVUPS (4*t+32)(R14), Y15; \
+	VFMADD231PS Y12, Y14, Y0; \
+	VFMADD231PS Y13, Y14, Y3; \
+	VMOVUPS (4*t+64)(R14), Y14; \
+	VFMADD231PS Y12, Y15, Y1; \
+	VFMADD231PS Y13, Y15, Y4; \
+	VFMADD231PS Y12, Y14, Y2; \
+	VFMADD231PS Y13, Y14, Y5
+
 // func correlateRows(dst0, dst1 []float32, xs [][]float32, cols []int, w, shares []float32, planes, taps int, bias0, bias1 float32)
 //
 // A tile is 24 columns of both filters: a row's correlations grow in Y0-Y2 and
 // Y3-Y5 and are then added to the sums in Y6-Y8 and Y9-Y11.
 //
 //	DI, SI  dst0, dst1          R8, R9   columns of rows, their number
-//	R10     weights of a row    R11      taps
+//	R10     planes left         R11      taps
 //	R12     bytes of dst        R13      byte offset of the tile
-//	BX      plane headers       DX       rows left
-//	R15     shares of a row     AX, CX   weights, taps left
+//	BX      plane headers       DX       row
+//	R15     shares              AX, CX   weights, taps left
+//	R14     plane
 TEXT ·correlateRows(SB), NOSPLIT, $0-168
 	MOVQ dst0_base+0(FP), DI
 	MOVQ dst0_len+8(FP), R12
@@ -188,22 +213,16 @@ rowsPlane:
 	ADDQ $24, BX
 	MOVQ R11, CX
 
-rowsTap:
-	VBROADCASTSS (AX), Y12
-	VBROADCASTSS 4(AX), Y13
-	VMOVUPS (R14), Y14
-	VMOVUPS 32(R14), Y15
-	VFMADD231PS Y12, Y14, Y0
-	VFMADD231PS Y13, Y14, Y3
-	VMOVUPS 64(R14), Y14
-	VFMADD231PS Y12, Y15, Y1
-	VFMADD231PS Y13, Y15, Y4
-	VFMADD231PS Y12, Y14, Y2
-	VFMADD231PS Y13, Y14, Y5
-	ADDQ $8, AX
-	ADDQ $4, R14
-	DECQ CX
-	JNZ  rowsTap
+rowsTaps:
+	ROWTAP(0)
+	ROWTAP(1)
+	ROWTAP(2)
+	ROWTAP(3)
+	ROWTAP(4)
+	ADDQ $40, AX
+	ADDQ $20, R14
+	SUBQ $5, CX
+	JNZ  rowsTaps
 	DECQ R10
 	JNZ  rowsPlane
 	VADDPS Y0, Y6, Y6
