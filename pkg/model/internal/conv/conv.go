@@ -192,7 +192,7 @@ func (p Path) ConvolveRows(dst, xs [][]float32, cols []int, b *RowBank, n int) {
 	}
 	if p == Go || n <= 0 {
 		for f, kernel := range b.filters {
-			convolveRowsGo(dst[f][:n], xs, cols, kernel, b.bias[f], b.shares[f/2][f%2:])
+			convolveRowsGo(dst[f][:RoundUp(n, 4)], xs, cols, kernel, b.bias[f], b.shares[f/2][f%2:])
 		}
 		return
 	}
