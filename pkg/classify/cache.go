@@ -9,7 +9,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
-// DefaultCacheBytes holds the states of some 3,300 devices with the data set's rows.
+// DefaultCacheBytes holds the states of some 3,200 devices with the data set's rows.
 // With it 10,000 devices and their records stay below 400 MB.
 const DefaultCacheBytes = 80 << 20
 

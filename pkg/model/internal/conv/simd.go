@@ -4,8 +4,7 @@ package conv
 
 // This file declares the loops of simd_amd64.s and simd_arm64.s. They check
 // nothing: their callers in conv.go do. The taps of a kernel row are a multiple of
-// Taps. They take slices so that `go vet` checks
-// the offsets of what they read.
+// Taps. They take slices so that `go vet` checks the offsets of what they read.
 
 // correlateOne adds the correlations of xs with ws to dst, whose length is a
 // multiple of Lanes and not 0; xs[p][:len(dst)+taps-1] is read.
