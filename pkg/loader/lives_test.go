@@ -311,6 +311,16 @@ func TestIdentitiesFindAFault(t *testing.T) {
 	}
 }
 
+// stayOn keeps the calling goroutine on one CPU, for as long as it lives.
+func stayOn(t *testing.T, cpu int) {
+	runtime.LockOSThread()
+	var set unix.CPUSet
+	set.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &set); err != nil {
+		t.Error(err)
+	}
+}
+
 // Packets of the same flows on two CPUs, both directions, while lives roll over
 // and are swept: every packet is in one life, every sample in its place.
 func TestConcurrentPackets(t *testing.T) {
@@ -324,12 +334,7 @@ func TestConcurrentPackets(t *testing.T) {
 	var wg sync.WaitGroup
 	for cpu := range cpus {
 		wg.Go(func() {
-			runtime.LockOSThread()
-			var set unix.CPUSet
-			set.Set(cpu)
-			if err := unix.SchedSetaffinity(0, &set); err != nil {
-				t.Error(err)
-			}
+			stayOn(t, cpu)
 			frames := [][]byte{udpFrame(1, 40), reply(1, 40), udpFrame(2, 40)}
 			const round = 500
 			for i := range packets / round {
@@ -376,12 +381,7 @@ func TestRacedOpens(t *testing.T) {
 	var wg sync.WaitGroup
 	for cpu := range arrived {
 		wg.Go(func() {
-			runtime.LockOSThread()
-			var set unix.CPUSet
-			set.Set(cpu)
-			if err := unix.SchedSetaffinity(0, &set); err != nil {
-				t.Error(err)
-			}
+			stayOn(t, cpu)
 			for i := range int64(flowCount) {
 				arrived[cpu].Store(i + 1)
 				for arrived[1-cpu].Load() < i+1 {
