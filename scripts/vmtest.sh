@@ -23,7 +23,7 @@ cases='amd64-5.10       amd64 bullseye linux-image-amd64     none
 suite=full
 case ${1:-} in full | short | figures) suite=$1 && shift ;; esac
 [ -z "${VMTEST_TESTS:-}" ] || suite=tests
-limit=${VMTEST_LIMIT:-1800} # seconds that one machine may take
+limit=${VMTEST_LIMIT:-3600} # seconds that one machine may take
 
 # tests HOOKS: the suite's tests, a package and its test flags in each line. A
 # kernel without any hook must be refused by name.
@@ -40,7 +40,7 @@ tests() {
       echo "pkg/loader -test.v -test.short -test.run=^(TestHooksCountWhatTheInterfaceCounts|TestLatePacket|TestRollover)$/^(auto|xdp|bi)$"
       ;;
     full)
-      echo "pkg/loader -test.v -test.short -test.timeout=15m"
+      echo "pkg/loader -test.v -test.short -test.timeout=30m"
       for package in $(dirname pkg/model/*_test.go pkg/model/internal/*/*_test.go | sort -u); do
         echo "$package -test.v -test.short -test.timeout=15m"
       done
