@@ -67,7 +67,7 @@ func learnFlags() []cli.Flag {
 		&cli.IntFlag{Name: "epochs", Value: defaults.Epochs, Usage: "at most `N` epochs"},
 		&cli.IntFlag{Name: "batch", Value: defaults.Batch, Usage: "`N` windows a step"},
 		&cli.Float64Flag{Name: "lr", Value: defaults.LearningRate, Usage: "Adam's learning `RATE`"},
-		&cli.IntFlag{Name: "patience", Value: defaults.Patience, Usage: "stop after `N` epochs without a better validation loss"},
+		&cli.IntFlag{Name: "patience", Value: defaults.Patience, Usage: "stop after `N` epochs without a better validation loss and keep the best one's weights; 0: keep the last one's"},
 		&cli.IntFlag{Name: "threads", Value: runtime.NumCPU(), Usage: "`N` workers; another number gives other bytes"},
 		&cli.IntFlag{Name: "min-per-class", Value: defaults.MinPerClass, Usage: "leave out classes with fewer training windows"},
 		&cli.IntFlag{Name: "max-per-class", Value: defaults.MaxPerClass, Usage: "at most `N` training windows a class, 0: all"},

@@ -31,7 +31,7 @@ type Options struct {
 	Epochs       int     // at most
 	Batch        int     // windows of a step
 	LearningRate float64 // of Adam
-	Patience     int     // epochs without a better validation loss before the end
+	Patience     int     // epochs without a better validation loss before the end; 0: all epochs, and the last one's weights
 	MinDelta     float64 // what counts as better
 	MinPerClass  int     // classes with fewer training windows are left out
 	MaxPerClass  int     // more training windows of a class are thinned out at random; 0: no limit
@@ -62,8 +62,8 @@ func (o Options) validate() error {
 		return fmt.Errorf("batch is %d, want 1 to %d", o.Batch, 1<<14)
 	case !(o.LearningRate > 0) || math.IsInf(o.LearningRate, 0):
 		return fmt.Errorf("learning rate is %v, want above 0", o.LearningRate)
-	case o.Patience < 1:
-		return fmt.Errorf("patience is %d, want at least 1", o.Patience)
+	case o.Patience < 0:
+		return fmt.Errorf("patience is %d, want 0 or more", o.Patience)
 	case !(o.MinDelta >= 0):
 		return fmt.Errorf("min delta is %v, want 0 or more", o.MinDelta)
 	}
@@ -114,7 +114,7 @@ type Report struct {
 	Validation  int     `json:"validation"`
 	Skipped     int     `json:"skipped_validation"` // validation windows of classes left out
 	Epochs      []Epoch `json:"epochs"`
-	Best        int     `json:"best"` // epoch of the weights kept, from 1
+	Best        int     `json:"best"` // epoch of the weights kept, from 1; the last one without patience
 	Stopped     string  `json:"stopped"`
 	Resumed     int     `json:"resumed"` // epoch that a checkpoint was taken in; 0: none
 	Temperature float64 `json:"temperature"`
@@ -232,10 +232,13 @@ type state struct {
 	Epochs  []Epoch
 }
 
+// enough reports that the validation loss has stopped falling.
+func (r *trainer) enough() bool { return r.o.Patience > 0 && r.Waited >= r.o.Patience }
+
 // epochs trains until the validation loss stops falling, and leaves the best
-// epoch's weights in the model.
+// epoch's weights in the model; without patience, the last one's.
 func (r *trainer) epochs() error {
-	for r.Epoch <= r.o.Epochs && r.Waited < r.o.Patience {
+	for r.Epoch <= r.o.Epochs && !r.enough() {
 		loss, v, err := r.epoch()
 		if r.ctx.Err() != nil {
 			r.report.Stopped = StoppedByContext
@@ -247,7 +250,7 @@ func (r *trainer) epochs() error {
 		e := Epoch{Loss: loss, ValLoss: v.loss(1), ValAccuracy: v.accuracy(), Duration: r.Wall, TrainCPU: r.CPU}
 		r.Epochs = append(r.Epochs, e)
 		r.Waited++
-		if e.ValLoss < r.Best-r.o.MinDelta {
+		if e.ValLoss < r.Best-r.o.MinDelta || r.o.Patience == 0 {
 			r.Best, r.Waited, r.Kept, r.Chosen = e.ValLoss, 0, r.m.Weights, r.Epoch
 		}
 		p := r.at(r.batches(), loss)
@@ -265,7 +268,7 @@ func (r *trainer) epochs() error {
 	case r.Chosen == 0:
 		return errors.New("no epoch gave a finite validation loss: lower the learning rate")
 	case r.report.Stopped != "":
-	case r.Waited >= r.o.Patience:
+	case r.enough():
 		r.report.Stopped = StoppedEarly
 	default:
 		r.report.Stopped = StoppedAtLimit

@@ -177,6 +177,27 @@ func TestTrainKeepsTheBestEpoch(t *testing.T) {
 	if report.Stopped == StoppedEarly && len(report.Epochs)-report.Best != o.Patience {
 		t.Errorf("stopped after epoch %d with the best at %d, want %d later", len(report.Epochs), report.Best, o.Patience)
 	}
+	if loss := validationLoss(t, m, o); math.Abs(loss-best) > 1e-9 {
+		t.Errorf("the model's validation loss is %v, the best epoch's %v", loss, best)
+	}
+}
+
+// The fixed number of epochs of the paper's Table VI.
+func TestTrainWithoutPatienceKeepsTheLastEpoch(t *testing.T) {
+	o := options()
+	o.Epochs, o.Patience, o.LearningRate = 6, 0, 0.02
+	m, report := mustTrain(t, o)
+	if len(report.Epochs) != o.Epochs || report.Best != o.Epochs || report.Stopped != StoppedAtLimit {
+		t.Errorf("%d epochs, the weights of epoch %d, %s", len(report.Epochs), report.Best, report.Stopped)
+	}
+	if got, want := validationLoss(t, m, o), report.Epochs[o.Epochs-1].ValLoss; math.Abs(got-want) > 1e-9 {
+		t.Errorf("the model's validation loss is %v, the last epoch's %v", got, want)
+	}
+}
+
+// validationLoss is that of the validation windows of mustTrain.
+func validationLoss(t *testing.T, m *model.Model, o Options) float64 {
+	t.Helper()
 	store, n := stored(t, examples(1, 30), examples(2, 10))
 	set, err := choose(store, n[0], n[1], o, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
@@ -186,9 +207,7 @@ func TestTrainKeepsTheBestEpoch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if math.Abs(s.loss(1)-best) > 1e-9 {
-		t.Errorf("the model's validation loss is %v, the best epoch's %v", s.loss(1), best)
-	}
+	return s.loss(1)
 }
 
 func TestTrainStopsWithItsContext(t *testing.T) {
