@@ -27,6 +27,7 @@ func evaluateCommand() *cli.Command {
 			&cli.GenericFlag{Name: "merge", Value: &classGroups{}, Usage: "count classes `A,B` as one (repeatable)"},
 			&cli.StringSliceFlag{Name: "leave-out", Usage: "leave devices of the true classes `A,B` out"},
 			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
+			&cli.BoolFlag{Name: "draws", Usage: "keep the macro-F1 of each resample in the JSON: those of two models on the same captures pair"},
 			&cli.StringFlag{Name: "report", Usage: "write `DIR`/evaluate.json, evaluate.html and its pictures"}),
 		Action: evaluate,
 	}
@@ -97,7 +98,7 @@ type evaluation struct {
 
 func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
 	cfg := score.Config{
-		Labels: classify.Labels(bundle), Resamples: c.Int("bootstrap"),
+		Labels: classify.Labels(bundle), Resamples: c.Int("bootstrap"), Draws: c.Bool("draws"),
 		Merge: *c.Generic("merge").(*classGroups), LeaveOut: c.StringSlice("leave-out"),
 	}
 	e := &evaluation{labels: len(cfg.Labels), first: map[string]map[string]int64{}}

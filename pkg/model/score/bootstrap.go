@@ -1,7 +1,7 @@
 package score
 
-// This file says how far a score could be off by the luck of which captures were
-// taken.
+// This file says how far a score, or the difference of two, could be off by the
+// luck of which captures were taken.
 
 import (
 	"math"
@@ -26,6 +26,10 @@ type Intervals struct {
 	MacroF1         *Interval `json:"macro_f1"`
 	DevicesAccuracy *Interval `json:"devices_accuracy"`
 	DevicesMacroF1  *Interval `json:"devices_macro_f1"`
+
+	// MacroF1Draws are the draws' macro-F1, in their order, if Config.Draws asks for
+	// them. On the same captures every model's n-th draw is of the same captures.
+	MacroF1Draws []float64 `json:"macro_f1_draws,omitempty"`
 }
 
 // Of the bootstrap.
@@ -34,8 +38,9 @@ const (
 	bootstrapSeed = 1
 )
 
-// bootstrap gives the intervals of a tally; nil when no stratum has two captures.
-func (t *tally) bootstrap(names []string, resamples int) *Intervals {
+// bootstrap gives the intervals of a tally, with their draws if wanted; nil when no
+// stratum has two captures.
+func (t *tally) bootstrap(names []string, resamples int, draws bool) *Intervals {
 	strata, several := map[string][]counted{}, false
 	for _, in := range keys(t.captures) { // by name: the same captures give the same draws
 		c := t.count(t.captures[in])
@@ -64,7 +69,36 @@ func (t *tally) bootstrap(names []string, resamples int) *Intervals {
 			}
 		}
 	}
-	return &Intervals{intervalLevel, resamples, percentiles(figures[0]), percentiles(figures[1]), percentiles(figures[2]), percentiles(figures[3])}
+	in := &Intervals{intervalLevel, resamples, percentiles(figures[0]), percentiles(figures[1]), percentiles(figures[2]), percentiles(figures[3]), nil}
+	if draws && len(figures[1]) == resamples {
+		in.MacroF1Draws = figures[1]
+	}
+	return in
+}
+
+// Difference is the interval of a model's macro-F1 less another's, both trained
+// with several seeds and scored on the same captures: of each seed's draws. Each
+// draw is of as many seeds too, with replacement. Without the other model it is the
+// interval of the first one's mean. Nil when a seed has no draws, or other numbers
+// of them.
+func Difference(of, from [][]float64) *Interval {
+	all := slices.Concat(of, from)
+	if len(of) == 0 || slices.ContainsFunc(all, func(d []float64) bool { return len(d) == 0 || len(d) != len(all[0]) }) {
+		return nil
+	}
+	random := rand.New(rand.NewPCG(bootstrapSeed, 1))
+	mean := func(seeds [][]float64, draw int) float64 {
+		sum := 0.0
+		for range seeds {
+			sum += seeds[random.IntN(len(seeds))][draw]
+		}
+		return sum / float64(max(1, len(seeds)))
+	}
+	differences := make([]float64, len(all[0]))
+	for i := range differences {
+		differences[i] = mean(of, i) - mean(from, i)
+	}
+	return percentiles(differences)
 }
 
 // percentiles is the range that holds the middle of the values, by nearest rank.
@@ -72,9 +106,9 @@ func percentiles(values []float64) *Interval {
 	if len(values) == 0 {
 		return nil
 	}
-	slices.Sort(values)
+	sorted := slices.Sorted(slices.Values(values))
 	at := func(q float64) float64 {
-		return values[max(0, min(len(values)-1, int(math.Ceil(q*float64(len(values))))-1))]
+		return sorted[max(0, min(len(sorted)-1, int(math.Ceil(q*float64(len(sorted))))-1))]
 	}
 	tail := (1 - intervalLevel) / 2
 	return &Interval{at(tail), at(1 - tail)}

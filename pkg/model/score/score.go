@@ -40,6 +40,7 @@ type Config struct {
 	Merge      [][]string // classes that count as one, named A+B
 	LeaveOut   []string   // true classes that are not scored
 	Resamples  int        // of the bootstrap; 0: no intervals
+	Draws      bool       // keep each resample's macro-F1 beside the intervals
 }
 
 // Input is what Evaluate scores.
@@ -191,7 +192,7 @@ func (s *Scorer) Result() (*Result, error) {
 	}
 	r.Confidence, r.Histogram, r.LocalFlows = t.confidence.result(s.cfg.Thresholds.Default), t.confidence.histogram(), t.confidence.locals
 	r.BySeconds, r.Worst = t.bySeconds(), t.worst()
-	r.Intervals = t.bootstrap(names, s.cfg.Resamples)
+	r.Intervals = t.bootstrap(names, s.cfg.Resamples, s.cfg.Draws)
 	return r, nil
 }
 

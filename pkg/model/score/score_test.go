@@ -288,6 +288,51 @@ func TestBootstrap(t *testing.T) {
 	}
 }
 
+// Draws are those that the interval is of, and only there when they are asked for.
+func TestDraws(t *testing.T) {
+	in := Input{Config: Config{Labels: []string{"a", "b"}, Resamples: 200}, Windows: []Window{
+		{Device: "x", Capture: "x", Label: "a", Probs: []float32{1, 0}}, {Device: "y", Capture: "y", Label: "a", Probs: []float32{0, 1}},
+	}}
+	if d := evaluate(t, in).Intervals.MacroF1Draws; d != nil {
+		t.Errorf("%d draws that nobody asked for", len(d))
+	}
+	in.Draws = true
+	got := evaluate(t, in).Intervals
+	if len(got.MacroF1Draws) != 200 || *percentiles(got.MacroF1Draws) != *got.MacroF1 {
+		t.Errorf("%d draws of %+v, the interval is %+v", len(got.MacroF1Draws), percentiles(got.MacroF1Draws), got.MacroF1)
+	}
+}
+
+func TestDifference(t *testing.T) {
+	draws := make([]float64, 1000) // captures alone move it from 0.1 to 1.1
+	better := make([]float64, 1000)
+	for i := range draws {
+		draws[i] = 0.1 + float64(i)/1000
+		better[i] = draws[i] + 0.05
+	}
+	of := func(seeds ...[]float64) [][]float64 { return seeds }
+	near := func(i *Interval, low, high float64) bool {
+		return i != nil && math.Abs(i.Low-low) < 0.01 && math.Abs(i.High-high) < 0.01
+	}
+	for _, tt := range []struct {
+		name      string
+		of, from  [][]float64
+		low, high float64 // NaN: no interval
+	}{
+		{"itself alone", of(draws), nil, 0.125, 1.075},
+		{"paired: captures do not matter", of(better), of(draws), 0.05, 0.05},
+		{"one seed of two is better", of(better, draws), of(draws, draws), 0, 0.05},
+		{"no draws", of(draws, nil), of(draws), math.NaN(), 0},
+		{"other draws", of(draws), of(draws[:10]), math.NaN(), 0},
+		{"no seed", nil, of(draws), math.NaN(), 0},
+	} {
+		got := Difference(tt.of, tt.from)
+		if math.IsNaN(tt.low) && got != nil || !math.IsNaN(tt.low) && !near(got, tt.low, tt.high) {
+			t.Errorf("%s: %+v, want %v to %v", tt.name, got, tt.low, tt.high)
+		}
+	}
+}
+
 func TestPercentiles(t *testing.T) {
 	values := make([]float64, 200)
 	for i := range values {
