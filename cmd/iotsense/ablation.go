@@ -8,11 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/model/train"
+	"github.com/iotsense/iotsense/pkg/report"
 )
 
 // variant is the baseline with one thing changed.
@@ -80,7 +81,8 @@ func ablationCommand() *cli.Command {
 		Description: "Changes one thing at a time: a layer left out, windows of K records, filters, B payload\n" +
 			"values, i packets, a field hidden, delimiters scaled, strict windows, IPv6. Each variant\n" +
 			"is trained to its early stop, and with --fixed once more for " + fmt.Sprint(fixedEpochs) + " epochs, of which\n" +
-			"the best one's weights are kept. The variants:\n\n" +
+			"the last one's weights are kept. Without both convolutions there is no dropout either.\n" +
+			"The variants:\n\n" +
 			"  " + strings.Join(names, ", "),
 		Flags: append(append(takenFlags(sharedFlags, trainingFlags), experimentFlags()...),
 			&cli.StringFlag{Name: "direction", Value: "bi", Usage: "`bi|uni`"},
@@ -90,22 +92,25 @@ func ablationCommand() *cli.Command {
 	}
 }
 
-// ablationRow is one variant's figures, with their changes from the baseline.
+// ablationRow is one variant's figures, means over the seeds, with their changes from
+// the baseline.
 type ablationRow struct {
-	Variant string   `json:"variant"`
-	Params  int      `json:"params"` // trained values
-	DParams float64  `json:"params_change"`
-	Epochs  int      `json:"epochs"` // the early stop's, best epoch and patience included
-	Best    int      `json:"best_epoch"`
-	Seconds float64  `json:"train_seconds"` // of these epochs
-	DTime   float64  `json:"train_time_change"`
-	F1      *float64 `json:"macro_f1"`
-	DF1     *float64 `json:"macro_f1_change"`
-	Fixed   *float64 `json:"macro_f1_fixed_epochs"` // null without --fixed
-	DFixed  *float64 `json:"macro_f1_fixed_epochs_change"`
-	Paper   *paperVI `json:"paper"` // null where it has no such row
-	Trained string   `json:"trained_by"`
-	Scored  string   `json:"scored_by"`
+	Variant string  `json:"variant"`
+	Params  int     `json:"params"` // trained values
+	DParams float64 `json:"params_change"`
+	Epochs  float64 `json:"epochs"` // the early stop's, best epoch and patience included
+	Best    float64 `json:"best_epoch"`
+	Seconds float64 `json:"train_seconds"` // of these epochs
+	DTime   float64 `json:"train_time_change"`
+	outcome
+	DF1          *float64        `json:"macro_f1_change"` // in points, like the changes below
+	DF1Interval  *score.Interval `json:"macro_f1_change_interval"`
+	Fixed        *outcome        `json:"fixed_epochs"` // null without --fixed
+	DFixed       *float64        `json:"macro_f1_fixed_epochs_change"`
+	DFixedWithin *score.Interval `json:"macro_f1_fixed_epochs_change_interval"`
+	Paper        *paperVI        `json:"paper"`      // null where it has no such row
+	Trained      string          `json:"trained_by"` // with the first seed
+	Scored       string          `json:"scored_by"`
 }
 
 func ablation(c *cli.Context) error {
@@ -127,7 +132,7 @@ func ablation(c *cli.Context) error {
 		rows = append(rows, row)
 		compare(&rows[len(rows)-1], rows[0])
 		if dir := c.String("report"); dir != "" { // after each: a long run shows where it is
-			if err := writeReport(dir, "ablation.json", rows); err != nil {
+			if err := writeAblation(dir, rows); err != nil {
 				return err
 			}
 		}
@@ -135,8 +140,9 @@ func ablation(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, rows)
 	}
-	printAblation(c, rows)
-	return nil
+	ablationSheet(rows).print(c.App.Writer)
+	_, err = fmt.Fprintln(c.App.Writer, ablationNote)
+	return err
 }
 
 // chooseVariants are the baseline and those named.
@@ -161,42 +167,60 @@ func chooseVariants(list string) ([]variant, error) {
 	return chosen, nil
 }
 
-// variant trains and scores one variant.
+// variant trains and scores one variant with every seed.
 func (x *experiment) variant(v variant) (ablationRow, error) {
 	row := ablationRow{Variant: v.name, Paper: v.paper}
 	flags := append([]string{"--direction=" + x.c.String("direction")}, v.flags...)
-	name := strings.NewReplacer(" ", "_", "&", "_", "=", "").Replace(v.name)
-	reports, line, err := x.train(name, flags...)
-	if err != nil {
-		return row, err
+	for _, seed := range x.seeds {
+		if err := x.early(&row, seed, flags); err != nil {
+			return row, err
+		}
 	}
-	m, err := model.Load(x.model(name))
-	if err != nil {
-		return row, err
-	}
-	r := reports[""]
-	row.Trained, row.Best, row.Epochs = line, r.Best, len(r.Epochs)
-	row.Params = m.Parameters() - train.Fixed(m.Arch, ablatedLayers(v.flags))
-	for _, e := range r.Epochs {
-		row.Seconds += e.Duration.Seconds()
-	}
-	result, line, err := x.evaluate(name)
-	if err != nil {
-		return row, err
-	}
-	row.F1, row.Scored = result.MacroF1, line
 	if !x.c.Bool("fixed") {
 		return row, nil
 	}
-	name += "-fixed"
-	if _, _, err := x.train(name, append(flags, fmt.Sprintf("--epochs=%d", fixedEpochs), fmt.Sprintf("--patience=%d", fixedEpochs))...); err != nil {
-		return row, err
+	row.Fixed = &outcome{}
+	flags = append(flags, fmt.Sprintf("--epochs=%d", fixedEpochs), "--patience=0")
+	for _, seed := range x.seeds {
+		name := x.seeded(v.name+"-fixed", seed)
+		if _, _, err := x.train(name, seed, flags...); err != nil {
+			return row, err
+		}
+		result, _, err := x.evaluate(name)
+		if err != nil {
+			return row, err
+		}
+		row.Fixed.add(result)
 	}
-	if result, _, err = x.evaluate(name); err != nil {
-		return row, err
-	}
-	row.Fixed = result.MacroF1
 	return row, nil
+}
+
+// early trains a row's variant with one seed to its early stop, and scores it.
+func (x *experiment) early(row *ablationRow, seed int64, flags []string) error {
+	name, n := x.seeded(row.Variant, seed), float64(len(x.seeds))
+	reports, trained, err := x.train(name, seed, flags...)
+	if err != nil {
+		return err
+	}
+	r := reports[""]
+	row.Best, row.Epochs = row.Best+float64(r.Best)/n, row.Epochs+float64(len(r.Epochs))/n
+	for _, e := range r.Epochs {
+		row.Seconds += e.Duration.Seconds() / n
+	}
+	result, scored, err := x.evaluate(name)
+	if err != nil {
+		return err
+	}
+	row.add(result)
+	if seed != x.seeds[0] {
+		return nil
+	}
+	m, err := model.Load(x.model(name))
+	if err != nil {
+		return err
+	}
+	row.Params, row.Trained, row.Scored = m.Parameters()-train.Fixed(m.Arch, ablatedLayers(flags)), trained, scored
+	return nil
 }
 
 // ablatedLayers are the layers that flags leave out.
@@ -214,32 +238,59 @@ func ablatedLayers(flags []string) []string {
 func compare(row *ablationRow, base ablationRow) {
 	row.DParams = 100 * (float64(row.Params)/float64(base.Params) - 1)
 	row.DTime = 100 * (row.Seconds/base.Seconds - 1)
-	row.DF1, row.DFixed = points(row.F1, base.F1), points(row.Fixed, base.Fixed)
-}
-
-// points is a difference in hundredths.
-func points(a, b *float64) *float64 {
-	if a == nil || b == nil {
-		return nil
+	if row.Variant == base.Variant {
+		return
 	}
-	d := 100 * (*a - *b)
-	return &d
+	row.DF1, row.DF1Interval = change(row.outcome, base.outcome)
+	if row.Fixed != nil {
+		row.DFixed, row.DFixedWithin = change(*row.Fixed, *base.Fixed)
+	}
 }
 
-func printAblation(c *cli.Context, rows []ablationRow) {
-	t := newTable(c.App.Writer, "Variant", "Params", "Paper", "Epochs", "Paper", "Time", "Change", "Paper", "F1", "Change", "Paper", "Fixed epochs", "Paper")
+// change is the difference of two outcomes in hundredths, with its 95 % interval.
+func change(of, from outcome) (*float64, *score.Interval) {
+	if of.MacroF1 == nil || from.MacroF1 == nil {
+		return nil, nil
+	}
+	d, i := 100*(*of.MacroF1-*from.MacroF1), score.Difference(of.draws, from.draws)
+	if i != nil {
+		i.Low, i.High = 100*i.Low, 100*i.High
+	}
+	return &d, i
+}
+
+// ablationSheet is Table VI.
+func ablationSheet(rows []ablationRow) *sheet {
+	s := &sheet{header: []string{"Variant", "Params", "Paper", "Epochs", "Paper", "Time", "Change", "Paper", "F1", "95 % interval", "Change", "95 % interval", "Paper", "Fixed epochs", "Change", "95 % interval", "Paper"}}
 	for _, r := range rows {
-		var p [5]string
-		for i := range p {
-			p[i] = "-"
-		}
+		p := [5]string{"-", "-", "-", "-", "-"}
 		if v := r.Paper; v != nil {
 			p = [5]string{fmt.Sprintf("%+.0f %%", v.Params), fmt.Sprint(v.Epochs), fmt.Sprintf("%+.0f %%", v.Time), fmt.Sprintf("%+.0f", v.Early), fmt.Sprintf("%+.0f", v.Fixed)}
 		}
+		var fixed outcome
+		if r.Fixed != nil {
+			fixed = *r.Fixed
+		}
 		seconds := time.Duration(r.Seconds * float64(time.Second)).Round(time.Second)
-		t.AppendRow(table.Row{r.Variant, fmt.Sprintf("%+.0f %%", r.DParams), p[0], r.Epochs, p[1], seconds, fmt.Sprintf("%+.0f %%", r.DTime), p[2],
-			figure("%.3f", r.F1), figure("%+.1f", r.DF1), p[3], figure("%+.1f", r.DFixed), p[4]})
+		s.rows = append(s.rows, []string{
+			r.Variant, fmt.Sprintf("%+.0f %%", r.DParams), p[0], fmt.Sprintf("%.3g", r.Epochs), p[1], seconds.String(), fmt.Sprintf("%+.0f %%", r.DTime), p[2],
+			figure("%.3f", r.MacroF1), between("%.3f", r.Interval), figure("%+.1f", r.DF1), between("%+.1f", r.DF1Interval), p[3],
+			figure("%.3f", fixed.MacroF1), figure("%+.1f", r.DFixed), between("%+.1f", r.DFixedWithin), p[4],
+		})
 	}
-	t.Render()
-	fmt.Fprintln(c.App.Writer, "F1 changes in points. The paper's data set is another; its +1,416 % and -81 % of parameters do not follow from its description.")
+	return s
 }
+
+// writeAblation writes what --report keeps beside the models and their scores.
+func writeAblation(dir string, rows []ablationRow) error {
+	if err := writeReport(dir, "ablation.json", rows); err != nil {
+		return err
+	}
+	s := ablationSheet(rows)
+	return report.WriteExperiment(dir, "ablation.html", report.Experiment{
+		Title: "Ablation (Table VI)", Header: s.header, Rows: s.rows, Notes: []string{ablationNote},
+	})
+}
+
+// ablationNote stands under the table.
+const ablationNote = "F1 changes in points. The paper's data set is another; its +1,416 % and -81 % of parameters do not follow from its description."

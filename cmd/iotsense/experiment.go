@@ -8,10 +8,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/pkg/model/score"
@@ -20,12 +22,13 @@ import (
 
 // experimentFlags are those of commands that train and score: they are passed on.
 func experimentFlags() []cli.Flag {
-	return []cli.Flag{
+	return append(takenFlags([]string{"seed"}),
 		jsonFlag,
-		&cli.StringFlag{Name: "report", Usage: "keep models and figures in `DIR`"},
+		&cli.StringFlag{Name: "report", Usage: "keep models and figures in `DIR`, with a page of all of them and one of each model's score"},
+		&cli.IntFlag{Name: "seeds", Value: 1, Usage: "train every model `N` times, with --seed and the numbers after it; figures are means"},
 		&cli.StringSliceFlag{Name: "test-split", Usage: "score on this split (repeatable)"},
 		&cli.StringFlag{Name: "test-dates", Usage: "score on records of these `DAYS`"},
-	}
+	)
 }
 
 // Flags that both commands take, and those of training alone.
@@ -33,7 +36,7 @@ var (
 	sharedFlags   = []string{"manifest", "local", "offloaded"}
 	trainingFlags = []string{
 		"split", "dates", "validation", "validation-split", "validation-dates", "preset", "services", "ipv6", "scale-delimiters", "scrub", "memory",
-		"window", "window-mode", "epochs", "batch", "lr", "patience", "seed", "threads", "min-per-class", "max-per-class",
+		"window", "window-mode", "epochs", "batch", "lr", "patience", "threads", "min-per-class", "max-per-class",
 	}
 )
 
@@ -75,8 +78,9 @@ func takenFlags(names ...[]string) []cli.Flag {
 
 // experiment is a series under way.
 type experiment struct {
-	c   *cli.Context
-	dir string // of models
+	c     *cli.Context
+	dir   string  // of models
+	seeds []int64 // that every model is trained with
 }
 
 // newExperiment checks that something is left to score on; end removes the models
@@ -88,22 +92,39 @@ func newExperiment(c *cli.Context) (x *experiment, end func(), err error) {
 	if c.IsSet("test-split") && !c.IsSet("split") || c.IsSet("test-dates") && !c.IsSet("dates") {
 		return nil, nil, usagef("%s: name what to train on too, with --split or --dates", c.Command.Name)
 	}
-	if dir := c.String("report"); dir != "" {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+	if c.Int("seeds") < 1 {
+		return nil, nil, usagef("--seeds %d: want at least 1", c.Int("seeds"))
+	}
+	x = &experiment{c: c, dir: c.String("report")}
+	for i := range c.Int("seeds") {
+		x.seeds = append(x.seeds, c.Int64("seed")+int64(i))
+	}
+	if x.dir != "" {
+		if err := os.MkdirAll(x.dir, 0o755); err != nil {
 			return nil, nil, fmt.Errorf("report: %w", err)
 		}
-		return &experiment{c, dir}, func() {}, nil
+		return x, func() {}, nil
 	}
-	dir, err := os.MkdirTemp("", "iotsense-")
-	if err != nil {
+	if x.dir, err = os.MkdirTemp("", "iotsense-"); err != nil {
 		return nil, nil, err
 	}
-	return &experiment{c, dir}, func() { os.RemoveAll(dir) }, nil
+	return x, func() { os.RemoveAll(x.dir) }, nil
 }
+
+// seeded is what a model is called that is trained with one of the seeds.
+func (x *experiment) seeded(name string, seed int64) string {
+	if seed == x.seeds[0] {
+		return name
+	}
+	return fmt.Sprintf("%s-seed%d", name, seed)
+}
+
+// fileName is a model's name as part of a file's.
+var fileName = strings.NewReplacer("/", "_", " ", "_", "&", "_", "=", "")
 
 // model is the path of a model of the series.
 func (x *experiment) model(name string) string {
-	return filepath.Join(x.dir, strings.ReplaceAll(name, "/", "_")+".safetensors")
+	return filepath.Join(x.dir, fileName.Replace(name)+".safetensors")
 }
 
 // run executes a command line and decodes the JSON that it prints.
@@ -119,8 +140,8 @@ func (x *experiment) run(into any, args ...string) (line string, err error) {
 }
 
 // train trains a model under a name and returns how that went, by service.
-func (x *experiment) train(name string, more ...string) (map[string]*train.Report, string, error) {
-	args := append([]string{"train", "--json", "-o", x.model(name)}, passedOn(x.c, sharedFlags)...)
+func (x *experiment) train(name string, seed int64, more ...string) (map[string]*train.Report, string, error) {
+	args := append([]string{"train", "--json", "-o", x.model(name), fmt.Sprintf("--seed=%d", seed)}, passedOn(x.c, sharedFlags)...)
 	args = append(append(args, passedOn(x.c, trainingFlags)...), more...)
 	var reports map[string]*train.Report
 	line, err := x.run(&reports, append(args, x.c.Args().Slice()...)...)
@@ -130,9 +151,13 @@ func (x *experiment) train(name string, more ...string) (map[string]*train.Repor
 	return reports, line, nil
 }
 
-// evaluate scores the model of that name on the test part.
+// evaluate scores the model of that name on the test part; with --report it leaves
+// the page of the score beside the model.
 func (x *experiment) evaluate(name string) (*score.Result, string, error) {
-	args := append([]string{"evaluate", "--json", "--bootstrap=0", "--model", x.model(name)}, passedOn(x.c, sharedFlags)...)
+	args := append([]string{"evaluate", "--json", "--draws", "--model", x.model(name)}, passedOn(x.c, sharedFlags)...)
+	if x.c.String("report") != "" {
+		args = append(args, "--report="+filepath.Join(x.dir, fileName.Replace(name)))
+	}
 	for _, s := range x.c.StringSlice("test-split") {
 		args = append(args, "--split="+s)
 	}
@@ -156,4 +181,68 @@ func covered(r *score.Result) int {
 		}
 	}
 	return n
+}
+
+// outcome is a model's score over its seeds.
+type outcome struct {
+	MacroF1  *float64        `json:"macro_f1"`          // mean over the seeds
+	Interval *score.Interval `json:"macro_f1_interval"` // 95 %, captures and seeds drawn anew; null with too few captures
+	Seeds    []float64       `json:"macro_f1_seeds"`
+	draws    [][]float64     // of each seed
+}
+
+// add takes the score of one more seed.
+func (o *outcome) add(r *score.Result) {
+	if r.MacroF1 == nil {
+		return // no window of this model's traffic is in the test part
+	}
+	o.Seeds = append(o.Seeds, *r.MacroF1)
+	sum := 0.0
+	for _, f := range o.Seeds {
+		sum += f
+	}
+	mean := sum / float64(len(o.Seeds))
+	o.MacroF1 = &mean
+	if r.Intervals != nil {
+		o.draws = append(o.draws, r.Intervals.MacroF1Draws)
+	}
+	o.Interval = score.Difference(o.draws, nil)
+}
+
+// sheet is a table of a series, for the terminal and for its page.
+type sheet struct {
+	header []string
+	rows   [][]string
+}
+
+// print writes the sheet as text.
+func (s *sheet) print(w io.Writer) {
+	row := func(cells []string) table.Row {
+		r := make(table.Row, len(cells))
+		for i, c := range cells {
+			r[i] = c
+		}
+		return r
+	}
+	t := newTable(w, row(s.header)...)
+	for _, cells := range s.rows {
+		t.AppendRow(row(cells))
+	}
+	t.Render()
+}
+
+// figure formats a figure that may be missing.
+func figure(format string, v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf(format, *v)
+}
+
+// between formats an interval that may be missing.
+func between(format string, i *score.Interval) string {
+	if i == nil {
+		return "-"
+	}
+	return fmt.Sprintf(format+" to "+format, i.Low, i.High)
 }

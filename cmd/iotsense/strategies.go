@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/report"
 )
 
 func strategiesCommand() *cli.Command {
@@ -32,20 +32,24 @@ func strategiesCommand() *cli.Command {
 	}
 }
 
-// strategyRow is a column of Table IV, with what the paper has there.
+// strategyRow is a column of Table IV, means over the seeds, with what the paper has
+// there.
 type strategyRow struct {
-	Direction  string   `json:"direction"`
-	Model      string   `json:"model"` // a service, or the strategy
-	MacroF1    *float64 `json:"macro_f1"`
-	Covered    int      `json:"classes_covered"`
+	Direction string `json:"direction"`
+	Model     string `json:"model"` // a service, or the strategy
+	outcome
+	Covered    float64  `json:"classes_covered"`
 	Classes    int      `json:"classes"` // with a true window
 	Windows    int      `json:"windows"`
 	PerHour    *float64 `json:"workload_per_hour"`
 	U          *float64 `json:"workload_u"` // over the busiest service of the direction
 	Selection  bool     `json:"traffic_selection"`
-	Paper      *paperIV `json:"paper"` // null where it has no such model
-	TrainedBy  string   `json:"trained_by"`
+	Paper      *paperIV `json:"paper"`      // null where it has no such model
+	TrainedBy  string   `json:"trained_by"` // with the first seed
 	Evaluation string   `json:"scored_by"`
+
+	file  string        // of the first seed's model
+	score *score.Result // of that
 }
 
 // paperIV is what the paper's Table IV says of a model.
@@ -98,14 +102,14 @@ func strategies(c *cli.Context) error {
 		rows = append(rows, part...)
 	}
 	if dir := c.String("report"); dir != "" {
-		if err := writeReport(dir, "strategies.json", rows); err != nil {
+		if err := writeStrategies(dir, rows); err != nil {
 			return err
 		}
 	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, rows)
 	}
-	printStrategies(c, rows)
+	strategiesSheet(rows).print(c.App.Writer)
 	return nil
 }
 
@@ -113,35 +117,66 @@ func strategies(c *cli.Context) error {
 func (x *experiment) strategies(direction string) ([]strategyRow, error) {
 	var rows []strategyRow
 	for _, strategy := range []string{specialized, mixed, everything} {
-		name := direction + "-" + strategy
-		_, trained, err := x.train(name, "--strategy="+strategy, "--direction="+direction)
+		part, err := x.strategy(direction, strategy)
 		if err != nil {
 			return nil, err
 		}
-		names := map[string]string{strategy: name} // of models to score, by what the table calls them
-		order := []string{strategy}
-		if strategy == specialized {
-			services, err := x.split(name)
-			if err != nil {
-				return nil, err
-			}
-			for _, s := range services {
-				names[s] = name + "-" + s
-			}
-			order = append(services, order...)
-		}
-		for _, model := range order {
-			result, scored, err := x.evaluate(names[model])
-			if err != nil {
-				return nil, err
-			}
-			row := newStrategyRow(direction, model, result)
-			row.Selection, row.TrainedBy, row.Evaluation = strategy != everything, trained, scored
-			rows = append(rows, row)
-		}
+		rows = append(rows, part...)
 	}
 	setUnits(rows)
 	return rows, nil
+}
+
+// strategy trains one strategy with every seed, and scores what it gives: one model,
+// or those of the services and their union.
+func (x *experiment) strategy(direction, strategy string) ([]strategyRow, error) {
+	var rows []strategyRow
+	for _, seed := range x.seeds {
+		name := x.seeded(direction+"-"+strategy, seed)
+		_, trained, err := x.train(name, seed, "--strategy="+strategy, "--direction="+direction)
+		if err != nil {
+			return nil, err
+		}
+		models, err := x.parts(name, strategy)
+		if err != nil {
+			return nil, err
+		}
+		for i, m := range models {
+			result, scored, err := x.evaluate(m.file)
+			if err != nil {
+				return nil, err
+			}
+			if len(rows) < len(models) {
+				row := newStrategyRow(direction, m.title, result)
+				row.Selection, row.TrainedBy, row.Evaluation = strategy != everything, trained, scored
+				row.file, row.score = m.file, result
+				rows = append(rows, row)
+			}
+			rows[i].add(result)
+			rows[i].Covered += float64(covered(result)) / float64(len(x.seeds))
+		}
+	}
+	return rows, nil
+}
+
+// modelPart is a model to score, by its name in the table and that of its file.
+type modelPart struct{ title, file string }
+
+// parts are the models that a trained strategy gives.
+func (x *experiment) parts(name, strategy string) ([]modelPart, error) {
+	whole := modelPart{strategy, name}
+	if strategy != specialized {
+		return []modelPart{whole}, nil
+	}
+	services, err := x.split(name)
+	if err != nil {
+		return nil, err
+	}
+	var parts []modelPart
+	for _, s := range services {
+		parts = append(parts, modelPart{s, name + "-" + s})
+	}
+	return append(parts, whole), nil
 }
 
 // split saves each model of a bundle in a file of its own and returns the
@@ -161,7 +196,7 @@ func (x *experiment) split(name string) ([]string, error) {
 }
 
 func newStrategyRow(direction, name string, r *score.Result) strategyRow {
-	row := strategyRow{Direction: direction, Model: name, MacroF1: r.MacroF1, Covered: covered(r), Windows: r.Windows, PerHour: r.WorkloadPerHour}
+	row := strategyRow{Direction: direction, Model: name, Windows: r.Windows, PerHour: r.WorkloadPerHour}
 	for _, c := range r.Classes {
 		if c.Support > 0 {
 			row.Classes++
@@ -191,8 +226,37 @@ func setUnits(rows []strategyRow) {
 	}
 }
 
-func printStrategies(c *cli.Context, rows []strategyRow) {
-	t := newTable(c.App.Writer, "Direction", "Model", "Macro F1", "Paper", "Covered", "Paper", "Per hour", "U", "Paper", "Selection")
+// writeStrategies writes what --report keeps beside the models and their scores.
+func writeStrategies(dir string, rows []strategyRow) error {
+	if err := writeReport(dir, "strategies.json", rows); err != nil {
+		return err
+	}
+	s := strategiesSheet(rows)
+	page := report.Experiment{Title: "Strategies (Table IV)", Header: s.header, Rows: s.rows, Notes: []string{
+		"Classes covered have a right prediction, of those with a true window. U is the workload of the direction's busiest service. " +
+			"The paper's numbers are of another data set: for orientation, not for comparison.",
+	}}
+	for _, r := range rows {
+		page.Models = append(page.Models, report.Scored{
+			Title: fmt.Sprintf("%s, %s%s", r.Model, r.Direction, figures[r.Direction][r.Model]), Name: r.file,
+			Commands: []string{r.TrainedBy, r.Evaluation}, Score: r.score,
+		})
+	}
+	return report.WriteExperiment(dir, "strategies.html", page)
+}
+
+// figures are the paper's confusion matrices, by direction and model.
+var figures = map[string]map[string]string{
+	flows.Bi.String(): {
+		"tcp/80": " (Fig. 9a)", "tcp/443": " (Fig. 9b)", "udp/53": " (Fig. 9c)", "udp/123": " (Fig. 9d)",
+		specialized: " (Fig. 10)", mixed: " (Fig. 11)", everything: " (Fig. 12)",
+	},
+	flows.Uni.String(): {everything: " (Fig. 17)"},
+}
+
+// strategiesSheet is Table IV.
+func strategiesSheet(rows []strategyRow) *sheet {
+	s := &sheet{header: []string{"Direction", "Model", "Macro F1", "95 % interval", "Paper", "Covered", "Paper", "Per hour", "U", "Paper", "Selection"}}
 	for _, r := range rows {
 		f1, classes, load := "-", "-", "-"
 		if r.Paper != nil {
@@ -206,16 +270,10 @@ func printStrategies(c *cli.Context, rows []strategyRow) {
 		if r.Selection {
 			selection = "yes"
 		}
-		t.AppendRow(table.Row{r.Direction, r.Model, figure("%.3f", r.MacroF1), f1, fmt.Sprintf("%d of %d", r.Covered, r.Classes), classes,
-			figure("%.0f", r.PerHour), figure("%.2f", r.U), load, selection})
+		s.rows = append(s.rows, []string{
+			r.Direction, r.Model, figure("%.3f", r.MacroF1), between("%.3f", r.Interval), f1, fmt.Sprintf("%.3g of %d", r.Covered, r.Classes), classes,
+			figure("%.0f", r.PerHour), figure("%.2f", r.U), load, selection,
+		})
 	}
-	t.Render()
-}
-
-// figure formats a figure that may be missing.
-func figure(format string, v *float64) string {
-	if v == nil {
-		return "-"
-	}
-	return fmt.Sprintf(format, *v)
+	return s
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -26,9 +27,10 @@ func published(t *testing.T) string {
 // its help: dates, limits, strategies.
 func TestStrategiesOnPublishedLayout(t *testing.T) {
 	dir := published(t)
+	report := filepath.Join(dir, "report")
 	stdout, stderr, status := command(t, "strategies", filepath.Join(dir, "bidirectional"), "--direction", "bi", "--preset", "paper",
 		"--dates", "2016-09-23..2016-09-29", "--validation-dates", "2016-09-30..2016-10-02", "--test-dates", "2016-10-03..2016-11-22",
-		"--services", "tcp/443", "--epochs", "2", "--report", filepath.Join(dir, "report"), "--json")
+		"--services", "tcp/443", "--epochs", "2", "--report", report, "--json")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, stderr)
 	}
@@ -52,6 +54,11 @@ func TestStrategiesOnPublishedLayout(t *testing.T) {
 	// One window a record of each class but the first four: 3 x 70 records an hour and 10 minutes.
 	if all := rows[3]; all.Windows != 3*(70-4) || *all.PerHour < 160 || *all.PerHour > 180 {
 		t.Errorf("all traffic: %d windows, %v an hour, want 198 and 170", all.Windows, *all.PerHour)
+	}
+	for _, name := range []string{"strategies.json", "strategies.html", "bi-specialized-tcp_443.png", "bi-all.png", "bi-all/evaluate.html", "bi-mixed.safetensors"} {
+		if _, err := os.Stat(filepath.Join(report, name)); err != nil {
+			t.Error(err)
+		}
 	}
 	if one := rows[0]; *one.U != 1 || rows[3].Windows <= one.Windows || one.Paper == nil || one.Paper.MacroF1 != 0.99 {
 		t.Errorf("tcp/443: %+v", one)

@@ -1,0 +1,52 @@
+package report
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/model/score"
+)
+
+func TestExperiment(t *testing.T) {
+	dir := t.TempDir()
+	nothing, err := score.Evaluate(score.Input{Config: score.Config{Labels: []string{"a"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = WriteExperiment(dir, "strategies.html", Experiment{
+		Title: "Strategies", Notes: []string{"One seed."},
+		Header: []string{"model", "macro-F1"}, Rows: [][]string{{"tcp/80", "0.5"}, {hostile, "-"}},
+		Models: []Scored{
+			{Title: "tcp/80 (Fig. 9a)", Name: "bi-tcp/80", Commands: []string{"iotsense train", "iotsense evaluate"}, Score: scores(t)},
+			{Title: "udp/123", Name: "bi-udp/123", Score: nothing},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "strategies.html"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	html := string(text)
+	selfContained(t, html)
+	for what, want := range map[string]int{
+		"<h1>Strategies</h1>":         1,
+		"<td>":                        4,
+		"<img ":                       1,
+		"No window":                   1,
+		"<code>iotsense train</code>": 1,
+		"never gives: lacking":        1,
+		"&lt;script&gt;":              1, // a row
+		"%!":                          0,
+	} {
+		if got := strings.Count(html, what); got != want {
+			t.Errorf("%q occurs %d times, want %d", what, got, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "bi-tcp_80.png")); err != nil {
+		t.Error(err)
+	}
+}
