@@ -54,15 +54,23 @@ func Open(opts Options) (*Set, error) {
 		if listed, err = below(listed, opts.Data); err != nil {
 			return nil, err
 		}
+		if len(listed) == 0 {
+			return nil, fmt.Errorf("manifest %s: it lists no capture in %s", opts.Manifest, strings.Join(opts.Data, ", "))
+		}
 	}
+	var splits []string // that there are
 	for _, c := range listed {
+		for _, d := range c.Devices {
+			splits = append(splits, fmt.Sprintf("%q", d.Split))
+		}
 		c.Devices = slices.DeleteFunc(c.Devices, func(d Device) bool { return !s.wanted(d.Split) })
 		if len(c.Devices) > 0 {
 			s.captures = append(s.captures, c)
 		}
 	}
 	if len(s.captures) == 0 {
-		return nil, fmt.Errorf("manifest %s: no capture left of %d after --split %s and the paths given", opts.Manifest, len(listed), strings.Join(opts.Splits, ","))
+		slices.Sort(splits)
+		return nil, fmt.Errorf("manifest %s: no capture of --split %s: its splits are %s", opts.Manifest, strings.Join(opts.Splits, ","), strings.Join(slices.Compact(splits), ", "))
 	}
 	return s, nil
 }
@@ -173,6 +181,9 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		if fatal != nil {
 			return fatal
 		}
+		if err != nil && summary.Stats.Seen > 0 {
+			err = &PartialError{err}
+		}
 		if err != nil {
 			damaged = append(damaged, err)
 		}
@@ -194,6 +205,29 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		return err
 	}
 	return errors.Join(damaged...)
+}
+
+// PartialError is what ended the reading of a capture after some packets: their
+// records were given out.
+type PartialError struct{ Err error }
+
+func (e *PartialError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *PartialError) Unwrap() error { return e.Err }
+
+// OnlyPartial reports whether an error says nothing but that captures were read in
+// part, so that what was read can be used.
+func OnlyPartial(err error) bool {
+	switch e := err.(type) {
+	case *PartialError:
+		return true
+	case interface{ Unwrap() error }:
+		return OnlyPartial(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !OnlyPartial(err) })
+	}
+	return false
 }
 
 func (s *Set) progress(n int, name string) {

@@ -2,7 +2,9 @@ package dataset_test
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
@@ -39,6 +41,61 @@ func TestWindowsOfDataSet(t *testing.T) {
 			}
 			if len(captures) != tt.captures || windows != tt.windows {
 				t.Errorf("%d captures, %d windows, want %d and %d", len(captures), windows, tt.captures, tt.windows)
+			}
+		})
+	}
+}
+
+// A capture that is cut gives the records of its first part, and says that it was
+// cut; one that is none gives an error of another kind. Devices that sent nothing
+// are named.
+func TestDamagedCaptures(t *testing.T) {
+	source := filepath.Join(testenv.Data(t), "Aria", "Setup-A-1-STA.pcap")
+	whole, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const aria, nobody = "20:f8:5e:ca:91:52", "02:00:00:00:00:01"
+	for _, tt := range []struct {
+		name     string
+		captures map[string][]byte
+		err      string // part of it; empty: none
+		partial  bool
+		without  int // devices without a window: nobody sent anything
+	}{
+		{"whole", map[string][]byte{"a.pcap": whole}, "", false, 1},
+		{"cut", map[string][]byte{"a.pcap": whole, "b.pcap": whole[:len(whole)/2+3]}, "truncated", true, 2},
+		{"cut in its header", map[string][]byte{"a.pcap": whole[:10]}, "truncated", false, 2},
+		{"cut, and none", map[string][]byte{"a.pcap": whole[:len(whole)-1], "b.pcap": []byte("hello, world, hello")}, "not a pcap", false, 3},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := t.TempDir()
+			manifest := "capture,mac,label\n"
+			for name, text := range tt.captures {
+				if err := os.WriteFile(filepath.Join(dir, name), text, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				manifest += name + "," + aria + ",Aria\n" + name + "," + nobody + ",Nobody\n"
+			}
+			path := filepath.Join(dir, "manifest.csv")
+			if err := os.WriteFile(path, []byte(manifest), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			set, err := dataset.Open(dataset.Options{Manifest: path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			store := dataset.NewStore(flows.WindowRows, dataset.DefaultMemory)
+			defer store.Close()
+			err = set.Fill(t.Context(), flows.StreamConfig{}, store)
+			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("error %v, want one with %q", err, tt.err)
+			}
+			if got := err != nil && dataset.OnlyPartial(err); got != tt.partial {
+				t.Errorf("only partial: %v, want %v", got, tt.partial)
+			}
+			if got := set.Without(store); len(got) != tt.without {
+				t.Errorf("without a window: %v, want %d", got, tt.without)
 			}
 		})
 	}

@@ -41,8 +41,9 @@ func (c *Capture) device(name string) (Device, bool) {
 }
 
 // ReadManifest reads a CSV file with the columns capture, mac and label, and
-// optionally unit and split; other columns are ignored. Several rows may name
-// one capture. Capture paths are relative to the manifest.
+// optionally unit and split; other columns are ignored, and so are lines without any
+// value. Several rows may name one capture, each another device. Capture paths are
+// relative to the manifest.
 func ReadManifest(path string) ([]Capture, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -50,6 +51,9 @@ func ReadManifest(path string) ([]Capture, error) {
 	}
 	defer f.Close()
 	captures, err := readManifest(f, filepath.Dir(path))
+	if err == nil && len(captures) == 0 {
+		err = errors.New("it lists no capture")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("manifest %s: %w", path, err)
 	}
@@ -58,22 +62,13 @@ func ReadManifest(path string) ([]Capture, error) {
 
 func readManifest(in io.Reader, dir string) ([]Capture, error) {
 	r := csv.NewReader(in)
-	r.TrimLeadingSpace = true
-	header, err := r.Read()
+	r.TrimLeadingSpace, r.FieldsPerRecord = true, -1
+	column, columns, err := readHeader(r)
 	if err != nil {
-		return nil, fmt.Errorf("header: %w", err)
-	}
-	column := map[string]int{}
-	for i, name := range header {
-		column[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))] = i
-	}
-	for _, name := range []string{"capture", "mac", "label"} {
-		if _, ok := column[name]; !ok {
-			return nil, fmt.Errorf("column %q is missing in the header %q", name, strings.Join(header, ","))
-		}
+		return nil, err
 	}
 	var captures []Capture
-	place := map[string]int{}
+	place := map[string]int{} // by path
 	for {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -82,13 +77,19 @@ func readManifest(in io.Reader, dir string) ([]Capture, error) {
 		if err != nil {
 			return nil, err
 		}
+		if !slices.ContainsFunc(row, func(v string) bool { return strings.TrimSpace(v) != "" }) {
+			continue
+		}
+		line, _ := r.FieldPos(0)
+		if len(row) != columns {
+			return nil, fmt.Errorf("line %d: %d values, the header has %d columns", line, len(row), columns)
+		}
 		field := func(name string) string {
 			if i, ok := column[name]; ok {
 				return strings.TrimSpace(row[i])
 			}
 			return ""
 		}
-		line, _ := r.FieldPos(0)
 		device, err := deviceName(field("mac"))
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", line, err)
@@ -97,18 +98,53 @@ func readManifest(in io.Reader, dir string) ([]Capture, error) {
 		if name == "" {
 			return nil, fmt.Errorf("line %d: capture is empty", line)
 		}
-		i, ok := place[name]
+		file := filepath.Clean(filepath.FromSlash(name))
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(dir, file)
+		}
+		i, ok := place[file]
 		if !ok {
 			i = len(captures)
-			place[name] = i
-			file := name
-			if !filepath.IsAbs(file) {
-				file = filepath.Join(dir, filepath.FromSlash(name))
-			}
+			place[file] = i
 			captures = append(captures, Capture{Name: name, Path: file})
 		}
-		captures[i].Devices = append(captures[i].Devices, Device{device, field("label"), field("unit"), field("split")})
+		if err := captures[i].add(Device{device, field("label"), field("unit"), field("split")}); err != nil {
+			return nil, fmt.Errorf("line %d: %w", line, err)
+		}
 	}
+}
+
+// readHeader finds the columns by name.
+func readHeader(r *csv.Reader) (column map[string]int, columns int, err error) {
+	header, err := r.Read()
+	if errors.Is(err, io.EOF) {
+		return nil, 0, errors.New("it is empty")
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("header: %w", err)
+	}
+	column = map[string]int{}
+	for i, name := range header {
+		column[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))] = i
+	}
+	for _, name := range []string{"capture", "mac", "label"} {
+		if _, ok := column[name]; !ok {
+			return nil, 0, fmt.Errorf("column %q is missing in the header %q: want names between commas, in UTF-8", name, strings.Join(header, ","))
+		}
+	}
+	return column, len(header), nil
+}
+
+// add takes one more device. A row that is there twice counts once.
+func (c *Capture) add(d Device) error {
+	other, listed := c.device(d.Name)
+	if listed && other != d {
+		return fmt.Errorf("device %s of capture %s is listed before, as label %q, unit %q, split %q", d.Name, c.Name, other.Label, other.Unit, other.Split)
+	}
+	if !listed {
+		c.Devices = append(c.Devices, d)
+	}
+	return nil
 }
 
 // deviceName brings a MAC, or "ip:ADDR", into the form that records use.

@@ -216,6 +216,21 @@ func (s *Store) Distinct(windows []int) iter.Seq[uint32] {
 	}
 }
 
+// Without are the devices of the set's captures that have no window in the store:
+// they sent nothing, or are listed wrongly. Of record files it knows nothing.
+func (s *Set) Without(store *Store) []Source {
+	var without []Source
+	for _, c := range s.captures {
+		for _, d := range c.Devices {
+			source := Source{d, c.Name}
+			if _, ok := store.known[source]; !ok {
+				without = append(without, source)
+			}
+		}
+	}
+	return without
+}
+
 // Fill reads all windows of the set into a store; each must have a label. A
 // damaged file does not stop the others, as with [Set.Records]: the store has
 // their windows when the error comes.
