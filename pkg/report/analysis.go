@@ -47,8 +47,13 @@ const openClasses = 3
 func Analysis(res *analyze.Result) (*Report, error) {
 	v := analysisView{Result: res, Fields: fieldTitles[:]}
 	var pictures []Picture
+	labels := make([]string, len(res.Classes))
+	for i, c := range res.Classes {
+		labels[i] = c.Label
+	}
+	names := fileNames(labels)
 	for i := range res.Classes {
-		c, err := viewClass(&res.Classes[i])
+		c, err := viewClass(&res.Classes[i], names[i])
 		if err != nil {
 			return nil, fmt.Errorf("class %s: %w", res.Classes[i].Label, err)
 		}
@@ -60,7 +65,7 @@ func Analysis(res *analyze.Result) (*Report, error) {
 			}
 		}
 		if c.Graph != "" {
-			pictures = append(pictures, graphFile("services-"+fileName(c.Label)+".svg", c.Graph))
+			pictures = append(pictures, graphFile("services-"+names[i]+".svg", c.Graph))
 		}
 	}
 	if res.Leaks != nil {
@@ -82,7 +87,8 @@ func rank(classes []analyze.Class, i int) int {
 	return n
 }
 
-func viewClass(c *analyze.Class) (classView, error) {
+// viewClass draws a class; name is the end of its pictures' names.
+func viewClass(c *analyze.Class, name string) (classView, error) {
 	v := classView{Class: c, Graph: graph(&c.Services)}
 	for i := range c.Payload {
 		strip, err := entropyStrip(c.Payload[i].Entropy)
@@ -92,7 +98,7 @@ func viewClass(c *analyze.Class) (classView, error) {
 		v.Strips = append(v.Strips, strip)
 	}
 	var err error
-	name := fileName(c.Label) + ".png"
+	name += ".png"
 	if v.Fields, err = metadataPlot("metadata-entropy-"+name, c.Metadata); err != nil {
 		return v, err
 	}

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode"
 
 	"github.com/iotsense/iotsense/pkg/analyze"
 )
@@ -141,9 +142,23 @@ func meterStyle(share *float64) template.CSS {
 // fileName is a label as part of a file name.
 func fileName(label string) string {
 	return strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '+' {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_' || r == '+' {
 			return r
 		}
 		return '_'
 	}, label)
+}
+
+// fileNames are labels as parts of file names, no two the same.
+func fileNames(labels []string) []string {
+	names := make([]string, len(labels))
+	taken := map[string]bool{}
+	for i, l := range labels {
+		names[i] = fileName(l)
+		for taken[names[i]] {
+			names[i] += "_"
+		}
+		taken[names[i]] = true
+	}
+	return names
 }

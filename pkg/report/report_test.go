@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -47,9 +48,16 @@ func TestWrite(t *testing.T) {
 }
 
 func TestFileName(t *testing.T) {
-	for label, want := range map[string]string{"TP-LinkPlug+X": "TP-LinkPlug+X", "../a b": "___a_b", "é": "_"} {
+	for label, want := range map[string]string{"TP-LinkPlug+X": "TP-LinkPlug+X", "../a b": "___a_b", "Caméra 摄": "Caméra_摄"} {
 		if got := fileName(label); got != want {
 			t.Errorf("%q: %q, want %q", label, got, want)
 		}
+	}
+}
+
+func TestFileNamesDiffer(t *testing.T) {
+	got := fileNames([]string{"a b", "a/b", "a_b", "c"})
+	if want := []string{"a_b", "a_b_", "a_b__", "c"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
