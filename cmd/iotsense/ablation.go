@@ -4,6 +4,7 @@ package main
 // the paper makes without saying what they are worth.
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -108,8 +109,9 @@ type ablationRow struct {
 	Fixed        *outcome        `json:"fixed_epochs"` // null without --fixed
 	DFixed       *float64        `json:"macro_f1_fixed_epochs_change"`
 	DFixedWithin *score.Interval `json:"macro_f1_fixed_epochs_change_interval"`
-	Paper        *paperVI        `json:"paper"`      // null where it has no such row
-	Trained      string          `json:"trained_by"` // with the first seed
+	Paper        *paperVI        `json:"paper"`             // null where it has no such row
+	Missing      string          `json:"missing,omitempty"` // why the variant has no figures
+	Trained      string          `json:"trained_by"`        // with the first seed
 	Scored       string          `json:"scored_by"`
 }
 
@@ -126,6 +128,10 @@ func ablation(c *cli.Context) error {
 	var rows []ablationRow
 	for _, v := range chosen {
 		row, err := x.variant(v)
+		var little *train.TooLittleError
+		if errors.As(err, &little) && len(rows) > 0 {
+			row, err = ablationRow{Variant: v.name, Paper: v.paper, Missing: little.Error()}, nil
+		}
 		if err != nil {
 			return err
 		}
@@ -236,11 +242,11 @@ func ablatedLayers(flags []string) []string {
 
 // compare sets a row's changes from the baseline.
 func compare(row *ablationRow, base ablationRow) {
-	row.DParams = 100 * (float64(row.Params)/float64(base.Params) - 1)
-	row.DTime = 100 * (row.Seconds/base.Seconds - 1)
-	if row.Variant == base.Variant {
+	if row.Variant == base.Variant || row.Missing != "" {
 		return
 	}
+	row.DParams = 100 * (float64(row.Params)/float64(base.Params) - 1)
+	row.DTime = 100 * (row.Seconds/base.Seconds - 1)
 	row.DF1, row.DF1Interval = change(row.outcome, base.outcome)
 	if row.Fixed != nil {
 		row.DFixed, row.DFixedWithin = change(*row.Fixed, *base.Fixed)
@@ -270,6 +276,10 @@ func ablationSheet(rows []ablationRow) *sheet {
 		var fixed outcome
 		if r.Fixed != nil {
 			fixed = *r.Fixed
+		}
+		if r.Missing != "" {
+			s.rows = append(s.rows, append([]string{r.Variant, r.Missing}, make([]string, len(s.header)-2)...))
+			continue
 		}
 		seconds := time.Duration(r.Seconds * float64(time.Second)).Round(time.Second)
 		s.rows = append(s.rows, []string{

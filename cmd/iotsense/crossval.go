@@ -133,7 +133,7 @@ func (v *validation) read(c *cli.Context, stream flows.StreamConfig) error {
 	if v.set, err = openData(c, v.plan.direction, show); err != nil {
 		return err
 	}
-	if err := v.set.Fill(c.Context, stream, v.store); err != nil {
+	if err := fill(c, v.set, stream, v.store); err != nil {
 		return err
 	}
 	for i := range v.store.Len() {

@@ -133,7 +133,7 @@ func (x *experiment) run(into any, args ...string) (line string, err error) {
 	var out bytes.Buffer
 	app.Writer = &out
 	args = append([]string{app.Name}, args...)
-	if err := app.RunContext(x.c.Context, flagsFirst(app, args)); err != nil {
+	if err := tolerated(app.RunContext(x.c.Context, flagsFirst(app, args))); err != nil {
 		return "", err
 	}
 	return strings.Join(args, " "), json.Unmarshal(out.Bytes(), into)

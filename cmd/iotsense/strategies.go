@@ -3,7 +3,9 @@ package main
 // This file is the paper's comparison of strategies (IV-B, Table IV).
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -11,6 +13,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/model/train"
 	"github.com/iotsense/iotsense/pkg/report"
 )
 
@@ -44,8 +47,9 @@ type strategyRow struct {
 	PerHour    *float64 `json:"workload_per_hour"`
 	U          *float64 `json:"workload_u"` // over the busiest service of the direction
 	Selection  bool     `json:"traffic_selection"`
-	Paper      *paperIV `json:"paper"`      // null where it has no such model
-	TrainedBy  string   `json:"trained_by"` // with the first seed
+	Paper      *paperIV `json:"paper"`             // null where it has no such model
+	Missing    string   `json:"missing,omitempty"` // why there is no such model here
+	TrainedBy  string   `json:"trained_by"`        // with the first seed
 	Evaluation string   `json:"scored_by"`
 
 	file  string        // of the first seed's model
@@ -101,6 +105,9 @@ func strategies(c *cli.Context) error {
 		}
 		rows = append(rows, part...)
 	}
+	if !slices.ContainsFunc(rows, func(r strategyRow) bool { return r.Missing == "" }) {
+		return fmt.Errorf("no strategy could be trained: %s", rows[len(rows)-1].Missing)
+	}
 	if dir := c.String("report"); dir != "" {
 		if err := writeStrategies(dir, rows); err != nil {
 			return err
@@ -110,7 +117,23 @@ func strategies(c *cli.Context) error {
 		return printJSON(c.App.Writer, rows)
 	}
 	strategiesSheet(rows).print(c.App.Writer)
+	for _, line := range missingModels(rows) {
+		if _, err := fmt.Fprintln(c.App.Writer, line); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// missingModels say why there are none.
+func missingModels(rows []strategyRow) []string {
+	var lines []string
+	for _, r := range rows {
+		if r.Missing != "" {
+			lines = append(lines, fmt.Sprintf("No model for %s, %s: %s.", r.Model, r.Direction, r.Missing))
+		}
+	}
+	return lines
 }
 
 // strategies trains and scores every model of one direction.
@@ -120,6 +143,9 @@ func (x *experiment) strategies(direction string) ([]strategyRow, error) {
 		part, err := x.strategy(direction, strategy)
 		if err != nil {
 			return nil, err
+		}
+		if strategy == specialized {
+			part = append(x.withoutModel(direction, part), part...)
 		}
 		rows = append(rows, part...)
 	}
@@ -134,6 +160,10 @@ func (x *experiment) strategy(direction, strategy string) ([]strategyRow, error)
 	for _, seed := range x.seeds {
 		name := x.seeded(direction+"-"+strategy, seed)
 		_, trained, err := x.train(name, seed, "--strategy="+strategy, "--direction="+direction)
+		var little *train.TooLittleError
+		if errors.As(err, &little) {
+			return []strategyRow{{Direction: direction, Model: strategy, Selection: strategy != everything, Paper: paperOf(direction, strategy), Missing: little.Error()}}, nil
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -157,6 +187,20 @@ func (x *experiment) strategy(direction, strategy string) ([]strategyRow, error)
 		}
 	}
 	return rows, nil
+}
+
+// withoutModel are rows for the services that the bundle of these rows has no model
+// of.
+func (x *experiment) withoutModel(direction string, rows []strategyRow) []strategyRow {
+	var without []strategyRow
+	for _, name := range strings.Split(x.c.String("services"), ",") {
+		s, err := flows.ParseService(strings.TrimSpace(name))
+		if err != nil || slices.ContainsFunc(rows, func(r strategyRow) bool { return r.Model == s.String() }) {
+			continue // train has reported what is no service
+		}
+		without = append(without, strategyRow{Direction: direction, Model: s.String(), Selection: true, Paper: paperOf(direction, s.String()), Missing: "too little of it to train and validate on"})
+	}
+	return without
 }
 
 // modelPart is a model to score, by its name in the table and that of its file.
@@ -202,12 +246,19 @@ func newStrategyRow(direction, name string, r *score.Result) strategyRow {
 			row.Classes++
 		}
 	}
-	if p, ok := tableIV[name]; ok && direction == flows.Bi.String() {
-		row.Paper = &p
-	} else if name == everything {
-		row.Paper = &paperIV{MacroF1: score.PaperUni.MacroF1}
-	}
+	row.Paper = paperOf(direction, name)
 	return row
+}
+
+// paperOf is what the paper has of a model, nil for nothing.
+func paperOf(direction, name string) *paperIV {
+	if p, ok := tableIV[name]; ok && direction == flows.Bi.String() {
+		return &p
+	}
+	if name == everything {
+		return &paperIV{MacroF1: score.PaperUni.MacroF1}
+	}
+	return nil
 }
 
 // setUnits expresses workloads in U, that of the busiest single service.
@@ -236,7 +287,11 @@ func writeStrategies(dir string, rows []strategyRow) error {
 		"Classes covered have a right prediction, of those with a true window. U is the workload of the direction's busiest service. " +
 			"The paper's numbers are of another data set: for orientation, not for comparison.",
 	}}
+	page.Notes = append(page.Notes, missingModels(rows)...)
 	for _, r := range rows {
+		if r.Missing != "" {
+			continue
+		}
 		page.Models = append(page.Models, report.Scored{
 			Title: fmt.Sprintf("%s, %s%s", r.Model, r.Direction, figures[r.Direction][r.Model]), Name: r.file,
 			Commands: []string{r.TrainedBy, r.Evaluation}, Score: r.score,
@@ -266,12 +321,16 @@ func strategiesSheet(rows []strategyRow) *sheet {
 			classes = fmt.Sprint(r.Paper.Covered)
 			load = fmt.Sprintf("%.0f, %.2g U", r.Paper.PerHour, r.Paper.U)
 		}
+		here := "-"
+		if r.Missing == "" {
+			here = fmt.Sprintf("%.3g of %d", r.Covered, r.Classes)
+		}
 		selection := "no"
 		if r.Selection {
 			selection = "yes"
 		}
 		s.rows = append(s.rows, []string{
-			r.Direction, r.Model, figure("%.3f", r.MacroF1), between("%.3f", r.Interval), f1, fmt.Sprintf("%.3g of %d", r.Covered, r.Classes), classes,
+			r.Direction, r.Model, figure("%.3f", r.MacroF1), between("%.3f", r.Interval), f1, here, classes,
 			figure("%.0f", r.PerHour), figure("%.2f", r.U), load, selection,
 		})
 	}

@@ -78,3 +78,30 @@ func TestStrategiesUsage(t *testing.T) {
 		}
 	}
 }
+
+// A service that too few classes use has no model; that does not stop the others.
+func TestStrategiesWithoutAService(t *testing.T) {
+	manifest, _ := labData(t)
+	args := []string{"strategies", "--manifest", manifest, "--split", "train", "--test-split", "test", "--direction", "bi",
+		"--services", "tcp/9", "--epochs", "1", "--max-per-class", "20"}
+	stdout, stderr, status := command(t, append(args, "--json")...)
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	var rows []strategyRow
+	if err := json.Unmarshal([]byte(stdout), &rows); err != nil {
+		t.Fatal(err)
+	}
+	var missing []string
+	for _, r := range rows {
+		if r.Missing != "" {
+			missing = append(missing, r.Model)
+		}
+	}
+	if got := strings.Join(missing, " "); len(rows) != 4 || got != "tcp/9 specialized mixed" || rows[3].MacroF1 == nil {
+		t.Errorf("no model for %q of %d rows", got, len(rows))
+	}
+	if stdout, stderr, status := command(t, args...); status != 0 || !strings.Contains(stdout, "No model for mixed, bi: no window") {
+		t.Errorf("status %d: %s %s", status, stdout, stderr)
+	}
+}

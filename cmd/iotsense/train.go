@@ -104,12 +104,21 @@ func trainModel(c *cli.Context) error {
 	bundle := model.Bundle{}
 	reports := map[string]*train.Report{}
 	for _, service := range sortedKeys(plan.streams) {
-		if bundle[service], reports[service], err = plan.train(c, service); err != nil {
-			if service != "" {
-				return fmt.Errorf("service %s: %w", service, err)
-			}
+		m, report, err := plan.train(c, service)
+		var little *train.TooLittleError
+		switch {
+		case err == nil:
+			bundle[service], reports[service] = m, report
+		case service == "":
 			return err
+		case errors.As(err, &little):
+			logger().Warn("no model of this service: too little of it to train on", "service", service, "why", little)
+		default:
+			return fmt.Errorf("service %s: %w", service, err)
 		}
+	}
+	if len(bundle) == 0 {
+		return train.TooLittle("no service of %s has windows of two classes or more to train and validate on", c.String("services"))
 	}
 	if err := bundle.Save(c.String("output")); err != nil {
 		return err
@@ -315,13 +324,36 @@ func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *datas
 		return nil, err
 	}
 	before := store.Len()
-	if err := set.Fill(c.Context, stream, store); err != nil {
+	if err := fill(c, set, stream, store); err != nil {
 		return nil, err
 	}
 	if store.Len() == before {
-		return nil, fmt.Errorf("no window in %d files: is --window-mode padded what you want?", set.Len())
+		return nil, train.TooLittle("no window in %d files: are the devices right, is --window-mode padded what you want?", set.Len())
 	}
 	return store.All()[before:], nil
+}
+
+// fill reads all windows of a stream of the set. What is not there as it should be,
+// but leaves something to learn from, is a warning.
+func fill(c *cli.Context, set *dataset.Set, stream flows.StreamConfig, store *dataset.Store) error {
+	if err := tolerated(set.Fill(c.Context, stream, store)); err != nil {
+		return err
+	}
+	if without := set.Without(store); len(without) > 0 && len(stream.Services) == 0 {
+		first := without[0]
+		logger().Warn("listed devices without a window", "devices", len(without), "first", first.Name, "label", first.Label, "capture", first.Capture)
+	}
+	return nil
+}
+
+// tolerated warns of captures that could be read in part only; any other error is
+// returned.
+func tolerated(err error) error {
+	if err == nil || !dataset.OnlyPartial(err) {
+		return err
+	}
+	logger().Warn("what could be read of damaged captures is used", "error", oneLine(err))
+	return nil
 }
 
 // placeFlags name inputs and outputs: where a model was made is none of its business.

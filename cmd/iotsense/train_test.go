@@ -73,3 +73,48 @@ func TestTrainLeavesNoPaths(t *testing.T) {
 		t.Errorf("the checkpoint is still there: %v", err)
 	}
 }
+
+// What is not as it should be is refused by name, or said and left out.
+func TestTrainOnOddData(t *testing.T) {
+	manifest, dir := labData(t)
+	text, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, rows, _ := strings.Cut(string(text), "\n")
+	lab := filepath.Join(dir, "lab")
+	whole, err := os.ReadFile(filepath.Join(lab, "camera-0", "capture-0.pcap"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := strings.Split(rows, ",")[1] // of camera-0, the first row
+	for name, content := range map[string][]byte{"cut.pcap": whole[:len(whole)/2], "none.pcap": []byte("hello, world, hello, world")} {
+		if err := os.WriteFile(filepath.Join(lab, name), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The lab's columns are capture, mac, label, unit, split, start_epoch.
+	for _, tt := range []struct {
+		name, rows string
+		flags      []string
+		status     int
+		says       string // on stderr
+	}{
+		{"a cut capture", rows + "cut.pcap," + mac + ",camera,camera-0,train,\n", nil, 0, "damaged captures"},
+		{"no capture", rows + "none.pcap," + mac + ",camera,camera-0,train,\n", nil, exitFailed, "none.pcap: not a pcap"},
+		{"a file that is not there", rows + "gone.pcap," + mac + ",camera,camera-0,train,\n", nil, exitFailed, "gone.pcap"},
+		{"a device that sent nothing", rows + "camera-0/capture-0.pcap,02:00:00:00:00:99,ghost,,train,\n", nil, 0, "label=ghost"},
+		{"one class", strings.Join(strings.SplitAfter(rows, "\n")[:2], ""), nil, exitFailed, "1 classes with"},
+		{"a service that nobody uses", rows, []string{"--strategy", "specialized", "--services", "tcp/9,udp/53"}, 0, "service=tcp/9"},
+		{"only such services", rows, []string{"--strategy", "specialized", "--services", "tcp/9"}, exitFailed, "no service of tcp/9"},
+	} {
+		path := filepath.Join(lab, "odd.csv")
+		if err := os.WriteFile(path, []byte(header+"\n"+tt.rows), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		args := append([]string{"train", "--manifest", path, "--split", "train", "--epochs", "1", "--max-per-class", "20", "-o", filepath.Join(dir, "m")}, tt.flags...)
+		if _, stderr, status := command(t, args...); status != tt.status || !strings.Contains(stderr, tt.says) {
+			t.Errorf("%s: status %d, want %d and %q: %s", tt.name, status, tt.status, tt.says, stderr)
+		}
+	}
+}

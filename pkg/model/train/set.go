@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"hash"
 	"math"
@@ -30,11 +29,21 @@ type set struct {
 	skipped    int // validation windows of classes that are left out
 }
 
+// TooLittleError says that there is too little labelled data for a model.
+type TooLittleError struct{ reason string }
+
+// TooLittle makes a [TooLittleError] of a format and its values.
+func TooLittle(format string, args ...any) error {
+	return &TooLittleError{fmt.Sprintf(format, args...)}
+}
+
+func (e *TooLittleError) Error() string { return e.reason }
+
 // choose applies the limits per class. Classes are taken in the order of their
 // names.
 func choose(store *dataset.Store, training, validation []int, o Options, rng *rand.Rand) (*set, error) {
 	if len(validation) == 0 {
-		return nil, errors.New("no validation windows: keep some captures apart, early stopping needs them")
+		return nil, TooLittle("no validation windows: keep some captures apart, early stopping needs them")
 	}
 	byLabel := map[string][]int{}
 	for _, i := range training {
@@ -60,7 +69,7 @@ func choose(store *dataset.Store, training, validation []int, o Options, rng *ra
 		s.classes = append(s.classes, c)
 	}
 	if len(s.labels) < 2 {
-		return nil, fmt.Errorf("%d classes with at least %d training windows, want 2 or more", len(s.labels), max(o.MinPerClass, 1))
+		return nil, TooLittle("%d classes with at least %d training windows, want 2 or more", len(s.labels), max(o.MinPerClass, 1))
 	}
 	for _, i := range validation {
 		if _, ok := s.class[store.Label(i)]; !ok {
@@ -70,7 +79,7 @@ func choose(store *dataset.Store, training, validation []int, o Options, rng *ra
 		s.validation = append(s.validation, i)
 	}
 	if len(s.validation) == 0 {
-		return nil, errors.New("no validation window belongs to a class that is trained")
+		return nil, TooLittle("no validation window belongs to a class that is trained")
 	}
 	return s, nil
 }
