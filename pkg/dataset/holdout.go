@@ -9,56 +9,82 @@ import (
 // Holdout splits windows of a store in two: held gets about the given fraction of each
 // class's captures, spread evenly over them in the order they come, and at least
 // one where a class has two or more. Windows of one capture stay together. A
-// class with a single capture gives the last part of its windows instead, less
-// the windows that share records with the part that is kept.
+// class with a single capture gives the last part of each device's windows instead,
+// less the windows that share records with the part that is kept.
 func Holdout(s *Store, windows []int, fraction float64) (kept, held []int) {
 	if fraction <= 0 {
 		return windows, nil
 	}
-	type group struct {
-		captures []string
-		windows  int
-		held     map[string]bool
-		seen     int
-	}
-	groups := map[string]*group{}
+	classes := map[string]*class{}
 	for _, i := range windows {
-		e := s.Source(i)
-		g := groups[e.Label]
-		if g == nil {
-			g = &group{held: map[string]bool{}}
-			groups[e.Label] = g
+		source := s.Source(i)
+		c := classes[source.Label]
+		if c == nil {
+			c = &class{held: map[string]bool{}, devices: map[string]*stretch{}}
+			classes[source.Label] = c
 		}
-		g.windows++
-		if n := len(g.captures); n == 0 || g.captures[n-1] != e.Capture {
-			g.captures = append(g.captures, e.Capture)
-		}
+		c.add(source)
 	}
-	for _, g := range groups {
-		n := len(g.captures)
-		if n < 2 {
+	for _, c := range classes {
+		c.choose(fraction)
+	}
+	for _, i := range windows {
+		source := s.Source(i)
+		c := classes[source.Label]
+		if len(c.captures) > 1 {
+			if c.held[source.Capture] {
+				held = append(held, i)
+			} else {
+				kept = append(kept, i)
+			}
 			continue
 		}
-		take := max(1, int(math.Round(fraction*float64(n))))
-		for i := range take { // the middle of each of take equal stretches
-			g.held[g.captures[(2*i+1)*n/(2*take)]] = true
-		}
-	}
-	for _, i := range windows {
-		e := s.Source(i)
-		g := groups[e.Label]
-		g.seen++
-		cut := g.windows - int(fraction*float64(g.windows))
+		d := c.devices[source.Name]
+		d.seen++
+		cut := d.windows - int(fraction*float64(d.windows))
 		switch {
-		case len(g.captures) < 2 && g.seen > cut:
+		case d.seen > cut:
 			held = append(held, i)
-		case len(g.captures) < 2 && g.seen > cut-(s.k-1) && cut < g.windows:
+		case d.seen > cut-(s.k-1) && cut < d.windows:
 			// shares records with what is held
-		case g.held[e.Capture]:
-			held = append(held, i)
 		default:
 			kept = append(kept, i)
 		}
 	}
 	return kept, held
+}
+
+// class is what there is of one class.
+type class struct {
+	captures []string        // each once, in the order they come
+	held     map[string]bool // by capture; false: known, and kept
+	devices  map[string]*stretch
+}
+
+// stretch counts a device's windows.
+type stretch struct{ windows, seen int }
+
+// add counts a window. Captures that lie side by side in a record file take turns.
+func (c *class) add(from *Source) {
+	if _, known := c.held[from.Capture]; !known {
+		c.held[from.Capture] = false
+		c.captures = append(c.captures, from.Capture)
+	}
+	if c.devices[from.Name] == nil {
+		c.devices[from.Name] = &stretch{}
+	}
+	c.devices[from.Name].windows++
+}
+
+// choose holds the middle one of each of as many equal stretches of the captures as
+// are to be held.
+func (c *class) choose(fraction float64) {
+	n := len(c.captures)
+	if n < 2 {
+		return
+	}
+	take := max(1, int(math.Round(fraction*float64(n))))
+	for i := range take {
+		c.held[c.captures[(2*i+1)*n/(2*take)]] = true
+	}
 }

@@ -22,6 +22,22 @@ func TestHoldout(t *testing.T) {
 		}
 		return list
 	}
+	of := func(device string, list []dataset.Example) []dataset.Example {
+		for i := range list {
+			list[i].Name = device
+		}
+		return list
+	}
+	// turns deals equal parts of a list one by one.
+	turns := func(list []dataset.Example, parts int) (dealt []dataset.Example) {
+		n := len(list) / parts
+		for i := range n {
+			for p := range parts {
+				dealt = append(dealt, list[p*n+i])
+			}
+		}
+		return dealt
+	}
 	for _, tt := range []struct {
 		name         string
 		in           []dataset.Example
@@ -34,6 +50,8 @@ func TestHoldout(t *testing.T) {
 		{"each class for itself", append(examples("a", 5, 1), examples("b", 5, 1)...), .2, []string{"a-02", "b-02"}, 8, 2},
 		{"one capture: its end, without windows that share records", examples("a", 1, 100), .2, []string{"a-00"}, 76, 20},
 		{"one capture with one window is kept", examples("a", 1, 1), .2, nil, 1, 0},
+		{"captures that take turns", turns(examples("a", 10, 3), 10), .2, []string{"a-02", "a-07"}, 24, 6},
+		{"two devices of one capture: the end of each", turns(append(of("1", examples("a", 1, 100)), of("2", examples("a", 1, 100))...), 2), .2, []string{"a-00"}, 152, 40},
 		{"nothing held", examples("a", 3, 3), 0, nil, 9, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
