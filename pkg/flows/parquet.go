@@ -45,10 +45,12 @@ const (
 	colIncomplete = "Incomplete"
 )
 
-// Sizes that keep writing and reading of more than 3,000 columns small in memory.
+// Sizes that keep writing and reading of more than 3,000 columns small in memory: a
+// page of each column is in memory at once, and a reader keeps 2.6 KB of every column
+// of every row group.
 const (
 	parquetPage     = 1 << 12
-	parquetRowGroup = 1 << 12
+	parquetRowGroup = 1 << 16
 	parquetBatch    = 64
 )
 
