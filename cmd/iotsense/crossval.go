@@ -165,6 +165,9 @@ func (v *validation) repeat(c *cli.Context, folds dataset.Folds) error {
 	if err != nil {
 		return err
 	}
+	if r.Windows == 0 {
+		return fmt.Errorf("nothing was tested: every class has but one %s", folds.By)
+	}
 	v.result.Seeds = append(v.result.Seeds, crossScore{folds.Seed, r.Windows, r.CapturesCovered, r.Accuracy, r.MacroF1, r.Devices, r.Intervals})
 	return nil
 }
@@ -197,6 +200,9 @@ func (v *validation) fold(c *cli.Context, d *dataset.Dealt, scorer *score.Scorer
 		} else {
 			learn = append(learn, i)
 		}
+	}
+	if len(test) == 0 {
+		return nil // more folds than captures
 	}
 	learn, held := dataset.Holdout(v.store, learn, v.plan.validation)
 	options := v.plan.options

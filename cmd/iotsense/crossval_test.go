@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -51,6 +52,53 @@ func TestCrossvalTestsEveryCaptureOnce(t *testing.T) {
 	}
 	if sum != result.Seeds[0].Windows {
 		t.Errorf("the folds of one repetition test %d windows of %d", sum, result.Seeds[0].Windows)
+	}
+}
+
+// Folds that nothing was dealt to are not trained for; data of which nothing can be
+// tested is refused.
+func TestCrossvalOfFewCaptures(t *testing.T) {
+	manifest, dir := labData(t)
+	text, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	kept := lines[0]
+	for _, l := range lines[1:] {
+		if strings.Contains(l, ",camera,") || strings.Contains(l, ",hub,") {
+			kept += l
+		}
+	}
+	small := filepath.Join(filepath.Dir(manifest), "small.csv")
+	if err := os.WriteFile(small, []byte(kept), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	captures := strings.Count(kept, "\n") - 1
+	report := filepath.Join(dir, "report")
+	mustRun(t, "crossval", "--manifest", small, "--folds", strconv.Itoa(captures+2), "--seeds", "1", "--epochs", "1", "--bootstrap", "0", "--report", report)
+	var result crossResult
+	if text, err = os.ReadFile(filepath.Join(report, "crossval.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &result); err != nil {
+		t.Fatal(err)
+	}
+	if len(result.Runs) != captures {
+		t.Errorf("%d runs for %d captures", len(result.Runs), captures)
+	}
+	one := filepath.Join(filepath.Dir(manifest), "one.csv") // a unit of each of two classes
+	var units []string
+	for _, l := range strings.SplitAfter(kept, "\n") {
+		if strings.Contains(l, "-0/") || strings.HasPrefix(l, "capture,") {
+			units = append(units, l)
+		}
+	}
+	if err := os.WriteFile(one, []byte(strings.Join(units, "")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, stderr, status := command(t, "crossval", "--manifest", one, "--split-by", "unit", "--folds", "2", "--epochs", "1"); status != exitFailed || !strings.Contains(stderr, "every class has but one unit") {
+		t.Errorf("status %d: %s", status, stderr)
 	}
 }
 

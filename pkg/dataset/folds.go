@@ -173,7 +173,7 @@ func (s *Set) Restrict(part func(capture, device string) bool) error {
 		}
 	}
 	if s.captures = kept; s.Len() == 0 {
-		return errors.New("no capture is in this part of the data")
+		return errors.New("no capture is in this part of the data: there are fewer than folds, or every class has but one capture or unit, which is never tested")
 	}
 	return nil
 }
