@@ -45,13 +45,13 @@ const (
 	colIncomplete = "Incomplete"
 )
 
-// Sizes that keep writing and reading of more than 3,000 columns small in memory: a
-// page of each column is in memory at once, and a reader keeps 2.6 KB of every column
-// of every row group.
+// Sizes that keep writing and reading of more than 3,000 columns small in memory. A
+// reader keeps 2.6 KB of every column of every row group.
 const (
 	parquetPage     = 1 << 12
 	parquetRowGroup = 1 << 16
 	parquetBatch    = 64
+	parquetBlock    = 1 << 15 // rows that are put together at once
 )
 
 // recordColumns is the order of a records file's columns.
@@ -208,6 +208,17 @@ type recordColumn struct {
 	index int    // of the packet or the payload value
 }
 
+// String is the column's name as [RecordWriter] has it.
+func (c recordColumn) String() string {
+	switch c.name {
+	case "TO", "PS", "D":
+		return fmt.Sprintf("P%02d_%s", c.index, c.name)
+	case "C":
+		return fmt.Sprintf("C_%03d", c.index)
+	}
+	return c.name
+}
+
 // ReadRecords reads the parquet file at path and emits its records in file
 // order. It accepts files of RecordWriter and the published ones: any integer or
 // float column types, nulls for missing values, zero-padded column names, a class
@@ -249,38 +260,69 @@ func readRecords(ctx context.Context, path string, emit func(LabelledRecord) err
 		metadata[kv.Key] = kv.Value
 	}
 	for _, group := range file.RowGroups() {
-		if err := readRowGroup(ctx, group, columns, emit); err != nil {
-			return metadata, err
+		for from := int64(0); from < group.NumRows(); from += parquetBlock {
+			if err := readBlock(ctx, group, from, columns, emit); err != nil {
+				return metadata, err
+			}
 		}
 	}
 	return metadata, nil
 }
 
-func readRowGroup(ctx context.Context, group parquet.RowGroup, columns []recordColumn, emit func(LabelledRecord) error) error {
-	rows := group.Rows()
-	defer rows.Close()
-	batch := make([]parquet.Row, parquetBatch)
-	for {
+// readBlock reads some rows of a group, one column after the other: row by row, a
+// page of each of 3,000 columns would be in memory, and other writers' pages can
+// hold as many values as there are rows.
+func readBlock(ctx context.Context, group parquet.RowGroup, from int64, columns []recordColumn, emit func(LabelledRecord) error) error {
+	rows := make([]recordRow, min(parquetBlock, group.NumRows()-from))
+	for i := range rows {
+		rows[i].reset()
+	}
+	for i, chunk := range group.ColumnChunks() {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		n, err := rows.ReadRows(batch)
-		for _, row := range batch[:n] {
-			r, err := decodeRecord(row, columns)
-			if err != nil {
-				return err
-			}
-			if err := emit(r); err != nil {
-				return err
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read rows: %w", err)
+		if err := readColumn(chunk, from, columns[i], rows); err != nil {
+			return err
 		}
 	}
+	for i := range rows {
+		if err := emit(rows[i].record()); err != nil {
+			return err
+		}
+		rows[i] = recordRow{} // not needed any more, and large
+	}
+	return nil
+}
+
+// readColumn sets one column's values, from a row on, in the rows.
+func readColumn(chunk parquet.ColumnChunk, from int64, c recordColumn, rows []recordRow) error {
+	pages := chunk.Pages()
+	defer pages.Close()
+	if err := pages.SeekToRow(from); err != nil {
+		return fmt.Errorf("read column %v: %w", c, err)
+	}
+	var values [parquetBatch]parquet.Value
+	for at := 0; at < len(rows); {
+		page, err := pages.ReadPage()
+		if err != nil {
+			return fmt.Errorf("read column %v: row %d: %w", c, from+int64(at), err)
+		}
+		for reader := page.Values(); err == nil && at < len(rows); {
+			var n int
+			n, err = reader.ReadValues(values[:min(len(values), len(rows)-at)])
+			for _, v := range values[:n] {
+				if err := rows[at].set(c, v); err != nil {
+					return err
+				}
+				at++
+			}
+		}
+		parquet.Release(page)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read column %v: row %d: %w", c, from+int64(at), err)
+		}
+	}
+	return nil
 }
 
 // mapColumns finds the meaning of each column, by name.
@@ -302,100 +344,111 @@ func mapColumns(schema *parquet.Schema) ([]recordColumn, error) {
 	required := []string{colDevice, colFirstSeen, colRemote, colProto, colDevPort, colRemPort, colBytes, colPackets, "TO", "PS", "D", "C"}
 	for _, name := range required {
 		if !found[recordColumn{name: name}] {
-			return nil, fmt.Errorf("column %s is missing: not a custom-flow records file", columnName(name))
+			return nil, fmt.Errorf("column %v is missing: not a custom-flow records file", recordColumn{name: name})
 		}
 	}
 	return columns, nil
 }
 
-func columnName(name string) string {
-	switch name {
-	case "TO", "PS", "D":
-		return "P00_" + name
-	case "C":
-		return "C_000"
-	}
-	return name
+// recordRow is a row that is being put together, in any order of its columns.
+type recordRow struct {
+	LabelledRecord
+	offsets, sizes, sent [RowPackets]int64
+	tokens               []int16 // without the padding at its end
+	packets              int
 }
 
-// decodeRecord makes a record of one row.
-func decodeRecord(row parquet.Row, columns []recordColumn) (LabelledRecord, error) {
-	r := LabelledRecord{Record: &Record{}}
-	var (
-		offsets, sizes, sent [RowPackets]int64
-		tokens               [PayloadTokens]int16
-		packets              int
-	)
-	for i := range sizes {
-		sizes[i] = Missing
+func (r *recordRow) reset() {
+	*r = recordRow{LabelledRecord: LabelledRecord{Record: &Record{}}}
+	for i := range r.sizes {
+		r.sizes[i] = Missing
 	}
-	for i := range tokens {
-		tokens[i] = PayloadPadding
-	}
-	for _, v := range row {
-		c := columns[v.Column()]
-		switch c.name {
-		case colDevice:
-			r.Device = v.String()
-		case colRemote:
-			addr, err := netip.ParseAddr(v.String())
-			if err != nil {
-				return r, fmt.Errorf("column %s: %w", colRemote, err)
-			}
-			r.Remote = addr
-		case colLabel:
-			r.Label = text(v)
-		case colUnit:
-			r.Unit = text(v)
-		case colCapture:
-			r.Capture = text(v)
-		case colSplit:
-			r.Split = text(v)
-		case colIncomplete:
-			r.Incomplete = !v.IsNull() && v.Kind() == parquet.Boolean && v.Boolean()
-		case colFirstSeen:
-			r.FirstSeen = integer(v, 0)
-		case colProto:
-			r.Proto = uint8(integer(v, 0))
-		case colDevPort:
-			r.DevPort = int32(integer(v, Missing))
-		case colRemPort:
-			r.RemPort = int32(integer(v, Missing))
-		case colBytes:
-			r.TotalBytes = uint64(max(0, integer(v, 0)))
-		case colPackets:
-			r.PacketCount = uint64(max(0, integer(v, 0)))
-		case "TO", "PS", "D":
-			if c.index >= RowPackets {
-				continue
-			}
-			switch n := integer(v, Missing); c.name {
-			case "TO":
-				offsets[c.index] = n
-			case "PS":
-				sizes[c.index] = n
-				if n >= 0 {
-					packets = max(packets, c.index+1)
-				}
-			default:
-				sent[c.index] = n
-			}
-		case "C":
-			if c.index < PayloadTokens {
-				tokens[c.index] = int16(integer(v, PayloadPadding))
-			}
+}
+
+// set takes the value of a column.
+func (r *recordRow) set(c recordColumn, v parquet.Value) error {
+	switch c.name {
+	case colDevice:
+		r.Device = v.String()
+	case colRemote:
+		addr, err := netip.ParseAddr(v.String())
+		if err != nil {
+			return fmt.Errorf("column %s: %w", colRemote, err)
+		}
+		r.Remote = addr
+	case colLabel:
+		r.Label = text(v)
+	case colUnit:
+		r.Unit = text(v)
+	case colCapture:
+		r.Capture = text(v)
+	case colSplit:
+		r.Split = text(v)
+	case colIncomplete:
+		r.Incomplete = !v.IsNull() && v.Kind() == parquet.Boolean && v.Boolean()
+	case colFirstSeen:
+		r.FirstSeen = integer(v, 0)
+	case colProto:
+		r.Proto = uint8(integer(v, 0))
+	case colDevPort:
+		r.DevPort = int32(integer(v, Missing))
+	case colRemPort:
+		r.RemPort = int32(integer(v, Missing))
+	case colBytes:
+		r.TotalBytes = uint64(max(0, integer(v, 0)))
+	case colPackets:
+		r.PacketCount = uint64(max(0, integer(v, 0)))
+	case "TO", "PS", "D":
+		r.setPacket(c, integer(v, Missing))
+	case "C":
+		if c.index < PayloadTokens {
+			r.setToken(c.index, int16(integer(v, PayloadPadding)))
 		}
 	}
-	r.LastSeen = r.FirstSeen
-	r.Packets = make([]RowPacket, packets)
-	for i := range r.Packets {
-		r.Packets[i] = RowPacket{Offset: max(0, offsets[i]), Size: uint32(max(0, sizes[i])), Sent: sent[i] == 1}
+	return nil
+}
+
+// setPacket takes an offset, a size or a direction.
+func (r *recordRow) setPacket(c recordColumn, n int64) {
+	if c.index >= RowPackets {
+		return
 	}
-	decodePayload(r.Packets, tokens[:])
+	switch c.name {
+	case "TO":
+		r.offsets[c.index] = n
+	case "PS":
+		r.sizes[c.index] = n
+		if n >= 0 {
+			r.packets = max(r.packets, c.index+1)
+		}
+	default:
+		r.sent[c.index] = n
+	}
+}
+
+// setToken takes a payload value.
+func (r *recordRow) setToken(index int, v int16) {
+	if index >= len(r.tokens) && v == PayloadPadding {
+		return
+	}
+	for len(r.tokens) <= index {
+		r.tokens = append(r.tokens, PayloadPadding)
+	}
+	r.tokens[index] = v
+}
+
+// record is the row, once all columns are set.
+func (r *recordRow) record() LabelledRecord {
+	r.LastSeen = r.FirstSeen
+	r.Packets = make([]RowPacket, r.packets)
+	for i := range r.Packets {
+		r.Packets[i] = RowPacket{Offset: max(0, r.offsets[i]), Size: uint32(max(0, r.sizes[i])), Sent: r.sent[i] == 1}
+	}
+	decodePayload(r.Packets, r.tokens)
 	if _, err := ParseMAC(r.Device); err != nil && r.Label == "" && !isIPDevice(r.Device) {
 		r.Label = r.Device
 	}
-	return r, nil
+	return r.LabelledRecord
 }
 
 // decodePayload splits a payload section at its delimiters.
