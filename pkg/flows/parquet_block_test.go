@@ -1,0 +1,51 @@
+package flows
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// A block begins at any row, also in the middle of a page, and takes every column
+// from there.
+func TestReadBlock(t *testing.T) {
+	const rows = 300 // more than a batch of values
+	var file bytes.Buffer
+	w := NewRecordWriter(&file, nil)
+	for i := range rows {
+		r := LabelledRecord{Record: &Record{
+			Device: "02:00:00:00:00:01", FirstSeen: int64(i), Remote: netip.IPv4Unspecified(), Proto: 17, TotalBytes: uint64(i),
+			Packets: []RowPacket{{Size: uint32(i + 40), Sent: true, Payload: bytes.Repeat([]byte{byte(i)}, i)}},
+		}, Label: "L"}
+		if err := w.Write(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := parquet.OpenFile(bytes.NewReader(file.Bytes()), int64(file.Len()), parquet.SkipPageIndex(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns, err := mapColumns(f.Schema())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []int64{0, 1, 63, 64, 150, rows - 1} {
+		i := int(from)
+		err := readBlock(t.Context(), f.RowGroups()[0], from, columns, func(r LabelledRecord) error {
+			p := r.Packets[0]
+			if r.FirstSeen != int64(i) || r.TotalBytes != uint64(i) || p.Size != uint32(i+40) || !bytes.Equal(p.Payload, bytes.Repeat([]byte{byte(i)}, i)) {
+				t.Fatalf("from %d: row %d is %+v", from, i, r.Record)
+			}
+			i++
+			return nil
+		})
+		if err != nil || i != rows {
+			t.Errorf("from %d: came to row %d of %d: %v", from, i, rows, err)
+		}
+	}
+}
