@@ -113,7 +113,7 @@ func TestCaptureTrafficErrors(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "manifest.csv"), []byte("capture,mac,label\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := captureTraffic(dir); err == nil || !strings.Contains(err.Error(), "nothing to play") {
+	if _, err := captureTraffic(dir); err == nil || !strings.Contains(err.Error(), "lists no capture") {
 		t.Errorf("empty manifest: error %v", err)
 	}
 }
