@@ -60,6 +60,9 @@ func modelCommand() *cli.Command {
 }
 
 func modelInfo(c *cli.Context) error {
+	if c.Args().Present() {
+		return usagef("model info takes no argument, got %q: name the file with --model", c.Args().First())
+	}
 	bundle, err := loadModel(c)
 	if err != nil {
 		return err

@@ -310,7 +310,7 @@ func TestFlood(t *testing.T) {
 		{"ten MACs", 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			k := newKernel(t, Config{MaxFlows: DefaultMaxFlows, RingSize: DefaultRingSize, Packets: 1})
+			k := newKernel(t, Config{MaxFlows: DefaultMaxFlows, RingSize: DefaultRingSize, Packets: 1, Lifetime: time.Hour}) // however long the flood takes
 			k.live(0, 2)
 			k.must(k.sweep(math.MaxUint64)) // now they are known
 			k.live(0, 2)
