@@ -34,6 +34,8 @@ wanted="$*"
 # shellcheck disable=SC2086 # lists of words
 {
   figure kernel scripts/root.sh bin/iotsense bench kernel
+  figure samples scripts/root.sh bin/iotsense bench samples --max-flows 262144 --runs 10
+  figure samples-200 scripts/root.sh bin/iotsense bench samples --rate 200 --time 120s
   figure sliding $inference --mode sliding
   figure cold $inference --mode cold
   figure full $inference --mode cold --rows full --batch 1,256
