@@ -172,7 +172,9 @@ func (f *liveFigures) count(s *api.Stats) {
 	f.Flows, f.Inferences = float64(s.Records)/f.Seconds, float64(s.Inferences)/f.Seconds
 	if s.KernelNSTotal != nil {
 		f.Kernel = 100 * float64(*s.KernelNSTotal) / 1e9 / f.Seconds
-		f.KernelNS = float64(*s.KernelNSTotal) / float64(max(1, *s.KernelRuns))
+	}
+	if ns := kernelNS(s); ns != nil {
+		f.KernelNS = *ns
 	}
 	f.Unseen = f.Packets - min(f.Packets, s.Packets.Seen)
 	f.TableFull, f.RingFull, f.Incomplete = s.Packets.TableFull, s.Samples.RingFull, s.IncompleteRecords

@@ -169,14 +169,20 @@ func (f *sampleFigures) count(before, after *api.Stats) error {
 	f.TableFull, f.RingFull, f.Sent, f.Incomplete = p.TableFull, after.Samples.RingFull, after.Samples.Sent, after.IncompleteRecords
 	f.UserCPU = after.UserCPUS - before.UserCPUS
 	f.UserCore = 100 * f.UserCPU / f.Seconds
-	if after.KernelNSTotal != nil && *after.KernelRuns > 0 {
-		ns := float64(*after.KernelNSTotal) / float64(*after.KernelRuns)
-		f.KernelNS = &ns
-	}
+	f.KernelNS = kernelNS(after)
 	if f.Sent+f.RingFull+p.TableFull != p.Seen {
 		return fmt.Errorf("%d packets seen, but %d samples sent, %d lost and %d packets refused", p.Seen, f.Sent, f.RingFull, p.TableFull)
 	}
 	return nil
+}
+
+// kernelNS is what a packet took in the kernel on average; nil without --kernel-stats.
+func kernelNS(s *api.Stats) *float64 {
+	if s.KernelNSTotal == nil || *s.KernelRuns == 0 {
+		return nil
+	}
+	ns := float64(*s.KernelNSTotal) / float64(*s.KernelRuns)
+	return &ns
 }
 
 func printSamples(w io.Writer, c *cli.Context, runs []sampleFigures) error {

@@ -158,10 +158,11 @@ func (s *Sensor) hold(ifname string, ifindex int) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("another sensor is on it (its process is unknown: %w): stop that one first", err)
 	}
-	comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", who.Pid))
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", who.Pid))
+	comm := strings.TrimSpace(string(text))
 	if who.Uid != 0 && int(who.Uid) != os.Geteuid() {
 		s.log.Warn("a process that is no sensor pretends to watch the interface", "interface", ifname,
-			"pid", who.Pid, "uid", who.Uid, "command", strings.TrimSpace(string(comm)))
+			"pid", who.Pid, "uid", who.Uid, "command", comm)
 		return nil, nil
 	}
 	return nil, fmt.Errorf("another sensor is on it (%s): stop that one first", strings.TrimSpace(fmt.Sprintf("pid %d %s", who.Pid, comm)))

@@ -40,10 +40,7 @@ func Evaluation(res *score.Result) (*Report, error) {
 	if res.WindowMode == v.Other {
 		v.Other = "padded"
 	}
-	labels := make([]string, len(res.Classes))
-	for i, c := range res.Classes {
-		labels[i] = c.Label
-	}
+	labels := classLabels(res)
 	var pictures []Picture
 	for _, d := range []struct {
 		name string
@@ -76,4 +73,13 @@ func WriteEvaluation(dir string, res *score.Result) error {
 		return err
 	}
 	return r.Write(dir, "evaluate.html")
+}
+
+// classLabels are a score's classes, in the order of its confusion matrix.
+func classLabels(r *score.Result) []string {
+	labels := make([]string, len(r.Classes))
+	for i, c := range r.Classes {
+		labels[i] = c.Label
+	}
+	return labels
 }

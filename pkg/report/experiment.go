@@ -55,11 +55,7 @@ func (e Experiment) report() (*Report, error) {
 	}{Experiment: e}
 	var pictures []Picture
 	for _, m := range e.Models {
-		labels := make([]string, len(m.Score.Classes))
-		for i, c := range m.Score.Classes {
-			labels[i] = c.Label
-		}
-		p, err := confusionPlot(fileName(m.Name)+".png", labels, m.Score.Confusion)
+		p, err := confusionPlot(fileName(m.Name)+".png", classLabels(m.Score), m.Score.Confusion)
 		if err != nil {
 			return nil, err
 		}
