@@ -2,7 +2,7 @@
 # The pages of the data set and the scores on it, each in build/scores/NAME:
 # analyze.html or evaluate.html, the JSON beside it, pictures, the text in NAME.txt.
 # scripts/scores.sh NAME... makes only those named. The last three train a model
-# each, with the Makefile's seed; FLAGS='--epochs 3' makes that short.
+# each, as the Makefile does the embedded one; FLAGS='--epochs 3' makes that short.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -31,7 +31,7 @@ trained() {
   done
   shift
   # shellcheck disable=SC2086 # lists of words
-  bin/iotsense train $flags --seed 1 --threads 2 ${FLAGS:-} -o "$out/$name.safetensors"
+  bin/iotsense train $flags --validation 0.1 --patience 20 --seed 1 --threads 2 ${FLAGS:-} -o "$out/$name.safetensors"
   score "$name" --model "$out/$name.safetensors" "$@"
 }
 

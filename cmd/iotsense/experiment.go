@@ -7,8 +7,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,6 +28,7 @@ func experimentFlags() []cli.Flag {
 		jsonFlag,
 		&cli.StringFlag{Name: "report", Usage: "keep models and figures in `DIR`, with a page of all of them and one of each model's score"},
 		&cli.IntFlag{Name: "seeds", Value: 1, Usage: "train every model `N` times, with --seed and the numbers after it; figures are means"},
+		&cli.BoolFlag{Name: "resume", Usage: "go on where a run with this --report was ended: what the same command line trained there is not trained again"},
 		&cli.StringSliceFlag{Name: "test-split", Usage: "score on this split (repeatable)"},
 		&cli.StringFlag{Name: "test-dates", Usage: "score on records of these `DAYS`"},
 	)
@@ -95,6 +98,9 @@ func newExperiment(c *cli.Context) (x *experiment, end func(), err error) {
 	if c.Int("seeds") < 1 {
 		return nil, nil, usagef("--seeds %d: want at least 1", c.Int("seeds"))
 	}
+	if c.Bool("resume") && c.String("report") == "" {
+		return nil, nil, usagef("--resume: name with --report where the run that was ended kept its models")
+	}
 	x = &experiment{c: c, dir: c.String("report")}
 	for i := range c.Int("seeds") {
 		x.seeds = append(x.seeds, c.Int64("seed")+int64(i))
@@ -127,28 +133,80 @@ func (x *experiment) model(name string) string {
 	return filepath.Join(x.dir, fileName.Replace(name)+".safetensors")
 }
 
+// page is the directory of a model's score, with --report.
+func (x *experiment) page(name string) string {
+	return filepath.Join(x.dir, fileName.Replace(name))
+}
+
+// commandLine is what to type for the arguments.
+func commandLine(args []string) string { return newApp().Name + " " + strings.Join(args, " ") }
+
 // run executes a command line and decodes the JSON that it prints.
 func (x *experiment) run(into any, args ...string) (line string, err error) {
 	app := newApp()
 	var out bytes.Buffer
 	app.Writer = &out
-	args = append([]string{app.Name}, args...)
-	if err := tolerated(app.RunContext(x.c.Context, flagsFirst(app, args))); err != nil {
+	line = commandLine(args)
+	if err := tolerated(app.RunContext(x.c.Context, flagsFirst(app, append([]string{app.Name}, args...)))); err != nil {
 		return "", err
 	}
-	return strings.Join(args, " "), json.Unmarshal(out.Bytes(), into)
+	return line, json.Unmarshal(out.Bytes(), into)
 }
+
+// trained is what remains of a training run beside its model, for --resume.
+type trained struct {
+	Command string                   `json:"command"`
+	Reports map[string]*train.Report `json:"reports"` // by service
+}
+
+// trainedFile is what remains of a training run, in the directory of its model's score.
+const trainedFile = "train.json"
 
 // train trains a model under a name and returns how that went, by service.
 func (x *experiment) train(name string, seed int64, more ...string) (map[string]*train.Report, string, error) {
 	args := append([]string{"train", "--json", "-o", x.model(name), fmt.Sprintf("--seed=%d", seed)}, passedOn(x.c, sharedFlags)...)
-	args = append(append(args, passedOn(x.c, trainingFlags)...), more...)
-	var reports map[string]*train.Report
-	line, err := x.run(&reports, append(args, x.c.Args().Slice()...)...)
-	if err != nil {
+	args = append(append(append(args, passedOn(x.c, trainingFlags)...), more...), x.c.Args().Slice()...)
+	if t := x.earlier(name); t != nil && t.Command == commandLine(args) {
+		return t.Reports, t.Command, nil
+	}
+	// A model that replaces another must not pass for it when this run is ended.
+	if err := os.Remove(filepath.Join(x.page(name), trainedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, "", fmt.Errorf("train %s: %w", name, err)
 	}
-	return reports, line, nil
+	t := trained{}
+	var err error
+	if t.Command, err = x.run(&t.Reports, args...); err != nil {
+		return nil, "", fmt.Errorf("train %s: %w", name, err)
+	}
+	for _, r := range t.Reports {
+		if r.Stopped == train.StoppedByContext {
+			return nil, "", fmt.Errorf("train %s: %w", name, x.c.Context.Err())
+		}
+	}
+	if x.c.String("report") == "" {
+		return t.Reports, t.Command, nil
+	}
+	return t.Reports, t.Command, writeReport(x.page(name), trainedFile, t)
+}
+
+// earlier is what a run that was ended, and is to go on, has left of a model; nil for
+// nothing.
+func (x *experiment) earlier(name string) *trained {
+	if !x.c.Bool("resume") {
+		return nil
+	}
+	if _, err := os.Stat(x.model(name)); err != nil {
+		return nil
+	}
+	text, err := os.ReadFile(filepath.Join(x.page(name), trainedFile))
+	if err != nil {
+		return nil
+	}
+	t := &trained{}
+	if json.Unmarshal(text, t) != nil {
+		return nil // ended while it was written
+	}
+	return t
 }
 
 // evaluate scores the model of that name on the test part; with --report it leaves
@@ -156,7 +214,7 @@ func (x *experiment) train(name string, seed int64, more ...string) (map[string]
 func (x *experiment) evaluate(name string) (*score.Result, string, error) {
 	args := append([]string{"evaluate", "--json", "--draws", "--model", x.model(name)}, passedOn(x.c, sharedFlags)...)
 	if x.c.String("report") != "" {
-		args = append(args, "--report="+filepath.Join(x.dir, fileName.Replace(name)))
+		args = append(args, "--report="+x.page(name))
 	}
 	for _, s := range x.c.StringSlice("test-split") {
 		args = append(args, "--split="+s)

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // With several seeds, figures are means of their runs, and the fixed epochs are all
@@ -15,8 +16,9 @@ func TestExperimentSeeds(t *testing.T) {
 	dir := t.TempDir()
 	mustRun(t, "lab", "--units", "2", "--captures", "2", filepath.Join(dir, "lab"))
 	report := filepath.Join(dir, "report")
-	mustRun(t, "ablation", "--manifest", filepath.Join(dir, "lab", "manifest.csv"), "--split", "train", "--test-split", "test",
-		"--seed", "3", "--seeds", "2", "--fixed", "--epochs", "1", "--max-per-class", "10", "--variants", "-dropout", "--report", report)
+	ablation := []string{"ablation", "--manifest", filepath.Join(dir, "lab", "manifest.csv"), "--split", "train", "--test-split", "test",
+		"--seed", "3", "--seeds", "2", "--fixed", "--epochs", "1", "--max-per-class", "10", "--variants", "-dropout", "--report", report}
+	mustRun(t, ablation...)
 	var rows []ablationRow
 	text, err := os.ReadFile(filepath.Join(report, "ablation.json"))
 	if err != nil {
@@ -42,4 +44,71 @@ func TestExperimentSeeds(t *testing.T) {
 			t.Errorf("%s: status %d: %s %s", file, status, stderr, stdout)
 		}
 	}
+
+	// A run that was ended while it trained its last model goes on with that one, to
+	// the same figures; another command line trains its own.
+	models, err := filepath.Glob(filepath.Join(report, "*.safetensors"))
+	if err != nil || len(models) != 8 {
+		t.Fatalf("%d models, %v; want 8", len(models), err)
+	}
+	last := filepath.Join(report, "-dropout-fixed-seed4")
+	if err := os.Remove(filepath.Join(last, trainedFile)); err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []struct {
+		flags   []string
+		retrain func(model string) bool
+	}{
+		{[]string{"--resume"}, func(model string) bool { return model == last+".safetensors" }},
+		{[]string{"--resume", "--lr", "0.002"}, func(string) bool { return true }},
+	} {
+		before := times(t, models)
+		mustRun(t, append(ablation, run.flags...)...)
+		for m, at := range times(t, models) {
+			if trained := at != before[m]; trained != run.retrain(m) {
+				t.Errorf("%v: %s trained again: %v", run.flags, filepath.Base(m), trained)
+			}
+		}
+		again, err := os.ReadFile(filepath.Join(report, "ablation.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if same := len(run.flags) == 1; same != (untimed(t, again) == untimed(t, text)) {
+			t.Errorf("%v: figures are the same as at first: %v", run.flags, !same)
+		}
+	}
+	if _, stderr, status := command(t, append(ablation[:len(ablation)-2:len(ablation)-2], "--resume")...); status != exitUsage || !strings.Contains(stderr, "--report") {
+		t.Errorf("--resume alone: status %d: %s", status, stderr)
+	}
+}
+
+// times are when the files were written.
+func times(t *testing.T, files []string) map[string]time.Time {
+	t.Helper()
+	at := map[string]time.Time{}
+	for _, f := range files {
+		info, err := os.Stat(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at[f] = info.ModTime()
+	}
+	return at
+}
+
+// untimed is an ablation's page without the seconds that it took.
+func untimed(t *testing.T, page []byte) string {
+	t.Helper()
+	var rows []ablationRow
+	if err := json.Unmarshal(page, &rows); err != nil {
+		t.Fatal(err)
+	}
+	for i := range rows {
+		rows[i].Seconds, rows[i].DTime = 0, 0
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
