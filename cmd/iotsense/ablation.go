@@ -120,7 +120,11 @@ func ablation(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	x, end, err := newExperiment(c)
+	models := len(chosen)
+	if c.Bool("fixed") {
+		models *= 2
+	}
+	x, end, err := newExperiment(c, models)
 	if err != nil {
 		return err
 	}

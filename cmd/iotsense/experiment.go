@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -84,11 +85,15 @@ type experiment struct {
 	c     *cli.Context
 	dir   string  // of models
 	seeds []int64 // that every model is trained with
+
+	trainings, begun int           // in all; under way or over
+	trained          int           // by this run
+	spent            time.Duration // on these
 }
 
-// newExperiment checks that something is left to score on; end removes the models
-// unless --report keeps them.
-func newExperiment(c *cli.Context) (x *experiment, end func(), err error) {
+// newExperiment checks that something is left to score on; each of the models is
+// trained with every seed. end removes them unless --report keeps them.
+func newExperiment(c *cli.Context, models int) (x *experiment, end func(), err error) {
 	if !c.IsSet("test-split") && !c.IsSet("test-dates") {
 		return nil, nil, usagef("%s: name what to score on with --test-split or --test-dates", c.Command.Name)
 	}
@@ -105,6 +110,7 @@ func newExperiment(c *cli.Context) (x *experiment, end func(), err error) {
 	for i := range c.Int("seeds") {
 		x.seeds = append(x.seeds, c.Int64("seed")+int64(i))
 	}
+	x.trainings = models * len(x.seeds)
 	if x.dir != "" {
 		if err := os.MkdirAll(x.dir, 0o755); err != nil {
 			return nil, nil, fmt.Errorf("report: %w", err)
@@ -166,9 +172,12 @@ const trainedFile = "train.json"
 func (x *experiment) train(name string, seed int64, more ...string) (map[string]*train.Report, string, error) {
 	args := append([]string{"train", "--json", "-o", x.model(name), fmt.Sprintf("--seed=%d", seed)}, passedOn(x.c, sharedFlags)...)
 	args = append(append(append(args, passedOn(x.c, trainingFlags)...), more...), x.c.Args().Slice()...)
+	x.begun++
 	if t := x.earlier(name); t != nil && t.Command == commandLine(args) {
 		return t.Reports, t.Command, nil
 	}
+	x.announce(name)
+	began := time.Now()
 	// A model that replaces another must not pass for it when this run is ended.
 	if err := os.Remove(filepath.Join(x.page(name), trainedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, "", fmt.Errorf("train %s: %w", name, err)
@@ -183,10 +192,22 @@ func (x *experiment) train(name string, seed int64, more ...string) (map[string]
 			return nil, "", fmt.Errorf("train %s: %w", name, x.c.Context.Err())
 		}
 	}
+	x.trained++
+	x.spent += time.Since(began)
 	if x.c.String("report") == "" {
 		return t.Reports, t.Command, nil
 	}
 	return t.Reports, t.Command, writeReport(x.page(name), trainedFile, t)
+}
+
+// announce says on stderr which training begins, and when the series may be over.
+func (x *experiment) announce(name string) {
+	left := ""
+	if x.trained > 0 {
+		mean := x.spent / time.Duration(x.trained)
+		left = fmt.Sprintf(", about %s of training left", (mean * time.Duration(x.trainings-x.begun+1)).Round(time.Second))
+	}
+	fmt.Fprintf(os.Stderr, "%s: %s, model %d of %d%s\n", x.c.Command.Name, name, x.begun, x.trainings, left)
 }
 
 // earlier is what a run that was ended, and is to go on, has left of a model; nil for

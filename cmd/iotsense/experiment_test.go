@@ -63,7 +63,10 @@ func TestExperimentSeeds(t *testing.T) {
 		{[]string{"--resume", "--lr", "0.002"}, func(string) bool { return true }},
 	} {
 		before := times(t, models)
-		mustRun(t, append(ablation, run.flags...)...)
+		_, stderr, status := command(t, append(ablation, run.flags...)...)
+		if status != 0 || !strings.Contains(stderr, "-dropout-fixed-seed4, model 8 of 8") || !strings.Contains(stderr, "at most 0s left") {
+			t.Fatalf("%v: status %d: %s", run.flags, status, stderr)
+		}
 		for m, at := range times(t, models) {
 			if trained := at != before[m]; trained != run.retrain(m) {
 				t.Errorf("%v: %s trained again: %v", run.flags, filepath.Base(m), trained)

@@ -400,8 +400,8 @@ func trainProgress(service string) (show func(train.Progress), end func()) {
 	return func(p train.Progress) {
 		if p.Ended {
 			end()
-			fmt.Fprintf(os.Stderr, "%s: epoch %d: loss %.4f, validation loss %.4f, accuracy %.3f, best epoch %d, %s\n",
-				name, p.Epoch, p.Loss, p.ValLoss, p.ValAccuracy, p.BestEpoch, p.Elapsed.Round(time.Second))
+			fmt.Fprintf(os.Stderr, "%s: epoch %d: loss %.4f, validation loss %.4f, accuracy %.3f, best epoch %d, %s, at most %s left\n",
+				name, p.Epoch, p.Loss, p.ValLoss, p.ValAccuracy, p.BestEpoch, p.Elapsed.Round(time.Second), p.Left.Round(time.Second))
 			return
 		}
 		if !onTerminal {
