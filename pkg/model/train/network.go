@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
@@ -190,5 +191,10 @@ func initial(s shape, rng *rand.Rand) model.Weights {
 	}
 }
 
-// close frees what the graph's machine holds.
-func (n *network) close() { n.vm.Close() }
+// close frees what the graph's machine holds. gorgonia gives the machine a finalizer
+// although it is part of a cycle, which Go then never collects: without the second
+// call each training would leave its network, tens of megabytes, behind.
+func (n *network) close() {
+	n.vm.Close()
+	runtime.SetFinalizer(n.vm, nil)
+}
