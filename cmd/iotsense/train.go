@@ -54,7 +54,7 @@ func learnFlags() []cli.Flag {
 	defaults := train.DefaultOptions()
 	return []cli.Flag{
 		&cli.StringFlag{Name: "preset", Usage: "`paper`: strict windows, 50 to 20,000 windows a class (10,000 for specialized)"},
-		&cli.StringFlag{Name: "strategy", Value: "all", Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
+		&cli.StringFlag{Name: "strategy", Value: everything, Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
 		&cli.StringFlag{Name: "services", Value: "tcp/80,tcp/443,udp/53,udp/123", Usage: "`LIST` of services for mixed and specialized"},
 		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
 		&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
@@ -97,9 +97,13 @@ func trainModel(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	// A long run must not end in an output that cannot be written.
-	if dir := filepath.Dir(c.String("output")); unwritable(dir) != nil {
-		return fmt.Errorf("output %s: %w", c.String("output"), unwritable(dir))
+	// A long run must not end in a file that cannot be written.
+	for _, name := range []string{"output", "checkpoint"} {
+		if path := c.String(name); path != "" {
+			if err := writable(path); err != nil {
+				return fmt.Errorf("%s %s: %w", name, path, err)
+			}
+		}
 	}
 	bundle := model.Bundle{}
 	reports := map[string]*train.Report{}
@@ -185,6 +189,10 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	if p.record.Scrub = c.Bool("scrub"); p.record.Scrub {
 		stream.Scrub = identify.Scrub
 	}
+	strategy := c.String("strategy")
+	if strategy == "specialised" { // as the help's prose spells it
+		strategy = specialized
+	}
 	switch preset := c.String("preset"); preset {
 	case "":
 	case "paper":
@@ -194,7 +202,7 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 		}
 		if !c.IsSet("max-per-class") {
 			o.MaxPerClass = paperMaxPerClass
-			if c.String("strategy") == "specialized" {
+			if strategy == specialized {
 				o.MaxPerClass = paperMaxPerClassSpecialized
 			}
 		}
@@ -206,7 +214,7 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	}
 	p.record.WindowMode = stream.Mode.String()
 	p.options = o
-	return p, p.planStreams(c.String("strategy"), c.String("services"), stream)
+	return p, p.planStreams(strategy, c.String("services"), stream)
 }
 
 // planStreams sets which traffic each model learns (paper IV-B).
@@ -220,12 +228,12 @@ func (p *trainPlan) planStreams(strategy, list string, stream flows.StreamConfig
 		services = append(services, s)
 	}
 	switch strategy {
-	case "all":
+	case everything:
 		p.streams[""] = stream
-	case "mixed":
+	case mixed:
 		stream.Services = services
 		p.streams[""] = stream
-	case "specialized", "specialised":
+	case specialized:
 		for _, s := range services {
 			stream.Services, stream.Among = []flows.Service{s}, services
 			p.streams[s.String()] = stream
@@ -253,7 +261,7 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 	} else {
 		learn, held = dataset.Holdout(store, learn, p.validation)
 	}
-	cfg := p.config(stream, effectiveFlags(c))
+	cfg := p.config(stream, p.effectiveFlags(c))
 	options := p.options
 	options.Checkpoint = p.checkpoint(service)
 	show, end := trainProgress(service)
@@ -359,8 +367,8 @@ func tolerated(err error) error {
 // placeFlags name inputs and outputs: where a model was made is none of its business.
 var placeFlags = []string{"manifest", "output", "o", "report", "model", "json", "help", "h", "threads", "seed", "checkpoint", "checkpoint-every", "memory"}
 
-// effectiveFlags are the values of all other flags, given or default.
-func effectiveFlags(c *cli.Context) map[string]string {
+// effectiveFlags are the values of all other flags: given, of the preset, or default.
+func (p *trainPlan) effectiveFlags(c *cli.Context) map[string]string {
 	values := map[string]string{}
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
@@ -380,6 +388,7 @@ func effectiveFlags(c *cli.Context) map[string]string {
 			}
 		}
 	}
+	values["min-per-class"], values["max-per-class"] = strconv.Itoa(p.options.MinPerClass), strconv.Itoa(p.options.MaxPerClass)
 	return values
 }
 
@@ -435,9 +444,13 @@ func printTraining(c *cli.Context, bundle model.Bundle, reports map[string]*trai
 	return err
 }
 
-// unwritable reports why no file can be made in dir.
-func unwritable(dir string) error {
-	f, err := os.CreateTemp(dir, ".iotsense-*")
+// writable reports why no file can be put in place at path.
+func writable(path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return errors.New("it is a directory: name a file")
+	}
+	dir, _ := filepath.Split(path)
+	f, err := os.CreateTemp(filepath.Clean(dir+"."), ".iotsense-*")
 	if err != nil {
 		return err
 	}

@@ -118,3 +118,39 @@ func TestTrainOnOddData(t *testing.T) {
 		}
 	}
 }
+
+// The preset's limits are those of the strategy, however it is spelled, and the
+// model says which they were.
+func TestTrainPreset(t *testing.T) {
+	manifest, dir := labData(t)
+	file := filepath.Join(dir, "m")
+	for strategy, most := range map[string]string{"all": "20000", "specialized": "10000", "specialised": "10000"} {
+		mustRun(t, "train", "--manifest", manifest, "--preset", "paper", "--min-per-class", "2", "--strategy", strategy,
+			"--services", "udp/53", "--epochs", "1", "-o", file)
+		bundle, err := model.LoadBundle(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range bundle {
+			if o := m.Training.Options; o["max-per-class"] != most || o["min-per-class"] != "2" || m.Record.WindowMode != "strict" {
+				t.Errorf("%s: a model of %s windows, %s to %s of a class, want strict, 2 to %s", strategy, m.Record.WindowMode, o["min-per-class"], o["max-per-class"], most)
+			}
+		}
+	}
+}
+
+// What cannot be written is said before anything is trained.
+func TestTrainIntoNowhere(t *testing.T) {
+	manifest, dir := labData(t)
+	for _, tt := range []struct{ output, checkpoint, says string }{
+		{dir, "", "it is a directory"},
+		{filepath.Join(dir, "none", "m"), "", "no such file or directory"},
+		{filepath.Join(dir, "m"), dir, "it is a directory"},
+		{filepath.Join(dir, "m"), filepath.Join(dir, "none", "state"), "no such file or directory"},
+	} {
+		_, stderr, status := command(t, "train", "--manifest", manifest, "--epochs", "1", "-o", tt.output, "--checkpoint", tt.checkpoint)
+		if status != exitFailed || !strings.Contains(stderr, tt.says) || strings.Contains(stderr, "epoch 1") {
+			t.Errorf("-o %s --checkpoint %s: status %d: %s", tt.output, tt.checkpoint, status, stderr)
+		}
+	}
+}
