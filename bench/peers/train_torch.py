@@ -86,7 +86,7 @@ def hold_out(windows, label, capture, fraction):
                 held[mine[max(0, cut - K + 1):cut]] = SHARED
                 held[mine[cut:]] = HELD
             continue
-        take = max(1, int(np.floor(fraction * n + 0.5)))
+        take = min(n - 1, max(1, int(np.floor(fraction * n + 0.5))))
         chosen = {captures[(2 * i + 1) * n // (2 * take)] for i in range(take)}
         held[mine] = [HELD if c in chosen else KEPT for c in capture[mine]]
     return held

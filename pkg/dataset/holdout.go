@@ -2,14 +2,12 @@ package dataset
 
 // This file sets examples apart for validation.
 
-import (
-	"math"
-)
+import "math"
 
 // Holdout splits windows of a store in two: held gets about the given fraction of each
-// class's captures, spread evenly over them in the order they come, and at least
-// one where a class has two or more. Windows of one capture stay together. A
-// class with a single capture gives the last part of each device's windows instead,
+// class's captures, spread evenly over them in the order they come; where a class has
+// two or more, at least one and not all. Windows of a class in one capture stay
+// together. A class with a single capture gives the last part of each device's windows instead,
 // less the windows that share records with the part that is kept.
 func Holdout(s *Store, windows []int, fraction float64) (kept, held []int) {
 	if fraction <= 0 {
@@ -83,7 +81,7 @@ func (c *class) choose(fraction float64) {
 	if n < 2 {
 		return
 	}
-	take := max(1, int(math.Round(fraction*float64(n))))
+	take := min(n-1, max(1, int(math.Round(fraction*float64(n)))))
 	for i := range take {
 		c.held[c.captures[(2*i+1)*n/(2*take)]] = true
 	}

@@ -47,6 +47,7 @@ func TestHoldout(t *testing.T) {
 	}{
 		{"a fifth of ten captures", examples("a", 10, 3), .2, []string{"a-02", "a-07"}, 24, 6},
 		{"at least one of two", examples("a", 2, 4), .2, []string{"a-01"}, 4, 4},
+		{"not both of two", examples("a", 2, 4), .9, []string{"a-01"}, 4, 4},
 		{"each class for itself", append(examples("a", 5, 1), examples("b", 5, 1)...), .2, []string{"a-02", "b-02"}, 8, 2},
 		{"one capture: its end, without windows that share records", examples("a", 1, 100), .2, []string{"a-00"}, 76, 20},
 		{"one capture with one window is kept", examples("a", 1, 1), .2, nil, 1, 0},
