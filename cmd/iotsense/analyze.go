@@ -36,7 +36,9 @@ func analyzeData(c *cli.Context) error {
 	}
 	show, end := progress("analyze")
 	defer end()
-	set, err := openData(c, direction, show)
+	which := namedPart(c)
+	which.wholePayloads = true
+	set, err := openPart(c, direction, which, show)
 	if err != nil {
 		return err
 	}

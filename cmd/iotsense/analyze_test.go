@@ -43,6 +43,8 @@ func TestAnalyzeDataSet(t *testing.T) {
 		{"flows with at most 10 packets", r.Shares.ShortFlows.Share, 0.59, 0.01},
 		{"rows with full payload", r.Shares.FullRows.Share, 0.08, 0.01},
 		{"mean payload values of a row", r.Shares.MeanRowValues, 856, 10},
+		{"packets without payload", r.Shares.EmptyPackets.Share, 0.5459, 0.0001}, // those that no row has room for included
+		{"mean payload of the others", r.Shares.MeanPayload, 310.79, 0.01},
 	} {
 		if tt.got == nil || math.Abs(*tt.got-tt.want) > tt.tol {
 			t.Errorf("%s: %v, want %v", tt.name, *tt.got, tt.want)

@@ -147,13 +147,20 @@ func loadNamedModel(name string) (model.Bundle, error) {
 // openData opens what the arguments, --manifest and --split name, for records of
 // the given direction.
 func openData(c *cli.Context, direction flows.Direction, show func(done, total int, name string)) (*dataset.Set, error) {
-	return openPart(c, direction, part{c.StringSlice("split"), c.String("dates")}, show)
+	return openPart(c, direction, namedPart(c), show)
 }
 
 // part is what is wanted of the data.
 type part struct {
 	splits []string
 	dates  string // as dataset.ParsePeriod reads them
+
+	wholePayloads bool // of captures, also what no row holds
+}
+
+// namedPart is the part that --split and --dates name.
+func namedPart(c *cli.Context) part {
+	return part{splits: c.StringSlice("split"), dates: c.String("dates")}
 }
 
 func openPart(c *cli.Context, direction flows.Direction, p part, show func(done, total int, name string)) (*dataset.Set, error) {
@@ -177,6 +184,8 @@ func openPart(c *cli.Context, direction flows.Direction, p part, show func(done,
 			TableConfig: flows.TableConfig{Direction: direction},
 			Locals:      flows.NewLocals(local),
 			Offloaded:   c.Bool("offloaded"),
+
+			WholePayloads: p.wholePayloads,
 		},
 		Progress: show,
 	})

@@ -249,7 +249,7 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 	stream := p.streams[service]
 	store := dataset.NewStore(p.rows, p.memory)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	learn, err := p.read(c, stream, store, trainingPart(c))
+	learn, err := p.read(c, stream, store, namedPart(c))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -303,13 +303,10 @@ func (p *trainPlan) removeCheckpoints(reports map[string]*train.Report) error {
 	return nil
 }
 
-// trainingPart is the part that is named to learn from.
-func trainingPart(c *cli.Context) part { return part{c.StringSlice("split"), c.String("dates")} }
-
 // validationPart is the part that is named for validation; of splits and dates, the
 // one that was not is the training's.
 func validationPart(c *cli.Context) part {
-	p := trainingPart(c)
+	p := namedPart(c)
 	if c.IsSet("validation-split") {
 		p.splits = c.StringSlice("validation-split")
 	}

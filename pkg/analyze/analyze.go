@@ -50,8 +50,9 @@ func New(cfg Config) *Analyzer {
 	return a
 }
 
-// Add takes the next record of its device. A record without a label is of the
-// class of its own device.
+// Add takes the next record of its device, with whole payloads if it was read from a
+// capture (flows.CaptureConfig). A record without a label is of the class of its own
+// device.
 func (a *Analyzer) Add(r flows.LabelledRecord) {
 	if r.Label == "" {
 		r.Label = r.Device
@@ -82,6 +83,7 @@ func (a *Analyzer) Add(r flows.LabelledRecord) {
 		a.figures(c, &r)
 	}
 	if a.leaks != nil {
+		r.Record = r.RowPayload() // what a model sees
 		a.leaks.add(r)
 	}
 }

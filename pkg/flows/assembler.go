@@ -19,6 +19,9 @@ type AssemblerConfig struct {
 	// that began so much later has: a source that may lose or invent samples would
 	// else stop its device's queue. 0: never.
 	MaxAge int64
+	// WholePayloads keeps PayloadPrefix bytes of each sample, not only what a row's
+	// payload section holds of them.
+	WholePayloads bool
 	// Emit takes each record, in the order of first packets per device. The
 	// record is the callee's to keep.
 	Emit func(*Record)
@@ -47,7 +50,7 @@ type openLife struct {
 	delivered int
 }
 
-// lifeSample is a sample with its payload cut to what a row can hold.
+// lifeSample is a sample with its payload cut to what is kept of it.
 type lifeSample struct {
 	index   uint8
 	stamp   int64
@@ -89,7 +92,10 @@ func (a *Assembler) Sample(s *Sample) {
 		return
 	}
 	l.delivered++
-	payload := s.Payload[:min(len(s.Payload), l.room(s.Index), PayloadPrefix)]
+	payload := s.Payload[:min(len(s.Payload), PayloadPrefix)]
+	if !a.cfg.WholePayloads {
+		payload = payload[:min(len(payload), l.room(s.Index))]
+	}
 	l.samples = append(l.samples, lifeSample{s.Index, s.Stamp, s.FromA, s.Size, slices.Clone(payload)})
 }
 

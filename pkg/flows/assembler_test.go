@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/iotsense/iotsense/internal/packet"
 )
@@ -20,7 +21,13 @@ func life(n uint64, a, b End) Life {
 
 // assemble runs events through an Assembler with default locals.
 func assemble(dir Direction, events ...any) (records []*Record, stats AssemblerStats) {
-	a := NewAssembler(AssemblerConfig{Direction: dir, Locals: NewLocals(nil), Emit: func(r *Record) { records = append(records, r) }})
+	return assembleAs(AssemblerConfig{Direction: dir}, events...)
+}
+
+// assembleAs is assemble with an Assembler of another kind.
+func assembleAs(cfg AssemblerConfig, events ...any) (records []*Record, stats AssemblerStats) {
+	cfg.Locals, cfg.Emit = NewLocals(nil), func(r *Record) { records = append(records, r) }
+	a := NewAssembler(cfg)
 	for _, e := range events {
 		switch e := e.(type) {
 		case *Sample:
@@ -239,6 +246,18 @@ func TestAssemblerPayload(t *testing.T) {
 		}
 		if try == 0 && kept > PayloadTokens {
 			t.Errorf("%d payload bytes kept", kept)
+		}
+		whole, _ := assembleAs(AssemblerConfig{WholePayloads: true}, append(slices.Clone(samples), closing)...)
+		for i, p := range whole[0].Packets {
+			if want := min(PayloadPrefix, int(p.Size)-28); len(p.Payload) != want {
+				t.Errorf("order %d: packet %d has %d of %d bytes of its whole payload", try, i, len(p.Payload), want)
+			}
+		}
+		if diff := cmp.Diff(records[0].RowPayload(), whole[0].RowPayload(), cmp.Comparer(func(x, y netip.Addr) bool { return x == y }), cmpopts.EquateEmpty()); diff != "" {
+			t.Fatalf("order %d: the row's part of whole payloads (-without, +with): %s", try, diff)
+		}
+		if try == 0 && records[0].RowPayload() != records[0] {
+			t.Error("a record without more than a row holds is copied")
 		}
 		random.Shuffle(len(samples), func(i, j int) { samples[i], samples[j] = samples[j], samples[i] })
 	}

@@ -44,6 +44,9 @@ type CaptureConfig struct {
 	// Offloaded treats TCP packets of more than 1,500 bytes as super-packets
 	// (files written on a host with offloads on), not only those above 9,216.
 	Offloaded bool
+	// WholePayloads keeps the payloads of a record's first packets that no row can
+	// hold; see AssemblerConfig.
+	WholePayloads bool
 }
 
 // CaptureStats is what became of a capture's packets.
@@ -90,7 +93,7 @@ func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func
 	if err != nil {
 		return stats, err
 	}
-	assembler := NewAssembler(AssemblerConfig{Direction: cfg.Direction, Locals: cfg.Locals, Emit: emit})
+	assembler := NewAssembler(AssemblerConfig{Direction: cfg.Direction, Locals: cfg.Locals, WholePayloads: cfg.WholePayloads, Emit: emit})
 	table := NewTable(cfg.TableConfig, cfg.Locals, assembler)
 	err = readAll(ctx, r, link, &cfg, table, &stats)
 	table.Flush()

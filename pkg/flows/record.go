@@ -5,6 +5,7 @@ package flows
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -89,6 +90,27 @@ func (r *Record) Tokens(dst []int16, limit int) []int16 {
 		put(PayloadEnd)
 	}
 	return dst
+}
+
+// RowPayload is the record without the payload bytes that no row holds, as a record
+// read from a file has it: r itself if it has no others.
+func (r *Record) RowPayload() *Record {
+	cut, left := r, PayloadTokens
+	for i := range r.Packets {
+		payload := r.Packets[i].Payload
+		kept := min(len(payload), max(0, left-1)) // PayloadStart takes one
+		left -= len(payload) + 2
+		if kept == len(payload) {
+			continue
+		}
+		if cut == r {
+			c := *r
+			c.Packets = slices.Clone(r.Packets)
+			cut = &c
+		}
+		cut.Packets[i].Payload = payload[:kept]
+	}
+	return cut
 }
 
 // Octets is the remote address as row values 2 to 5. IPv4: the four octets.
