@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -87,7 +88,7 @@ func (s *rowBytes) row(i uint32, buf []byte) ([]byte, error) {
 		n = int(end - at)
 	}
 	got, err := s.file.ReadAt(buf[:n], int64(s.inFile[chunk])*chunkSize+at)
-	if got < n && end >= 0 {
+	if got < n && (end >= 0 || !errors.Is(err, io.EOF)) {
 		return nil, fmt.Errorf("read rows kept in %s: %w", filepath.Dir(s.file.Name()), err)
 	}
 	return buf[:got], nil
