@@ -193,6 +193,9 @@ func (v *validation) note(d *dataset.Dealt) {
 
 // fold trains without one fold and tests on it.
 func (v *validation) fold(c *cli.Context, d *dataset.Dealt, scorer *score.Scorer) error {
+	for _, s := range d.TestedDevices() { // one without a window counts as wrong
+		scorer.Capture([]score.Device{{Name: s.Name, Capture: s.Capture, Label: s.Label}}, 0)
+	}
 	var learn, test []int
 	for i := range v.store.Len() {
 		if s := v.store.Source(i); d.Tests(s.Capture, s.Name) {

@@ -55,6 +55,31 @@ func TestCrossvalTestsEveryCaptureOnce(t *testing.T) {
 	}
 }
 
+// A capture that fills no window counts among the devices, as wrong: as evaluate
+// counts it.
+func TestCrossvalCountsCapturesWithoutWindow(t *testing.T) {
+	dir := t.TempDir()
+	mustRun(t, "lab", "--units", "2", "--captures", "2", filepath.Join(dir, "lab"))
+	manifest, report := filepath.Join(dir, "lab", "manifest.csv"), filepath.Join(dir, "report")
+	captures := len(readCSV(t, manifest))
+	// Windows of 20 records, strict: most of the lab's kinds send fewer.
+	mustRun(t, "crossval", "--manifest", manifest, "--window", "20", "--window-mode", "strict", "--folds", "2", "--seeds", "1",
+		"--epochs", "1", "--validation", "0.5", "--bootstrap", "0", "--report", report)
+	var result crossResult
+	text, err := os.ReadFile(filepath.Join(report, "crossval.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &result); err != nil {
+		t.Fatal(err)
+	}
+	s := result.Seeds[0]
+	if s.Captures >= captures || s.Devices.Count != captures || s.Devices.WithWindow != s.Captures {
+		t.Errorf("%d devices, %d of them with a window; want all of %d captures, of which %d have one",
+			s.Devices.Count, s.Devices.WithWindow, captures, s.Captures)
+	}
+}
+
 // Folds that nothing was dealt to are not trained for; data of which nothing can be
 // tested is refused.
 func TestCrossvalOfFewCaptures(t *testing.T) {

@@ -136,6 +136,7 @@ func (f Folds) deal(all []found) map[place]int {
 type Dealt struct {
 	Folds
 	places map[place]int
+	all    []found
 }
 
 // Fold is where a device of a capture is: 1 to Count, or 0 when it is alone in its
@@ -148,6 +149,18 @@ func (d *Dealt) Trains(capture, device string) bool { return d.trains(d.Fold(cap
 // Tests reports whether it is in the fold that is tested.
 func (d *Dealt) Tests(capture, device string) bool { return d.Fold(capture, device) == d.Tested }
 
+// TestedDevices are the devices of captures in the fold that is tested, those
+// without a window among them.
+func (d *Dealt) TestedDevices() []Source {
+	var tested []Source
+	for _, p := range d.all {
+		if d.Tests(p.capture, p.device) {
+			tested = append(tested, Source{Device{Name: p.device, Label: p.label, Unit: p.unit}, p.capture})
+		}
+	}
+	return tested
+}
+
 // Deal cuts the set. It reads record files once, and of the captures of a
 // manifest nothing, but by time when they began.
 func (s *Set) Deal(ctx context.Context, f Folds) (*Dealt, error) {
@@ -158,7 +171,7 @@ func (s *Set) Deal(ctx context.Context, f Folds) (*Dealt, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dealt{f, f.deal(all)}, nil
+	return &Dealt{f, f.deal(all), all}, nil
 }
 
 // Restrict leaves only those devices of captures that part accepts, such as

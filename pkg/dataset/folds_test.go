@@ -3,6 +3,7 @@ package dataset
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -26,12 +27,18 @@ func TestFoldsTestEachCaptureOnce(t *testing.T) {
 	tested := map[place]int{}
 	for fold := 1; fold <= 4; fold++ {
 		f := Folds{By: ByCapture, Count: 4, Tested: fold, Seed: 1}
-		d := &Dealt{f, f.deal(all)}
+		d := &Dealt{f, f.deal(all), all}
 		perClass := map[string]int{}
 		for _, p := range all {
 			if d.Tests(p.capture, p.device) {
 				tested[p.place]++
 				perClass[p.label]++
+			}
+			isTested := slices.ContainsFunc(d.TestedDevices(), func(s Source) bool {
+				return s == Source{Device{Name: p.device, Label: p.label, Unit: p.unit}, p.capture}
+			})
+			if isTested != d.Tests(p.capture, p.device) {
+				t.Errorf("fold %d: %v is tested and not among those tested, or the other way", fold, p)
 			}
 			if d.Tests(p.capture, p.device) == d.Trains(p.capture, p.device) {
 				t.Errorf("fold %d: %v is both trained on and tested, or neither", fold, p)
@@ -84,7 +91,7 @@ func TestFoldsByUnitKeepUnitsTogether(t *testing.T) {
 func TestFoldsByTimeTrainOnThePast(t *testing.T) {
 	all := household(5)
 	f := Folds{By: ByTime, Count: 5, Tested: 3}
-	d := &Dealt{f, f.deal(all)}
+	d := &Dealt{f, f.deal(all), all}
 	for _, p := range all {
 		tests, trains := p.label != "hub" && p.start == 2, p.label == "hub" || p.start < 2
 		if d.Tests(p.capture, p.device) != tests || d.Trains(p.capture, p.device) != trains {
