@@ -96,7 +96,7 @@ func crossval(c *cli.Context) (err error) {
 	}
 	v := &validation{
 		plan: plan, resamples: c.Int("bootstrap"), store: dataset.NewStore(plan.rows, plan.memory),
-		cfg:         plan.config(stream, plan.effectiveFlags(c)),
+		cfg:         plan.config(stream, effectiveFlags(c)),
 		result:      crossResult{WindowMode: plan.record.WindowMode, Folds: c.Int("folds")},
 		folds:       [][]string{{"seed", "capture", "device", "fold"}},
 		predictions: [][]string{{"seed", "fold", "capture", "device", "label", "guess"}},

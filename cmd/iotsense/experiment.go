@@ -40,7 +40,7 @@ var (
 	sharedFlags   = []string{"manifest", "local", "offloaded"}
 	trainingFlags = []string{
 		"split", "dates", "validation", "validation-split", "validation-dates", "preset", "services", "ipv6", "scale-delimiters", "scrub", "memory",
-		"window", "window-mode", "epochs", "batch", "lr", "patience", "threads", "min-per-class", "max-per-class",
+		"window", "window-mode", "epochs", "batch", "lr", "ema", "patience", "threads", "min-per-class", "max-per-class",
 	}
 )
 

@@ -23,12 +23,38 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
-// The paper's limits on a class's training windows (IV-A), --preset paper.
-const (
-	paperMinPerClass            = 50
-	paperMaxPerClass            = 20_000
-	paperMaxPerClassSpecialized = 10_000
-)
+// presets are values of flags that were not given.
+var presets = map[string]map[string]string{
+	// The paper's training, IV-A.
+	"paper": {"window-mode": "strict", "min-per-class": "50", "max-per-class": "20000", "patience": "5", "ema": "0"},
+}
+
+// paperMaxPerClassSpecialized is the paper's limit for the models of single services.
+const paperMaxPerClassSpecialized = "10000"
+
+// applyPreset gives the flags of --preset that were not given their values.
+func applyPreset(c *cli.Context) error {
+	name := c.String("preset")
+	if name == "" {
+		return nil
+	}
+	values, ok := presets[name]
+	if !ok {
+		return usagef("--preset %q: the only one is paper", name)
+	}
+	for flag, value := range values {
+		if flag == "max-per-class" && c.String("strategy") == specialized {
+			value = paperMaxPerClassSpecialized
+		}
+		if c.IsSet(flag) {
+			continue
+		}
+		if err := c.Set(flag, value); err != nil {
+			return fmt.Errorf("--preset %s: %w", name, err)
+		}
+	}
+	return nil
+}
 
 func trainCommand() *cli.Command {
 	return &cli.Command{
@@ -53,7 +79,7 @@ func trainCommand() *cli.Command {
 func learnFlags() []cli.Flag {
 	defaults := train.DefaultOptions()
 	return []cli.Flag{
-		&cli.StringFlag{Name: "preset", Usage: "`paper`: strict windows, 50 to 20,000 windows a class (10,000 for specialized)"},
+		&cli.StringFlag{Name: "preset", Usage: "`paper`: the paper's training: strict windows, 50 to 20,000 of a class (10,000 for specialized), --patience 5, --ema 0"},
 		&cli.StringFlag{Name: "strategy", Value: everything, Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
 		&cli.StringFlag{Name: "services", Value: "tcp/80,tcp/443,udp/53,udp/123", Usage: "`LIST` of services for mixed and specialized"},
 		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
@@ -67,7 +93,8 @@ func learnFlags() []cli.Flag {
 		&cli.IntFlag{Name: "epochs", Value: defaults.Epochs, Usage: "at most `N` epochs"},
 		&cli.IntFlag{Name: "batch", Value: defaults.Batch, Usage: "`N` windows a step"},
 		&cli.Float64Flag{Name: "lr", Value: defaults.LearningRate, Usage: "Adam's learning `RATE`"},
-		&cli.IntFlag{Name: "patience", Value: defaults.Patience, Usage: "stop after `N` epochs without a better validation loss and keep the best one's weights; 0: keep the last one's"},
+		&cli.Float64Flag{Name: "ema", Value: defaults.EMA, Usage: "validate and keep a running average of the weights, of this `DECAY` a step; 0, as the paper: the weights themselves"},
+		&cli.IntFlag{Name: "patience", Value: defaults.Patience, Usage: "stop after `N` epochs without a better validation loss (the paper: 5) and keep the best one's weights; 0: keep the last one's"},
 		&cli.IntFlag{Name: "threads", Value: runtime.NumCPU(), Usage: "`N` workers; another number gives other bytes"},
 		&cli.IntFlag{Name: "min-per-class", Value: defaults.MinPerClass, Usage: "leave out classes with fewer training windows"},
 		&cli.IntFlag{Name: "max-per-class", Value: defaults.MaxPerClass, Usage: "at most `N` training windows a class, 0: all"},
@@ -139,6 +166,14 @@ func trainModel(c *cli.Context) error {
 }
 
 func planTraining(c *cli.Context) (*trainPlan, error) {
+	if c.String("strategy") == "specialised" { // as the help's prose spells it
+		if err := c.Set("strategy", specialized); err != nil {
+			return nil, err
+		}
+	}
+	if err := applyPreset(c); err != nil {
+		return nil, err
+	}
 	direction, err := parseDirection(c, nil)
 	if err != nil {
 		return nil, err
@@ -148,7 +183,8 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 		return nil, err
 	}
 	o := train.DefaultOptions()
-	o.Epochs, o.Batch, o.LearningRate, o.Patience = c.Int("epochs"), c.Int("batch"), c.Float64("lr"), c.Int("patience")
+	o.Epochs, o.Batch, o.LearningRate = c.Int("epochs"), c.Int("batch"), c.Float64("lr")
+	o.EMA, o.Patience = c.Float64("ema"), c.Int("patience")
 	o.Seed, o.Threads = c.Int64("seed"), c.Int("threads")
 	o.MinPerClass, o.MaxPerClass = c.Int("min-per-class"), c.Int("max-per-class")
 	o.Checkpoint, o.CheckpointEvery = c.String("checkpoint"), c.Duration("checkpoint-every")
@@ -189,32 +225,12 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	if p.record.Scrub = c.Bool("scrub"); p.record.Scrub {
 		stream.Scrub = identify.Scrub
 	}
-	strategy := c.String("strategy")
-	if strategy == "specialised" { // as the help's prose spells it
-		strategy = specialized
-	}
-	switch preset := c.String("preset"); preset {
-	case "":
-	case "paper":
-		stream.Mode = flows.Strict
-		if !c.IsSet("min-per-class") {
-			o.MinPerClass = paperMinPerClass
-		}
-		if !c.IsSet("max-per-class") {
-			o.MaxPerClass = paperMaxPerClass
-			if strategy == specialized {
-				o.MaxPerClass = paperMaxPerClassSpecialized
-			}
-		}
-	default:
-		return nil, usagef("--preset %q: the only one is paper", preset)
-	}
 	if mode != nil {
 		stream.Mode = *mode
 	}
 	p.record.WindowMode = stream.Mode.String()
 	p.options = o
-	return p, p.planStreams(strategy, c.String("services"), stream)
+	return p, p.planStreams(c.String("strategy"), c.String("services"), stream)
 }
 
 // planStreams sets which traffic each model learns (paper IV-B).
@@ -261,7 +277,7 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 	} else {
 		learn, held = dataset.Holdout(store, learn, p.validation)
 	}
-	cfg := p.config(stream, p.effectiveFlags(c))
+	cfg := p.config(stream, effectiveFlags(c))
 	options := p.options
 	options.Checkpoint = p.checkpoint(service)
 	show, end := trainProgress(service)
@@ -365,7 +381,7 @@ func tolerated(err error) error {
 var placeFlags = []string{"manifest", "output", "o", "report", "model", "json", "help", "h", "threads", "seed", "checkpoint", "checkpoint-every", "memory"}
 
 // effectiveFlags are the values of all other flags: given, of the preset, or default.
-func (p *trainPlan) effectiveFlags(c *cli.Context) map[string]string {
+func effectiveFlags(c *cli.Context) map[string]string {
 	values := map[string]string{}
 	for _, f := range c.Command.Flags {
 		name := f.Names()[0]
@@ -385,7 +401,6 @@ func (p *trainPlan) effectiveFlags(c *cli.Context) map[string]string {
 			}
 		}
 	}
-	values["min-per-class"], values["max-per-class"] = strconv.Itoa(p.options.MinPerClass), strconv.Itoa(p.options.MaxPerClass)
 	return values
 }
 

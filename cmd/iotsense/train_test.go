@@ -119,8 +119,8 @@ func TestTrainOnOddData(t *testing.T) {
 	}
 }
 
-// The preset's limits are those of the strategy, however it is spelled, and the
-// model says which they were.
+// The preset's values are the paper's for the strategy, however it is spelled, a flag
+// that is given wins, and the model says which they were.
 func TestTrainPreset(t *testing.T) {
 	manifest, dir := labData(t)
 	file := filepath.Join(dir, "m")
@@ -131,9 +131,15 @@ func TestTrainPreset(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		want := map[string]string{"min-per-class": "2", "max-per-class": most, "patience": "5", "ema": "0", "window-mode": "strict"}
 		for _, m := range bundle {
-			if o := m.Training.Options; o["max-per-class"] != most || o["min-per-class"] != "2" || m.Record.WindowMode != "strict" {
-				t.Errorf("%s: a model of %s windows, %s to %s of a class, want strict, 2 to %s", strategy, m.Record.WindowMode, o["min-per-class"], o["max-per-class"], most)
+			for flag, value := range want {
+				if got := m.Training.Options[flag]; got != value {
+					t.Errorf("%s: --%s %s, want %s", strategy, flag, got, value)
+				}
+			}
+			if m.Record.WindowMode != "strict" {
+				t.Errorf("%s: a model of %s windows, want strict", strategy, m.Record.WindowMode)
 			}
 		}
 	}

@@ -56,7 +56,7 @@ func TestAblatedGradients(t *testing.T) {
 				t.Fatal(err)
 			}
 			left.initial(&m.Weights)
-			n, err := newNetwork(b, m.Weights, 1e-3)
+			n, err := newNetwork(b, m.Weights, 1e-3, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

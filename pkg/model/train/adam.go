@@ -1,10 +1,11 @@
 package train
 
-// This file is the optimiser. gorgonia has the same one, but hides its moments,
-// and a checkpoint must hold them.
+// This file is the optimiser, and the average of the weights that it leaves. gorgonia
+// has the same one, but hides its moments, and a checkpoint must hold them.
 
 import (
 	"math"
+	"slices"
 
 	"github.com/iotsense/iotsense/pkg/model/train/internal/loops"
 )
@@ -46,5 +47,36 @@ func (a *adam) step(weights, gradients [][]float32) {
 	}
 	for i, w := range weights {
 		loops.Adam(s, w, a.means[i], a.squares[i], gradients[i])
+	}
+}
+
+// average is an exponential moving average of the weights (Polyak and Juditsky's
+// averaging with Keras's and TensorFlow's weighting): it varies less from one epoch to
+// the next than they do, and names what it has not seen better.
+type average struct {
+	decay  float64 // 0: none
+	values [][]float32
+}
+
+func newAverage(decay float64, weights [][]float32) *average {
+	a := &average{decay: decay}
+	if decay == 0 {
+		return a
+	}
+	for _, w := range weights {
+		a.values = append(a.values, slices.Clone(w))
+	}
+	return a
+}
+
+// step takes in the weights after a step, counted from 1. Early on they count for
+// more: those drawn at random are soon forgotten.
+func (a *average) step(weights [][]float32, step uint64) {
+	t := float64(step)
+	share := float32(1 - min(a.decay, (1+t)/(10+t)))
+	for i, mean := range a.values {
+		for j, w := range weights[i] {
+			mean[j] += share * (w - mean[j])
+		}
 	}
 }

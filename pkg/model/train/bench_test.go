@@ -22,7 +22,7 @@ func BenchmarkStep(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	n, err := newNetwork(newBatch(shape{m.Arch, d}, m.Record, m.Scaling, 64, 1, 1), m.Weights, 1e-3)
+	n, err := newNetwork(newBatch(shape{m.Arch, d}, m.Record, m.Scaling, 64, 1, 1), m.Weights, 1e-3, 0)
 	if err != nil {
 		b.Fatal(err)
 	}

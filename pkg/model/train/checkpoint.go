@@ -22,6 +22,7 @@ type checkpoint struct {
 	Weights [][]float32
 	Means   [][]float32
 	Squares [][]float32
+	Average [][]float32
 }
 
 // fingerprint tells runs apart that would give different models.
@@ -40,7 +41,7 @@ func (r *trainer) save() error {
 	}
 	r.saved = time.Now()
 	r.Elapsed = time.Since(r.began)
-	c := checkpoint{r.state, r.net.adam.steps, r.net.values(), r.net.adam.means, r.net.adam.squares}
+	c := checkpoint{r.state, r.net.adam.steps, r.net.values(), r.net.adam.means, r.net.adam.squares, r.net.average.values}
 	f, err := os.CreateTemp(filepath.Dir(r.o.Checkpoint), ".iotsense-checkpoint-")
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", r.o.Checkpoint, err)
@@ -81,6 +82,7 @@ func (r *trainer) resume() error {
 	}
 	for _, part := range []struct{ to, from [][]float32 }{
 		{r.net.values(), c.Weights}, {r.net.adam.means, c.Means}, {r.net.adam.squares, c.Squares},
+		{r.net.average.values, c.Average},
 	} {
 		if len(part.to) != len(part.from) {
 			return fmt.Errorf("checkpoint %s: %d tensors, want %d: remove it to start again", r.o.Checkpoint, len(part.from), len(part.to))

@@ -34,7 +34,7 @@ func loss64(t testing.TB, m *model.Model, windows []flows.Window, labels []int) 
 func TestGradientsAreSlopes(t *testing.T) {
 	arch := model.Architecture{K: 5, Filters: [2]int{3, 4}, Kernel1: 11, Kernel2: [2]int{2, 7}, Pool: [2]int{2, 2}, Hidden: 12}
 	m, b, windows, labels := fixture(t, arch, 3, 1)
-	n, err := newNetwork(b, m.Weights, 1e-3)
+	n, err := newNetwork(b, m.Weights, 1e-3, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

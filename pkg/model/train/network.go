@@ -22,6 +22,7 @@ type network struct {
 	classes int
 	vm      gorgonia.VM
 	adam    *adam
+	average *average
 	params  gorgonia.Nodes // trunk, dense1 weight and bias unless it is left out, dense2 weight and bias
 	absent  absent         // convolutions left out; none by default
 	target  []float32      // [batch, classes]: one-hot rows divided by the windows in use
@@ -31,8 +32,9 @@ type network struct {
 // The dense layers' products are most of gorgonia's share of a step.
 func init() { gorgonia.Use(loops.BLAS{}) }
 
-// newNetwork builds the graph around the batch with the weights w, which it copies.
-func newNetwork(b *batch, w model.Weights, rate float64) (*network, error) {
+// newNetwork builds the graph around the batch with the weights w, which it copies; ema
+// is the decay of their average, 0 for none.
+func newNetwork(b *batch, w model.Weights, rate, ema float64) (*network, error) {
 	n := &network{batch: b, classes: b.Classes}
 	size := len(b.windows)
 	g := gorgonia.NewGraph()
@@ -76,7 +78,7 @@ func newNetwork(b *batch, w model.Weights, rate float64) (*network, error) {
 		return nil, fmt.Errorf("training graph: gradient: %w", err)
 	}
 	n.vm = gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(n.params...))
-	n.adam = newAdam(rate, n.values())
+	n.adam, n.average = newAdam(rate, n.values()), newAverage(ema, n.values())
 	return n, nil
 }
 
@@ -136,6 +138,7 @@ func (n *network) step() error {
 	n.absent.uncentre(n.split, values, gradients)
 	n.adam.step(values, gradients)
 	n.absent.centre(n.split, values)
+	n.average.step(values, n.adam.steps)
 	return nil
 }
 
@@ -148,9 +151,12 @@ func (n *network) values() [][]float32 {
 	return v
 }
 
-// weights are a copy of the parameters.
+// weights are a copy of the parameters, or of their average if there is one.
 func (n *network) weights() model.Weights {
 	v := n.values()
+	if len(n.average.values) > 0 {
+		v = n.average.values
+	}
 	var w model.Weights
 	w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias = n.split(v[0])
 	if n.Hidden > 0 {

@@ -241,7 +241,7 @@ func TestNetworkEqualsStockOperations(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const size, steps = 6, 8
 			m, b, windows, labels := fixture(t, arch, size, 2)
-			n, err := newNetwork(b, m.Weights, 1e-3)
+			n, err := newNetwork(b, m.Weights, 1e-3, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

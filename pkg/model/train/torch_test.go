@@ -20,7 +20,7 @@ func TestDumpForTorch(t *testing.T) {
 	}
 	const size, steps = 8, 30
 	m, b, windows, labels := fixture(t, noDropout(model.DefaultArchitecture(5)), size, 2)
-	n, err := newNetwork(b, m.Weights, 1e-3)
+	n, err := newNetwork(b, m.Weights, 1e-3, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

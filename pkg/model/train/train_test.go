@@ -163,7 +163,7 @@ func TestTrainIsReproducible(t *testing.T) {
 
 func TestTrainKeepsTheBestEpoch(t *testing.T) {
 	o := options()
-	o.Epochs, o.Patience, o.LearningRate = 30, 2, 0.02 // restless
+	o.Epochs, o.Patience, o.LearningRate, o.EMA = 30, 2, 0.02, 0 // restless
 	m, report := mustTrain(t, o)
 	best, at := math.Inf(1), 0
 	for i, e := range report.Epochs {
