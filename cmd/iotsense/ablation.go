@@ -6,6 +6,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -275,7 +276,7 @@ func ablationSheet(rows []ablationRow) *sheet {
 	for _, r := range rows {
 		p := [5]string{"-", "-", "-", "-", "-"}
 		if v := r.Paper; v != nil {
-			p = [5]string{fmt.Sprintf("%+.0f %%", v.Params), fmt.Sprint(v.Epochs), fmt.Sprintf("%+.0f %%", v.Time), fmt.Sprintf("%+.0f", v.Early), fmt.Sprintf("%+.0f", v.Fixed)}
+			p = [5]string{percent(v.Params), fmt.Sprint(v.Epochs), percent(v.Time), fmt.Sprintf("%+.0f", v.Early), fmt.Sprintf("%+.0f", v.Fixed)}
 		}
 		var fixed outcome
 		if r.Fixed != nil {
@@ -287,13 +288,17 @@ func ablationSheet(rows []ablationRow) *sheet {
 		}
 		seconds := time.Duration(r.Seconds * float64(time.Second)).Round(time.Second)
 		s.rows = append(s.rows, []string{
-			r.Variant, fmt.Sprintf("%+.0f %%", r.DParams), p[0], fmt.Sprintf("%.3g", r.Epochs), p[1], seconds.String(), fmt.Sprintf("%+.0f %%", r.DTime), p[2],
+			r.Variant, percent(r.DParams), p[0], fmt.Sprintf("%.3g", r.Epochs), p[1], seconds.String(), percent(r.DTime), p[2],
 			figure("%.3f", r.MacroF1), between("%.3f", r.Interval), figure("%+.1f", r.DF1), between("%+.1f", r.DF1Interval), p[3],
 			figure("%.3f", fixed.MacroF1), figure("%+.1f", r.DFixed), between("%+.1f", r.DFixedWithin), p[4],
 		})
 	}
 	return s
 }
+
+// percent formats a change in per cent; one that rounds to nothing has no sign of its
+// own.
+func percent(v float64) string { return fmt.Sprintf("%+.0f %%", math.Round(v)+0) }
 
 // writeAblation writes what --report keeps beside the models and their scores.
 func writeAblation(dir string, rows []ablationRow) error {

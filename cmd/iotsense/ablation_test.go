@@ -50,3 +50,11 @@ func TestAblation(t *testing.T) {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }
+
+func TestPercent(t *testing.T) {
+	for v, want := range map[float64]string{-0.4: "+0 %", 0.4: "+0 %", -49.2: "-49 %", 787.6: "+788 %"} {
+		if got := percent(v); got != want {
+			t.Errorf("%v: %q, want %q", v, got, want)
+		}
+	}
+}
