@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -42,7 +41,8 @@ func (r *trainer) save() error {
 	r.saved = time.Now()
 	r.Elapsed = time.Since(r.began)
 	c := checkpoint{r.state, r.net.adam.steps, r.net.values(), r.net.adam.means, r.net.adam.squares, r.net.average.values}
-	f, err := os.CreateTemp(filepath.Dir(r.o.Checkpoint), ".iotsense-checkpoint-")
+	// Always under one name: what a killed run leaves of it, the next one takes.
+	f, err := os.OpenFile(r.o.Checkpoint+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", r.o.Checkpoint, err)
 	}

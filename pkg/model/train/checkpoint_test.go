@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -69,6 +71,34 @@ func TestResumeAfterKill(t *testing.T) {
 		}
 		if !bytes.Equal(bytesOf(t, again), want) {
 			t.Errorf("killed %s: the checkpoint of the run's end gives other bytes", at)
+		}
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 4 {
+		t.Errorf("%v, %v: want the four checkpoints alone", left, err)
+	}
+}
+
+// A run that is cancelled says that it cannot keep its state, wherever it is.
+func TestCancelledWithoutCheckpoint(t *testing.T) {
+	for _, ended := range []bool{false, true} { // between two steps, between two epochs
+		dir := filepath.Join(t.TempDir(), "state")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		o := options()
+		o.Checkpoint = filepath.Join(dir, "checkpoint")
+		_, _, err := trainOn(t, ctx, o, examples(1, 30), examples(2, 10), func(p Progress) {
+			if p.Epoch == 2 && p.Ended == ended {
+				if err := os.RemoveAll(dir); err != nil {
+					t.Error(err)
+				}
+				cancel()
+			}
+		})
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("epoch ended %v: %v, want an error that names the checkpoint", ended, err)
 		}
 	}
 }

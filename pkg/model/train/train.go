@@ -246,6 +246,9 @@ func (r *trainer) epochs() error {
 		loss, v, err := r.epoch()
 		if r.ctx.Err() != nil {
 			r.report.Stopped = StoppedByContext
+			if err := r.save(); err != nil {
+				return err
+			}
 			break
 		}
 		if err != nil {
@@ -339,7 +342,7 @@ func (r *trainer) steps() (float64, error) {
 	windows, labels := make([]flows.Window, r.o.Batch), make([]int, r.o.Batch)
 	for at := r.Batch * r.o.Batch; at < len(all); at += r.o.Batch {
 		if err := r.ctx.Err(); err != nil {
-			return 0, errors.Join(err, r.save())
+			return 0, err
 		}
 		before := cpuTime()
 		part := all[at:min(at+r.o.Batch, len(all))]
