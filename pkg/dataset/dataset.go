@@ -161,8 +161,8 @@ func isDataFile(path string) bool {
 // CaptureSummary is what was found in one capture.
 type CaptureSummary struct {
 	Name     string
-	Devices  []Device // those listed, else those seen
-	Duration time.Duration
+	Devices  []Device           // those listed, else those seen
+	Duration time.Duration      // of the part that lies in the period
 	Stats    flows.CaptureStats // zero for parquet
 	Records  int                // given to emit
 	Windows  int                // set by Windows
@@ -264,7 +264,7 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 			fatal = emit(flows.LabelledRecord{Record: r, Label: d.Label, Unit: d.Unit, Capture: c.Name, Split: d.Split})
 		}
 	})
-	summary.Duration = summary.Stats.Duration()
+	summary.Duration = s.opts.Period.Within(summary.Stats.First, summary.Stats.Last)
 	if fatal == nil && ctx.Err() != nil {
 		fatal = ctx.Err()
 	}

@@ -47,6 +47,20 @@ func (p Period) Contains(us int64) bool {
 	return p.IsZero() || (us >= p.From.UnixMicro() && us < p.Until.UnixMicro())
 }
 
+// Overlaps reports whether two periods have a time in common.
+func (p Period) Overlaps(q Period) bool {
+	return p.IsZero() || q.IsZero() || p.From.Before(q.Until) && q.From.Before(p.Until)
+}
+
+// Within is how much of the time from first to last, in us since 1970, lies in the
+// period.
+func (p Period) Within(first, last int64) time.Duration {
+	if !p.IsZero() {
+		first, last = max(first, p.From.UnixMicro()), min(last, p.Until.UnixMicro())
+	}
+	return max(0, time.Duration(last-first)*time.Microsecond)
+}
+
 func (p Period) String() string {
 	if p.IsZero() {
 		return "all dates"

@@ -1,10 +1,19 @@
 package dataset_test
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 func TestPeriod(t *testing.T) {
@@ -38,6 +47,64 @@ func TestPeriod(t *testing.T) {
 	for _, bad := range []string{"23-09-2016", "2016-09-23..", "..2016-09-23", "2016-09-29..2016-09-23", "2016-09-23..2016-09-29..2016-10-01"} {
 		if _, err := dataset.ParsePeriod(bad); err == nil {
 			t.Errorf("%q: no error", bad)
+		}
+	}
+}
+
+func TestPeriodsOverlap(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"", "", true},
+		{"", "2016-09-23", true},
+		{"2016-09-23..2016-09-29", "2016-09-29..2016-10-02", true},
+		{"2016-09-23..2016-09-29", "2016-09-24", true},
+		{"2016-09-23..2016-09-29", "2016-09-30..2016-10-02", false},
+	} {
+		a, errA := dataset.ParsePeriod(tt.a)
+		b, errB := dataset.ParsePeriod(tt.b)
+		if errA != nil || errB != nil {
+			t.Fatal(errA, errB)
+		}
+		if a.Overlaps(b) != tt.want || b.Overlaps(a) != tt.want {
+			t.Errorf("%v overlaps %v: %v and %v, want %v", a, b, a.Overlaps(b), b.Overlaps(a), tt.want)
+		}
+	}
+}
+
+// A capture is as long as the part of it that lies in the period: what is scored is
+// divided by these hours.
+func TestDurationInPeriod(t *testing.T) {
+	var file bytes.Buffer
+	w := pcapgo.NewWriter(&file)
+	if err := w.WriteFileHeader(65535, layers.LinkTypeEthernet); err != nil {
+		t.Fatal(err)
+	}
+	frame := packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(40000, 53, packet.Payload(8))))
+	first := time.Date(2016, 9, 23, 20, 0, 0, 0, time.UTC)
+	for hour := range 13 { // to 8 in the morning
+		at := first.Add(time.Duration(hour) * time.Hour)
+		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(frame), Length: len(frame)}, frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "night.pcap")
+	if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for dates, want := range map[string]time.Duration{"": 12 * time.Hour, "2016-09-23": 4 * time.Hour, "2016-09-24": 8 * time.Hour, "2016-09-23..2016-09-24": 12 * time.Hour} {
+		period, err := dataset.ParsePeriod(dates)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := dataset.Open(dataset.Options{Data: []string{path}, Period: period})
+		if err != nil {
+			t.Fatal(err)
+		}
+		captures, err := set.Windows(t.Context(), flows.StreamConfig{}, func(dataset.Example) error { return nil })
+		if err != nil || len(captures) != 1 || captures[0].Duration != want {
+			t.Errorf("%q: %+v, %v; want one capture of %v", dates, captures, err, want)
 		}
 	}
 }

@@ -14,7 +14,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"time"
 
 	"compress/gzip"
 
@@ -299,9 +298,4 @@ func unexpected(err error) error {
 		return errors.New("file ends in the middle: it is truncated")
 	}
 	return err
-}
-
-// Duration is the time between the first and the last packet of the capture.
-func (s *CaptureStats) Duration() time.Duration {
-	return max(0, time.Duration(s.Last-s.First)*time.Microsecond)
 }

@@ -177,7 +177,7 @@ func TestReadPacketsFormats(t *testing.T) {
 			if diff := cmp.Diff(want, records, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
 				t.Error(diff)
 			}
-			if stats.First != t0 || stats.Last != t0+1600 || stats.Duration() != 1600*time.Microsecond {
+			if stats.First != t0 || stats.Last != t0+1600 {
 				t.Errorf("from %d to %d", stats.First, stats.Last)
 			}
 		})
