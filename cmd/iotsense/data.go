@@ -4,6 +4,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -161,6 +162,21 @@ type part struct {
 // namedPart is the part that --split and --dates name.
 func namedPart(c *cli.Context) part {
 	return part{splits: c.StringSlice("split"), dates: c.String("dates")}
+}
+
+// overlaps reports whether records can be of both parts.
+func (p part) overlaps(q part) (bool, error) {
+	ours, err := dataset.ParsePeriod(p.dates)
+	if err != nil {
+		return false, usageError{err}
+	}
+	theirs, err := dataset.ParsePeriod(q.dates)
+	if err != nil {
+		return false, usageError{err}
+	}
+	splits := len(p.splits) == 0 || len(q.splits) == 0 || // no split named: all of them
+		slices.ContainsFunc(p.splits, func(s string) bool { return slices.Contains(q.splits, s) })
+	return splits && ours.Overlaps(theirs), nil
 }
 
 func openPart(c *cli.Context, direction flows.Direction, p part, show func(done, total int, name string)) (*dataset.Set, error) {

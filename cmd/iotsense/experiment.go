@@ -97,8 +97,21 @@ func newExperiment(c *cli.Context, models int) (x *experiment, end func(), err e
 	if !c.IsSet("test-split") && !c.IsSet("test-dates") {
 		return nil, nil, usagef("%s: name what to score on with --test-split or --test-dates", c.Command.Name)
 	}
-	if c.IsSet("test-split") && !c.IsSet("split") || c.IsSet("test-dates") && !c.IsSet("dates") {
-		return nil, nil, usagef("%s: name what to train on too, with --split or --dates", c.Command.Name)
+	test := part{splits: c.StringSlice("test-split"), dates: c.String("test-dates")}
+	both, err := namedPart(c).overlaps(test)
+	if err != nil {
+		return nil, nil, err
+	}
+	if both {
+		return nil, nil, usagef("%s: name what to train on too, with --split or --dates, and another part than is scored", c.Command.Name)
+	}
+	if validatesApart(c) {
+		if both, err = validationPart(c).overlaps(test); err != nil {
+			return nil, nil, err
+		}
+		if both {
+			logger().Warn("models are scored on what they are validated on: they were stopped and calibrated by it")
+		}
 	}
 	if c.Int("seeds") < 1 {
 		return nil, nil, usagef("--seeds %d: want at least 1", c.Int("seeds"))

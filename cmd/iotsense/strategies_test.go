@@ -69,7 +69,13 @@ func TestStrategiesUsage(t *testing.T) {
 	for _, tt := range []struct{ line, want string }{
 		{"strategies x.parquet", "--test-split or --test-dates"},
 		{"strategies x.parquet --test-split test", "what to train on"},
+		{"strategies x.parquet --split train --test-split test,train", "another part"},
+		{"strategies x.parquet --dates 2016-09-23..2016-09-29 --test-dates 2016-09-29..2016-10-02", "another part"},
+		{"ablation x.parquet --dates 2016-09-23 --test-split test", "another part"},
 		{"train x.parquet -o m --validation-dates 2016-09-30", "--dates"},
+		{"train x.parquet -o m --split train --validation-split train", "another one"},
+		{"train x.parquet -o m --dates 2016-09-23..2016-09-29 --validation-dates 2016-09-29", "another one"},
+		{"train x.parquet -o m --split train --validation-dates 2016-09-29", "another one"},
 		{"train x.parquet -o m --dates 30.9.2016", "want days like"},
 	} {
 		_, stderr, status := command(t, strings.Fields(tt.line)...)

@@ -201,11 +201,14 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 			return nil, usagef("--window %d: want at least 1", p.rows)
 		}
 	}
-	if c.IsSet("validation-split") && !c.IsSet("split") {
-		return nil, usagef("--validation-split: name the training splits with --split too, or the model learns what it is validated on")
-	}
-	if c.IsSet("validation-dates") && !c.IsSet("dates") {
-		return nil, usagef("--validation-dates: name the training days with --dates too, or the model learns what it is validated on")
+	if validatesApart(c) {
+		both, err := namedPart(c).overlaps(validationPart(c))
+		if err != nil {
+			return nil, err
+		}
+		if both {
+			return nil, usagef("--validation-split, --validation-dates: name the training part with --split or --dates too, and another one, or the model learns what it is validated on")
+		}
 	}
 	if !(p.validation > 0 && p.validation < 1) {
 		return nil, usagef("--validation %v: want a share between 0 and 1", p.validation)
@@ -270,7 +273,7 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 		return nil, nil, err
 	}
 	var held []int
-	if c.IsSet("validation-split") || c.IsSet("validation-dates") {
+	if validatesApart(c) {
 		if held, err = p.read(c, stream, store, validationPart(c)); err != nil {
 			return nil, nil, fmt.Errorf("validation: %w", err)
 		}
@@ -317,6 +320,11 @@ func (p *trainPlan) removeCheckpoints(reports map[string]*train.Report) error {
 		}
 	}
 	return nil
+}
+
+// validatesApart reports whether a part of the data is named for validation.
+func validatesApart(c *cli.Context) bool {
+	return c.IsSet("validation-split") || c.IsSet("validation-dates")
 }
 
 // validationPart is the part that is named for validation; of splits and dates, the
