@@ -412,13 +412,18 @@ func effectiveFlags(c *cli.Context) map[string]string {
 	return values
 }
 
-// trainProgress shows batches on a terminal, and a line per epoch anywhere.
+// quiet is the longest time without a line where there is no terminal.
+const quiet = time.Minute
+
+// trainProgress shows batches on a terminal, or now and then elsewhere, and a line
+// per epoch anywhere.
 func trainProgress(service string) (show func(train.Progress), end func()) {
 	name := "train"
 	if service != "" {
 		name += " " + service
 	}
 	var bar *progressbar.ProgressBar
+	var said time.Duration // when the last line was printed
 	onTerminal := term.IsTerminal(int(os.Stderr.Fd()))
 	end = func() {
 		if bar != nil {
@@ -429,11 +434,15 @@ func trainProgress(service string) (show func(train.Progress), end func()) {
 	return func(p train.Progress) {
 		if p.Ended {
 			end()
-			fmt.Fprintf(os.Stderr, "%s: epoch %d: loss %.4f, validation loss %.4f, accuracy %.3f, best epoch %d, %s, at most %s left\n",
-				name, p.Epoch, p.Loss, p.ValLoss, p.ValAccuracy, p.BestEpoch, p.Elapsed.Round(time.Second), p.Left.Round(time.Second))
+			fmt.Fprintln(os.Stderr, progressLine(name, p))
+			said = p.Elapsed
 			return
 		}
 		if !onTerminal {
+			if p.Elapsed-said >= quiet {
+				fmt.Fprintln(os.Stderr, progressLine(name, p))
+				said = p.Elapsed
+			}
 			return
 		}
 		if bar == nil {
@@ -443,6 +452,15 @@ func trainProgress(service string) (show func(train.Progress), end func()) {
 		}
 		_ = bar.Set(p.Batch)
 	}, end
+}
+
+// progressLine is how far a run is, in the middle of an epoch or at its end.
+func progressLine(name string, p train.Progress) string {
+	figures := fmt.Sprintf("batch %d of %d, loss %.4f", p.Batch, p.Batches, p.Loss)
+	if p.Ended {
+		figures = fmt.Sprintf("loss %.4f, validation loss %.4f, accuracy %.3f, best epoch %d", p.Loss, p.ValLoss, p.ValAccuracy, p.BestEpoch)
+	}
+	return fmt.Sprintf("%s: epoch %d: %s, %v, at most %v left", name, p.Epoch, figures, p.Elapsed.Round(time.Second), p.Left.Round(time.Second))
 }
 
 func printTraining(c *cli.Context, bundle model.Bundle, reports map[string]*train.Report) error {

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
 // labData is a small data set of the device lab: its manifest and a directory to
@@ -158,5 +160,19 @@ func TestTrainIntoNowhere(t *testing.T) {
 		if status != exitFailed || !strings.Contains(stderr, tt.says) || strings.Contains(stderr, "epoch 1") {
 			t.Errorf("-o %s --checkpoint %s: status %d: %s", tt.output, tt.checkpoint, status, stderr)
 		}
+	}
+}
+
+func TestProgressLine(t *testing.T) {
+	p := train.Progress{
+		Epoch: 2, Epochs: 4, Batch: 3, Batches: 10, Loss: 0.5, ValLoss: 0.25, ValAccuracy: 0.9, BestEpoch: 1,
+		Elapsed: 1300 * time.Millisecond, Left: time.Minute,
+	}
+	if got, want := progressLine("train", p), "train: epoch 2: batch 3 of 10, loss 0.5000, 1s, at most 1m0s left"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	p.Ended, p.Left = true, 0
+	if got, want := progressLine("train", p), "train: epoch 2: loss 0.5000, validation loss 0.2500, accuracy 0.900, best epoch 1, 1s, at most 0s left"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
