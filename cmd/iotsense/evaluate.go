@@ -62,6 +62,8 @@ func evaluate(c *cli.Context) error {
 	padded := flows.Padded // the strict windows are among them
 	_, damaged := classifyData(c, classify.Options{WindowMode: &padded, Window: e.window}, e.record, e.capture)
 	switch {
+	case c.Context.Err() != nil:
+		return c.Context.Err() // a part of the data is no score of it
 	case e.err != nil:
 		return errors.Join(e.err, damaged)
 	case e.devices == 0 && damaged == nil:

@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -150,6 +154,54 @@ func TestEvaluateBadInput(t *testing.T) {
 		_, stderr, status := command(t, slices.Concat(few, tt.args)...)
 		if status != tt.status || !strings.Contains(stderr, tt.says) {
 			t.Errorf("%s: status %d, stderr %s", tt.name, status, stderr)
+		}
+	}
+}
+
+// endingContext ends when it has been asked so often whether it has.
+type endingContext struct {
+	context.Context
+	asked int
+}
+
+func (e *endingContext) Err() error {
+	if e.asked--; e.asked < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// What is interrupted leaves no score and no records of a part of the data.
+func TestInterrupted(t *testing.T) {
+	manifest, dir := labData(t)
+	records, page := filepath.Join(dir, "records.parquet"), filepath.Join(dir, "report")
+	for _, args := range [][]string{
+		{"evaluate", filepath.Join(dir, "lab", "camera-0"), "--manifest", manifest, "--report", page, "--json"},
+		{"extract", filepath.Join(dir, "lab", "camera-0"), "--manifest", manifest, "-o", records, "--json"},
+	} {
+		ended := 0
+		for asked := 0; ended == asked; asked++ {
+			var out bytes.Buffer
+			app := newApp()
+			app.Writer = &out
+			err := app.RunContext(&endingContext{t.Context(), asked}, flagsFirst(app, append([]string{"iotsense"}, args...)))
+			if !errors.Is(err, context.Canceled) {
+				continue // it was over before
+			}
+			ended++
+			for _, path := range []string{records, page} {
+				if _, err := os.Stat(path); out.Len() > 0 || !errors.Is(err, fs.ErrNotExist) {
+					t.Fatalf("%s, ended when asked %d times: %s (%v) and %q", args[0], asked, path, err, out.String())
+				}
+			}
+		}
+		if ended < 2 {
+			t.Errorf("%s was interrupted %d times only", args[0], ended)
+		}
+		for _, path := range []string{records, page} {
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,8 +101,8 @@ func writeRecords(ctx context.Context, set *dataset.Set, direction flows.Directi
 			report.Packets.Add(s.Stats.PacketStats)
 			return nil
 		})
-		if failed != nil {
-			return failed
+		if err := cmp.Or(failed, ctx.Err()); err != nil {
+			return err
 		}
 		return w.Close()
 	})
