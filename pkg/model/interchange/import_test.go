@@ -1,7 +1,10 @@
 package interchange_test
 
 import (
+	"archive/zip"
+	"bytes"
 	"encoding/json"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -89,6 +92,66 @@ func TestImportKerasConfig(t *testing.T) {
 	}
 	if n.Arch.K != 5 || n.Width != 40 || n.Arch.Pool != [2]int{3, 3} || n.Arch.Dropout != 0.25 {
 		t.Errorf("K %d, width %d, pool %v, dropout %v", n.Arch.K, n.Width, n.Arch.Pool, n.Arch.Dropout)
+	}
+}
+
+// An archive with a layer that the network does not have is refused, also where no
+// weight tells of it.
+func TestImportKerasOfOtherLayers(t *testing.T) {
+	source, err := zip.OpenReader("testdata/keras3.keras")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer source.Close()
+	for _, tt := range []struct{ from, to, want string }{
+		{`"MaxPooling2D"`, `"AveragePooling2D"`, "AveragePooling2D"},
+		{`"Dropout"`, `"Rescaling"`, "Rescaling"},
+		{`"class_name": "Flatten"`, `"class_name": "Reshape"`, ""},
+	} {
+		path := filepath.Join(t.TempDir(), "other.keras")
+		rewrite(t, &source.Reader, path, func(name string, text []byte) []byte {
+			if name != "config.json" {
+				return text
+			}
+			if !bytes.Contains(text, []byte(tt.from)) {
+				t.Fatalf("no %s in %s", tt.from, text)
+			}
+			return bytes.ReplaceAll(text, []byte(tt.from), []byte(tt.to))
+		})
+		_, err := interchange.Read(path)
+		if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s for %s: %v, want %q", tt.to, tt.from, err, tt.want)
+		}
+	}
+}
+
+// rewrite writes the archive to path with its files changed.
+func rewrite(t *testing.T, source *zip.Reader, path string, change func(name string, text []byte) []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, f := range source.File {
+		in, err := f.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := w.Create(f.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := out.Write(change(f.Name, text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

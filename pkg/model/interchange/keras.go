@@ -225,6 +225,13 @@ func (n *Network) setKerasConfig(text []byte) error {
 			n.Arch.Pool = [2]int(l.Config.Pool)
 		case "Dropout":
 			n.Arch.Dropout = l.Config.Rate
+		case "Reshape", "Flatten", "Softmax":
+		case "Activation":
+			if l.Config.Activation != "softmax" {
+				return fmt.Errorf("a layer of activation %v: want it in the layer before, and relu", l.Config.Activation)
+			}
+		default:
+			return fmt.Errorf("a layer %s: the network has none", l.Class)
 		}
 	}
 	for i, a := range activations {
