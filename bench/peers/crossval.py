@@ -45,9 +45,9 @@ def verdicts_of(path):
 
 def pytorch(records, folds, epochs, runs, path):
     """Adds to the verdicts in path those of the runs that are not in it yet."""
-    done = set()
+    done = {}  # verdicts of each run
     if path.exists():
-        done = {v[:2] for v in verdicts_of(path)}
+        done = collections.Counter(v[:2] for v in verdicts_of(path))
     else:
         path.write_text("seed,fold,capture,label,guess\n")
     meta, tokens, v6, info = read_rows(records)
@@ -58,6 +58,8 @@ def pytorch(records, folds, epochs, runs, path):
     for run in runs:
         seed, tested = run["seed"], run["fold"]
         if (seed, tested) in done:
+            if done[seed, tested] != run["tested"]:
+                sys.exit(f"{path}: seed {seed} fold {tested} was ended while it was written: remove its lines")
             continue
         fold = np.array([folds[seed, c, d] for c, d in zip(capture, device)])
         learn, test = np.where(fold != tested)[0], np.where(fold == tested)[0]
