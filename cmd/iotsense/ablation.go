@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/model/train"
@@ -66,7 +68,8 @@ func variants() []variant {
 	}
 	return append(list,
 		variant{"scaled delimiters", []string{"--scale-delimiters"}, nil},
-		variant{"strict", []string{"--window-mode=strict"}, nil},
+		variant{flows.Strict.String(), []string{"--window-mode=strict"}, nil},
+		variant{flows.Padded.String(), []string{"--window-mode=padded"}, nil},
 		variant{"ipv6", []string{"--ipv6"}, nil},
 	)
 }
@@ -81,7 +84,7 @@ func ablationCommand() *cli.Command {
 		Usage:     "say what carries the result: train and score variants of the model (the paper's Table VI)",
 		ArgsUsage: "[DATA...]",
 		Description: "Changes one thing at a time: a layer left out, windows of K records, filters, B payload\n" +
-			"values, i packets, a field hidden, delimiters scaled, strict windows, IPv6. Each variant\n" +
+			"values, i packets, a field hidden, delimiters scaled, the other window mode, IPv6. Each variant\n" +
 			"is trained to its early stop, and with --fixed once more for " + fmt.Sprint(fixedEpochs) + " epochs, of which\n" +
 			"the last one's weights are kept. Without both convolutions there is no dropout either.\n" +
 			"The variants:\n\n" +
@@ -117,7 +120,7 @@ type ablationRow struct {
 }
 
 func ablation(c *cli.Context) error {
-	chosen, err := chooseVariants(c.String("variants"))
+	chosen, err := chooseVariants(c.String("variants"), baselineMode(c))
 	if err != nil {
 		return err
 	}
@@ -156,11 +159,24 @@ func ablation(c *cli.Context) error {
 	return err
 }
 
-// chooseVariants are the baseline and those named.
-func chooseVariants(list string) ([]variant, error) {
+// baselineMode is the window mode that variants are trained in unless they say
+// otherwise.
+func baselineMode(c *cli.Context) string {
+	switch {
+	case c.IsSet("window-mode"):
+		return c.String("window-mode")
+	case c.String("preset") == "paper":
+		return flows.Strict.String()
+	}
+	return flows.Padded.String()
+}
+
+// chooseVariants are the baseline and those named; without names all that differ
+// from it.
+func chooseVariants(list, mode string) ([]variant, error) {
 	all := variants()
 	if list == "" {
-		return all, nil
+		return slices.DeleteFunc(all, func(v variant) bool { return v.name == mode }), nil
 	}
 	chosen := all[:1:1]
 	for _, name := range strings.Split(list, ",") {

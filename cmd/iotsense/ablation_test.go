@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -55,6 +56,22 @@ func TestPercent(t *testing.T) {
 	for v, want := range map[float64]string{-0.4: "+0 %", 0.4: "+0 %", -49.2: "-49 %", 787.6: "+788 %"} {
 		if got := percent(v); got != want {
 			t.Errorf("%v: %q, want %q", v, got, want)
+		}
+	}
+}
+
+// The window mode that is not the baseline's is a variant, its own is none.
+func TestVariantsOfWindowMode(t *testing.T) {
+	for mode, other := range map[string]string{"strict": "padded", "padded": "strict"} {
+		all, err := chooseVariants("", mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		has := func(name string) bool {
+			return slices.ContainsFunc(all, func(v variant) bool { return v.name == name })
+		}
+		if has(mode) || !has(other) || all[0].name != baseline {
+			t.Errorf("beside a %s baseline: %v", mode, all)
 		}
 	}
 }
