@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/urfave/cli/v2"
@@ -123,8 +122,5 @@ func writeAnalysis(path string, result *analyze.Result) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(path, "analyze.json"), text, 0o644); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return nil
+	return report.WriteFile(path, "analyze.json", text)
 }

@@ -4,12 +4,11 @@ package main
 // again.
 
 import (
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 
@@ -21,6 +20,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/model/train"
+	"github.com/iotsense/iotsense/pkg/report"
 )
 
 func crossvalCommand() *cli.Command {
@@ -278,8 +278,8 @@ func (v *validation) print(c *cli.Context) error {
 			return err
 		}
 		for name, rows := range map[string][][]string{"folds.csv": v.folds, "predictions.csv": v.predictions} {
-			if err := writeCSV(filepath.Join(dir, name), rows); err != nil {
-				return fmt.Errorf("report: %w", err)
+			if err := writeCSV(dir, name, rows); err != nil {
+				return err
 			}
 		}
 	}
@@ -300,11 +300,11 @@ func (v *validation) print(c *cli.Context) error {
 	return err
 }
 
-// writeCSV writes rows to a file.
-func writeCSV(path string, rows [][]string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
+// writeCSV writes rows to dir/name.
+func writeCSV(dir, name string, rows [][]string) error {
+	var b bytes.Buffer
+	if err := csv.NewWriter(&b).WriteAll(rows); err != nil {
+		return fmt.Errorf("report %s: %w", name, err)
 	}
-	return errors.Join(csv.NewWriter(f).WriteAll(rows), f.Close())
+	return report.WriteFile(dir, name, b.Bytes())
 }

@@ -5,18 +5,18 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
+
+	"github.com/iotsense/iotsense/internal/wholefile"
 )
 
 var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "machine-readable output on stdout, nothing else there"}
@@ -31,18 +31,8 @@ func printJSON(w io.Writer, v any) error {
 
 // writeFile writes a file that appears under its name only when it is whole.
 func writeFile(path string, write func(io.Writer) error) error {
-	dir, name := filepath.Split(path)
-	f, err := os.CreateTemp(dir, "."+name+".*")
-	if err != nil {
-		return fmt.Errorf("output: %w", err)
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	if err := write(f); err != nil {
+	if err := wholefile.Write(path, write); err != nil {
 		return fmt.Errorf("output %s: %w", path, err)
-	}
-	if err := errors.Join(f.Chmod(0o644), f.Close(), os.Rename(f.Name(), path)); err != nil {
-		return fmt.Errorf("output: %w", err)
 	}
 	return nil
 }

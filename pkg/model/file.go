@@ -9,9 +9,10 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/iotsense/iotsense/internal/wholefile"
 )
 
 // FormatVersion is the version of the model file that this package writes and reads.
@@ -131,31 +132,11 @@ func (m *Model) appendTensors(dst []tensor, prefix string) ([]tensor, error) {
 }
 
 // Save writes the file of all the bundle's models at path, in one step.
-func (b Bundle) Save(path string) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
+func (b Bundle) Save(path string) error {
+	if err := wholefile.Write(path, b.Write); err != nil {
 		return fmt.Errorf("save model %s: %w", path, err)
 	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
-			err = fmt.Errorf("save model %s: %w", path, err)
-		}
-	}()
-	if err = b.Write(f); err != nil {
-		return err
-	}
-	if err = f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err = f.Sync(); err != nil {
-		return err
-	}
-	if err = f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return nil
 }
 
 // Read reads a file of one model.

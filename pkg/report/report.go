@@ -10,14 +10,15 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"unicode"
 
+	"github.com/iotsense/iotsense/internal/wholefile"
 	"github.com/iotsense/iotsense/pkg/analyze"
 )
 
@@ -40,32 +41,31 @@ func (p Picture) URL() template.URL {
 
 // Write makes dir, with the page under the given name and the pictures beside it.
 func (r *Report) Write(dir, name string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
 	for _, p := range r.Pictures {
-		if err := writeFile(filepath.Join(dir, p.Name), p.Content); err != nil {
+		if err := WriteFile(dir, p.Name, p.Content); err != nil {
 			return err
 		}
 	}
-	return r.WritePage(filepath.Join(dir, name))
+	return WriteFile(dir, name, r.HTML)
 }
 
 // WritePage writes the page alone.
 func (r *Report) WritePage(path string) error { return writeFile(path, r.HTML) }
 
-// writeFile writes a file that appears under its name only when it is whole.
-func writeFile(path string, content []byte) error {
-	dir, name := filepath.Split(path)
-	f, err := os.CreateTemp(filepath.Clean(dir+"."), "."+name+".*")
-	if err != nil {
+// WriteFile writes a file of a report into dir, which it makes. The file appears
+// under its name only when it is whole.
+func WriteFile(dir, name string, content []byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	defer os.Remove(f.Name()) // fails, as it should, once the file has its name
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
+	return writeFile(filepath.Join(dir, name), content)
+}
+
+func writeFile(path string, content []byte) error {
+	err := wholefile.Write(path, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("report %s: %w", path, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -54,7 +55,7 @@ func choose(store *dataset.Store, training, validation []int, o Options, rng *ra
 		byLabel[store.Label(i)] = byLabel[store.Label(i)]
 	}
 	s := &set{store: store, class: map[string]int{}}
-	for _, label := range sortedKeys(byLabel) {
+	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
 		windows := byLabel[label]
 		c := Class{Label: label, Available: len(windows)}
 		if len(windows) >= max(o.MinPerClass, 1) {
@@ -82,15 +83,6 @@ func choose(store *dataset.Store, training, validation []int, o Options, rng *ra
 		return nil, TooLittle("no validation window belongs to a class that is trained")
 	}
 	return s, nil
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // take adds want of a class's training windows, drawn at random when there are more.
