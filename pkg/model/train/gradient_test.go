@@ -2,6 +2,7 @@ package train
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -57,4 +58,53 @@ func TestGradientsAreSlopes(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The last pool of a window's head reaches past its longest row. Its gradient is
+// that of the same values if none of them is known to be padding, and holds nothing
+// of the windows that were computed before in the same memory.
+func TestGradientAtTheEndOfTheHead(t *testing.T) {
+	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 2)
+	d, err := m.Dims()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := shape{m.Arch, d}
+	w := &m.Weights
+	for _, v := range [][]float32{w.Conv1, w.Conv2} { // every value behind the rows is above 0
+		for i := range v {
+			v[i] = float32(math.Abs(float64(v[i])))
+		}
+	}
+	for i := range w.Conv1 {
+		w.Conv1[i] *= model.Missing
+	}
+	theta := join(w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias)
+	k := s.kernels(theta)
+	gradient := func(known, longest, column int) []float32 {
+		in, c := s.instance(), s.scratch(m.Record, m.Scaling)
+		for r, row := range in.rows {
+			for i := range longest {
+				row[i] = float32((i+r)%7) / 7
+			}
+			in.lengths[r] = known
+		}
+		fill(in.conv1.data, 1000) // of other windows
+		weight := make([]float32, s.Flat)
+		s.forward(in, c, k, 0, weight)
+		clear(weight)
+		at := column / s.Pool[1] * s.Filters[1]
+		weight[at], in.source[at] = 1, int32(column) // as dropout could choose
+		grad := make([]float32, s.parameters())
+		s.backward(in, c, k, 0, weight, grad)
+		return grad
+	}
+	for longest := 96; longest < 120; longest++ { // every place in a pool and in a vector
+		for column := longest / s.Pool[1] * s.Pool[1]; column < longest+s.Pool[1]-longest%s.Pool[1]; column++ {
+			got, want := gradient(longest, longest, column), gradient(longest+48, longest, column)
+			if far := farthest(got, want); far > 1e-5 {
+				t.Errorf("rows of %d values, maximum in column %d: a gradient is %g off", longest, column, far)
+			}
+		}
+	}
 }

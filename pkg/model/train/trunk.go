@@ -249,6 +249,7 @@ func (s *shape) forward(in *instance, c *scratch, k *kernels, dropout float64, o
 	}
 	in.cols2 = min(longest, s.Cols2)
 	in.head = min((in.cols2+s.Pool[1]-1)/s.Pool[1], s.PoolCols)
+	in.cols2 = max(in.cols2, in.head*s.Pool[1]) // the head's last pool reaches past the rows
 	reach := conv.Reach(in.cols2, s.Kernel2[1])
 	for r, row := range in.rows {
 		cols := min(in.lengths[r], s.Cols1)
