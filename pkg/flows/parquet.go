@@ -14,8 +14,10 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // LabelledRecord is a record with what a data set says about it.
@@ -204,8 +206,9 @@ var (
 
 // recordColumn is where one column's value goes.
 type recordColumn struct {
-	name  string // one of the col constants, "TO", "PS", "D" or "C"
-	index int    // of the packet or the payload value
+	name  string        // one of the col constants, "TO", "PS", "D" or "C"; empty: nowhere
+	index int           // of the packet or the payload value
+	unit  time.Duration // of FirstSeen
 }
 
 // String is the column's name as [RecordWriter] has it.
@@ -221,8 +224,9 @@ func (c recordColumn) String() string {
 
 // ReadRecords reads the parquet file at path and emits its records in file
 // order. It accepts files of RecordWriter and the published ones: any integer or
-// float column types, nulls for missing values, zero-padded column names, a class
-// name instead of a MAC in Device, which then is the label. It returns the file's
+// float column types, nulls for missing values, zero-padded column names, other
+// columns, a class name instead of a MAC in Device, which then is the label. A column
+// that is missing, or a value that no record has, is an error. It returns the file's
 // own key-value metadata.
 func ReadRecords(ctx context.Context, path string, emit func(LabelledRecord) error) (map[string]string, error) {
 	metadata, err := readRecords(ctx, path, emit)
@@ -250,6 +254,9 @@ func readRecords(ctx context.Context, path string, emit func(LabelledRecord) err
 	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return nil, fmt.Errorf("not a readable parquet file: %w", err)
+	}
+	if err := checkCompression(file); err != nil {
+		return nil, err
 	}
 	columns, err := mapColumns(file.Schema())
 	if err != nil {
@@ -280,6 +287,9 @@ func readBlock(ctx context.Context, group parquet.RowGroup, from int64, columns 
 	for i, chunk := range group.ColumnChunks() {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if columns[i].name == "" {
+			continue
 		}
 		if err := readColumn(chunk, from, columns[i], rows); err != nil {
 			return err
@@ -312,7 +322,7 @@ func readColumn(chunk parquet.ColumnChunk, from int64, c recordColumn, rows []re
 			n, err = reader.ReadValues(values[:min(len(values), len(rows)-at)])
 			for _, v := range values[:n] {
 				if err := rows[at].set(c, v); err != nil {
-					return err
+					return fmt.Errorf("column %v: row %d: %w", c, from+int64(at), err)
 				}
 				at++
 			}
@@ -325,29 +335,80 @@ func readColumn(chunk parquet.ColumnChunk, from int64, c recordColumn, rows []re
 	return nil
 }
 
-// mapColumns finds the meaning of each column, by name.
+// checkCompression refuses LZ4, of which the decoder asks for memory without end when
+// a page is not as it expects.
+func checkCompression(file *parquet.File) error {
+	for _, group := range file.Metadata().RowGroups {
+		for i := range group.Columns {
+			if codec := group.Columns[i].MetaData.Codec; codec == format.Lz4Raw {
+				return fmt.Errorf("compressed with %v: write it with zstd, snappy, gzip or without compression", codec)
+			}
+		}
+	}
+	return nil
+}
+
+// mapColumns finds the meaning of each column, by name. A column of another name has
+// none.
 func mapColumns(schema *parquet.Schema) ([]recordColumn, error) {
+	known := map[recordColumn]bool{} // true: a file may lack it
+	for _, c := range recordColumns() {
+		known[columnOf(c)] = slices.Contains(optionalColumns, c)
+	}
 	var columns []recordColumn
 	found := map[recordColumn]bool{}
 	for _, path := range schema.Columns() {
-		c := recordColumn{name: path[0]}
-		if m := packetColumn.FindStringSubmatch(path[0]); m != nil {
-			c.name = m[2]
-			c.index, _ = strconv.Atoi(m[1])
-		} else if m := payloadColumn.FindStringSubmatch(path[0]); m != nil {
-			c.name = "C"
-			c.index, _ = strconv.Atoi(m[1])
+		c := columnOf(path[0])
+		if _, ok := known[c]; !ok || len(path) > 1 {
+			columns = append(columns, recordColumn{})
+			continue
+		}
+		if found[c] {
+			return nil, fmt.Errorf("column %v is there twice", c)
+		}
+		found[c] = true
+		if c.name == colFirstSeen {
+			leaf, _ := schema.Lookup(path...)
+			c.unit = timeUnit(leaf.Node)
 		}
 		columns = append(columns, c)
-		found[c] = true
 	}
-	required := []string{colDevice, colFirstSeen, colRemote, colProto, colDevPort, colRemPort, colBytes, colPackets, "TO", "PS", "D", "C"}
-	for _, name := range required {
-		if !found[recordColumn{name: name}] {
-			return nil, fmt.Errorf("column %v is missing: not a custom-flow records file", recordColumn{name: name})
+	for _, name := range recordColumns() {
+		if c := columnOf(name); !found[c] && !known[c] {
+			return nil, fmt.Errorf("column %v is missing: not a custom-flow records file", c)
 		}
 	}
 	return columns, nil
+}
+
+// optionalColumns are those that the published files lack.
+var optionalColumns = []string{colLabel, colUnit, colCapture, colSplit, colIncomplete}
+
+// columnOf reads a column's name.
+func columnOf(name string) recordColumn {
+	if m := packetColumn.FindStringSubmatch(name); m != nil {
+		index, _ := strconv.Atoi(m[1])
+		return recordColumn{name: m[2], index: index}
+	}
+	if m := payloadColumn.FindStringSubmatch(name); m != nil {
+		index, _ := strconv.Atoi(m[1])
+		return recordColumn{name: "C", index: index}
+	}
+	switch name {
+	case "TO", "PS", "D", "C": // groups, not columns
+		return recordColumn{}
+	}
+	return recordColumn{name: name}
+}
+
+// timeUnit is the unit of a column of times: a number's is the microsecond.
+func timeUnit(n parquet.Node) time.Duration {
+	if t := n.Type().LogicalType(); t != nil {
+		if stamp, ok := t.Value.(*format.TimestampType); ok {
+			return stamp.Unit.Value.Duration()
+		}
+	}
+	return time.Microsecond
 }
 
 // recordRow is a row that is being put together, in any order of its columns.
@@ -366,16 +427,16 @@ func (r *recordRow) reset() {
 }
 
 // set takes the value of a column.
-func (r *recordRow) set(c recordColumn, v parquet.Value) error {
+func (r *recordRow) set(c recordColumn, v parquet.Value) (err error) {
 	switch c.name {
 	case colDevice:
-		r.Device = v.String()
-	case colRemote:
-		addr, err := netip.ParseAddr(v.String())
-		if err != nil {
-			return fmt.Errorf("column %s: %w", colRemote, err)
+		if r.Device = text(v); r.Device == "" {
+			return errors.New("no device")
 		}
-		r.Remote = addr
+	case colRemote:
+		if r.Remote, err = netip.ParseAddr(text(v)); err != nil {
+			return err
+		}
 	case colLabel:
 		r.Label = text(v)
 	case colUnit:
@@ -386,33 +447,77 @@ func (r *recordRow) set(c recordColumn, v parquet.Value) error {
 		r.Split = text(v)
 	case colIncomplete:
 		r.Incomplete = !v.IsNull() && v.Kind() == parquet.Boolean && v.Boolean()
-	case colFirstSeen:
-		r.FirstSeen = integer(v, 0)
-	case colProto:
-		r.Proto = uint8(integer(v, 0))
-	case colDevPort:
-		r.DevPort = int32(integer(v, Missing))
-	case colRemPort:
-		r.RemPort = int32(integer(v, Missing))
-	case colBytes:
-		r.TotalBytes = uint64(max(0, integer(v, 0)))
-	case colPackets:
-		r.PacketCount = uint64(max(0, integer(v, 0)))
-	case "TO", "PS", "D":
-		r.setPacket(c, integer(v, Missing))
-	case "C":
-		if c.index < PayloadTokens {
-			r.setToken(c.index, int16(integer(v, PayloadPadding)))
-		}
+	default:
+		return r.setNumber(c, v)
 	}
 	return nil
 }
 
+// setNumber takes the value of a column of numbers.
+func (r *recordRow) setNumber(c recordColumn, v parquet.Value) error {
+	n, ok, err := integer(v)
+	if err != nil {
+		return err
+	}
+	switch c.name {
+	case colDevPort, colRemPort, "TO", "PS", "D":
+		if !ok {
+			n = Missing
+		}
+	case "C":
+		if !ok {
+			n = PayloadPadding
+		}
+	default:
+		if !ok {
+			return errors.New("no value")
+		}
+	}
+	if least, most := c.limits(); n < least || n > most {
+		return fmt.Errorf("%d is no value of a record: want %d to %d", n, least, most)
+	}
+	switch c.name {
+	case colFirstSeen:
+		r.FirstSeen = n * int64(c.unit) / int64(time.Microsecond)
+	case colProto:
+		r.Proto = uint8(n)
+	case colDevPort:
+		r.DevPort = int32(n)
+	case colRemPort:
+		r.RemPort = int32(n)
+	case colBytes:
+		r.TotalBytes = uint64(n)
+	case colPackets:
+		r.PacketCount = uint64(n)
+	case "C":
+		return r.setToken(c.index, int16(n))
+	default:
+		r.setPacket(c, n)
+	}
+	return nil
+}
+
+// limits are the least and the greatest value of a column of numbers.
+func (c recordColumn) limits() (least, most int64) {
+	switch c.name {
+	case colProto:
+		return 0, math.MaxUint8
+	case colDevPort, colRemPort:
+		return Missing, math.MaxUint16
+	case colBytes, colPackets:
+		return 0, math.MaxInt64
+	case "PS":
+		return Missing, math.MaxUint32
+	case "D":
+		return Missing, 1
+	case "C":
+		return PayloadPadding, math.MaxUint8
+	}
+	return math.MinInt64, math.MaxInt64
+}
+
 // setPacket takes an offset, a size or a direction.
 func (r *recordRow) setPacket(c recordColumn, n int64) {
-	if c.index >= RowPackets {
-		return
-	}
 	switch c.name {
 	case "TO":
 		r.offsets[c.index] = n
@@ -427,14 +532,18 @@ func (r *recordRow) setPacket(c recordColumn, n int64) {
 }
 
 // setToken takes a payload value.
-func (r *recordRow) setToken(index int, v int16) {
+func (r *recordRow) setToken(index int, v int16) error {
+	if v < 0 && v != PayloadStart && v != PayloadEnd && v != PayloadPadding {
+		return fmt.Errorf("%d is no byte, and none of %d, %d and %d", v, PayloadStart, PayloadEnd, PayloadPadding)
+	}
 	if index >= len(r.tokens) && v == PayloadPadding {
-		return
+		return nil
 	}
 	for len(r.tokens) <= index {
 		r.tokens = append(r.tokens, PayloadPadding)
 	}
 	r.tokens[index] = v
+	return nil
 }
 
 // record is the row, once all columns are set.
@@ -481,28 +590,30 @@ func isIPDevice(name string) bool {
 	return err == nil
 }
 
-// integer is a number of any column type; missing stands for null and NaN.
-func integer(v parquet.Value, missing int64) int64 {
+// integer is a number of any column type; ok is false for null and NaN.
+func integer(v parquet.Value) (n int64, ok bool, err error) {
+	if v.IsNull() {
+		return 0, false, nil
+	}
+	var f float64
 	switch v.Kind() {
 	case parquet.Int32:
-		return int64(v.Int32())
+		return int64(v.Int32()), true, nil
 	case parquet.Int64:
-		return v.Int64()
-	case parquet.Float, parquet.Double:
-		f := v.Double()
-		if v.Kind() == parquet.Float {
-			f = float64(v.Float())
-		}
-		if !math.IsNaN(f) {
-			return int64(f)
-		}
+		return v.Int64(), true, nil
 	case parquet.Boolean:
 		if v.Boolean() {
-			return 1
+			return 1, true, nil
 		}
-		return 0
+		return 0, true, nil
+	case parquet.Float:
+		f = float64(v.Float())
+	case parquet.Double:
+		f = v.Double()
+	default:
+		return 0, false, fmt.Errorf("%v is no number", v)
 	}
-	return missing
+	return int64(f), !math.IsNaN(f), nil
 }
 
 func text(v parquet.Value) string {

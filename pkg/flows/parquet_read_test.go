@@ -36,38 +36,50 @@ func readRecords(t *testing.T, file []byte) ([]flows.LabelledRecord, error) {
 	return records, err
 }
 
-// A file in the layout of the published data set, with what varies there: class
-// names for devices, columns in another order, floats, nulls, names without
-// padding, columns of no interest.
-func TestReadRecordsPublished(t *testing.T) {
-	group := parquet.Group{
-		"Device": parquet.String(), "FirstSeen": parquet.Leaf(parquet.DoubleType), "RemIP": parquet.String(), "Proto": parquet.Uint(8),
-		"DevPort": parquet.Optional(parquet.Leaf(parquet.DoubleType)), "RemPort": parquet.Int(32), "TotalFlowSize": parquet.Uint(64), "PacketCount": parquet.Int(64),
-		"Comment": parquet.String(),
+// published is a file of one record in the layout of the published data set, with
+// what varies there: class names for devices, columns in another order, floats,
+// nulls, names without padding, columns of no interest.
+type published struct {
+	columns parquet.Group
+	values  map[string]parquet.Value // those that are not null or padding
+}
+
+func newPublished() *published {
+	p := &published{
+		columns: parquet.Group{
+			"Device": parquet.String(), "FirstSeen": parquet.Leaf(parquet.DoubleType), "RemIP": parquet.String(), "Proto": parquet.Uint(8),
+			"DevPort": parquet.Optional(parquet.Leaf(parquet.DoubleType)), "RemPort": parquet.Int(32), "TotalFlowSize": parquet.Uint(64), "PacketCount": parquet.Int(64),
+			"Comment": parquet.String(), "D": parquet.Int(32), "C": parquet.Int(32),
+		},
+		values: map[string]parquet.Value{
+			"Device": parquet.ValueOf("Smart Camera"), "FirstSeen": parquet.ValueOf(1.5e15), "RemIP": parquet.ValueOf("203.0.113.7"),
+			"Proto": parquet.ValueOf(int32(6)), "DevPort": parquet.ValueOf(50000.0), "RemPort": parquet.ValueOf(int32(443)),
+			"TotalFlowSize": parquet.ValueOf(int64(5_000_000_000)), "PacketCount": parquet.ValueOf(int64(12)),
+			"Comment": parquet.ValueOf("x"), "D": parquet.ValueOf(int32(7)), "C": parquet.ValueOf(int32(700)),
+			"P0_TO": parquet.ValueOf(float32(0)), "P0_PS": parquet.ValueOf(float32(60)), "P0_D": parquet.ValueOf(float32(1)),
+			"P1_TO": parquet.ValueOf(float32(2500)), "P1_PS": parquet.ValueOf(float32(1500)), "P1_D": parquet.ValueOf(float32(0)),
+		},
 	}
 	for i := range flows.RowPackets {
 		for _, suffix := range []string{"_TO", "_PS", "_D"} {
-			group["P"+strconv.Itoa(i)+suffix] = parquet.Optional(parquet.Leaf(parquet.FloatType))
+			p.columns["P"+strconv.Itoa(i)+suffix] = parquet.Optional(parquet.Leaf(parquet.FloatType))
 		}
 	}
 	for i := range flows.PayloadTokens {
-		group["C_"+strconv.Itoa(i)] = parquet.Int(16)
-	}
-	values := map[string]parquet.Value{
-		"Device": parquet.ValueOf("Smart Camera"), "FirstSeen": parquet.ValueOf(1.5e15), "RemIP": parquet.ValueOf("203.0.113.7"),
-		"Proto": parquet.ValueOf(int32(6)), "DevPort": parquet.ValueOf(50000.0), "RemPort": parquet.ValueOf(int32(443)),
-		"TotalFlowSize": parquet.ValueOf(int64(5_000_000_000)), "PacketCount": parquet.ValueOf(int64(12)), "Comment": parquet.ValueOf("x"),
-		"P0_TO": parquet.ValueOf(float32(0)), "P0_PS": parquet.ValueOf(float32(60)), "P0_D": parquet.ValueOf(float32(1)),
-		"P1_TO": parquet.ValueOf(float32(2500)), "P1_PS": parquet.ValueOf(float32(1500)), "P1_D": parquet.ValueOf(float32(0)),
+		p.columns["C_"+strconv.Itoa(i)] = parquet.Int(16)
 	}
 	for i, token := range []int32{-4, 22, 3, -8, -4, -8} {
-		values["C_"+strconv.Itoa(i)] = parquet.ValueOf(token)
+		p.values["C_"+strconv.Itoa(i)] = parquet.ValueOf(token)
 	}
+	return p
+}
 
-	schema := parquet.NewSchema("published", group)
+func (p *published) file(t *testing.T) []byte {
+	t.Helper()
+	schema := parquet.NewSchema("published", p.columns)
 	var row parquet.Row
 	for i, column := range schema.Columns() {
-		v, ok := values[column[0]]
+		v, ok := p.values[column[0]]
 		leaf, _ := schema.Lookup(column...)
 		switch {
 		case !ok && strings.HasPrefix(column[0], "C_"):
@@ -87,8 +99,11 @@ func TestReadRecordsPublished(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return file.Bytes()
+}
 
-	got, err := readRecords(t, file.Bytes())
+func TestReadRecordsPublished(t *testing.T) {
+	got, err := readRecords(t, newPublished().file(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +114,46 @@ func TestReadRecordsPublished(t *testing.T) {
 	}}}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A time that its writer gave a type of its own comes out in microseconds.
+func TestReadRecordsTimestamp(t *testing.T) {
+	p := newPublished()
+	p.columns["FirstSeen"] = parquet.Timestamp(parquet.Nanosecond)
+	p.values["FirstSeen"] = parquet.ValueOf(int64(1_500_000_000_123_456_789))
+	got, err := readRecords(t, p.file(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := int64(1_500_000_000_123_456); got[0].FirstSeen != want {
+		t.Errorf("first seen %d, want %d", got[0].FirstSeen, want)
+	}
+}
+
+// A file that could only be read wrongly is an error that says why.
+func TestReadRecordsRefuses(t *testing.T) {
+	p := newPublished()
+	p.values["C_1"] = parquet.ValueOf(int32(300))
+	var compressed bytes.Buffer
+	w := parquet.NewGenericWriter[struct{ Device string }](&compressed, parquet.Compression(&parquet.Lz4Raw))
+	if _, err := w.Write([]struct{ Device string }{{"x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		file []byte
+		says string
+	}{
+		{"no byte", p.file(t), "column C_001: row 0: 300"},
+		{"compression", compressed.Bytes(), "LZ4"},
+	} {
+		if got, err := readRecords(t, tt.file); err == nil || !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %d records, error %v, want %q", tt.name, len(got), err, tt.says)
+		}
 	}
 }
 
