@@ -37,6 +37,7 @@ func analyzeData(c *cli.Context) error {
 	defer end()
 	which := namedPart(c)
 	which.wholePayloads = true
+	which.anyDirection = !c.IsSet("direction") && !c.IsSet("model")
 	set, err := openPart(c, direction, which, show)
 	if err != nil {
 		return err

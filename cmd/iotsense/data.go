@@ -157,6 +157,7 @@ type part struct {
 	dates  string // as dataset.ParsePeriod reads them
 
 	wholePayloads bool // of captures, also what no row holds
+	anyDirection  bool // of records files
 }
 
 // namedPart is the part that --split and --dates name.
@@ -203,6 +204,7 @@ func openPart(c *cli.Context, direction flows.Direction, p part, show func(done,
 
 			WholePayloads: p.wholePayloads,
 		},
-		Progress: show,
+		AnyDirection: p.anyDirection,
+		Progress:     show,
 	})
 }

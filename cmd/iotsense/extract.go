@@ -87,7 +87,7 @@ func writeRecords(ctx context.Context, set *dataset.Set, direction flows.Directi
 		return nil, err
 	}
 	err = writeFile(report.Output, func(f io.Writer) error {
-		w := flows.NewRecordWriter(f, map[string]string{"iotsense.record": string(spec)})
+		w := flows.NewRecordWriter(f, map[string]string{flows.RecordsKey: string(spec)})
 		var failed error
 		damaged = set.Records(ctx, func(r flows.LabelledRecord) error {
 			report.Records++

@@ -145,7 +145,7 @@ func TestDamagedCaptureKeepsRecords(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	records := 0
-	if _, err := flows.ReadRecords(context.Background(), out, func(r flows.LabelledRecord) error {
+	if err := flows.ReadRecords(context.Background(), out, nil, func(r flows.LabelledRecord) error {
 		if r.Device == device.String() {
 			records++
 		}

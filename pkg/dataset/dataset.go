@@ -25,7 +25,9 @@ type Options struct {
 	Splits   []string // only devices of these splits; empty: all
 	Period   Period   // only records that begin in it
 	Capture  flows.CaptureConfig
-	Progress func(done, total int, name string) // called before each file; may be nil
+	// AnyDirection takes records files of another direction than Capture's too.
+	AnyDirection bool
+	Progress     func(done, total int, name string) // called before each file; may be nil
 }
 
 // Set is a list of files to read.
@@ -174,10 +176,15 @@ type CaptureSummary struct {
 // together at the end. An error of emit ends it.
 func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
 	var damaged []error
+	given := 0
+	count := func(r flows.LabelledRecord) error {
+		given++
+		return emit(r)
+	}
 	for i := range s.captures {
 		c := &s.captures[i]
 		s.progress(i, c.Name)
-		summary, err, fatal := s.readCapture(ctx, c, emit)
+		summary, err, fatal := s.readCapture(ctx, c, count)
 		if fatal != nil {
 			return fatal
 		}
@@ -197,12 +204,15 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 	unnamed := newSpans()
 	for i, path := range s.parquet {
 		s.progress(len(s.captures)+i, path)
-		if err := s.readParquet(ctx, path, unnamed, emit, done); err != nil {
+		if err := s.readParquet(ctx, path, unnamed, count, done); err != nil {
 			return err
 		}
 	}
 	if err := unnamed.end(done); err != nil {
 		return err
+	}
+	if given == 0 && !s.opts.Period.IsZero() {
+		damaged = append(damaged, fmt.Errorf("no record begins on the days %v", s.opts.Period))
 	}
 	return errors.Join(damaged...)
 }
@@ -317,7 +327,7 @@ func (s *spans) end(done func(CaptureSummary) error) error {
 func (s *Set) readParquet(ctx context.Context, path string, unnamed *spans, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
 	named := newSpans()
 	read, other := 0, 0
-	_, err := flows.ReadRecords(ctx, path, func(r flows.LabelledRecord) error {
+	err := flows.ReadRecords(ctx, path, s.checkDirection, func(r flows.LabelledRecord) error {
 		if read++; !s.wanted(r.Split) {
 			other++
 			return nil
@@ -339,6 +349,15 @@ func (s *Set) readParquet(ctx context.Context, path string, unnamed *spans, emit
 		return fmt.Errorf("records %s: none of its %d records is of --split %s", path, other, strings.Join(s.opts.Splits, ","))
 	}
 	return named.end(done)
+}
+
+// checkDirection refuses a records file that says it is of another direction.
+func (s *Set) checkDirection(metadata map[string]string) error {
+	d, ok := flows.RecordsDirection(metadata)
+	if wanted := s.opts.Capture.Direction; ok && d != wanted && !s.opts.AnyDirection {
+		return fmt.Errorf("its records are of direction %v, not %v (see --direction and --model)", d, wanted)
+	}
+	return nil
 }
 
 // Example is one labelled window.

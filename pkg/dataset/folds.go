@@ -216,7 +216,7 @@ func (s *Set) look(ctx context.Context, times bool) ([]found, error) {
 	}
 	seen := map[place]bool{}
 	for _, path := range s.parquet {
-		_, err := flows.ReadRecords(ctx, path, func(r flows.LabelledRecord) error {
+		err := flows.ReadRecords(ctx, path, nil, func(r flows.LabelledRecord) error {
 			p := place{r.Capture, r.Device}
 			if !seen[p] && s.wanted(r.Split) {
 				seen[p] = true

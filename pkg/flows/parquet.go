@@ -5,6 +5,7 @@ package flows
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -113,6 +114,21 @@ func recordSchema() *parquet.Schema {
 		fields[i] = byName[name]
 	}
 	return parquet.NewSchema("records", recordNode{group, fields})
+}
+
+// RecordsKey is the key of a records file's metadata that says, in JSON, how the
+// records were made.
+const RecordsKey = "iotsense.record"
+
+// RecordsDirection is the direction that a records file's metadata names. ok is false
+// where they name none, as in the published files.
+func RecordsDirection(metadata map[string]string) (d Direction, ok bool) {
+	var spec struct{ Direction string }
+	if json.Unmarshal([]byte(metadata[RecordsKey]), &spec) != nil {
+		return 0, false
+	}
+	d, err := ParseDirection(spec.Direction)
+	return d, err == nil
 }
 
 // RecordWriter writes records to a parquet file.
@@ -226,17 +242,17 @@ func (c recordColumn) String() string {
 // order. It accepts files of RecordWriter and the published ones: any integer or
 // float column types, nulls for missing values, zero-padded column names, other
 // columns, a class name instead of a MAC in Device, which then is the label. A column
-// that is missing, or a value that no record has, is an error. It returns the file's
-// own key-value metadata.
-func ReadRecords(ctx context.Context, path string, emit func(LabelledRecord) error) (map[string]string, error) {
-	metadata, err := readRecords(ctx, path, emit)
-	if err != nil {
-		return nil, fmt.Errorf("records %s: %w", path, err)
+// that is missing, or a value that no record has, is an error. Before the first record
+// begin is given the file's own key-value metadata, unless it is nil; its error ends
+// the reading.
+func ReadRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) error {
+	if err := readRecords(ctx, path, begin, emit); err != nil {
+		return fmt.Errorf("records %s: %w", path, err)
 	}
-	return metadata, nil
+	return nil
 }
 
-func readRecords(ctx context.Context, path string, emit func(LabelledRecord) error) (metadata map[string]string, err error) {
+func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // the decoder's, on a corrupt page
 			err = fmt.Errorf("corrupt parquet data: %v", p)
@@ -244,36 +260,41 @@ func readRecords(ctx context.Context, path string, emit func(LabelledRecord) err
 	}()
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
-		return nil, fmt.Errorf("not a readable parquet file: %w", err)
+		return fmt.Errorf("not a readable parquet file: %w", err)
 	}
 	if err := checkCompression(file); err != nil {
-		return nil, err
+		return err
 	}
 	columns, err := mapColumns(file.Schema())
 	if err != nil {
-		return nil, err
+		return err
 	}
-	metadata = map[string]string{}
+	metadata := map[string]string{}
 	for _, kv := range file.Metadata().KeyValueMetadata {
 		metadata[kv.Key] = kv.Value
+	}
+	if begin != nil {
+		if err := begin(metadata); err != nil {
+			return err
+		}
 	}
 	for _, group := range file.RowGroups() {
 		for from := int64(0); from < group.NumRows(); from += parquetBlock {
 			if err := readBlock(ctx, group, from, columns, emit); err != nil {
-				return metadata, err
+				return err
 			}
 		}
 	}
-	return metadata, nil
+	return nil
 }
 
 // readBlock reads some rows of a group, one column after the other: row by row, a

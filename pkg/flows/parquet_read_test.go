@@ -26,7 +26,7 @@ func readRecords(t *testing.T, file []byte) ([]flows.LabelledRecord, error) {
 		t.Fatal(err)
 	}
 	var records []flows.LabelledRecord
-	_, err := flows.ReadRecords(context.Background(), path, func(r flows.LabelledRecord) error {
+	err := flows.ReadRecords(context.Background(), path, nil, func(r flows.LabelledRecord) error {
 		records = append(records, r)
 		return nil
 	})

@@ -47,7 +47,11 @@ func TestRecordsRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []flows.LabelledRecord
-	metadata, err := flows.ReadRecords(context.Background(), path, func(r flows.LabelledRecord) error {
+	var metadata map[string]string
+	err = flows.ReadRecords(context.Background(), path, func(m map[string]string) error {
+		metadata = m
+		return nil
+	}, func(r flows.LabelledRecord) error {
 		got = append(got, r)
 		return nil
 	})

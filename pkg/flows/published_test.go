@@ -77,7 +77,7 @@ func TestReadRecordsOfPandas(t *testing.T) {
 				}
 				var got, want []flows.LabelledRecord
 				for _, path := range files {
-					if _, err := flows.ReadRecords(context.Background(), path, func(r flows.LabelledRecord) error {
+					if err := flows.ReadRecords(context.Background(), path, nil, func(r flows.LabelledRecord) error {
 						got = append(got, r)
 						return nil
 					}); err != nil {

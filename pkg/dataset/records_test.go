@@ -1,0 +1,79 @@
+package dataset
+
+import (
+	"context"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// recordsFile writes a file of one record of 2016-09-23 with the given metadata.
+func recordsFile(t *testing.T, metadata map[string]string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "records.parquet")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := flows.NewRecordWriter(f, metadata)
+	r := &flows.Record{Device: "plug", FirstSeen: time.Date(2016, 9, 23, 12, 0, 0, 0, time.UTC).UnixMicro(), Remote: netip.IPv4Unspecified(), Proto: 17}
+	if err := w.Write(&flows.LabelledRecord{Record: r}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Records of the other direction are refused where the file says of which it is, and
+// days on which nothing begins are no data set of nothing.
+func TestRecordsRefuses(t *testing.T) {
+	uni := map[string]string{flows.RecordsKey: `{"direction":"uni"}`}
+	for _, tt := range []struct {
+		name      string
+		metadata  map[string]string
+		direction flows.Direction
+		any       bool
+		dates     string
+		says      string // empty: the record is given
+	}{
+		{"no direction in the file", nil, flows.Bi, false, "", ""},
+		{"other metadata", map[string]string{flows.RecordsKey: "{"}, flows.Bi, false, "", ""},
+		{"same direction", uni, flows.Uni, false, "", ""},
+		{"other direction", uni, flows.Bi, false, "", "of direction uni, not bi"},
+		{"any direction", uni, flows.Bi, true, "", ""},
+		{"its day", nil, flows.Bi, false, "2016-09-22..2016-09-23", ""},
+		{"another day", nil, flows.Bi, false, "2016-09-24", "no record begins on the days 2016-09-24..2016-09-24"},
+	} {
+		period, err := ParsePeriod(tt.dates)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := recordsFile(t, tt.metadata)
+		set, err := Open(Options{
+			Data: []string{path}, Period: period, AnyDirection: tt.any,
+			Capture: flows.CaptureConfig{TableConfig: flows.TableConfig{Direction: tt.direction}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		records := 0
+		err = set.Records(context.Background(), func(flows.LabelledRecord) error {
+			records++
+			return nil
+		}, func(CaptureSummary) error { return nil })
+		switch {
+		case tt.says == "" && (err != nil || records != 1):
+			t.Errorf("%s: %d records, %v", tt.name, records, err)
+		case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says) || records != 0):
+			t.Errorf("%s: %d records, error %v, want %q", tt.name, records, err, tt.says)
+		}
+	}
+}
