@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -33,7 +34,11 @@ func run(ctx context.Context, args []string) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(os.Stderr, "iotsense: %s\n", oneLine(err))
+	text := oneLine(err)
+	if ctx.Err() != nil { // say by which signal
+		text = strings.ReplaceAll(text, context.Canceled.Error(), context.Cause(ctx).Error())
+	}
+	fmt.Fprintf(os.Stderr, "iotsense: %s\n", text)
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage

@@ -53,6 +53,29 @@ func commandAs(t *testing.T, attr *syscall.SysProcAttr, args ...string) (stdout,
 	return out.String(), errs.String(), c.ProcessState.ExitCode()
 }
 
+// A command that a signal ends says by which.
+func TestRunStopped(t *testing.T) {
+	capture, _ := labCapture(t)
+	path := write(t, "lab.pcap", capture)
+	errs, err := os.Create(filepath.Join(t.TempDir(), "stderr"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer errs.Close()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("interrupt signal received"))
+	defer func(before *os.File) { os.Stderr = before }(os.Stderr)
+	os.Stderr = errs
+	status := run(ctx, []string{"iotsense", "analyze", path})
+	text, err := os.ReadFile(errs.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "iotsense: interrupt signal received\n"; status != exitFailed || string(text) != want {
+		t.Errorf("status %d, %q; want %q", status, text, want)
+	}
+}
+
 // labCapture is a small capture as a file's bytes.
 func labCapture(t *testing.T) (file []byte, device flows.MAC) {
 	t.Helper()
