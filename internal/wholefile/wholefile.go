@@ -14,7 +14,7 @@ import (
 // its name. Errors of files name them.
 func Write(path string, write func(io.Writer) error) error {
 	dir, name := filepath.Split(path)
-	f, err := os.CreateTemp(filepath.Clean(dir+"."), "."+name+".*")
+	f, err := os.CreateTemp(filepath.Clean(dir+"."), "."+name+".*") // not in $TMPDIR, where it could not be renamed from
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 
 func TestWrite(t *testing.T) {
 	t.Chdir(t.TempDir())
+	t.Setenv("TMPDIR", "/nonexistent") // a file of no named directory is made here
 	text := func(s string) func(io.Writer) error {
 		return func(w io.Writer) error {
 			_, err := io.WriteString(w, s)
