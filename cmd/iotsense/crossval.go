@@ -112,6 +112,9 @@ func crossval(c *cli.Context) (err error) {
 	if c.Int("seeds") < 1 {
 		return usagef("--seeds %d: want at least 1", c.Int("seeds"))
 	}
+	if err := checkReport(c); err != nil {
+		return err
+	}
 	if err := v.read(c, stream); err != nil {
 		return err
 	}

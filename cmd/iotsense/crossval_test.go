@@ -127,6 +127,15 @@ func TestCrossvalOfFewCaptures(t *testing.T) {
 	}
 }
 
+// A report that cannot be written is said before anything is trained.
+func TestCrossvalReportIntoNowhere(t *testing.T) {
+	manifest, _ := labData(t)
+	_, stderr, status := command(t, "crossval", "--manifest", manifest, "--epochs", "1", "--folds", "2", "--seeds", "1", "--report", manifest)
+	if status != exitFailed || !strings.Contains(stderr, "report") || strings.Contains(stderr, "epoch 1") {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+}
+
 func mustRun(t *testing.T, args ...string) {
 	t.Helper()
 	app := newApp()

@@ -134,6 +134,9 @@ func trainModel(c *cli.Context) error {
 			}
 		}
 	}
+	if err := checkReport(c); err != nil {
+		return err
+	}
 	bundle := model.Bundle{}
 	reports := map[string]*train.Report{}
 	for _, service := range sortedKeys(plan.streams) {
@@ -504,6 +507,22 @@ func writeReport(dir, name string, v any) error {
 		return fmt.Errorf("report %s: %w", name, err)
 	}
 	return report.WriteFile(dir, name, append(text, '\n'))
+}
+
+// checkReport makes the directory of --report: a long run must not end in a report
+// that cannot be written.
+func checkReport(c *cli.Context) error {
+	dir := c.String("report")
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := writable(filepath.Join(dir, "report.json")); err != nil {
+		return fmt.Errorf("report %s: %w", dir, err)
+	}
+	return nil
 }
 
 // sortedKeys are the keys of a map in order.

@@ -139,14 +139,19 @@ func meterStyle(share *float64) template.CSS {
 	return barStyle(*share)
 }
 
+// maxFileName is how many characters of a label a file name has: four bytes each, and
+// what stands before and after, are less than the 255 that file systems take.
+const maxFileName = 50
+
 // fileName is a label as part of a file name.
 func fileName(label string) string {
-	return strings.Map(func(r rune) rune {
+	name := []rune(strings.Map(func(r rune) rune {
 		if unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_' || r == '+' {
 			return r
 		}
 		return '_'
-	}, label)
+	}, label))
+	return string(name[:min(len(name), maxFileName)])
 }
 
 // fileNames are labels as parts of file names, no two the same.

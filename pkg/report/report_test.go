@@ -48,7 +48,9 @@ func TestWrite(t *testing.T) {
 }
 
 func TestFileName(t *testing.T) {
-	for label, want := range map[string]string{"TP-LinkPlug+X": "TP-LinkPlug+X", "../a b": "___a_b", "Caméra 摄": "Caméra_摄"} {
+	for label, want := range map[string]string{
+		"TP-LinkPlug+X": "TP-LinkPlug+X", "../a b": "___a_b", "Caméra 摄": "Caméra_摄", strings.Repeat("摄", 300): strings.Repeat("摄", 50),
+	} {
 		if got := fileName(label); got != want {
 			t.Errorf("%q: %q, want %q", label, got, want)
 		}
