@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 
@@ -78,39 +79,51 @@ func (f Folds) key(p found) string {
 	return p.capture
 }
 
-// deal gives every device of every capture its fold. What stays together goes
-// where the class of its first device has it; what is alone in its class goes to
-// fold 0.
+// deal gives every device of every capture its fold. What stays together goes where
+// the first of its classes by name has it; what is alone in each of its classes goes
+// to fold 0.
 func (f Folds) deal(all []found) map[place]int {
 	type group struct {
-		key, label string
-		start      int64
+		key    string
+		labels map[string]bool
+		start  int64
 	}
 	groups := map[string]*group{}
-	byLabel := map[string][]*group{}
 	for _, p := range all {
 		key := f.key(p)
-		if g := groups[key]; g != nil {
-			g.start = min(g.start, p.start)
-			continue
+		g := groups[key]
+		if g == nil {
+			g = &group{key, map[string]bool{}, p.start}
+			groups[key] = g
 		}
-		g := &group{key, p.label, p.start}
-		groups[key] = g
-		byLabel[p.label] = append(byLabel[p.label], g)
+		g.labels[p.label] = true
+		g.start = min(g.start, p.start)
+	}
+	byLabel := map[string][]*group{}
+	holders := map[string]int{} // groups of each class
+	for _, g := range groups {
+		names := slices.Sorted(maps.Keys(g.labels))
+		byLabel[names[0]] = append(byLabel[names[0]], g)
+		for _, l := range names {
+			holders[l]++
+		}
+	}
+	alone := func(g *group) bool {
+		for l := range g.labels {
+			if holders[l] > 1 {
+				return false
+			}
+		}
+		return true
 	}
 	fold := map[string]int{}
 	random := rand.New(rand.NewPCG(uint64(f.Seed), 2))
-	labels := make([]string, 0, len(byLabel))
-	for l := range byLabel {
-		labels = append(labels, l)
-	}
-	slices.Sort(labels)
 	first := 0 // of the class: so that small classes do not all begin at fold 1
-	for _, l := range labels {
+	for _, l := range slices.Sorted(maps.Keys(byLabel)) {
 		list := byLabel[l]
 		slices.SortFunc(list, func(a, b *group) int { return cmp.Compare(a.key, b.key) })
 		switch {
-		case len(list) == 1:
+		case len(list) == 1 && alone(list[0]):
 			continue // fold 0
 		case f.By == ByTime:
 			slices.SortStableFunc(list, func(a, b *group) int { return cmp.Compare(a.start, b.start) })

@@ -114,3 +114,26 @@ func TestFoldsRefuse(t *testing.T) {
 		t.Error("a capture without devices is dealt")
 	}
 }
+
+// Captures of a whole household are dealt whichever of its devices is listed first.
+func TestFoldsOfHouseholds(t *testing.T) {
+	labels := []string{"camera", "hub", "plug"}
+	var all []found
+	for c := range labels {
+		for i := range labels {
+			label := labels[(c+i)%len(labels)]
+			all = append(all, found{place{fmt.Sprintf("day-%d", c), label}, label, label, int64(c)})
+		}
+	}
+	places := Folds{By: ByCapture, Count: 3, Tested: 1, Seed: 1}.deal(all)
+	folds := map[int]string{}
+	for p, fold := range places {
+		if other, taken := folds[fold]; fold == 0 || taken && other != p.capture {
+			t.Errorf("%s is in fold %d, with %q", p.capture, fold, other)
+		}
+		folds[fold] = p.capture
+	}
+	if len(folds) != 3 {
+		t.Errorf("captures in folds %v, want one in each of three", folds)
+	}
+}
