@@ -104,6 +104,9 @@ func writeRecords(ctx context.Context, set *dataset.Set, direction flows.Directi
 		if err := cmp.Or(failed, ctx.Err()); err != nil {
 			return err
 		}
+		if report.Records == 0 && damaged != nil {
+			return damaged // nothing could be read: no file, not an empty one
+		}
 		return w.Close()
 	})
 	if err != nil {

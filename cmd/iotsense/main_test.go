@@ -124,6 +124,7 @@ func TestBadInput(t *testing.T) {
 		{"unsupported link type", []string{"classify", write(t, "user0.pcap", foreign)}, 1, []string{"user0.pcap", "link type 147", "Ethernet"}},
 		{"missing capture", []string{"classify", "/nonexistent.pcap"}, 1, []string{"/nonexistent.pcap"}},
 		{"directory without captures", []string{"extract", t.TempDir(), "-o", out}, 1, []string{"holds no .pcap"}},
+		{"nothing that can be read", []string{"extract", write(t, "none.pcap", []byte(strings.Repeat("no capture ", 9))), "-o", out}, 1, []string{"none.pcap", "not a pcap"}},
 		{"unwritable output", []string{"extract", goodFile, "-o", "/nonexistent/out.parquet"}, 1, []string{"/nonexistent"}},
 		{"corrupt model", []string{"classify", goodFile, "--model", modelFile}, 1, []string{"cut.safetensors"}},
 		{"missing model", []string{"classify", goodFile, "--model", "/nonexistent"}, 1, []string{"/nonexistent"}},
@@ -140,6 +141,8 @@ func TestBadInput(t *testing.T) {
 		{"bad hook", []string{"run", "-i", "lo", "--hook", "magic"}, 2, []string{"magic"}},
 		{"bad size", []string{"run", "-i", "lo", "--ring-size", "much"}, 2, []string{"much"}},
 		{"records the model was not made for", []string{"run", "-i", "lo", "--direction", "uni"}, 2, []string{"uni", "bi"}},
+		{"no epoch", []string{"train", goodFile, "-o", out, "--epochs", "0"}, 2, []string{"epochs is 0"}},
+		{"an average that never moves", []string{"train", goodFile, "-o", out, "--ema", "1"}, 2, []string{"averaged weights is 1"}},
 		{"bad range", []string{"classify", goodFile, "--local", "10.0.0.0/99"}, 2, []string{"--local"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -154,6 +157,9 @@ func TestBadInput(t *testing.T) {
 				if !strings.Contains(stderr, s) {
 					t.Errorf("stderr does not say %q: %s", s, stderr)
 				}
+			}
+			if _, err := os.Stat(out); err == nil {
+				t.Errorf("left %s", out)
 			}
 		})
 	}

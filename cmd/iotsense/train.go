@@ -193,6 +193,9 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	o.Seed, o.Threads = c.Int64("seed"), c.Int("threads")
 	o.MinPerClass, o.MaxPerClass = c.Int("min-per-class"), c.Int("max-per-class")
 	o.Checkpoint, o.CheckpointEvery = c.String("checkpoint"), c.Duration("checkpoint-every")
+	if err := o.Validate(); err != nil {
+		return nil, usageError{err}
+	}
 	memory, err := parseSize(c.String("memory"))
 	if err != nil {
 		return nil, usageError{fmt.Errorf("--memory: %w", err)}

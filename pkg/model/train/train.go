@@ -56,7 +56,8 @@ func DefaultOptions() Options {
 	}
 }
 
-func (o Options) validate() error {
+// Validate names the first value that no run can have.
+func (o Options) Validate() error {
 	switch {
 	case o.Epochs < 1:
 		return fmt.Errorf("epochs is %d, want at least 1", o.Epochs)
@@ -139,7 +140,7 @@ func Train(ctx context.Context, cfg Config, store *dataset.Store, training, vali
 }
 
 func run(ctx context.Context, cfg Config, store *dataset.Store, training, validation []int, o Options, progress func(Progress)) (*model.Model, *Report, error) {
-	if err := o.validate(); err != nil {
+	if err := o.Validate(); err != nil {
 		return nil, nil, err
 	}
 	if cfg.Arch.K < store.K() {
