@@ -31,7 +31,7 @@ trained() {
   done
   shift
   # shellcheck disable=SC2086 # lists of words
-  bin/iotsense train $flags --validation 0.1 --ema 0 --seed 1 --threads 2 ${FLAGS:-} -o "$out/$name.safetensors"
+  bin/iotsense train $flags --validation 0.1 --seed 1 --threads 2 ${FLAGS:-} -o "$out/$name.safetensors"
   score "$name" --model "$out/$name.safetensors" "$@"
 }
 

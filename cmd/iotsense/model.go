@@ -115,7 +115,7 @@ func modelExport(c *cli.Context) error {
 	}
 	m, ok := bundle[c.String("service")]
 	if !ok {
-		return usagef("--service %q: name one of the services that the file has models for: %s", c.String("service"), strings.Join(serviceNames(bundle), ", "))
+		return usagef("--service %q: the file has models for %s: name one of these services", c.String("service"), strings.Join(serviceNames(bundle), ", "))
 	}
 	if err := writeFile(c.String("output"), func(w io.Writer) error { return interchange.WriteONNX(w, m) }); err != nil {
 		return err

@@ -46,8 +46,8 @@ func TestModelExportService(t *testing.T) {
 		says    string
 	}{
 		{"udp/53", 0, ""},
-		{"", exitUsage, "the file has models for tcp/80, udp/53"},
-		{"tcp/443", exitUsage, "the file has models for tcp/80, udp/53"},
+		{"", exitUsage, "has models for tcp/80, udp/53"},
+		{"tcp/443", exitUsage, "has models for tcp/80, udp/53"},
 	} {
 		_, stderr, status := command(t, "model", "export", "--onnx", "--model", path, "-o", out, "--service", tt.service)
 		if status != tt.status || !strings.Contains(stderr, tt.says) {
