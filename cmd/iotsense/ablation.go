@@ -4,6 +4,7 @@ package main
 // the paper makes without saying what they are worth.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -162,13 +163,7 @@ func ablation(c *cli.Context) error {
 // baselineMode is the window mode that variants are trained in unless they say
 // otherwise.
 func baselineMode(c *cli.Context) string {
-	switch {
-	case c.IsSet("window-mode"):
-		return c.String("window-mode")
-	case c.String("preset") == "paper":
-		return flows.Strict.String()
-	}
-	return flows.Padded.String()
+	return cmp.Or(c.String("window-mode"), presets[c.String("preset")]["window-mode"], flows.Padded.String())
 }
 
 // chooseVariants are the baseline and those named; without names all that differ

@@ -125,10 +125,7 @@ func newExperiment(c *cli.Context, models int) (x *experiment, end func(), err e
 	}
 	x.trainings = models * len(x.seeds)
 	if x.dir != "" {
-		if err := os.MkdirAll(x.dir, 0o755); err != nil {
-			return nil, nil, fmt.Errorf("report: %w", err)
-		}
-		return x, func() {}, nil
+		return x, func() {}, checkReport(c)
 	}
 	if x.dir, err = os.MkdirTemp("", "iotsense-"); err != nil {
 		return nil, nil, err
