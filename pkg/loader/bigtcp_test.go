@@ -236,9 +236,13 @@ func watchLongest(t *testing.T, n *replay.Network) func() int {
 		defer unix.Close(fd)
 		most := 0
 		for {
-			if length, _, err := unix.Recvfrom(fd, nil, unix.MSG_TRUNC); err == nil {
+			length, _, err := unix.Recvfrom(fd, nil, unix.MSG_TRUNC)
+			if err == nil {
 				most = max(most, length)
 				continue
+			}
+			if errors.Is(err, unix.EINTR) {
+				continue // signal(7): a socket with a timeout is not restarted after Go's own signals
 			}
 			select {
 			case <-stop:
