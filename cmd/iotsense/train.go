@@ -246,13 +246,9 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 
 // planStreams sets which traffic each model learns (paper IV-B).
 func (p *trainPlan) planStreams(strategy, list string, stream flows.StreamConfig) error {
-	var services []flows.Service
-	for _, name := range strings.Split(list, ",") {
-		s, err := flows.ParseService(strings.TrimSpace(name))
-		if err != nil {
-			return usageError{fmt.Errorf("--services: %w", err)}
-		}
-		services = append(services, s)
+	services, err := flows.ParseServices(strings.Split(list, ","))
+	if err != nil {
+		return usageError{fmt.Errorf("--services: %w", err)}
 	}
 	switch strategy {
 	case everything:
@@ -299,11 +295,18 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 // config says what a model of the stream is.
 func (p *trainPlan) config(stream flows.StreamConfig, flags map[string]string) train.Config {
 	record := p.record
-	record.Services = []string{}
-	for _, s := range stream.Services {
-		record.Services = append(record.Services, s.String())
-	}
+	record.Services = append([]string{}, names(stream.Services)...)
+	record.Among = names(stream.Among)
 	return train.Config{Arch: p.arch, Record: record, Flags: flags, Ablate: p.ablate}
+}
+
+// names are the services' names, in their order.
+func names(services []flows.Service) []string {
+	var names []string
+	for _, s := range services {
+		names = append(names, s.String())
+	}
+	return names
 }
 
 // checkpoint is the file of one service's run.

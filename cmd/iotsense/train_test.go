@@ -29,10 +29,11 @@ func TestTrainEveryStrategy(t *testing.T) {
 		strategy string
 		keys     []string // of the bundle
 		services []string // of its first model
+		among    []string
 	}{
-		{"all", []string{""}, []string{}},
-		{"mixed", []string{""}, []string{"udp/53", "udp/123"}},
-		{"specialized", []string{"udp/123", "udp/53"}, []string{"udp/123"}},
+		{"all", []string{""}, []string{}, nil},
+		{"mixed", []string{""}, []string{"udp/53", "udp/123"}, nil},
+		{"specialized", []string{"udp/123", "udp/53"}, []string{"udp/123"}, []string{"udp/53", "udp/123"}},
 	} {
 		for _, direction := range []string{"bi", "uni"} {
 			t.Run(c.strategy+" "+direction, func(t *testing.T) {
@@ -47,8 +48,8 @@ func TestTrainEveryStrategy(t *testing.T) {
 					t.Fatalf("models of %q, want %q", keys, c.keys)
 				}
 				r := bundle[c.keys[0]].Record
-				if r.Direction != direction || !slices.Equal(r.Services, c.services) {
-					t.Errorf("the model is of %s records of %q", r.Direction, r.Services)
+				if r.Direction != direction || !slices.Equal(r.Services, c.services) || !slices.Equal(r.Among, c.among) {
+					t.Errorf("the model is of %s records of %q among %q", r.Direction, r.Services, r.Among)
 				}
 				mustRun(t, "evaluate", "--manifest", manifest, "--split", "test", "--model", file)
 				mustRun(t, "classify", filepath.Join(dir, "lab", "camera-0", "capture-0.pcap"), "--model", file)

@@ -35,6 +35,9 @@ func sure(t *testing.T, service string, labels ...string) *model.Model {
 // its own; the others reach none. Both models' classes are one list.
 func TestBundleRoutesFlows(t *testing.T) {
 	bundle := model.Bundle{"tcp/80": sure(t, "tcp/80", "common", "web"), "udp/53": sure(t, "udp/53", "common", "names")}
+	for _, m := range bundle {
+		m.Record.Among = []string{"tcp/80", "udp/53", "udp/123"}
+	}
 	type window struct {
 		rows  int
 		label string
@@ -61,6 +64,7 @@ func TestBundleRoutesFlows(t *testing.T) {
 		devPort, remPort int32
 	}{
 		{6, 50000, 80}, {17, 50001, 53}, {6, 50002, 443}, {6, 80, 50003}, {17, 123, 123}, {17, 50004, 53}, {1, -1, -1},
+		{17, 53, 123}, // to udp/123, that has no model here
 	} {
 		r := &flows.Record{Device: "02:00:00:00:00:01", FirstSeen: int64(i), Remote: netip.MustParseAddr("203.0.113.1"), Proto: f.proto, DevPort: f.devPort, RemPort: f.remPort}
 		if err := k.Record(r); err != nil {

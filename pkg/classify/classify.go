@@ -32,7 +32,7 @@ type Options struct {
 type Classifier struct {
 	opts       Options
 	registry   *registry.Registry
-	services   []flows.Service
+	services   []flows.Service           // that flows are shared by; some may have no stream
 	streams    map[flows.Service]*stream // the zero Service: all traffic
 	cache      *cache
 	inferences uint64
@@ -41,6 +41,7 @@ type Classifier struct {
 // stream is one model with the windows of its part of the traffic.
 type stream struct {
 	windower *flows.Windower
+	among    []flows.Service // the services it was trained beside
 	engine   *model.Engine
 	index    []int // from the model's labels to the bundle's
 	probs    []float32
@@ -62,7 +63,7 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 			if service, err = flows.ParseService(name); err != nil {
 				return nil, err
 			}
-			c.services = append(c.services, service)
+			c.services = append(append(c.services, service), s.among...)
 		}
 		c.streams[service] = s
 		for _, l := range m.Labels {
@@ -101,7 +102,7 @@ func newStream(m *model.Model, labels []string, mode *flows.WindowMode) (*stream
 		return nil, err
 	}
 	s := &stream{
-		windower: flows.NewWindower(cfg), engine: engine, probs: make([]float32, len(m.Labels)),
+		windower: flows.NewWindower(cfg), among: cfg.Among, engine: engine, probs: make([]float32, len(m.Labels)),
 	}
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)

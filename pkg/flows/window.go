@@ -58,6 +58,19 @@ func ParseService(s string) (Service, error) {
 	return Service{}, fmt.Errorf("service %q: want tcp/PORT or udp/PORT", s)
 }
 
+// ParseServices reads a list of services, with or without spaces around each.
+func ParseServices(names []string) ([]Service, error) {
+	var services []Service
+	for _, name := range names {
+		s, err := ParseService(strings.TrimSpace(name))
+		if err != nil {
+			return nil, err
+		}
+		services = append(services, s)
+	}
+	return services, nil
+}
+
 // String is the service's name, as ParseService reads it.
 func (s Service) String() string {
 	if s.Proto == protoTCP {

@@ -49,7 +49,7 @@ func TestFileRoundTrip(t *testing.T) {
 	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 21)
 	m.Calibration.Temperature = 1.25
 	m.Thresholds.PerClass = map[string]float64{"class003": 0.9, "class001": 0.5}
-	m.Record.Services = []string{"tcp/80"}
+	m.Record.Services, m.Record.Among = []string{"tcp/80"}, []string{"tcp/80", "udp/53"}
 	m.Background = make([]float32, 2*5*3040)
 	m.Background[17] = 0.5
 	text := bytesOf(t, model.Bundle{"": m})

@@ -68,6 +68,7 @@ type RecordSpec struct {
 	IPv6            bool          `json:"ipv6"`              // windows include IPv6 records
 	WindowMode      string        `json:"window_mode"`       // strict or padded
 	Services        []string      `json:"services"`          // like "tcp/80"; empty: every flow
+	Among           []string      `json:"among,omitempty"`   // services that specialised models share the flows by; a flow of two goes to one
 	Without         []string      `json:"without,omitempty"` // fields that are hidden from the network, of [Fields]
 	Scrub           bool          `json:"scrub"`             // identifiers in payloads are masked (identify.Scrub)
 }
@@ -102,12 +103,11 @@ func (s RecordSpec) Stream(k int) (flows.StreamConfig, error) {
 	if s.Scrub {
 		c.Scrub = identify.Scrub
 	}
-	for _, name := range s.Services {
-		service, err := flows.ParseService(name)
-		if err != nil {
-			return flows.StreamConfig{}, fmt.Errorf("record: %w", err)
-		}
-		c.Services = append(c.Services, service)
+	if c.Services, err = flows.ParseServices(s.Services); err != nil {
+		return flows.StreamConfig{}, fmt.Errorf("record: services: %w", err)
+	}
+	if c.Among, err = flows.ParseServices(s.Among); err != nil {
+		return flows.StreamConfig{}, fmt.Errorf("record: among: %w", err)
 	}
 	return c, nil
 }
