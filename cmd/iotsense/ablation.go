@@ -125,15 +125,15 @@ func ablation(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	models := len(chosen)
-	if c.Bool("fixed") {
-		models *= 2
-	}
-	x, end, err := newExperiment(c, models)
+	x, end, err := newExperiment(c)
 	if err != nil {
 		return err
 	}
 	defer end()
+	x.models = len(chosen)
+	if c.Bool("fixed") {
+		x.models *= 2
+	}
 	var rows []ablationRow
 	for _, v := range chosen {
 		row, err := x.variant(v)

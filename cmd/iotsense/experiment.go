@@ -86,14 +86,15 @@ type experiment struct {
 	dir   string  // of models
 	seeds []int64 // that every model is trained with
 
-	trainings, begun int           // in all; under way or over
-	trained          int           // by this run
-	spent            time.Duration // on these
+	models  int           // to train, each with every seed
+	begun   int           // trainings under way or over
+	trained int           // by this run
+	spent   time.Duration // on these
 }
 
-// newExperiment checks that something is left to score on; each of the models is
+// newExperiment checks that something is left to score on; each of its models is
 // trained with every seed. end removes them unless --report keeps them.
-func newExperiment(c *cli.Context, models int) (x *experiment, end func(), err error) {
+func newExperiment(c *cli.Context) (x *experiment, end func(), err error) {
 	if !c.IsSet("test-split") && !c.IsSet("test-dates") {
 		return nil, nil, usagef("%s: name what to score on with --test-split or --test-dates", c.Command.Name)
 	}
@@ -123,7 +124,6 @@ func newExperiment(c *cli.Context, models int) (x *experiment, end func(), err e
 	for i := range c.Int("seeds") {
 		x.seeds = append(x.seeds, c.Int64("seed")+int64(i))
 	}
-	x.trainings = models * len(x.seeds)
 	if x.dir != "" {
 		return x, func() {}, checkReport(c)
 	}
@@ -212,12 +212,12 @@ func (x *experiment) train(name string, seed int64, more ...string) (map[string]
 
 // announce says on stderr which training begins, and when the series may be over.
 func (x *experiment) announce(name string) {
-	left := ""
+	left, all := "", x.models*len(x.seeds)
 	if x.trained > 0 {
 		mean := x.spent / time.Duration(x.trained)
-		left = fmt.Sprintf(", about %s of training left", (mean * time.Duration(x.trainings-x.begun+1)).Round(time.Second))
+		left = fmt.Sprintf(", about %s of training left", (mean * time.Duration(all-x.begun+1)).Round(time.Second))
 	}
-	fmt.Fprintf(os.Stderr, "%s: %s, model %d of %d%s\n", x.c.Command.Name, name, x.begun, x.trainings, left)
+	fmt.Fprintf(os.Stderr, "%s: %s, model %d of %d%s\n", x.c.Command.Name, name, x.begun, all, left)
 }
 
 // earlier is what a run that was ended, and is to go on, has left of a model; nil for

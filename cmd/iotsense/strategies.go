@@ -30,7 +30,7 @@ func strategiesCommand() *cli.Command {
 			"  iotsense strategies bidirectional --direction bi --preset paper --dates 2016-09-23..2016-09-29 \\\n" +
 			"    --validation-dates 2016-09-30..2016-10-02 --test-dates 2016-10-03..2016-11-22 --report DIR",
 		Flags: append(append(takenFlags(sharedFlags, trainingFlags), experimentFlags()...),
-			&cli.StringFlag{Name: "direction", Usage: "only `bi|uni` (default: both; a file of records holds one)"}),
+			&cli.StringFlag{Name: "direction", Usage: "only `bi|uni` (default: both, of records files their own)"}),
 		Action: strategies,
 	}
 }
@@ -87,22 +87,19 @@ var tableIV = map[string]paperIV{
 }
 
 func strategies(c *cli.Context) error {
-	directions := []string{flows.Bi.String(), flows.Uni.String()}
-	if c.IsSet("direction") {
-		d, err := flows.ParseDirection(c.String("direction"))
-		if err != nil {
-			return usageError{err}
-		}
-		directions = []string{d.String()}
-	}
-	x, end, err := newExperiment(c, len(directions)*len(tableStrategies))
+	x, end, err := newExperiment(c)
 	if err != nil {
 		return err
 	}
 	defer end()
+	directions, err := directionsOf(c)
+	if err != nil {
+		return err
+	}
+	x.models = len(directions) * len(tableStrategies)
 	var rows []strategyRow
 	for _, d := range directions {
-		part, err := x.strategies(d)
+		part, err := x.strategies(d.String())
 		if err != nil {
 			return err
 		}
@@ -126,6 +123,23 @@ func strategies(c *cli.Context) error {
 		}
 	}
 	return nil
+}
+
+// directionsOf are the directions to compare: the one asked for, or all that the data
+// has.
+func directionsOf(c *cli.Context) ([]flows.Direction, error) {
+	if c.IsSet("direction") {
+		d, err := flows.ParseDirection(c.String("direction"))
+		if err != nil {
+			return nil, usageError{err}
+		}
+		return []flows.Direction{d}, nil
+	}
+	set, err := openPart(c, flows.Bi, namedPart(c), nil)
+	if err != nil {
+		return nil, err
+	}
+	return set.Directions(c.Context)
 }
 
 // missingModels say why there are none.

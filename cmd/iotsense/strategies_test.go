@@ -85,6 +85,30 @@ func TestStrategiesUsage(t *testing.T) {
 	}
 }
 
+// Records of one direction are not trained on as the other: the direction is the
+// file's, or must be named.
+func TestStrategiesTakeTheRecordsDirection(t *testing.T) {
+	manifest, dir := labData(t)
+	file := filepath.Join(dir, "uni.parquet")
+	mustRun(t, "extract", "--manifest", manifest, "--direction", "uni", "-o", file)
+	stdout, stderr, status := command(t, "strategies", file, "--split", "train", "--test-split", "test",
+		"--services", "tcp/9", "--epochs", "1", "--max-per-class", "20", "--json")
+	var rows []strategyRow
+	if err := json.Unmarshal([]byte(stdout), &rows); status != 0 || err != nil {
+		t.Fatalf("status %d, %v: %s", status, err, stderr)
+	}
+	for _, r := range rows {
+		if r.Direction != "uni" {
+			t.Errorf("%s of records sent: %s", r.Direction, r.Model)
+		}
+	}
+	_, stderr, status = command(t, "strategies", filepath.Join(published(t), "bidirectional"),
+		"--dates", "2016-09-23", "--test-dates", "2016-10-03", "--epochs", "1")
+	if status != exitFailed || !strings.Contains(stderr, "--direction") || strings.Contains(stderr, "model 1") {
+		t.Errorf("published records without --direction: status %d, %s", status, stderr)
+	}
+}
+
 // A service that too few classes use has no model; that does not stop the others.
 func TestStrategiesWithoutAService(t *testing.T) {
 	manifest, _ := labData(t)

@@ -360,6 +360,31 @@ func (s *Set) checkDirection(metadata map[string]string) error {
 	return nil
 }
 
+// Directions are those that every file of the set can give: captures both, a records
+// file its own. The error names a file that does not say which that is, or that is of
+// another than those before it.
+func (s *Set) Directions(ctx context.Context) ([]flows.Direction, error) {
+	can := []flows.Direction{flows.Bi, flows.Uni}
+	for _, path := range s.parquet {
+		looked := errors.New("looked")
+		err := flows.ReadRecords(ctx, path, func(metadata map[string]string) error {
+			d, ok := flows.RecordsDirection(metadata)
+			if !ok {
+				return errors.New("it does not say of which direction its records are: name it with --direction")
+			}
+			if !slices.Contains(can, d) {
+				return fmt.Errorf("its records are of direction %v, those of the files before it %v: name files of one direction", d, can[0])
+			}
+			can = []flows.Direction{d}
+			return looked
+		}, nil)
+		if !errors.Is(err, looked) {
+			return nil, err
+		}
+	}
+	return can, nil
+}
+
 // Example is one labelled window.
 type Example struct {
 	flows.Window

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,43 @@ func recordsFile(t *testing.T, metadata map[string]string) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// A records file holds one direction; captures give both.
+func TestDirections(t *testing.T) {
+	of := func(direction string) string {
+		return recordsFile(t, map[string]string{flows.RecordsKey: `{"direction":"` + direction + `"}`})
+	}
+	capture := filepath.Join(t.TempDir(), "a.pcap")
+	if err := os.WriteFile(capture, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cut := of("bi")
+	if err := os.Truncate(cut, 100); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name string
+		data []string
+		want []flows.Direction
+		says string // the error
+	}{
+		{"captures", []string{capture}, []flows.Direction{flows.Bi, flows.Uni}, ""},
+		{"bi", []string{of("bi"), of("bi")}, []flows.Direction{flows.Bi}, ""},
+		{"uni", []string{of("uni")}, []flows.Direction{flows.Uni}, ""},
+		{"one of each", []string{of("uni"), of("bi")}, nil, "of direction bi, those of the files before it uni"},
+		{"unsaid", []string{recordsFile(t, nil)}, nil, "--direction"},
+		{"cut", []string{cut}, nil, "not a readable parquet file"},
+	} {
+		set, err := Open(Options{Data: tt.data})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := set.Directions(context.Background())
+		if !slices.Equal(got, tt.want) || (tt.says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%s: %v, %v; want %v, %q", tt.name, got, err, tt.want, tt.says)
+		}
+	}
 }
 
 // Records of the other direction are refused where the file says of which it is, and
