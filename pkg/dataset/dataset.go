@@ -194,8 +194,8 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		if err != nil {
 			damaged = append(damaged, err)
 		}
-		if summary.Records == 0 && !s.opts.Period.IsZero() {
-			continue // of another time
+		if s.elsewhen(summary) {
+			continue
 		}
 		if err := done(summary); err != nil {
 			return err
@@ -215,6 +215,11 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		damaged = append(damaged, fmt.Errorf("no record begins on the days %v", s.opts.Period))
 	}
 	return errors.Join(damaged...)
+}
+
+// elsewhen reports whether a capture is of other dates than those wanted.
+func (s *Set) elsewhen(c CaptureSummary) bool {
+	return c.Records == 0 && !s.opts.Period.IsZero()
 }
 
 // PartialError is what ended the reading of a capture after some packets: their

@@ -174,8 +174,8 @@ func (d *Dealt) TestedDevices() []Source {
 	return tested
 }
 
-// Deal cuts the set. It reads record files once, and of the captures of a
-// manifest nothing, but by time when they began.
+// Deal cuts the set. It reads record files once, and the captures of a manifest only
+// by time or when dates are wanted: one of which no record begins on them is not there.
 func (s *Set) Deal(ctx context.Context, f Folds) (*Dealt, error) {
 	if err := f.Validate(); err != nil {
 		return nil, err
@@ -204,34 +204,37 @@ func (s *Set) Restrict(part func(capture, device string) bool) error {
 	return nil
 }
 
-// look finds every device of every capture.
+// look finds every device of every capture, and with times when each began.
 func (s *Set) look(ctx context.Context, times bool) ([]found, error) {
 	var all []found
-	cfg := s.opts.Capture
-	if cfg.Locals == nil {
-		cfg.Locals = flows.NewLocals(nil)
-	}
 	for i := range s.captures {
 		c := &s.captures[i]
 		if len(c.Devices) == 0 {
 			return nil, fmt.Errorf("%s: folds need labels: name the devices in a --manifest", c.Name)
 		}
-		var stats flows.CaptureStats
-		if times {
-			var err error
-			if stats, err = flows.ReadCapture(ctx, c.Path, cfg, func(*flows.Record) {}); err != nil && stats.First == 0 {
+		var start int64
+		if times || !s.opts.Period.IsZero() {
+			summary, err, fatal := s.readCapture(ctx, c, func(flows.LabelledRecord) error { return nil })
+			if fatal != nil {
+				return nil, fatal
+			}
+			if err != nil && summary.Stats.Seen == 0 {
 				return nil, err
 			}
+			if s.elsewhen(summary) {
+				continue
+			}
+			start = summary.Stats.First
 		}
 		for _, d := range c.Devices {
-			all = append(all, found{place{c.Name, d.Name}, d.Label, d.Unit, stats.First})
+			all = append(all, found{place{c.Name, d.Name}, d.Label, d.Unit, start})
 		}
 	}
 	seen := map[place]bool{}
 	for _, path := range s.parquet {
 		err := flows.ReadRecords(ctx, path, nil, func(r flows.LabelledRecord) error {
 			p := place{r.Capture, r.Device}
-			if !seen[p] && s.wanted(r.Split) {
+			if !seen[p] && s.wanted(r.Split) && s.opts.Period.Contains(r.FirstSeen) {
 				seen[p] = true
 				all = append(all, found{p, r.Label, r.Unit, r.FirstSeen})
 			}

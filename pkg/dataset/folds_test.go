@@ -3,8 +3,15 @@ package dataset
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // household is n captures of each of two units of two classes, and one of a lone
@@ -112,6 +119,78 @@ func TestFoldsRefuse(t *testing.T) {
 	s := &Set{captures: []Capture{{Name: "a.pcap"}}}
 	if _, err := s.Deal(context.Background(), Folds{By: ByCapture, Count: 2, Tested: 1}); err == nil {
 		t.Error("a capture without devices is dealt")
+	}
+}
+
+// Folds are of what the dates leave: the other days' captures would count as devices
+// without a window.
+func TestFoldsKeepToDates(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "records.parquet")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := flows.NewRecordWriter(f, nil)
+	for day := range 4 {
+		r := &flows.Record{Device: "plug", FirstSeen: time.Date(2016, 9, 23+day, 12, 0, 0, 0, time.UTC).UnixMicro(), Remote: netip.IPv4Unspecified(), Proto: 17}
+		if err := w.Write(&flows.LabelledRecord{Record: r, Label: "plug", Capture: fmt.Sprintf("day-%d", day)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		dates string
+		want  int
+	}{{"", 4}, {"2016-09-24..2016-09-25", 2}} {
+		period, err := ParsePeriod(tt.dates)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := Open(Options{Data: []string{path}, Period: period})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tested := 0
+		for fold := 1; fold <= 2; fold++ {
+			d, err := s.Deal(context.Background(), Folds{By: ByCapture, Count: 2, Tested: fold})
+			if err != nil {
+				t.Fatal(err)
+			}
+			tested += len(d.TestedDevices())
+		}
+		if tested != tt.want {
+			t.Errorf("dates %q: %d captures are tested, want %d", tt.dates, tested, tt.want)
+		}
+	}
+}
+
+// The captures that folds are of are those whose records are given.
+func TestFoldsOfCapturesKeepToDates(t *testing.T) {
+	period, err := ParsePeriod("2016-04-01..2016-06-30")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(Options{Manifest: filepath.Join(testenv.Data(t), "manifest.csv"), Period: period})
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := 0
+	err = s.Records(t.Context(), func(flows.LabelledRecord) error { return nil }, func(c CaptureSummary) error {
+		given += len(c.Devices)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := s.Deal(t.Context(), Folds{By: ByCapture, Count: 2, Tested: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.all) != given || given == 0 || len(s.captures) == given {
+		t.Errorf("folds of %d devices, of %d that are given and %d listed", len(d.all), given, len(s.captures))
 	}
 }
 
