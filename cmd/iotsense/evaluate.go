@@ -1,9 +1,9 @@
 package main
 
 import (
+	"encoding/csv"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,8 +24,8 @@ func evaluateCommand() *cli.Command {
 		Usage:     "score a model on labelled captures or records",
 		ArgsUsage: "[DATA...]",
 		Flags: append(append(dataFlags(), foldFlags()...), jsonFlag,
-			&cli.GenericFlag{Name: "merge", Value: &classGroups{}, Usage: "count classes `A,B` as one (repeatable)"},
-			&cli.StringSliceFlag{Name: "leave-out", Usage: "leave devices of the true classes `A,B` out"},
+			&cli.GenericFlag{Name: "merge", Value: &classGroups{}, Usage: "count classes `A,B` as one (repeatable; a name with a comma in \"quotes\")"},
+			&cli.GenericFlag{Name: "leave-out", Value: &classNames{}, Usage: "leave devices of the true classes `A,B` out (repeatable)"},
 			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
 			&cli.BoolFlag{Name: "draws", Usage: "keep the macro-F1 of each resample in the JSON: those of two models on the same captures pair"},
 			&cli.StringFlag{Name: "report", Usage: "write `DIR`/evaluate.json, evaluate.html and its pictures"}),
@@ -39,15 +39,39 @@ type classGroups [][]string
 func (g *classGroups) String() string { return "" }
 
 func (g *classGroups) Set(list string) error {
-	group := strings.Split(list, ",")
-	for i := range group {
-		group[i] = strings.TrimSpace(group[i])
-	}
-	if len(group) < 2 || slices.Contains(group, "") {
-		return fmt.Errorf("%q: want two classes or more, like A,B", list)
+	group, err := parseClasses(list)
+	if err == nil && len(group) < 2 {
+		err = fmt.Errorf("%q: want two classes or more, like A,B", list)
 	}
 	*g = append(*g, group)
-	return nil
+	return err
+}
+
+// classNames are the values of --leave-out, one list.
+type classNames []string
+
+func (n *classNames) String() string { return "" }
+
+func (n *classNames) Set(list string) error {
+	names, err := parseClasses(list)
+	*n = append(*n, names...)
+	return err
+}
+
+// parseClasses reads a line of CSV (RFC 4180).
+func parseClasses(list string) ([]string, error) {
+	r := csv.NewReader(strings.NewReader(list))
+	r.TrimLeadingSpace, r.LazyQuotes = true, true // a quote in a name is only that
+	names, err := r.Read()
+	if err != nil {
+		return nil, fmt.Errorf("%q: want classes like A,B: %w", list, err)
+	}
+	for i := range names {
+		if names[i] = strings.TrimSpace(names[i]); names[i] == "" {
+			return nil, fmt.Errorf("%q: want classes like A,B, none without a name", list)
+		}
+	}
+	return names, nil
 }
 
 func evaluate(c *cli.Context) error {
@@ -101,7 +125,7 @@ type evaluation struct {
 func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
 	cfg := score.Config{
 		Labels: classify.Labels(bundle), Resamples: c.Int("bootstrap"), Draws: c.Bool("draws"),
-		Merge: *c.Generic("merge").(*classGroups), LeaveOut: c.StringSlice("leave-out"),
+		Merge: *c.Generic("merge").(*classGroups), LeaveOut: *c.Generic("leave-out").(*classNames),
 	}
 	e := &evaluation{labels: len(cfg.Labels), first: map[string]map[string]int64{}}
 	cfg.Thresholds.PerClass = map[string]float64{}

@@ -127,6 +127,26 @@ func TestEvaluateClasses(t *testing.T) {
 	}
 }
 
+// Classes are named as they are in a manifest, whatever is in the name.
+func TestClassNames(t *testing.T) {
+	for _, tt := range []struct {
+		list string
+		want []string // nil: refused
+	}{
+		{"A,B", []string{"A", "B"}},
+		{" A , B ", []string{"A", "B"}},
+		{`"plug, white", B`, []string{"plug, white", "B"}},
+		{`screen 5",B`, []string{`screen 5"`, "B"}},
+		{"A,", nil},
+		{"", nil},
+	} {
+		var names classNames
+		if err := names.Set(tt.list); (err == nil) != (tt.want != nil) || !slices.Equal(names, tt.want) {
+			t.Errorf("%s: %q, %v; want %q", tt.list, []string(names), err, tt.want)
+		}
+	}
+}
+
 // DATA beside a manifest means the listed captures below DATA.
 func TestEvaluateBelow(t *testing.T) {
 	r, _ := testSplit(t, filepath.Join(testenv.Data(t), "Aria"))
@@ -145,6 +165,7 @@ func TestEvaluateBadInput(t *testing.T) {
 		says   string
 	}{
 		{"a group of one", []string{"--merge", "Aria"}, 2, "A,B"},
+		{"a class without a name", []string{"--leave-out", "Aria,"}, 2, "without a name"},
 		{"merged twice", []string{"--merge", "Aria,Withings", "--merge", "Aria,D-LinkCam"}, 2, "merged twice"},
 		{"a class nobody has", []string{"--merge", "Aria,Toaster"}, 1, `"Toaster"`},
 		{"a class nobody has left out", []string{"--leave-out", "Toaster"}, 1, `"Toaster"`},
