@@ -48,7 +48,7 @@ model: build ## train the embedded models: real captures (split=train), device l
 	  --window-mode padded --validation 0.1 --seed $(SEED) --threads 2 -o $(MODELS)/default.safetensors
 	bin/iotsense lab build/data/lab --units 9 --captures 4 --seed 1000
 	bin/iotsense train --manifest build/data/lab/manifest.csv --split train \
-	  --window-mode padded --patience 5 --ema 0 --seed $(LAB_SEED) --threads 2 -o $(MODELS)/lab.safetensors
+	  --window-mode padded --seed $(LAB_SEED) --threads 2 -o $(MODELS)/lab.safetensors
 
 cross: ## static binaries for linux/amd64 and linux/arm64
 	GOARCH=amd64 $(GO) $(BUILD) -o bin/iotsense-linux-amd64 ./cmd/iotsense
