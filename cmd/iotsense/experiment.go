@@ -35,13 +35,15 @@ func experimentFlags() []cli.Flag {
 	)
 }
 
-// Flags that both commands take, and those of training alone.
+// Flags that both commands take, those of training alone, and that which a model of
+// all traffic does not take.
 var (
 	sharedFlags   = []string{"manifest", "local", "offloaded"}
 	trainingFlags = []string{
-		"split", "dates", "validation", "validation-split", "validation-dates", "preset", "services", "ipv6", "scale-delimiters", "scrub", "memory",
+		"split", "dates", "validation", "validation-split", "validation-dates", "preset", "ipv6", "scale-delimiters", "scrub", "memory",
 		"window", "window-mode", "epochs", "batch", "lr", "ema", "patience", "threads", "min-per-class", "max-per-class",
 	}
+	selectionFlags = []string{"services"}
 )
 
 // passedOn are the flags among those named that were given, as arguments.

@@ -29,7 +29,7 @@ func strategiesCommand() *cli.Command {
 			"The paper's experiment on the published data set, a directory of parquet files:\n\n" +
 			"  iotsense strategies bidirectional --direction bi --preset paper --dates 2016-09-23..2016-09-29 \\\n" +
 			"    --validation-dates 2016-09-30..2016-10-02 --test-dates 2016-10-03..2016-11-22 --report DIR",
-		Flags: append(append(takenFlags(sharedFlags, trainingFlags), experimentFlags()...),
+		Flags: append(append(takenFlags(sharedFlags, trainingFlags, selectionFlags), experimentFlags()...),
 			&cli.StringFlag{Name: "direction", Usage: "only `bi|uni` (default: both, of records files their own)"}),
 		Action: strategies,
 	}
@@ -173,10 +173,14 @@ func (x *experiment) strategies(direction string) ([]strategyRow, error) {
 // strategy trains one strategy with every seed, and scores what it gives: one model,
 // or those of the services and their union.
 func (x *experiment) strategy(direction, strategy string) ([]strategyRow, error) {
+	flags := []string{"--strategy=" + strategy, "--direction=" + direction}
+	if strategy != everything {
+		flags = append(flags, passedOn(x.c, selectionFlags)...)
+	}
 	var rows []strategyRow
 	for _, seed := range x.seeds {
 		name := x.seeded(direction+"-"+strategy, seed)
-		_, trained, err := x.train(name, seed, "--strategy="+strategy, "--direction="+direction)
+		_, trained, err := x.train(name, seed, flags...)
 		var little *train.TooLittleError
 		if errors.As(err, &little) {
 			return []strategyRow{{Direction: direction, Model: strategy, Selection: strategy != everything, Paper: paperOf(direction, strategy), Missing: little.Error()}}, nil

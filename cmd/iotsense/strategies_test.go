@@ -77,6 +77,7 @@ func TestStrategiesUsage(t *testing.T) {
 		{"train x.parquet -o m --dates 2016-09-23..2016-09-29 --validation-dates 2016-09-29", "another one"},
 		{"train x.parquet -o m --split train --validation-dates 2016-09-29", "another one"},
 		{"train x.parquet -o m --dates 30.9.2016", "want days like"},
+		{"ablation x.parquet --split train --test-split test --services tcp/80", "-services"},
 	} {
 		_, stderr, status := command(t, strings.Fields(tt.line)...)
 		if status != exitUsage || !strings.Contains(stderr, tt.want) {

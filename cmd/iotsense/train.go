@@ -176,6 +176,9 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 			return nil, err
 		}
 	}
+	if c.IsSet("services") && c.String("strategy") == everything {
+		logger().Warn("--strategy all takes every flow: --services is for mixed and specialized")
+	}
 	if err := applyPreset(c); err != nil {
 		return nil, err
 	}
