@@ -154,16 +154,17 @@ func fileName(label string) string {
 	return string(name[:min(len(name), maxFileName)])
 }
 
-// fileNames are labels as parts of file names, no two the same.
+// fileNames are labels as parts of file names, no two the same, nor but for their case:
+// a report may be copied to where that makes no difference.
 func fileNames(labels []string) []string {
 	names := make([]string, len(labels))
 	taken := map[string]bool{}
 	for i, l := range labels {
 		names[i] = fileName(l)
-		for taken[names[i]] {
+		for taken[strings.ToLower(names[i])] {
 			names[i] += "_"
 		}
-		taken[names[i]] = true
+		taken[strings.ToLower(names[i])] = true
 	}
 	return names
 }

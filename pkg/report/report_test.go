@@ -58,8 +58,8 @@ func TestFileName(t *testing.T) {
 }
 
 func TestFileNamesDiffer(t *testing.T) {
-	got := fileNames([]string{"a b", "a/b", "a_b", "c"})
-	if want := []string{"a_b", "a_b_", "a_b__", "c"}; !slices.Equal(got, want) {
+	got := fileNames([]string{"Plug", "a b", "a/b", "a_b", "c", "plug"})
+	if want := []string{"Plug", "a_b", "a_b_", "a_b__", "c", "plug_"}; !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
