@@ -159,7 +159,7 @@ func (e *evaluation) record(r flows.LabelledRecord) error {
 		return e.err
 	}
 	if r.Label == "" {
-		return fmt.Errorf("%s: device %s has no label: name the devices in a --manifest", r.Capture, r.Device)
+		return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", r.Capture, r.Device)
 	}
 	e.truth = r
 	devices := e.first[r.Capture]

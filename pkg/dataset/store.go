@@ -237,7 +237,7 @@ func (s *Set) Without(store *Store) []Source {
 func (s *Set) Fill(ctx context.Context, cfg flows.StreamConfig, store *Store) error {
 	return s.windows(ctx, cfg, func(e Example) error {
 		if e.Label == "" {
-			return fmt.Errorf("%s: device %s has no label: name the devices in a --manifest", e.Capture, e.Name)
+			return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", e.Capture, e.Name)
 		}
 		return store.Add(e)
 	}, func(c CaptureSummary) { store.Forget(c.Name) })
