@@ -145,6 +145,7 @@ func trainModel(c *cli.Context) error {
 		switch {
 		case err == nil:
 			bundle[service], reports[service] = m, report
+			warnLeftOut(service, report)
 		case service == "":
 			return err
 		case errors.As(err, &little):
@@ -168,6 +169,24 @@ func trainModel(c *cli.Context) error {
 		}
 	}
 	return printTraining(c, bundle, reports)
+}
+
+// warnLeftOut names the classes that have too little for the model.
+func warnLeftOut(service string, r *train.Report) {
+	var classes []string
+	for _, k := range r.Classes {
+		if k.Used == 0 {
+			classes = append(classes, fmt.Sprintf("%s (%d)", k.Label, k.Available))
+		}
+	}
+	if len(classes) == 0 {
+		return
+	}
+	args := []any{"classes", strings.Join(classes, ", ")}
+	if service != "" {
+		args = append(args, "service", service)
+	}
+	logger().Warn("the model does not know classes with fewer training windows than --min-per-class", args...)
 }
 
 func planTraining(c *cli.Context) (*trainPlan, error) {
