@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,9 @@ func evaluate(c *cli.Context) error {
 	case e.devices == 0:
 		return damaged
 	}
+	if !e.known {
+		logger().Warn("the model knows none of the data's classes: is it the right --model?", "model", modelName(c))
+	}
 	result, err := e.scorer.Result()
 	if err != nil {
 		return errors.Join(damaged, err)
@@ -114,11 +118,12 @@ func evaluate(c *cli.Context) error {
 // evaluation carries windows from the classifier to the scorer.
 type evaluation struct {
 	scorer  *score.Scorer
-	labels  int                         // classes of all models
+	labels  []string                    // classes of all models
 	rows    int                         // K
 	truth   flows.LabelledRecord        // the record being classified
 	first   map[string]map[string]int64 // of each capture and device: when its first packet was seen, us
 	devices int                         // of captures that have been read
+	known   bool                        // one of them is of a class that a model has
 	err     error                       // of scorer
 }
 
@@ -127,7 +132,7 @@ func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
 		Labels: classify.Labels(bundle), Resamples: c.Int("bootstrap"), Draws: c.Bool("draws"),
 		Merge: *c.Generic("merge").(*classGroups), LeaveOut: *c.Generic("leave-out").(*classNames),
 	}
-	e := &evaluation{labels: len(cfg.Labels), first: map[string]map[string]int64{}}
+	e := &evaluation{labels: cfg.Labels, first: map[string]map[string]int64{}}
 	cfg.Thresholds.PerClass = map[string]float64{}
 	for _, m := range bundle {
 		mode, err := flows.ParseWindowMode(m.Record.WindowMode)
@@ -175,7 +180,7 @@ func (e *evaluation) record(r flows.LabelledRecord) error {
 
 // window takes the probabilities of the window that the record completed.
 func (e *evaluation) window(w flows.Window, probs []float32, index []int) {
-	all := make([]float32, e.labels)
+	all := make([]float32, len(e.labels))
 	for i := range all {
 		all[i] = -1 // a class that this service's model lacks
 	}
@@ -203,6 +208,7 @@ func (e *evaluation) capture(s dataset.CaptureSummary, _ *classify.Classifier) e
 	var devices []score.Device
 	for _, d := range s.Devices {
 		devices = append(devices, score.Device{Name: d.Name, Capture: s.Name, Label: d.Label})
+		e.known = e.known || slices.Contains(e.labels, d.Label)
 	}
 	e.devices += len(devices)
 	e.scorer.Capture(devices, s.Duration.Hours())

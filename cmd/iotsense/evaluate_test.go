@@ -226,3 +226,15 @@ func TestInterrupted(t *testing.T) {
 		}
 	}
 }
+
+// Who forgets --model is told so: the embedded model's score on devices that it has
+// never heard of is 0, and says nothing.
+func TestEvaluateWithAnotherModel(t *testing.T) {
+	manifest, _ := labData(t)
+	for model, told := range map[string]bool{"": true, labModel: false} {
+		_, stderr, status := command(t, "evaluate", "--manifest", manifest, "--split", "test", "--model", model, "--bootstrap", "0")
+		if got := strings.Contains(stderr, "none of the data's classes"); status != 0 || got != told {
+			t.Errorf("model %q: status %d, told %v, want %v: %s", model, status, got, told, stderr)
+		}
+	}
+}
