@@ -86,6 +86,10 @@ func TestAnalyzeRecordsLikeTheirCapture(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	a, b := analyzed(t, path), analyzed(t, out)
+	if a.Stored != 0 || b.Stored != b.Records {
+		t.Errorf("%d and %d records are said to be a file's", a.Stored, b.Stored)
+	}
+	b.Stored = 0
 	one, err := json.Marshal(a)
 	if err != nil {
 		t.Fatal(err)

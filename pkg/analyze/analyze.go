@@ -29,6 +29,7 @@ type Analyzer struct {
 	captures map[string]bool
 	last     map[string]map[string]service // state of each device, by capture
 	leaks    *leaks
+	stored   uint64 // records of records files
 }
 
 // class is what is counted for one label.
@@ -67,6 +68,9 @@ func (a *Analyzer) Add(r flows.LabelledRecord) {
 		a.classes[r.Label] = c
 	}
 	a.captures[r.Capture] = true
+	if !r.RemoteAddr.IsValid() { // never part of a file
+		a.stored++
+	}
 	c.records++
 	c.packets += r.PacketCount
 	c.bytes += r.TotalBytes
@@ -157,16 +161,21 @@ type Result struct {
 	Records  uint64  `json:"records"`
 	IPv6     uint64  `json:"ipv6_records"`
 	IPv6Used bool    `json:"ipv6_in_figures"`
-	Shares   Shares  `json:"shares"` // of all records
+	Stored   uint64  `json:"stored_records,omitempty"` // of records files: [StoredNote]
+	Shares   Shares  `json:"shares"`                   // of all records
 	Classes  []Class `json:"classes"`
 	Paper    Paper   `json:"paper"`
 	Leaks    *Leaks  `json:"leaks"` // nil unless asked for
 }
 
+// StoredNote says of stored records what they are of and what cannot be found in them.
+const StoredNote = "records files, which hold no local address and no payload beyond 3,000 values of a flow: " +
+	"a device's own address passes for another local one or is not found, and payload is that of the first packets; of captures the figures are whole"
+
 // Result puts together what has been counted so far.
 func (a *Analyzer) Result() *Result {
 	res := &Result{
-		Captures: len(a.captures), IPv6Used: a.cfg.IPv6, Classes: []Class{},
+		Captures: len(a.captures), IPv6Used: a.cfg.IPv6, Stored: a.stored, Classes: []Class{},
 		Paper: Paper{"of the paper's own data set, which is another one", PaperTableIII, PaperShares},
 	}
 	var all shares

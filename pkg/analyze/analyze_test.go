@@ -128,6 +128,26 @@ func TestIPv6(t *testing.T) {
 	}
 }
 
+// A records file has no local address: that its records hold none of it is no finding.
+func TestStoredRecordsAreTold(t *testing.T) {
+	a := New(Config{Leaks: true})
+	whole := made{label: "A", capture: "c", device: "02:00:00:00:00:0a", proto: udp, dev: 9, rem: 53, payloads: []string{"x"}}.record()
+	stored := whole
+	record := *whole.Record
+	record.RemoteAddr, record.DeviceAddr = netip.Addr{}, netip.Addr{}
+	stored.Record = &record
+	for i, r := range []flows.LabelledRecord{whole, stored} {
+		a.Add(r)
+		var text strings.Builder
+		if err := WriteText(&text, a.Result()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(text.String(), "1 of the records are of "+StoredNote); got != (i == 1) {
+			t.Errorf("after record %d: told %v", i+1, got)
+		}
+	}
+}
+
 func TestClassesWithoutLabels(t *testing.T) {
 	r := analyzeMade(Config{Leaks: true}, []made{{capture: "c", device: "02:00:00:00:00:0a", proto: udp, dev: 9, rem: 53}})
 	if r.Classes[0].Label != "02:00:00:00:00:0a" || r.Leaks.Classes[0].Label != r.Classes[0].Label {

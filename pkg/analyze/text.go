@@ -69,6 +69,9 @@ func WriteText(w io.Writer, res *Result) error {
 	fmt.Fprintf(&b, "%d records of %d captures and %d classes; %d IPv6 records%s\n",
 		res.Records, res.Captures, len(res.Classes), res.IPv6, map[bool]string{false: ", which only this count and the leaks cover", true: " included"}[res.IPv6Used])
 	b.WriteString("The paper's figures are of its own data set, another one.\n")
+	if res.Stored > 0 {
+		fmt.Fprintf(&b, "%d of the records are of %s.\n", res.Stored, StoredNote)
+	}
 	writeClasses(&b, res)
 	writeShares(&b, res)
 	writeMetadata(&b, res)

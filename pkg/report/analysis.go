@@ -19,9 +19,10 @@ var analysisPage = parse(analysisSource)
 // analysisView is what the template sees.
 type analysisView struct {
 	*analyze.Result
-	Fields  []string
-	Kinds   []kind
-	Classes []classView
+	StoredNote string
+	Fields     []string
+	Kinds      []kind
+	Classes    []classView
 }
 
 type kind struct {
@@ -45,7 +46,7 @@ const openClasses = 3
 
 // Analysis makes the page. The error is of a picture that could not be drawn.
 func Analysis(res *analyze.Result) (*Report, error) {
-	v := analysisView{Result: res, Fields: fieldTitles[:]}
+	v := analysisView{Result: res, StoredNote: analyze.StoredNote, Fields: fieldTitles[:]}
 	var pictures []Picture
 	labels := make([]string, len(res.Classes))
 	for i, c := range res.Classes {

@@ -62,6 +62,20 @@ func TestContents(t *testing.T) {
 	}
 }
 
+func TestStoredRecordsAreTold(t *testing.T) {
+	res := result()
+	for stored, want := range map[uint64]bool{0: false, 1234: true} {
+		res.Stored = stored
+		page, err := Analysis(res)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(page.HTML), "1,234 are of records files, which"); got != want {
+			t.Errorf("of %d stored records: told %v", stored, got)
+		}
+	}
+}
+
 func TestSameBytes(t *testing.T) {
 	first := pageOf(t)
 	if again := pageOf(t); again != first {
