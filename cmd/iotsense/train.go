@@ -398,6 +398,9 @@ func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *datas
 // fill reads all windows of a stream of the set. What is not there as it should be,
 // but leaves something to learn from, is a warning.
 func fill(c *cli.Context, set *dataset.Set, stream flows.StreamConfig, store *dataset.Store) error {
+	if stream.Scrub != nil && set.RecordsFiles() > 0 {
+		logger().Warn("a records file holds no local address: --scrub cannot mask those that its payloads hold in binary, as it does of captures")
+	}
 	if err := tolerated(set.Fill(c.Context, stream, store)); err != nil {
 		return err
 	}

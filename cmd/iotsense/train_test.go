@@ -180,3 +180,24 @@ func TestProgressLine(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// What --scrub masks of captures it cannot all mask of records, and says so.
+func TestTrainScrubsRecordsInPart(t *testing.T) {
+	manifest, dir := labData(t)
+	file := filepath.Join(dir, "records.parquet")
+	mustRun(t, "extract", "--manifest", manifest, "-o", file)
+	for _, tt := range []struct {
+		data []string
+		told bool
+	}{
+		{[]string{file, "--scrub"}, true},
+		{[]string{file}, false},
+		{[]string{"--manifest", manifest, "--scrub"}, false},
+	} {
+		args := append([]string{"train", "--epochs", "1", "--max-per-class", "20", "-o", filepath.Join(dir, "m")}, tt.data...)
+		_, stderr, status := command(t, args...)
+		if told := strings.Contains(stderr, "--scrub cannot mask"); status != 0 || told != tt.told {
+			t.Errorf("%v: status %d, told %v: %s", tt.data, status, told, stderr)
+		}
+	}
+}

@@ -84,6 +84,9 @@ func (s *Set) wanted(split string) bool {
 // Len is the number of files.
 func (s *Set) Len() int { return len(s.captures) + len(s.parquet) }
 
+// RecordsFiles is how many of them are records files.
+func (s *Set) RecordsFiles() int { return len(s.parquet) }
+
 // below keeps the captures that are, or lie below, one of the paths.
 func below(listed []Capture, paths []string) ([]Capture, error) {
 	var kept []Capture
