@@ -156,8 +156,25 @@ func (x *experiment) page(name string) string {
 	return filepath.Join(x.dir, fileName.Replace(name))
 }
 
-// commandLine is what to type for the arguments.
-func commandLine(args []string) string { return newApp().Name + " " + strings.Join(args, " ") }
+// commandLine is what to type for the arguments into a shell.
+func commandLine(args []string) string {
+	line := newApp().Name
+	for _, a := range args {
+		line += " " + shellWord(a)
+	}
+	return line
+}
+
+// shellWord is an argument as a POSIX shell reads it whole.
+func shellWord(arg string) string {
+	if arg != "" && strings.Trim(arg, plain) == "" {
+		return arg
+	}
+	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+}
+
+// plain are characters that mean themselves in a shell.
+const plain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+,.:/@%"
 
 // run executes a command line and decodes the JSON that it prints.
 func (x *experiment) run(into any, args ...string) (line string, err error) {
