@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"image/color"
 	"image/png"
 	"os"
 	"path/filepath"
@@ -112,6 +113,36 @@ func TestPercentText(t *testing.T) {
 	for share, want := range map[float64]string{0.001: "<1", 0.005: "1", 0.5: "50", 1: "100"} {
 		if got := percentText(share); got != want {
 			t.Errorf("%v: %s, want %s", share, got, want)
+		}
+	}
+}
+
+// Long names take their room beside the cells of a matrix, not from them.
+func TestConfusionOfLongNames(t *testing.T) {
+	full := blue(1)
+	cells := func(names ...string) (pixels int) {
+		p, err := confusionPlot("c.png", names, [][]int{{1, 0}, {0, 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := png.Decode(bytes.NewReader(p.Content))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for y := range img.Bounds().Dy() {
+			for x := range img.Bounds().Dx() {
+				if color.RGBAModel.Convert(img.At(x, y)) == full {
+					pixels++
+				}
+			}
+		}
+		return pixels
+	}
+	side := int(cellSize.Dots(dpi))
+	for _, length := range []int{1, 100, 400} {
+		name := strings.Repeat("W", length)
+		if got := cells(name+"1", name+"2"); got < 2*side*side {
+			t.Errorf("names of %d characters: %d pixels of two cells, want at least %d", length, got, 2*side*side)
 		}
 	}
 }

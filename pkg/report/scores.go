@@ -29,7 +29,9 @@ const (
 	cellSize   = 0.27 * vg.Inch
 	smallCell  = 0.09 * vg.Inch // of a matrix with more classes than cells can carry numbers
 	mostCells  = 64
-	labelSpace = 1.9 * vg.Inch
+	labelSpace = 1.9 * vg.Inch // beside the cells: of names as long as most
+	axisSpace  = 0.5 * vg.Inch // of that what is no name
+	longest    = 48            // characters of a name
 )
 
 // matrix is a confusion matrix as a plotter: row 0 on top, each row's shares.
@@ -71,15 +73,28 @@ func confusionPlot(file string, labels []string, counts [][]int) (*Picture, erro
 		p.X.Tick.Label.Font.Size, p.Y.Tick.Label.Font.Size = 5, 5
 	}
 	var x, y []plot.Tick
-	for i, class := range m.columns {
-		x = append(x, plot.Tick{Value: float64(i) + 0.5, Label: labels[class] + "    "}) // rotated, a label ends above the axis without these
+	space := labelSpace
+	for i, class := range m.columns { // the rows are among them
+		name := shortened(labels[class])
+		space = max(space, axisSpace+p.Y.Tick.Label.Width(name))
+		x = append(x, plot.Tick{Value: float64(i) + 0.5, Label: name + "    "}) // rotated, a label ends above the axis without these
 	}
 	for i, class := range m.rows {
-		y = append(y, plot.Tick{Value: float64(len(m.rows)-i) - 0.5, Label: labels[class]})
+		y = append(y, plot.Tick{Value: float64(len(m.rows)-i) - 0.5, Label: shortened(labels[class])})
 	}
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(x), plot.ConstantTicks(y)
 	p.Add(m)
-	return render(file, p, labelSpace+vg.Length(len(m.columns))*m.size, labelSpace+vg.Length(len(m.rows))*m.size)
+	return render(file, p, space+vg.Length(len(m.columns))*m.size, space+vg.Length(len(m.rows))*m.size)
+}
+
+// shortened is a name without its middle where it is too long for a picture: names
+// of one series end in what tells them apart.
+func shortened(name string) string {
+	r := []rune(name)
+	if len(r) <= longest {
+		return name
+	}
+	return string(r[:longest/2]) + "…" + string(r[len(r)-longest/2+1:])
 }
 
 // Plot implements plot.Plotter.
