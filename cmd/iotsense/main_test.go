@@ -143,6 +143,7 @@ func TestBadInput(t *testing.T) {
 		{"records the model was not made for", []string{"run", "-i", "lo", "--direction", "uni"}, 2, []string{"uni", "bi"}},
 		{"no epoch", []string{"train", goodFile, "-o", out, "--epochs", "0"}, 2, []string{"epochs is 0"}},
 		{"an average that never moves", []string{"train", goodFile, "-o", out, "--ema", "1"}, 2, []string{"averaged weights is 1"}},
+		{"less than no window", []string{"train", goodFile, "-o", out, "--max-per-class", "-1"}, 2, []string{"at most -1"}},
 		{"bad range", []string{"classify", goodFile, "--local", "10.0.0.0/99"}, 2, []string{"--local"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

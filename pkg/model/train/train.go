@@ -69,6 +69,8 @@ func (o Options) Validate() error {
 		return fmt.Errorf("decay of averaged weights is %v, want at least 0 and below 1", o.EMA)
 	case o.Patience < 0:
 		return fmt.Errorf("patience is %d, want 0 or more", o.Patience)
+	case o.MinPerClass < 0 || o.MaxPerClass < 0:
+		return fmt.Errorf("windows of a class are %d or more, at most %d: want 0 or more", o.MinPerClass, o.MaxPerClass)
 	case !(o.MinDelta >= 0):
 		return fmt.Errorf("min delta is %v, want 0 or more", o.MinDelta)
 	}
