@@ -63,7 +63,11 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 			if service, err = flows.ParseService(name); err != nil {
 				return nil, err
 			}
-			c.services = append(append(c.services, service), s.among...)
+			for _, known := range append(s.among, service) {
+				if !slices.Contains(c.services, known) {
+					c.services = append(c.services, known)
+				}
+			}
 		}
 		c.streams[service] = s
 		for _, l := range m.Labels {

@@ -3,12 +3,9 @@ package dataset
 import (
 	"context"
 	"fmt"
-	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -125,22 +122,7 @@ func TestFoldsRefuse(t *testing.T) {
 // Folds are of what the dates leave: the other days' captures would count as devices
 // without a window.
 func TestFoldsKeepToDates(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "records.parquet")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	w := flows.NewRecordWriter(f, nil)
-	for day := range 4 {
-		r := &flows.Record{Device: "plug", FirstSeen: time.Date(2016, 9, 23+day, 12, 0, 0, 0, time.UTC).UnixMicro(), Remote: netip.IPv4Unspecified(), Proto: 17}
-		if err := w.Write(&flows.LabelledRecord{Record: r, Label: "plug", Capture: fmt.Sprintf("day-%d", day)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
+	path := recordsFile(t, nil, 4)
 	for _, tt := range []struct {
 		dates string
 		want  int

@@ -2,6 +2,7 @@ package dataset
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -13,8 +14,9 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
-// recordsFile writes a file of one record of 2016-09-23 with the given metadata.
-func recordsFile(t *testing.T, metadata map[string]string) string {
+// recordsFile writes a file with the given metadata and a record of each of so many
+// days from 2016-09-23 on, in captures day-0, day-1, ...
+func recordsFile(t *testing.T, metadata map[string]string, days int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "records.parquet")
 	f, err := os.Create(path)
@@ -23,9 +25,11 @@ func recordsFile(t *testing.T, metadata map[string]string) string {
 	}
 	defer f.Close()
 	w := flows.NewRecordWriter(f, metadata)
-	r := &flows.Record{Device: "plug", FirstSeen: time.Date(2016, 9, 23, 12, 0, 0, 0, time.UTC).UnixMicro(), Remote: netip.IPv4Unspecified(), Proto: 17}
-	if err := w.Write(&flows.LabelledRecord{Record: r}); err != nil {
-		t.Fatal(err)
+	for day := range days {
+		r := &flows.Record{Device: "plug", FirstSeen: time.Date(2016, 9, 23+day, 12, 0, 0, 0, time.UTC).UnixMicro(), Remote: netip.IPv4Unspecified(), Proto: 17}
+		if err := w.Write(&flows.LabelledRecord{Record: r, Label: "plug", Capture: fmt.Sprintf("day-%d", day)}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -36,7 +40,7 @@ func recordsFile(t *testing.T, metadata map[string]string) string {
 // A records file holds one direction; captures give both.
 func TestDirections(t *testing.T) {
 	of := func(direction string) string {
-		return recordsFile(t, map[string]string{flows.RecordsKey: `{"direction":"` + direction + `"}`})
+		return recordsFile(t, map[string]string{flows.RecordsKey: `{"direction":"` + direction + `"}`}, 1)
 	}
 	capture := filepath.Join(t.TempDir(), "a.pcap")
 	if err := os.WriteFile(capture, nil, 0o600); err != nil {
@@ -56,7 +60,7 @@ func TestDirections(t *testing.T) {
 		{"bi", []string{of("bi"), of("bi")}, []flows.Direction{flows.Bi}, ""},
 		{"uni", []string{of("uni")}, []flows.Direction{flows.Uni}, ""},
 		{"one of each", []string{of("uni"), of("bi")}, nil, "of direction bi, those of the files before it uni"},
-		{"unsaid", []string{recordsFile(t, nil)}, nil, "--direction"},
+		{"unsaid", []string{recordsFile(t, nil, 1)}, nil, "--direction"},
 		{"cut", []string{cut}, nil, "not a readable parquet file"},
 	} {
 		set, err := Open(Options{Data: tt.data})
@@ -94,7 +98,7 @@ func TestRecordsRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		path := recordsFile(t, tt.metadata)
+		path := recordsFile(t, tt.metadata, 1)
 		set, err := Open(Options{
 			Data: []string{path}, Period: period, AnyDirection: tt.any,
 			Capture: flows.CaptureConfig{TableConfig: flows.TableConfig{Direction: tt.direction}},
