@@ -191,7 +191,8 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		if fatal != nil {
 			return fatal
 		}
-		if err != nil && summary.Stats.Seen > 0 {
+		var wrong *flows.AccountingError
+		if err != nil && summary.Stats.Seen > 0 && !errors.As(err, &wrong) {
 			err = &PartialError{err}
 		}
 		if err != nil {

@@ -4,6 +4,7 @@ package dataset
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -58,7 +59,8 @@ func (p Period) Within(first, last int64) time.Duration {
 	if !p.IsZero() {
 		first, last = max(first, p.From.UnixMicro()), min(last, p.Until.UnixMicro())
 	}
-	return max(0, time.Duration(last-first)*time.Microsecond)
+	const longest = math.MaxInt64 / int64(time.Microsecond) // 292 years: a stamp is odd
+	return time.Duration(max(0, min(last-first, longest))) * time.Microsecond
 }
 
 func (p Period) String() string {

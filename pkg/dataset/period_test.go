@@ -76,23 +76,12 @@ func TestPeriodsOverlap(t *testing.T) {
 // A capture is as long as the part of it that lies in the period: what is scored is
 // divided by these hours.
 func TestDurationInPeriod(t *testing.T) {
-	var file bytes.Buffer
-	w := pcapgo.NewWriter(&file)
-	if err := w.WriteFileHeader(65535, layers.LinkTypeEthernet); err != nil {
-		t.Fatal(err)
-	}
-	frame := packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(40000, 53, packet.Payload(8))))
 	first := time.Date(2016, 9, 23, 20, 0, 0, 0, time.UTC)
+	var stamps []time.Time
 	for hour := range 13 { // to 8 in the morning
-		at := first.Add(time.Duration(hour) * time.Hour)
-		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(frame), Length: len(frame)}, frame); err != nil {
-			t.Fatal(err)
-		}
+		stamps = append(stamps, first.Add(time.Duration(hour)*time.Hour))
 	}
-	path := filepath.Join(t.TempDir(), "night.pcap")
-	if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := captureAt(t, stamps...)
 	for dates, want := range map[string]time.Duration{"": 12 * time.Hour, "2016-09-23": 4 * time.Hour, "2016-09-24": 8 * time.Hour, "2016-09-23..2016-09-24": 12 * time.Hour} {
 		period, err := dataset.ParsePeriod(dates)
 		if err != nil {
@@ -106,5 +95,55 @@ func TestDurationInPeriod(t *testing.T) {
 		if err != nil || len(captures) != 1 || captures[0].Duration != want {
 			t.Errorf("%q: %+v, %v; want one capture of %v", dates, captures, err, want)
 		}
+	}
+}
+
+// captureAt is a capture file with one datagram at each time.
+func captureAt(t *testing.T, stamps ...time.Time) string {
+	t.Helper()
+	var file bytes.Buffer
+	w := pcapgo.NewWriter(&file)
+	if err := w.WriteFileHeader(65535, layers.LinkTypeEthernet); err != nil {
+		t.Fatal(err)
+	}
+	frame := packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(40000, 53, packet.Payload(8))))
+	for _, at := range stamps {
+		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: at, CaptureLength: len(frame), Length: len(frame)}, frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "times.pcap")
+	if err := os.WriteFile(path, file.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A capture whose clock was set back is as long as the time between its least and
+// its greatest stamp; the records of both times are told apart.
+func TestDurationOfClockSetBack(t *testing.T) {
+	noon := time.Date(2023, 5, 5, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name    string
+		stamps  []time.Time
+		want    time.Duration
+		records int
+	}{
+		{"by half an hour", []time.Time{noon, noon.Add(10 * time.Second), noon.Add(-30 * time.Minute), noon.Add(-29 * time.Minute)}, 30*time.Minute + 10*time.Second, 3},
+		{"at the end", []time.Time{noon, noon.Add(-2 * time.Hour)}, 2 * time.Hour, 2},
+		{"by a second", []time.Time{noon, noon.Add(-time.Second)}, time.Second, 1},
+	} {
+		set, err := dataset.Open(dataset.Options{Data: []string{captureAt(t, tt.stamps...)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got dataset.CaptureSummary
+		err = set.Records(t.Context(), func(flows.LabelledRecord) error { return nil }, func(s dataset.CaptureSummary) error { got = s; return nil })
+		if err != nil || got.Duration != tt.want || got.Records != tt.records {
+			t.Errorf("%s: %v in %d records, %v; want %v in %d", tt.name, got.Duration, got.Records, err, tt.want, tt.records)
+		}
+	}
+	if got := (dataset.Period{}).Within(-62_135_596_800e6, 253_402_300_799e6); got <= 0 {
+		t.Errorf("between the years 1 and 9999: %v", got)
 	}
 }

@@ -52,7 +52,10 @@ type CaptureConfig struct {
 type CaptureStats struct {
 	PacketStats
 	Records, Incomplete uint64
-	First, Last         int64 // stamps of the first and the last packet in the file, us since the Unix epoch
+	SetBack             uint64 // lives that a packet ended which came a lifetime or more before their first
+	First, Last         int64  // the least and the greatest stamp of its packets, us since the Unix epoch
+
+	latest int64 // stamp of the packet read last
 }
 
 // packetReader is what pcap and pcapng readers have in common.
@@ -98,8 +101,9 @@ func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func
 	table.Flush()
 	made := assembler.Stats()
 	stats.Records, stats.Incomplete = made.Records, made.Incomplete
-	stats.InClosed, stats.WithDevice, stats.NoDevice = stats.Counted, made.WithDevice, made.NoDevice
-	return stats, err
+	stats.InClosed, stats.InOpen, stats.SetBack = table.closed, table.open(), table.setBack
+	stats.WithDevice, stats.NoDevice = made.WithDevice, made.NoDevice
+	return stats, errors.Join(err, stats.Check())
 }
 
 // newPacketReader opens a stream. link is the type of all its packets, or -1
@@ -164,14 +168,11 @@ func readAll(ctx context.Context, r packetReader, link int, cfg *CaptureConfig, 
 			skipped[packetLink]++
 			continue
 		}
-		stamp := stats.Last // pcapng's simple packets carry no time: that of the packet before
+		stamp := stats.latest // pcapng's simple packets carry no time: that of the packet before
 		if !info.Timestamp.IsZero() {
 			stamp = info.Timestamp.UnixMicro()
 		}
-		if stats.Seen == 0 {
-			stats.First = stamp
-		}
-		stats.Last = stamp
+		stats.stamp(stamp)
 		kind, frame, wire := header(data, info.Length)
 		verdict := Parse(&p, kind, frame, wire)
 		if verdict == Counted {
@@ -180,6 +181,14 @@ func readAll(ctx context.Context, r packetReader, link int, cfg *CaptureConfig, 
 		}
 		stats.count(&p, verdict)
 	}
+}
+
+// stamp notes when a packet was seen. Clocks step, and files are out of order.
+func (s *CaptureStats) stamp(us int64) {
+	if s.Seen == 0 {
+		s.First, s.Last = us, us
+	}
+	s.First, s.Last, s.latest = min(s.First, us), max(s.Last, us), us
 }
 
 // count raises the counters of one frame.

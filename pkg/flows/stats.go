@@ -2,6 +2,8 @@ package flows
 
 // This file holds the accounting that the kernel half and the file source share.
 
+import "fmt"
+
 // PacketStats says what became of every packet, in wire packets. The identities
 //
 //	Seen     = Counted + NotIP + Malformed + TableFull + Duplicate
@@ -24,6 +26,37 @@ type PacketStats struct {
 	InClosed   uint64 `json:"in_closed"`   // of lives that have ended
 	WithDevice uint64 `json:"with_device"` // of ended lives with a device end
 	NoDevice   uint64 `json:"no_device"`   // of ended lives without one
+}
+
+// AccountingError says which of the identities of [PacketStats] does not hold: a
+// fault of this program, not of the capture.
+type AccountingError struct{ Sum string }
+
+func (e *AccountingError) Error() string {
+	return "packets do not add up, please report this capture: " + e.Sum
+}
+
+// Check holds the identities against each other, of a source that has ended: an
+// [AccountingError] if one is broken.
+func (s *PacketStats) Check() error {
+	for _, identity := range []struct {
+		whole uint64
+		parts []uint64
+		names string
+	}{
+		{s.Seen, []uint64{s.Counted, s.NotIP, s.Malformed, s.TableFull, s.Duplicate}, "seen = counted + not_ip + malformed + table_full + duplicate"},
+		{s.Counted, []uint64{s.InClosed, s.InOpen}, "counted = in_closed + in_open"},
+		{s.InClosed, []uint64{s.WithDevice, s.NoDevice}, "in_closed = with_device + no_device"},
+	} {
+		var sum uint64
+		for _, n := range identity.parts {
+			sum += n
+		}
+		if identity.whole != sum {
+			return &AccountingError{fmt.Sprintf("%s does not hold: %d, %d", identity.names, identity.whole, identity.parts)}
+		}
+	}
+	return nil
 }
 
 // Add adds the counters of o.

@@ -46,13 +46,17 @@ type Table struct {
 	order      int64
 	generation uint64
 	sweepAt    uint64 // generation at which old lives are looked for
+	recent     [3]int64
+	closed     uint64 // wire packets of the lives that have ended
+	setBack    uint64
 	sample     Sample // the one being delivered
 }
 
 // sweepEvery bounds the memory of a long capture: after this many new lives,
-// those two lifetimes old are closed, and so do not hold back their device's
-// later records. Until then a life is closed by its own next packet or at the
-// end, so that a time step in a short capture cannot close a life early.
+// those that began two lifetimes ago, or as far ahead, are closed, and so do not
+// hold back their device's later records. Until then a life is closed by its own
+// next packet or at the end, so that a time step in a short capture cannot close a
+// life early.
 const sweepEvery = 1 << 14
 
 // NewTable returns an empty table that reports to sink.
@@ -66,15 +70,17 @@ func NewTable(cfg TableConfig, locals *Locals, sink Sink) *Table {
 // Add counts one packet; stamp is its time in us. Packets come in arrival order.
 func (t *Table) Add(p *Packet, stamp int64) {
 	key, fromA := t.locals.Key(p, t.cfg.Direction)
+	t.recent[t.order%int64(len(t.recent))] = stamp
 	life := t.lives[key]
-	if life != nil && stamp-life.First >= t.cfg.Lifetime.Microseconds() {
-		t.sink.Close(life)
+	if life != nil && t.ends(life, stamp) {
+		delete(t.lives, key) // before a sweep can find it
+		t.close(life)
 		life = nil
 	}
 	if life == nil {
 		t.generation++
 		if t.generation >= t.sweepAt {
-			t.sweep(stamp)
+			t.sweep()
 		}
 		life = &Close{
 			Life: Life{Key: key, Generation: t.generation}, Order: t.order, First: stamp, Last: stamp,
@@ -101,10 +107,25 @@ func (t *Table) Add(p *Packet, stamp int64) {
 	t.order++
 }
 
-// sweep closes lives two lifetimes old, and is due again after as many new ones
-// as are left, so that its cost per packet stays constant.
-func (t *Table) sweep(now int64) {
-	t.closeIf(func(life *Close) bool { return now-life.First >= 2*t.cfg.Lifetime.Microseconds() })
+// ends reports whether a packet at stamp is not of the life but begins the next: it
+// comes a lifetime or more after the life's first packet, or before it, as when the
+// clock was set back.
+func (t *Table) ends(life *Close, stamp int64) bool {
+	lifetime := t.cfg.Lifetime.Microseconds()
+	back := life.First-stamp >= lifetime
+	if back {
+		t.setBack++
+	}
+	return back || stamp-life.First >= lifetime
+}
+
+// sweep closes lives that began two lifetimes from now, and is due again after as
+// many new ones as are left, so that its cost per packet stays constant. Now is the
+// middle one of the last three stamps: a single odd stamp ends no life.
+func (t *Table) sweep() {
+	now := max(min(t.recent[0], t.recent[1]), min(max(t.recent[0], t.recent[1]), t.recent[2]))
+	far := 2 * t.cfg.Lifetime.Microseconds()
+	t.closeIf(func(life *Close) bool { return now-life.First >= far || life.First-now >= far })
 	t.sweepAt = t.generation + max(sweepEvery, uint64(len(t.lives)))
 }
 
@@ -124,6 +145,21 @@ func (t *Table) closeIf(match func(*Close) bool) {
 	}
 	slices.SortFunc(ended, func(x, y *Close) int { return cmp.Compare(x.Order, y.Order) })
 	for _, life := range ended {
-		t.sink.Close(life)
+		t.close(life)
 	}
+}
+
+// close ends a life that is no longer in the table.
+func (t *Table) close(life *Close) {
+	t.closed += life.Packets[0] + life.Packets[1]
+	t.sink.Close(life)
+}
+
+// open is how many wire packets the lives going on have.
+func (t *Table) open() uint64 {
+	var n uint64
+	for _, life := range t.lives {
+		n += life.Packets[0] + life.Packets[1]
+	}
+	return n
 }

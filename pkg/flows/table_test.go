@@ -36,7 +36,8 @@ func datagram(src, dst string, srcMAC, dstMAC MAC, n int) *Packet {
 }
 
 // The first packet a minute or more after a life's first begins the next life,
-// whatever came between; packets that seem to come before it do not.
+// whatever came between; packets that seem to come before it do only when they are
+// a minute or more before.
 func TestTableRollover(t *testing.T) {
 	type life struct {
 		first, last int64
@@ -55,7 +56,10 @@ func TestTableRollover(t *testing.T) {
 		{"no idle expiry", TableConfig{}, []int64{0, 59_000_000}, []life{{0, 59_000_000, 2}}},
 		{"backward step", TableConfig{}, []int64{1000, 918, 1500}, []life{{1000, 1500, 3}}},
 		{"backward step over a rollover", TableConfig{}, []int64{0, minute, minute - 82}, []life{{0, 0, 1}, {minute, minute, 2}}},
-		{"a clock set back by a day", TableConfig{}, []int64{1440 * minute, 0, 59}, []life{{1440 * minute, 1440 * minute, 3}}},
+		{"backward by just less than a minute", TableConfig{}, []int64{minute, 1, 2}, []life{{minute, minute, 3}}},
+		{"backward by a minute", TableConfig{}, []int64{minute, 0, 2}, []life{{minute, minute, 1}, {0, 2, 2}}},
+		{"a clock set back by a day", TableConfig{}, []int64{1440 * minute, 0, 59, minute}, []life{{1440 * minute, 1440 * minute, 1}, {0, 59, 2}, {minute, minute, 1}}},
+		{"a clock set back and forward again", TableConfig{}, []int64{1440 * minute, 0, 1440*minute + 5}, []life{{1440 * minute, 1440 * minute, 1}, {0, 0, 1}, {1440*minute + 5, 1440*minute + 5, 1}}},
 		{"shorter lifetime", TableConfig{Lifetime: time.Second}, []int64{0, 999_999, 1_000_000}, []life{{0, 999_999, 2}, {1_000_000, 1_000_000, 1}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -77,6 +81,15 @@ func TestTableRollover(t *testing.T) {
 			}
 			if len(generations) != len(got) {
 				t.Error("two lives with one generation")
+			}
+			back := uint64(0)
+			for i := range got[1:] {
+				if got[i+1].first < got[i].first {
+					back++
+				}
+			}
+			if table.setBack != back {
+				t.Errorf("%d lives ended by a step back counted, want %d", table.setBack, back)
 			}
 		})
 	}
@@ -180,8 +193,9 @@ func TestTableSweep(t *testing.T) {
 		p.SrcPort, p.DstPort = uint16(i), uint16(i>>16)
 		table.Add(p, i*10_000) // 12,000 lives in two minutes
 		most = max(most, len(table.lives))
-		// The first sweep closes what is two minutes old, to the microsecond.
-		if want := sweepEvery - 12_000; i == sweepEvery-1 && len(events.closes) != want {
+		// The first sweep closes what is two minutes old when the packet before came, to
+		// the microsecond.
+		if want := sweepEvery - 12_001; i == sweepEvery-1 && len(events.closes) != want {
 			t.Errorf("%d lives closed at the first sweep, want %d", len(events.closes), want)
 		}
 	}
@@ -196,5 +210,63 @@ func TestTableSweep(t *testing.T) {
 		if c.Order != int64(i) {
 			t.Fatalf("life %d closed in place %d", c.Order, i)
 		}
+	}
+}
+
+// fill adds n lives of one packet, one a stamp.
+func fill(table *Table, n int, stamp func(i int) int64) {
+	p := datagram("10.0.0.1", "8.8.8.8", macA, macR, 1)
+	for i := range n {
+		p.SrcPort, p.DstPort = uint16(i), uint16(i>>16)
+		table.Add(p, stamp(i))
+	}
+}
+
+// A life whose own packet ends it just when a sweep is due is closed once.
+func TestTableSweepAtRollover(t *testing.T) {
+	var events recorder
+	table := NewTable(TableConfig{}, NewLocals(nil), &events)
+	again := datagram("10.0.0.2", "8.8.4.4", macA, macR, 1)
+	table.Add(again, 0)
+	fill(table, sweepEvery-2, func(i int) int64 { return int64(i) })
+	table.Add(again, 2*minute+1)
+	table.Flush()
+	closed := map[Life]int{}
+	for _, c := range events.closes {
+		if closed[c.Life]++; closed[c.Life] > 1 {
+			t.Fatalf("%+v closed twice", c)
+		}
+	}
+	if len(events.closes) != sweepEvery || table.closed != sweepEvery || table.open() != 0 {
+		t.Errorf("%d lives of %d packets closed, want %d of one packet", len(events.closes), table.closed, sweepEvery)
+	}
+}
+
+// A stamp of years ahead does not keep its life, and with it the records of its
+// device, until the end; and does not end any other life.
+func TestTableFutureStamp(t *testing.T) {
+	const ahead = 80 * 365 * 1440 * minute
+	for _, tt := range []struct {
+		name string
+		at   int // index of the packet with the odd stamp
+		want int // lives that the first sweep closes
+	}{
+		{"first", 0, 1},
+		{"just before the sweep", sweepEvery - 2, 1},
+		{"the one that makes the sweep", sweepEvery - 1, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var events recorder
+			table := NewTable(TableConfig{}, NewLocals(nil), &events)
+			fill(table, sweepEvery, func(i int) int64 {
+				if i == tt.at {
+					return ahead
+				}
+				return int64(i)
+			})
+			if len(events.closes) != tt.want || tt.want > 0 && events.closes[0].First != ahead {
+				t.Errorf("%d lives closed by the sweep, want %d", len(events.closes), tt.want)
+			}
+		})
 	}
 }
