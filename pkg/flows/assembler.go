@@ -4,7 +4,7 @@ package flows
 // comes to be, whatever its source.
 
 import (
-	"container/list"
+	"container/heap"
 	"slices"
 )
 
@@ -39,7 +39,8 @@ type AssemblerStats struct {
 type Assembler struct {
 	cfg     AssemblerConfig
 	lives   map[Life]*openLife
-	devices map[string]*list.List // of *openRecord, by order of the first packet
+	devices map[string]*recordQueue
+	arrived uint64
 	stats   AssemblerStats
 }
 
@@ -66,9 +67,42 @@ type openRecord struct {
 	life    Life
 	deviceA bool // the device is Key.A
 	order   int64
-	queue   *list.List
-	place   *list.Element
+	arrival uint64 // when the life was first heard of: decides between equal orders
+	queue   *recordQueue
 	record  *Record
+}
+
+// recordQueue is a heap of one device's records, the one with the earliest first
+// packet on top. A life of which every sample was lost is first heard of when it
+// closes, with all later ones in the queue before it.
+type recordQueue struct {
+	records  []*openRecord
+	compared uint64 // how often two of them were, for tests
+}
+
+// Len implements heap.Interface.
+func (q *recordQueue) Len() int { return len(q.records) }
+
+// Less implements heap.Interface.
+func (q *recordQueue) Less(i, j int) bool {
+	q.compared++
+	x, y := q.records[i], q.records[j]
+	return x.order < y.order || x.order == y.order && x.arrival < y.arrival
+}
+
+// Swap implements heap.Interface.
+func (q *recordQueue) Swap(i, j int) { q.records[i], q.records[j] = q.records[j], q.records[i] }
+
+// Push implements heap.Interface.
+func (q *recordQueue) Push(o any) { q.records = append(q.records, o.(*openRecord)) }
+
+// Pop implements heap.Interface.
+func (q *recordQueue) Pop() any {
+	last := len(q.records) - 1
+	o := q.records[last]
+	q.records[last] = nil
+	q.records = q.records[:last]
+	return o
 }
 
 // NewAssembler returns an Assembler without open lives.
@@ -76,7 +110,7 @@ func NewAssembler(cfg AssemblerConfig) *Assembler {
 	if cfg.Epoch == nil {
 		cfg.Epoch = func(stamp int64) int64 { return stamp }
 	}
-	return &Assembler{cfg: cfg, lives: map[Life]*openLife{}, devices: map[string]*list.List{}}
+	return &Assembler{cfg: cfg, lives: map[Life]*openLife{}, devices: map[string]*recordQueue{}}
 }
 
 // Stats is what has been counted so far.
@@ -137,16 +171,16 @@ func (a *Assembler) Close(c *Close) {
 
 // giveUp drops the records at the head of a queue whose lives began before and
 // have not ended.
-func (a *Assembler) giveUp(queue *list.List, before int64) {
+func (a *Assembler) giveUp(queue *recordQueue, before int64) {
 	if a.cfg.MaxAge == 0 {
 		return
 	}
-	for e := queue.Front(); e != nil; e = queue.Front() {
-		head := e.Value.(*openRecord)
+	for queue.Len() > 0 {
+		head := queue.records[0]
 		if head.record != nil || head.order >= before {
 			return
 		}
-		queue.Remove(e)
+		heap.Pop(queue)
 		delete(a.lives, head.life)
 	}
 }
@@ -177,29 +211,23 @@ func (a *Assembler) open(life Life, order int64) *openLife {
 func (a *Assembler) enqueue(o *openRecord) *openRecord {
 	o.queue = a.devices[o.device]
 	if o.queue == nil {
-		o.queue = list.New()
+		o.queue = &recordQueue{}
 		a.devices[o.device] = o.queue
 	}
-	e := o.queue.Back()
-	for e != nil && e.Value.(*openRecord).order > o.order {
-		e = e.Prev()
-	}
-	if e == nil {
-		o.place = o.queue.PushFront(o)
-	} else {
-		o.place = o.queue.InsertAfter(o, e)
-	}
+	o.arrival = a.arrived
+	a.arrived++
+	heap.Push(o.queue, o)
 	return o
 }
 
 // release emits the records at the head of o's queue that are complete.
 func (a *Assembler) release(o *openRecord) {
-	for e := o.queue.Front(); e != nil; e = o.queue.Front() {
-		head := e.Value.(*openRecord)
+	for o.queue.Len() > 0 {
+		head := o.queue.records[0]
 		if head.record == nil {
 			return
 		}
-		o.queue.Remove(e)
+		heap.Pop(o.queue)
 		a.cfg.Emit(head.record)
 	}
 	delete(a.devices, o.device)

@@ -64,6 +64,47 @@ var (
 )
 
 // Every field of a record, seen from both of its devices.
+// lost gives an Assembler n open lives of one device, then the ends of n earlier ones
+// whose samples were all lost, then the ends of the rest: the ring ran full.
+func lost(a *Assembler, n int) {
+	nth := func(i int) Life {
+		l := life(1, endA, endR)
+		l.Generation = uint64(i)
+		return l
+	}
+	for i := range n {
+		a.Sample(&Sample{Life: nth(n + i), Order: int64(n + i), Stamp: int64(n + i), FromA: true})
+	}
+	for i := range 2 * n {
+		at := int64(i)
+		a.Close(&Close{Life: nth(i), Order: at, First: at, Last: at, Packets: [2]uint64{1}, Samples: 1})
+	}
+}
+
+// Lives that are first heard of when they close find their place among those that
+// are open without a walk past all of these.
+func TestAssemblerPlacesLostLives(t *testing.T) {
+	const n = 1 << 12
+	var order []int64
+	a := NewAssembler(AssemblerConfig{Locals: NewLocals(nil), Emit: func(r *Record) { order = append(order, r.FirstSeen) }})
+	a.Sample(&Sample{Life: life(2, endA, endR), Order: -1}) // holds all of them up
+	queue := a.devices[macA.String()]
+	lost(a, n)
+	a.Close(&Close{Life: life(2, endA, endR), Order: -1, First: -1, Last: -1, Samples: 1})
+	if len(order) != 2*n+1 || !slices.IsSorted(order) {
+		t.Errorf("%d records, sorted: %v, want %d in order", len(order), slices.IsSorted(order), 2*n+1)
+	}
+	if most := uint64(2*n+1) * 3 * 13; queue.compared > most { // log2(2n) = 13: up once, down once by two a level
+		t.Errorf("%d comparisons for %d records, want at most %d", queue.compared, 2*n+1, most)
+	}
+}
+
+func BenchmarkAssemblerPlacesLostLives(b *testing.B) {
+	for b.Loop() {
+		lost(NewAssembler(AssemblerConfig{Locals: NewLocals(nil), Emit: func(*Record) {}}), 1<<16)
+	}
+}
+
 func TestAssemblerRecord(t *testing.T) {
 	l := life(1, endA, endB)
 	body := packet.Payload(3)
