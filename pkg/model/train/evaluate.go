@@ -103,6 +103,12 @@ const (
 	hottest = 20.0
 )
 
+// coolest is the least temperature a model gets. One below 1 raises every
+// confidence, which windows of known devices ask for when nearly all are named
+// rightly. It raises that of strangers too, which none of them shows: a model
+// without a class for "none of them" would name them with certainty.
+const coolest = 1.0
+
 // temperature is the one with the least loss, by golden-section search over its
 // logarithm; the loss has one minimum (it is convex in 1/temperature).
 func (s *scores) temperature() float64 {

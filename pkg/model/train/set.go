@@ -27,7 +27,9 @@ type set struct {
 	classes    []Class
 	training   []int
 	validation []int
-	skipped    int // validation windows of classes that are left out
+	choosing   []int // of these, what the epoch is chosen by
+	fitting    []int // and what the temperature is fitted on; all of them for both, where there are few
+	skipped    int   // validation windows of classes that are left out
 }
 
 // TooLittleError says that there is too little labelled data for a model.
@@ -82,7 +84,48 @@ func choose(store *dataset.Store, training, validation []int, o Options, rng *ra
 	if len(s.validation) == 0 {
 		return nil, TooLittle("no validation window belongs to a class that is trained")
 	}
+	s.choosing, s.fitting = s.apart()
 	return s, nil
+}
+
+// calibrationCaptures is how many validation captures a class must have for its
+// share of the calibration: two to choose the epoch by and two others to fit the
+// temperature on. With fewer, single captures would decide on the weights.
+const calibrationCaptures = 4
+
+// apart divides the validation windows in those that choose the epoch and those
+// that only the temperature is fitted on: every second capture of each class that
+// has enough. If fewer than half of the classes have, all windows do both: a
+// temperature of a few classes is worth less than one of an epoch chosen by luck.
+func (s *set) apart() (choosing, fitting []int) {
+	type capture struct{ label, name string }
+	of := func(i int) capture { return capture{s.store.Label(i), s.store.Source(i).Capture} }
+	place := map[capture]int{} // in its class, in the order they come
+	captures := map[string]int{}
+	for _, i := range s.validation {
+		c := of(i)
+		if _, known := place[c]; !known {
+			place[c] = captures[c.label]
+			captures[c.label]++
+		}
+	}
+	enough := 0
+	for _, n := range captures {
+		if n >= calibrationCaptures {
+			enough++
+		}
+	}
+	if 2*enough < len(captures) {
+		return s.validation, s.validation
+	}
+	for _, i := range s.validation {
+		if c := of(i); captures[c.label] >= calibrationCaptures && place[c]%2 == 1 {
+			fitting = append(fitting, i)
+		} else {
+			choosing = append(choosing, i)
+		}
+	}
+	return choosing, fitting
 }
 
 // take adds want of a class's training windows, drawn at random when there are more.

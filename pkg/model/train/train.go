@@ -119,6 +119,7 @@ type Report struct {
 	Classes     []Class `json:"classes"` // in the order of their names
 	Windows     int     `json:"windows"` // trained on
 	Validation  int     `json:"validation"`
+	Calibration int     `json:"calibration"`        // of Validation, windows that only the temperature was fitted on; 0: all choose the epoch too
 	Skipped     int     `json:"skipped_validation"` // validation windows of classes left out
 	Epochs      []Epoch `json:"epochs"`
 	Best        int     `json:"best"` // epoch of the weights kept, from 1; the last one without patience
@@ -128,7 +129,8 @@ type Report struct {
 }
 
 // Train trains a model on the training windows of a store, choosing the epoch and
-// the temperature by the validation windows. Every window has a label. progress
+// the temperature by the validation windows: by different captures of them where
+// half of the classes have four or more, and a temperature of 1 or more. Every window has a label. progress
 // may be nil; it is called in the caller's goroutine. When ctx ends, the best
 // weights so far are kept; before the first epoch is over that is an error. The
 // same windows, options and machine give the same model, bit for bit, whether or
@@ -191,6 +193,9 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	defer net.close()
 	net.absent = left
 	report := &Report{Classes: set.classes, Windows: len(set.training), Validation: len(set.validation), Skipped: set.skipped}
+	if len(set.choosing) < len(set.validation) {
+		report.Calibration = len(set.fitting)
+	}
 	r := &trainer{ctx: ctx, o: o, set: set, m: m, net: net, report: report, progress: progress, began: time.Now()}
 	r.state = state{Run: r.fingerprint(), Epoch: 1, Best: math.Inf(1)}
 	if err := r.resume(); err != nil {
@@ -199,11 +204,11 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if err := r.epochs(); err != nil {
 		return nil, nil, err
 	}
-	scores, err := evaluate(m, set, set.validation, o.Threads)
+	scores, err := evaluate(m, set, set.fitting, o.Threads)
 	if err != nil {
 		return nil, nil, err
 	}
-	m.Calibration.Temperature = scores.temperature()
+	m.Calibration.Temperature = max(scores.temperature(), coolest)
 	report.Temperature = m.Calibration.Temperature
 	return m, report, m.Validate()
 }
@@ -311,7 +316,7 @@ func (r *trainer) epoch() (loss float64, v *scores, err error) {
 	if err := r.m.Validate(); err != nil {
 		return 0, nil, fmt.Errorf("training diverged (%w): lower the learning rate", err)
 	}
-	v, err = evaluate(r.m, r.set, r.set.validation, r.o.Threads)
+	v, err = evaluate(r.m, r.set, r.set.choosing, r.o.Threads)
 	r.Wall += time.Since(begin)
 	return loss, v, err
 }

@@ -319,3 +319,80 @@ func TestTemperatureIsFound(t *testing.T) {
 		t.Errorf("temperature %v, want 3", got)
 	}
 }
+
+// What is named rightly asks for a temperature below 1, and gets 1: the strangers
+// that it would name with certainty are in no validation.
+func TestTemperatureIsNeverBelowOne(t *testing.T) {
+	o := options()
+	o.Epochs, o.LearningRate = 8, 3e-3
+	s, n := stored(t, examples(1, 60), examples(2, 20))
+	m, report, err := Train(context.Background(), config(), s, n[0], n[1], o, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	class := map[string]int{}
+	for i, l := range m.Labels {
+		class[l] = i
+	}
+	sure, err := evaluate(m, &set{store: s, class: class}, n[1], 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if fitted := sure.temperature(); fitted >= 1 {
+		t.Fatalf("the windows ask for a temperature of %v: they show nothing", fitted)
+	}
+	if m.Temperature() != 1 || report.Temperature != 1 {
+		t.Errorf("temperature %v, reported %v, want 1", m.Temperature(), report.Temperature)
+	}
+}
+
+// Captures that fit the temperature chose no epoch, where there are enough of both.
+func TestCalibrationCaptures(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		captures map[string]int // of each class, 3 windows each
+		fitting  int            // windows; 0: all do both
+	}{
+		{"enough of each", map[string]int{"a": 4, "b": 5}, 3 * (2 + 2)},
+		{"enough of half", map[string]int{"a": 4, "b": 1}, 3 * 2},
+		{"enough of fewer", map[string]int{"a": 40, "b": 3, "c": 1}, 0},
+		{"one each", map[string]int{"a": 1, "b": 1}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var all []dataset.Example
+			for label, captures := range tt.captures {
+				for i := range 3 * captures {
+					all = append(all, dataset.Example{
+						Window:  flows.Window{Rows: []flows.Row{{Record: &flows.Record{}}}},
+						Device:  dataset.Device{Label: label},
+						Capture: fmt.Sprint("capture ", i%captures), // the classes share names of captures
+					})
+				}
+			}
+			store, n := stored(t, all)
+			o := DefaultOptions()
+			s, err := choose(store, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.fitting == 0 {
+				if len(s.choosing) != len(all) || len(s.fitting) != len(all) {
+					t.Errorf("%d choose and %d fit, want all %d for both", len(s.choosing), len(s.fitting), len(all))
+				}
+				return
+			}
+			if len(s.fitting) != tt.fitting || len(s.choosing)+len(s.fitting) != len(all) {
+				t.Errorf("%d choose and %d fit, want %d of %d to fit", len(s.choosing), len(s.fitting), tt.fitting, len(all))
+			}
+			chose := map[string]bool{}
+			for _, i := range s.choosing {
+				chose[store.Label(i)+store.Source(i).Capture] = true
+			}
+			for _, i := range s.fitting {
+				if chose[store.Label(i)+store.Source(i).Capture] {
+					t.Errorf("%s of %s does both", store.Source(i).Capture, store.Label(i))
+				}
+			}
+		})
+	}
+}
