@@ -107,7 +107,7 @@ func captureVerdicts(k *classify.Classifier, s dataset.CaptureSummary) []registr
 // verdicts prints lines of JSON, or a table at the end.
 type verdicts struct {
 	w     io.Writer
-	table table.Writer // nil: JSON
+	table *textTable // nil: JSON
 }
 
 func verdictPrinter(c *cli.Context) *verdicts {

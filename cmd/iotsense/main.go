@@ -29,8 +29,13 @@ func main() {
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string) int {
+	out := &printer{w: os.Stdout}
 	app := newApp()
+	app.Writer = out
 	err := app.RunContext(ctx, flagsFirst(app, args))
+	if failed := out.end(); failed != nil && !errors.Is(err, failed) { // else the command said so
+		err = errors.Join(err, fmt.Errorf("write output: %w", failed))
+	}
 	if err == nil {
 		return 0
 	}
@@ -38,7 +43,7 @@ func run(ctx context.Context, args []string) int {
 	if ctx.Err() != nil { // say by which signal
 		text = strings.ReplaceAll(text, context.Canceled.Error(), context.Cause(ctx).Error())
 	}
-	fmt.Fprintf(os.Stderr, "iotsense: %s\n", text)
+	say("%s", text)
 	var usage usageError
 	if errors.As(err, &usage) {
 		return exitUsage

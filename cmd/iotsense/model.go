@@ -82,18 +82,20 @@ func modelInfo(c *cli.Context) error {
 
 func printModel(c *cli.Context, service string, m *model.Model) {
 	t := newTable(c.App.Writer, "Key", "Value")
+	t.wrap(2, 80)
 	if service != "" {
 		t.AppendRow(table.Row{"service", service})
 	}
 	t.AppendRows([]table.Row{
 		{"parameters", m.Parameters()},
 		{"classes", len(m.Labels)},
-		{"labels", fmt.Sprint(m.Labels)},
+		{"labels", strings.Join(m.Labels, ", ")},
 		{"window", fmt.Sprintf("%d rows of %d values, %s", m.Arch.K, m.Record.Width(), m.Record.WindowMode)},
 		{"direction", m.Record.Direction},
 		{"temperature", m.Temperature()},
 		{"threshold", m.Thresholds.Default},
-		{"trained", fmt.Sprintf("seed %d, %d threads, data %s", m.Training.Seed, m.Training.Threads, m.Training.Digest)},
+		{"trained", fmt.Sprintf("seed %d, %d threads", m.Training.Seed, m.Training.Threads)},
+		{"data", m.Training.Digest},
 	})
 	t.Render()
 }
@@ -159,7 +161,7 @@ func modelImport(c *cli.Context) error {
 	}
 	if labels == nil && n.Metadata == nil && len(like.Labels) != n.Classes {
 		labels = numberedLabels(n.Classes)
-		fmt.Fprintf(os.Stderr, "iotsense: the file names no classes: they are called %s to %s; name them with --labels\n", labels[0], labels[len(labels)-1])
+		say("the file names no classes: they are called %s to %s; name them with --labels", labels[0], labels[len(labels)-1])
 	}
 	m, err := n.Model(like, labels)
 	if err != nil {

@@ -1,7 +1,7 @@
 package main
 
-// This file holds what all commands share of printing: JSON, tables, progress,
-// logs, errors.
+// This file holds what all commands share of printing: stdout, JSON, tables,
+// progress, logs, errors.
 
 import (
 	"encoding/json"
@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -20,6 +21,16 @@ import (
 )
 
 var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "machine-readable output on stdout, nothing else there"}
+
+// say writes one line for people to stderr.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "iotsense: %s\n", cell(fmt.Sprintf(format, args...)))
+}
+
+// cell is a value in one line, as a table's cell.
+func cell(v any) string {
+	return printable(strings.NewReplacer("\n", `\n`, "\t", `\t`).Replace(fmt.Sprint(v)))
+}
 
 // printJSON writes v as one line.
 func printJSON(w io.Writer, v any) error {
@@ -37,14 +48,40 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return nil
 }
 
-// newTable is a plain table on w.
-func newTable(w io.Writer, columns ...any) table.Writer {
-	t := table.NewWriter()
-	t.SetOutputMirror(w)
+// textTable is a plain table.
+type textTable struct {
+	table.Writer
+	w       io.Writer
+	columns []table.ColumnConfig
+}
+
+// newTable is a table on w. Like all tables here it keeps each row in its line.
+func newTable(w io.Writer, columns ...any) *textTable {
+	t := &textTable{Writer: table.NewWriter(), w: w}
 	t.SetStyle(table.StyleLight)
 	t.Style().Options = table.OptionsNoBordersAndSeparators
 	t.AppendHeader(columns)
+	for i := range columns {
+		t.columns = append(t.columns, table.ColumnConfig{Number: i + 1, Transformer: cell, TransformerHeader: cell})
+	}
+	t.SetColumnConfigs(t.columns)
 	return t
+}
+
+// wrap breaks what is longer than width in the column with this number, from 1.
+func (t *textTable) wrap(column, width int) {
+	t.columns[column-1].WidthMax, t.columns[column-1].WidthMaxEnforcer = width, text.WrapSoft
+	t.SetColumnConfigs(t.columns)
+}
+
+// Render writes the table and returns it; an error of writing is the printer's to
+// keep.
+func (t *textTable) Render() string {
+	text := t.Writer.Render()
+	for line := range strings.Lines(text) {
+		fmt.Fprintln(t.w, strings.TrimRight(line, " \n"))
+	}
+	return text
 }
 
 // logger writes to stderr, where --json output never goes.
