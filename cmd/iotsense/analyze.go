@@ -29,7 +29,7 @@ func analyzeCommand() *cli.Command {
 }
 
 func analyzeData(c *cli.Context) error {
-	cfg, direction, err := analyzeConfig(c)
+	cfg, spec, err := analyzeConfig(c)
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func analyzeData(c *cli.Context) error {
 	which := namedPart(c)
 	which.wholePayloads = true
 	which.anyDirection = !c.IsSet("direction") && !c.IsSet("model")
-	set, err := openPart(c, direction, which, show)
+	set, err := openPart(c, spec, which, show)
 	if err != nil {
 		return err
 	}
@@ -73,38 +73,35 @@ func analyzeData(c *cli.Context) error {
 }
 
 // analyzeConfig reads the flags; what they leave open is --model's, if given.
-func analyzeConfig(c *cli.Context) (analyze.Config, flows.Direction, error) {
+func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	cfg := analyze.Config{IPv6: c.Bool("ipv6"), Leaks: c.Bool("leaks")}
 	var bundle model.Bundle
 	if c.IsSet("model") {
 		var err error
 		if bundle, err = loadModel(c); err != nil {
-			return cfg, 0, err
+			return cfg, flows.RecordSpec{}, err
 		}
 	}
-	direction, err := parseDirection(c, bundle)
+	spec, err := parseRecord(c, bundle)
 	if err != nil {
-		return cfg, direction, err
+		return cfg, spec, err
 	}
 	if err := checkWindow(c, bundle); err != nil {
-		return cfg, direction, err
+		return cfg, spec, err
 	}
 	for _, m := range bundle {
-		cfg.Rows = m.Arch.K
-		if cfg.Mode, err = flows.ParseWindowMode(m.Record.WindowMode); err != nil {
-			return cfg, direction, err
-		}
+		cfg.Rows, cfg.Mode = m.Arch.K, m.Record.WindowMode
 	}
 	if c.IsSet("window") {
 		if cfg.Rows = c.Int("window"); cfg.Rows < 1 {
-			return cfg, direction, usagef("--window %d: want 1 or more", cfg.Rows)
+			return cfg, spec, usagef("--window %d: want 1 or more", cfg.Rows)
 		}
 	}
 	mode, err := parseWindowMode(c)
 	if mode != nil {
 		cfg.Mode = *mode
 	}
-	return cfg, direction, err
+	return cfg, spec, err
 }
 
 // writeAnalysis writes the report: a page, or a directory of all there is.

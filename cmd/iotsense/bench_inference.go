@@ -196,24 +196,21 @@ func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) (
 	if err != nil {
 		return nil, err
 	}
-	direction, err := parseDirection(c, bundle)
+	spec, err := parseRecord(c, bundle)
 	if err != nil {
 		return nil, err
 	}
-	stream, err := m.Record.Stream(m.Arch.K)
-	if err != nil {
-		return nil, err
-	}
+	stream := m.Record.Stream(m.Arch.K)
 	if mode != nil {
 		stream.Mode = *mode
 	}
 	if !c.Args().Present() && c.String("manifest") == "" {
 		report.Data = "device lab (generated)"
-		return labStreams(direction, stream)
+		return labStreams(spec, stream)
 	}
 	show, end := progress("bench inference")
 	defer end()
-	set, err := openData(c, direction, show)
+	set, err := openData(c, spec, show)
 	if err != nil {
 		return nil, err
 	}
@@ -234,14 +231,14 @@ func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) (
 	return streams, err
 }
 
-func labStreams(direction flows.Direction, cfg flows.StreamConfig) ([]bench.Stream, error) {
+func labStreams(spec flows.RecordSpec, cfg flows.StreamConfig) ([]bench.Stream, error) {
 	captures, err := bench.LabCaptures()
 	if err != nil {
 		return nil, err
 	}
 	var streams []bench.Stream
 	for i := range captures {
-		streams = append(streams, captures[i].Streams(direction, cfg)...)
+		streams = append(streams, captures[i].Streams(spec, cfg)...)
 	}
 	return streams, nil
 }

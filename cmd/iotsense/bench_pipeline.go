@@ -51,12 +51,6 @@ func benchPipeline(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	var direction flows.Direction
-	for _, m := range bundle {
-		if direction, err = flows.ParseDirection(m.Record.Direction); err != nil {
-			return err
-		}
-	}
 	captures, data, err := benchCaptures(c)
 	if err != nil {
 		return err
@@ -67,7 +61,7 @@ func benchPipeline(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		f, err := bench.Pipeline(c.Context, bundle, direction, fleet)
+		f, err := bench.Pipeline(c.Context, bundle, fleet)
 		if err != nil {
 			return fmt.Errorf("bench pipeline: %w", err)
 		}

@@ -49,13 +49,13 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 	if err := checkWindow(c, bundle); err != nil {
 		return nil, err
 	}
-	direction, err := parseDirection(c, bundle)
+	spec, err := parseRecord(c, bundle)
 	if err != nil {
 		return nil, err
 	}
 	show, end := progress(c.Command.Name)
 	defer end()
-	set, err := openData(c, direction, show)
+	set, err := openData(c, spec, show)
 	if err != nil {
 		return nil, err
 	}

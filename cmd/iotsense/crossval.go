@@ -97,7 +97,7 @@ func crossval(c *cli.Context) (err error) {
 	v := &validation{
 		plan: plan, resamples: c.Int("bootstrap"), store: dataset.NewStore(plan.rows, plan.memory),
 		cfg:         plan.config(stream, effectiveFlags(c)),
-		result:      crossResult{WindowMode: plan.record.WindowMode, Folds: c.Int("folds")},
+		result:      crossResult{WindowMode: plan.record.WindowMode.String(), Folds: c.Int("folds")},
 		folds:       [][]string{{"seed", "capture", "device", "fold"}},
 		predictions: [][]string{{"seed", "fold", "capture", "device", "label", "guess"}},
 	}
@@ -133,7 +133,7 @@ func (v *validation) read(c *cli.Context, stream flows.StreamConfig) error {
 	show, end := progress("read")
 	defer end()
 	var err error
-	if v.set, err = openData(c, v.plan.direction, show); err != nil {
+	if v.set, err = openData(c, v.plan.record.RecordSpec, show); err != nil {
 		return err
 	}
 	if err := fill(c, v.set, stream, v.store); err != nil {

@@ -86,28 +86,22 @@ func parseLocal(c *cli.Context) ([]netip.Prefix, error) {
 	return prefixes, nil
 }
 
-// parseDirection reads --direction, which must agree with a model's when there
-// is one.
-func parseDirection(c *cli.Context, bundle model.Bundle) (flows.Direction, error) {
-	direction := flows.Bi
-	for _, m := range bundle {
-		d, err := flows.ParseDirection(m.Record.Direction)
-		if err != nil {
-			return direction, err
-		}
-		direction = d
-	}
-	if !c.IsSet("direction") {
-		return direction, nil
+// parseRecord is the record that the bundle was made for, or the paper's in the
+// direction of --direction, which must agree with a bundle's.
+func parseRecord(c *cli.Context, bundle model.Bundle) (flows.RecordSpec, error) {
+	spec, err := bundle.Record()
+	if err != nil || !c.IsSet("direction") {
+		return spec, err
 	}
 	asked, err := flows.ParseDirection(c.String("direction"))
 	if err != nil {
-		return direction, usageError{err}
+		return spec, usageError{err}
 	}
-	if len(bundle) > 0 && asked != direction {
-		return direction, usagef("--direction %v: the model was trained on %v records; leave the flag out or name another --model", asked, direction)
+	if len(bundle) > 0 && asked != spec.Direction {
+		return spec, usagef("--direction %v: the model was trained on %v records; leave the flag out or name another --model", asked, spec.Direction)
 	}
-	return asked, nil
+	spec.Direction = asked
+	return spec, nil
 }
 
 // parseWindowMode reads --window-mode; nil when it was not given.
@@ -145,10 +139,10 @@ func loadNamedModel(name string) (model.Bundle, error) {
 	return model.LoadBundle(name)
 }
 
-// openData opens what the arguments, --manifest and --split name, for records of
-// the given direction.
-func openData(c *cli.Context, direction flows.Direction, show func(done, total int, name string)) (*dataset.Set, error) {
-	return openPart(c, direction, namedPart(c), show)
+// openData opens what the arguments, --manifest and --split name, for records as
+// spec says.
+func openData(c *cli.Context, spec flows.RecordSpec, show func(done, total int, name string)) (*dataset.Set, error) {
+	return openPart(c, spec, namedPart(c), show)
 }
 
 // part is what is wanted of the data.
@@ -180,7 +174,7 @@ func (p part) overlaps(q part) (bool, error) {
 	return splits && ours.Overlaps(theirs), nil
 }
 
-func openPart(c *cli.Context, direction flows.Direction, p part, show func(done, total int, name string)) (*dataset.Set, error) {
+func openPart(c *cli.Context, spec flows.RecordSpec, p part, show func(done, total int, name string)) (*dataset.Set, error) {
 	local, err := parseLocal(c)
 	if err != nil {
 		return nil, err
@@ -198,13 +192,12 @@ func openPart(c *cli.Context, direction flows.Direction, p part, show func(done,
 		Splits:   p.splits,
 		Period:   period,
 		Capture: flows.CaptureConfig{
-			TableConfig: flows.TableConfig{Direction: direction},
-			Locals:      flows.NewLocals(local),
-			Offloaded:   c.Bool("offloaded"),
-
-			WholePayloads: p.wholePayloads,
+			RecordSpec: spec,
+			Locals:     flows.NewLocals(local),
+			Offloaded:  c.Bool("offloaded"),
 		},
-		AnyDirection: p.anyDirection,
-		Progress:     show,
+		WholePayloads: p.wholePayloads,
+		AnyDirection:  p.anyDirection,
+		Progress:      show,
 	})
 }

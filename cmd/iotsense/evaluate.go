@@ -135,11 +135,7 @@ func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
 	e := &evaluation{labels: cfg.Labels, first: map[string]map[string]int64{}}
 	cfg.Thresholds.PerClass = map[string]float64{}
 	for _, m := range bundle {
-		mode, err := flows.ParseWindowMode(m.Record.WindowMode)
-		if err != nil {
-			return nil, err
-		}
-		cfg.Mode, e.rows = mode, m.Arch.K
+		cfg.Mode, e.rows = m.Record.WindowMode, m.Arch.K
 		cfg.Thresholds.Default = max(cfg.Thresholds.Default, m.Thresholds.Default)
 		for _, l := range m.Labels {
 			cfg.Thresholds.PerClass[l] = max(cfg.Thresholds.PerClass[l], m.Thresholds.For(l))

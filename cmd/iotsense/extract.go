@@ -12,6 +12,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
 )
 
 func extractCommand() *cli.Command {
@@ -38,29 +39,18 @@ func extract(c *cli.Context) error {
 	if c.String("output") == "" {
 		return usagef("extract: -o OUT.parquet is missing")
 	}
-	var direction flows.Direction
-	if c.IsSet("model") {
-		bundle, err := loadModel(c)
-		if err != nil {
-			return err
-		}
-		if direction, err = parseDirection(c, bundle); err != nil {
-			return err
-		}
-	} else {
-		var err error
-		if direction, err = parseDirection(c, nil); err != nil {
-			return err
-		}
+	spec, err := extractedRecord(c)
+	if err != nil {
+		return err
 	}
 	show, end := progress("extract")
 	defer end()
-	set, err := openData(c, direction, show)
+	set, err := openData(c, spec, show)
 	if err != nil {
 		return err
 	}
 	report := extractReport{Output: c.String("output")}
-	damaged, err := writeRecords(c.Context, set, direction, &report)
+	damaged, err := writeRecords(c.Context, set, spec, &report)
 	if err != nil {
 		return err
 	}
@@ -75,19 +65,38 @@ func extract(c *cli.Context) error {
 	return errors.Join(damaged, err)
 }
 
+// extractedRecord is the record of a records file: all that its columns can hold, in
+// the direction and with the lifetime of --model, if given.
+func extractedRecord(c *cli.Context) (flows.RecordSpec, error) {
+	var bundle model.Bundle
+	if c.IsSet("model") {
+		var err error
+		if bundle, err = loadModel(c); err != nil {
+			return flows.RecordSpec{}, err
+		}
+	}
+	spec, err := parseRecord(c, bundle)
+	if err != nil {
+		return spec, err
+	}
+	stored := flows.DefaultRecordSpec()
+	stored.Direction, stored.Lifetime = spec.Direction, spec.Lifetime
+	if err := stored.Serve(spec); err != nil {
+		return spec, fmt.Errorf("no records file can hold what --model needs: %w", err)
+	}
+	return stored, nil
+}
+
 // writeRecords writes all records of the set to the report's output, which
 // appears under its name only when it is whole. damaged tells of captures that
 // could be read in part.
-func writeRecords(ctx context.Context, set *dataset.Set, direction flows.Direction, report *extractReport) (damaged, err error) {
-	spec, err := json.Marshal(map[string]any{
-		"direction": direction.String(), "packets": flows.RowPackets, "prefix": flows.PayloadPrefix,
-		"payload": flows.PayloadTokens, "lifetime_ns": flows.Lifetime,
-	})
+func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, report *extractReport) (damaged, err error) {
+	made, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
 	}
 	err = writeFile(report.Output, func(f io.Writer) error {
-		w := flows.NewRecordWriter(f, map[string]string{flows.RecordsKey: string(spec)})
+		w := flows.NewRecordWriter(f, map[string]string{flows.RecordsKey: string(made)})
 		var failed error
 		damaged = set.Records(ctx, func(r flows.LabelledRecord) error {
 			report.Records++

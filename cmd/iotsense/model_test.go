@@ -68,7 +68,7 @@ func TestModelImportKeras(t *testing.T) {
 	}
 	small := *bundle[""]
 	small.Arch.Kernel1, small.Arch.Filters, small.Arch.Hidden = 10, [2]int{2, 3}, 7
-	small.Record.Packets, small.Record.PayloadTokens = 1, 27
+	small.Record.Packets, small.Record.Payload = 1, 27
 	small.Background = nil
 	small.Weights = sized(t, &small)
 	like := filepath.Join(dir, "like.safetensors")

@@ -133,15 +133,15 @@ func sensorConfig(c *cli.Context) (sensor.Config, error) {
 
 // checkRecordFlags refuses values that differ from what the model was trained on.
 func checkRecordFlags(c *cli.Context, bundle model.Bundle) error {
-	spec := model.DefaultRecordSpec()
-	for _, m := range bundle {
-		spec = m.Record
+	spec, err := bundle.Record()
+	if err != nil {
+		return err
 	}
 	for _, f := range []struct{ name, asked, trained string }{
 		{"packets", strconv.Itoa(c.Int("packets")), strconv.Itoa(spec.Packets)},
 		{"prefix", strconv.Itoa(c.Int("prefix")), strconv.Itoa(spec.Prefix)},
 		{"flow-timeout", c.Duration("flow-timeout").String(), spec.Lifetime.String()},
-		{"direction", c.String("direction"), spec.Direction},
+		{"direction", c.String("direction"), spec.Direction.String()},
 	} {
 		if c.IsSet(f.name) && f.asked != f.trained {
 			return usagef("--%s %s: the model needs %s; leave the flag out, or train a model for it", f.name, f.asked, f.trained)

@@ -135,7 +135,7 @@ func directionsOf(c *cli.Context) ([]flows.Direction, error) {
 		}
 		return []flows.Direction{d}, nil
 	}
-	set, err := openPart(c, flows.Bi, namedPart(c), nil)
+	set, err := openPart(c, flows.DefaultRecordSpec(), namedPart(c), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,6 @@ func learnFlags() []cli.Flag {
 
 // trainPlan is a command line, understood.
 type trainPlan struct {
-	direction  flows.Direction
 	streams    map[string]flows.StreamConfig // by service; "" for one model of everything
 	record     model.RecordSpec
 	rows       int
@@ -201,7 +200,7 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	if err := applyPreset(c); err != nil {
 		return nil, err
 	}
-	direction, err := parseDirection(c, nil)
+	spec, err := parseRecord(c, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +222,7 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 		return nil, usageError{fmt.Errorf("--memory: %w", err)}
 	}
 	p := &trainPlan{
-		direction: direction, streams: map[string]flows.StreamConfig{}, rows: flows.WindowRows,
+		streams: map[string]flows.StreamConfig{}, rows: flows.WindowRows,
 		validation: c.Float64("validation"), memory: int64(memory),
 	}
 	if c.IsSet("window") {
@@ -244,8 +243,8 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 		return nil, usagef("--validation %v: want a share between 0 and 1", p.validation)
 	}
 	p.record = model.DefaultRecordSpec()
-	p.record.Direction = direction.String()
-	p.record.Without, p.record.Packets, p.record.PayloadTokens = c.StringSlice("without"), c.Int("packets"), c.Int("payload")
+	p.record.RecordSpec = spec
+	p.record.Without, p.record.Packets, p.record.Payload = c.StringSlice("without"), c.Int("packets"), c.Int("payload")
 	p.arch = model.DefaultArchitecture(p.rows)
 	p.arch.Filters = [2]int{c.Int("filters"), c.Int("filters")}
 	p.arch.Kernel1 = p.record.MetaValues() // one placement of conv1 takes all of them in
@@ -261,7 +260,7 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	if mode != nil {
 		stream.Mode = *mode
 	}
-	p.record.WindowMode = stream.Mode.String()
+	p.record.WindowMode = stream.Mode
 	p.options = o
 	return p, p.planStreams(c.String("strategy"), c.String("services"), stream)
 }
@@ -317,18 +316,9 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 // config says what a model of the stream is.
 func (p *trainPlan) config(stream flows.StreamConfig, flags map[string]string) train.Config {
 	record := p.record
-	record.Services = append([]string{}, names(stream.Services)...)
-	record.Among = names(stream.Among)
+	record.Services = append([]flows.Service{}, stream.Services...)
+	record.Among = stream.Among
 	return train.Config{Arch: p.arch, Record: record, Flags: flags, Ablate: p.ablate}
-}
-
-// names are the services' names, in their order.
-func names(services []flows.Service) []string {
-	var names []string
-	for _, s := range services {
-		names = append(names, s.String())
-	}
-	return names
 }
 
 // checkpoint is the file of one service's run.
@@ -378,7 +368,7 @@ func validationPart(c *cli.Context) part {
 func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *dataset.Store, which part) ([]int, error) {
 	show, end := progress("read")
 	defer end()
-	set, err := openPart(c, p.direction, which, show)
+	set, err := openPart(c, p.record.RecordSpec, which, show)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
@@ -48,7 +49,7 @@ func TestTrainEveryStrategy(t *testing.T) {
 					t.Fatalf("models of %q, want %q", keys, c.keys)
 				}
 				r := bundle[c.keys[0]].Record
-				if r.Direction != direction || !slices.Equal(r.Services, c.services) || !slices.Equal(r.Among, c.among) {
+				if r.Direction.String() != direction || !slices.Equal(texts(r.Services), c.services) || !slices.Equal(texts(r.Among), c.among) {
 					t.Errorf("the model is of %s records of %q among %q", r.Direction, r.Services, r.Among)
 				}
 				mustRun(t, "evaluate", "--manifest", manifest, "--split", "test", "--model", file)
@@ -56,6 +57,14 @@ func TestTrainEveryStrategy(t *testing.T) {
 			})
 		}
 	}
+}
+
+// texts are the names of services.
+func texts(services []flows.Service) (names []string) {
+	for _, s := range services {
+		names = append(names, s.String())
+	}
+	return names
 }
 
 // Where a run's files lay leaves no trace in the model, and a checkpoint is gone
@@ -144,7 +153,7 @@ func TestTrainPreset(t *testing.T) {
 					t.Errorf("%s: --%s %s, want %s", strategy, flag, got, value)
 				}
 			}
-			if m.Record.WindowMode != "strict" {
+			if m.Record.WindowMode != flows.Strict {
 				t.Errorf("%s: a model of %s windows, want strict", strategy, m.Record.WindowMode)
 			}
 		}

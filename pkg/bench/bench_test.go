@@ -29,13 +29,10 @@ func labStreams(t *testing.T, m *model.Model) []bench.Stream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := m.Record.Stream(m.Arch.K)
-	if err != nil {
-		t.Fatal(err)
-	}
+	cfg := m.Record.Stream(m.Arch.K)
 	var streams []bench.Stream
 	for i := range captures[:6] {
-		streams = append(streams, captures[i].Streams(flows.Bi, cfg)...)
+		streams = append(streams, captures[i].Streams(m.Record.RecordSpec, cfg)...)
 	}
 	return streams
 }

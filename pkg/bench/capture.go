@@ -46,19 +46,19 @@ func LabCaptures() ([]Capture, error) {
 
 // Streams makes the capture's records, as package flows does for a file, and cuts
 // them into the windows of each device.
-func (c *Capture) Streams(direction flows.Direction, cfg flows.StreamConfig) []Stream {
+func (c *Capture) Streams(spec flows.RecordSpec, cfg flows.StreamConfig) []Stream {
 	names := make([]string, len(c.Devices))
 	for i, mac := range c.Devices {
 		names[i] = mac.String()
 	}
 	locals := flows.NewLocals(nil).WithDevices(names...)
 	windower, byDevice := flows.NewWindower(cfg), map[string]Stream{}
-	assembler := flows.NewAssembler(flows.AssemblerConfig{Direction: direction, Locals: locals, Emit: func(r *flows.Record) {
+	assembler := flows.NewAssembler(flows.AssemblerConfig{Spec: spec, Locals: locals, Emit: func(r *flows.Record) {
 		if w, ok := windower.Add(r); ok {
 			byDevice[r.Device] = append(byDevice[r.Device], w)
 		}
 	}})
-	table := flows.NewTable(flows.TableConfig{Direction: direction}, locals, assembler)
+	table := flows.NewTable(spec, locals, assembler)
 	var p flows.Packet
 	for _, f := range c.Frames {
 		if flows.Parse(&p, flows.LinkEthernet, f.Data, len(f.Data)) == flows.Counted {

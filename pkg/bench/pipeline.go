@@ -33,11 +33,15 @@ type PipelineFigures struct {
 }
 
 // Pipeline plays the fleet through the path as fast as it goes.
-func Pipeline(ctx context.Context, bundle model.Bundle, direction flows.Direction, fleet *Fleet) (PipelineFigures, error) {
+func Pipeline(ctx context.Context, bundle model.Bundle, fleet *Fleet) (PipelineFigures, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the garbage collector's work is part of the cost
 	figures := PipelineFigures{Devices: fleet.Devices}
 	locals := flows.NewLocals(nil).WithDevices(fleet.names()...)
 	base, err := Settled()
+	if err != nil {
+		return figures, err
+	}
+	spec, err := bundle.Record()
 	if err != nil {
 		return figures, err
 	}
@@ -47,7 +51,7 @@ func Pipeline(ctx context.Context, bundle model.Bundle, direction flows.Directio
 	}
 	var failed error
 	var records, incomplete uint64
-	assembler := flows.NewAssembler(flows.AssemblerConfig{Direction: direction, Locals: locals, Emit: func(r *flows.Record) {
+	assembler := flows.NewAssembler(flows.AssemblerConfig{Spec: spec, Locals: locals, Emit: func(r *flows.Record) {
 		records++
 		if r.Incomplete {
 			incomplete++
@@ -56,7 +60,7 @@ func Pipeline(ctx context.Context, bundle model.Bundle, direction flows.Directio
 			failed = err
 		}
 	}})
-	table := flows.NewTable(flows.TableConfig{Direction: direction}, locals, assembler)
+	table := flows.NewTable(spec, locals, assembler)
 
 	begin := cpuTime()
 	var bytes, counted uint64

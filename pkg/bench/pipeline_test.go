@@ -72,7 +72,7 @@ func TestPipeline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := bench.Pipeline(t.Context(), model.Bundle{"": labModel(t)}, flows.Bi, fleet)
+	f, err := bench.Pipeline(t.Context(), model.Bundle{"": labModel(t)}, fleet)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,16 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
+// services are the services of those names.
+func services(t *testing.T, names ...string) []flows.Service {
+	t.Helper()
+	list, err := flows.ParseServices(names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
 // sure is a model that always names the second of two classes.
 func sure(t *testing.T, service string, labels ...string) *model.Model {
 	t.Helper()
@@ -18,7 +28,7 @@ func sure(t *testing.T, service string, labels ...string) *model.Model {
 		Scaling:    model.Scaling{Bytes: model.Moments{Deviation: 1}, Packets: model.Moments{Deviation: 1}},
 		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
 	}
-	m.Record.Services = []string{service}
+	m.Record.Services = services(t, service)
 	d, err := m.Dims()
 	if err != nil {
 		t.Fatal(err)
@@ -36,7 +46,7 @@ func sure(t *testing.T, service string, labels ...string) *model.Model {
 func TestBundleRoutesFlows(t *testing.T) {
 	bundle := model.Bundle{"tcp/80": sure(t, "tcp/80", "common", "web"), "udp/53": sure(t, "udp/53", "common", "names")}
 	for _, m := range bundle {
-		m.Record.Among = []string{"tcp/80", "udp/53", "udp/123"}
+		m.Record.Among = services(t, "tcp/80", "udp/53", "udp/123")
 	}
 	type window struct {
 		rows  int

@@ -94,10 +94,7 @@ func Labels(bundle model.Bundle) []string {
 }
 
 func newStream(m *model.Model, labels []string, mode *flows.WindowMode) (*stream, error) {
-	cfg, err := m.Record.Stream(m.Arch.K)
-	if err != nil {
-		return nil, err
-	}
+	cfg := m.Record.Stream(m.Arch.K)
 	if mode != nil {
 		cfg.Mode = *mode
 	}

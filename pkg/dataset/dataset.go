@@ -25,6 +25,9 @@ type Options struct {
 	Splits   []string // only devices of these splits; empty: all
 	Period   Period   // only records that begin in it
 	Capture  flows.CaptureConfig
+	// WholePayloads keeps, of captures, the payload bytes that no row of Capture's
+	// spec holds too.
+	WholePayloads bool
 	// AnyDirection takes records files of another direction than Capture's too.
 	AnyDirection bool
 	Progress     func(done, total int, name string) // called before each file; may be nil
@@ -259,6 +262,9 @@ func (s *Set) progress(n int, name string) {
 // end the run.
 func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.LabelledRecord) error) (summary CaptureSummary, err, fatal error) {
 	cfg := s.opts.Capture
+	if s.opts.WholePayloads {
+		cfg.Payload = flows.MaxPayload
+	}
 	if cfg.Locals == nil {
 		cfg.Locals = flows.NewLocals(nil)
 	}
@@ -336,7 +342,7 @@ func (s *spans) end(done func(CaptureSummary) error) error {
 func (s *Set) readParquet(ctx context.Context, path string, unnamed *spans, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
 	named := newSpans()
 	read, other := 0, 0
-	err := flows.ReadRecords(ctx, path, s.checkDirection, func(r flows.LabelledRecord) error {
+	err := flows.ReadRecords(ctx, path, s.checkRecords, func(r flows.LabelledRecord) error {
 		if read++; !s.wanted(r.Split) {
 			other++
 			return nil
@@ -360,13 +366,14 @@ func (s *Set) readParquet(ctx context.Context, path string, unnamed *spans, emit
 	return named.end(done)
 }
 
-// checkDirection refuses a records file that says it is of another direction.
-func (s *Set) checkDirection(metadata map[string]string) error {
-	d, ok := flows.RecordsDirection(metadata)
-	if wanted := s.opts.Capture.Direction; ok && d != wanted && !s.opts.AnyDirection {
-		return fmt.Errorf("its records are of direction %v, not %v (see --direction and --model)", d, wanted)
+// checkRecords refuses a records file whose records are not, or do not hold, what
+// is asked for, as far as it says.
+func (s *Set) checkRecords(metadata map[string]string) error {
+	spec, ok := flows.RecordsSpec(metadata)
+	if !ok || s.opts.AnyDirection {
+		spec.Direction = s.opts.Capture.Direction
 	}
-	return nil
+	return spec.Serve(s.opts.Capture.RecordSpec)
 }
 
 // Directions are those that every file of the set can give: captures both, a records
@@ -377,7 +384,8 @@ func (s *Set) Directions(ctx context.Context) ([]flows.Direction, error) {
 	for _, path := range s.parquet {
 		looked := errors.New("looked")
 		err := flows.ReadRecords(ctx, path, func(metadata map[string]string) error {
-			d, ok := flows.RecordsDirection(metadata)
+			spec, ok := flows.RecordsSpec(metadata)
+			d := spec.Direction
 			if !ok {
 				return errors.New("it does not say of which direction its records are: name it with --direction")
 			}

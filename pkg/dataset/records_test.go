@@ -101,7 +101,7 @@ func TestRecordsRefuses(t *testing.T) {
 		path := recordsFile(t, tt.metadata, 1)
 		set, err := Open(Options{
 			Data: []string{path}, Period: period, AnyDirection: tt.any,
-			Capture: flows.CaptureConfig{TableConfig: flows.TableConfig{Direction: tt.direction}},
+			Capture: flows.CaptureConfig{RecordSpec: flows.RecordSpec{Direction: tt.direction}},
 		})
 		if err != nil {
 			t.Fatal(err)

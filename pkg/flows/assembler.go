@@ -10,8 +10,8 @@ import (
 
 // AssemblerConfig is what an Assembler needs beside the events.
 type AssemblerConfig struct {
-	Direction Direction
-	Locals    *Locals
+	Spec   RecordSpec
+	Locals *Locals
 	// Epoch turns a stamp of the source's clock into us since the Unix epoch;
 	// nil when stamps are that already.
 	Epoch func(stamp int64) int64
@@ -19,9 +19,6 @@ type AssemblerConfig struct {
 	// that began so much later has: a source that may lose or invent samples would
 	// else stop its device's queue. 0: never.
 	MaxAge int64
-	// WholePayloads keeps PayloadPrefix bytes of each sample, not only what a row's
-	// payload section holds of them.
-	WholePayloads bool
 	// Emit takes each record, in the order of first packets per device. The
 	// record is the callee's to keep.
 	Emit func(*Record)
@@ -110,6 +107,7 @@ func NewAssembler(cfg AssemblerConfig) *Assembler {
 	if cfg.Epoch == nil {
 		cfg.Epoch = func(stamp int64) int64 { return stamp }
 	}
+	cfg.Spec = cfg.Spec.withDefaults()
 	return &Assembler{cfg: cfg, lives: map[Life]*openLife{}, devices: map[string]*recordQueue{}}
 }
 
@@ -126,18 +124,15 @@ func (a *Assembler) Sample(s *Sample) {
 		return
 	}
 	l.delivered++
-	payload := s.Payload[:min(len(s.Payload), PayloadPrefix)]
-	if !a.cfg.WholePayloads {
-		payload = payload[:min(len(payload), l.room(s.Index))]
-	}
+	payload := s.Payload[:min(len(s.Payload), a.cfg.Spec.Prefix, l.room(s.Index, a.cfg.Spec.Payload))]
 	l.samples = append(l.samples, lifeSample{s.Index, s.Stamp, s.FromA, s.Size, slices.Clone(payload)})
 }
 
-// room is what a row's payload section has left for the payload of the sample at
-// index, after those before it: what lies beyond is not kept. Samples from
-// different CPUs may come out of order.
-func (l *openLife) room(index uint8) int {
-	left := PayloadTokens - 1 // PayloadStart takes one
+// room is what a row's payload section of so many values has left for the payload
+// of the sample at index, after those before it: what lies beyond is not kept.
+// Samples from different CPUs may come out of order.
+func (l *openLife) room(index uint8, section int) int {
+	left := section - 1 // PayloadStart takes one
 	for i := range l.samples {
 		if s := &l.samples[i]; s.index < index {
 			left -= len(s.payload) + 2
@@ -192,7 +187,7 @@ func (a *Assembler) open(life Life, order int64) *openLife {
 	}
 	nameA, okA := a.cfg.Locals.Device(life.Key.A)
 	nameB, okB := a.cfg.Locals.Device(life.Key.B)
-	okB = okB && a.cfg.Direction == Bi
+	okB = okB && a.cfg.Spec.Direction == Bi
 	if !okA && !okB {
 		return nil
 	}

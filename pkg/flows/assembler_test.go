@@ -21,7 +21,7 @@ func life(n uint64, a, b End) Life {
 
 // assemble runs events through an Assembler with default locals.
 func assemble(dir Direction, events ...any) (records []*Record, stats AssemblerStats) {
-	return assembleAs(AssemblerConfig{Direction: dir}, events...)
+	return assembleAs(AssemblerConfig{Spec: RecordSpec{Direction: dir}}, events...)
 }
 
 // assembleAs is assemble with an Assembler of another kind.
@@ -288,7 +288,7 @@ func TestAssemblerPayload(t *testing.T) {
 		if try == 0 && kept > PayloadTokens {
 			t.Errorf("%d payload bytes kept", kept)
 		}
-		whole, _ := assembleAs(AssemblerConfig{WholePayloads: true}, append(slices.Clone(samples), closing)...)
+		whole, _ := assembleAs(AssemblerConfig{Spec: RecordSpec{Payload: MaxPayload}}, append(slices.Clone(samples), closing)...)
 		for i, p := range whole[0].Packets {
 			if want := min(PayloadPrefix, int(p.Size)-28); len(p.Payload) != want {
 				t.Errorf("order %d: packet %d has %d of %d bytes of its whole payload", try, i, len(p.Payload), want)

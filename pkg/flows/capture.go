@@ -38,14 +38,11 @@ var magicPcapng = []byte{0x0a, 0x0d, 0x0d, 0x0a}
 
 // CaptureConfig says how packets of a file become records.
 type CaptureConfig struct {
-	TableConfig
+	RecordSpec
 	Locals *Locals // nil: NewLocals(nil)
 	// Offloaded treats TCP packets of more than 1,500 bytes as super-packets
 	// (files written on a host with offloads on), not only those above 9,216.
 	Offloaded bool
-	// WholePayloads keeps the payloads of a record's first packets that no row can
-	// hold; see AssemblerConfig.
-	WholePayloads bool
 }
 
 // CaptureStats is what became of a capture's packets.
@@ -95,8 +92,8 @@ func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func
 	if err != nil {
 		return stats, err
 	}
-	assembler := NewAssembler(AssemblerConfig{Direction: cfg.Direction, Locals: cfg.Locals, WholePayloads: cfg.WholePayloads, Emit: emit})
-	table := NewTable(cfg.TableConfig, cfg.Locals, assembler)
+	assembler := NewAssembler(AssemblerConfig{Spec: cfg.RecordSpec, Locals: cfg.Locals, Emit: emit})
+	table := NewTable(cfg.RecordSpec, cfg.Locals, assembler)
 	err = readAll(ctx, r, link, &cfg, table, &stats)
 	table.Flush()
 	made := assembler.Stats()

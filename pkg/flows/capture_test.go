@@ -420,7 +420,7 @@ func TestReadCaptureAccounting(t *testing.T) {
 	for _, path := range paths {
 		for _, direction := range []flows.Direction{flows.Bi, flows.Uni} {
 			var records []*flows.Record
-			cfg := flows.CaptureConfig{TableConfig: flows.TableConfig{Direction: direction}}
+			cfg := flows.CaptureConfig{RecordSpec: flows.RecordSpec{Direction: direction}}
 			stats, err := flows.ReadCapture(context.Background(), path, cfg, func(r *flows.Record) { records = append(records, r) })
 			if err != nil {
 				t.Fatal(err)

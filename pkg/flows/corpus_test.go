@@ -92,7 +92,7 @@ func readCorpusFile(t *testing.T, path string, direction flows.Direction) (flows
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var records []*flows.Record
-	cfg := flows.CaptureConfig{TableConfig: flows.TableConfig{Direction: direction}, Locals: flows.NewLocals(nil)}
+	cfg := flows.CaptureConfig{RecordSpec: flows.RecordSpec{Direction: direction}, Locals: flows.NewLocals(nil)}
 	stats, err := flows.ReadCapture(ctx, path, cfg, func(r *flows.Record) { records = append(records, r) })
 	if ctx.Err() != nil {
 		t.Fatalf("%s: not read within 10 s", path)

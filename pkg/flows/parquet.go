@@ -120,15 +120,20 @@ func recordSchema() *parquet.Schema {
 // records were made.
 const RecordsKey = "iotsense.record"
 
-// RecordsDirection is the direction that a records file's metadata names. ok is false
-// where they name none, as in the published files.
-func RecordsDirection(metadata map[string]string) (d Direction, ok bool) {
-	var spec struct{ Direction string }
-	if json.Unmarshal([]byte(metadata[RecordsKey]), &spec) != nil {
-		return 0, false
+// RecordsSpec is how the metadata of a records file say that its records were made.
+// ok is false where they say nothing, as in the published files: these are the
+// paper's, in a direction that is not known.
+func RecordsSpec(metadata map[string]string) (spec RecordSpec, ok bool) {
+	var named struct {
+		RecordSpec
+		Direction *Direction `json:"direction"` // tells none from bi
 	}
-	d, err := ParseDirection(spec.Direction)
-	return d, err == nil
+	if json.Unmarshal([]byte(metadata[RecordsKey]), &named) != nil || named.Direction == nil {
+		return DefaultRecordSpec(), false
+	}
+	spec = named.RecordSpec.withDefaults()
+	spec.Direction = *named.Direction
+	return spec, true
 }
 
 // RecordWriter writes records to a parquet file.

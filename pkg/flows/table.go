@@ -6,7 +6,6 @@ package flows
 import (
 	"cmp"
 	"slices"
-	"time"
 )
 
 // Sink takes the events of flows' lives, in the order in which they happened. An
@@ -16,30 +15,9 @@ type Sink interface {
 	Close(*Close)
 }
 
-// TableConfig is what a Table needs to know of the records to come.
-type TableConfig struct {
-	Direction Direction
-	Lifetime  time.Duration // 0: the paper's Lifetime
-	Packets   int           // samples per life; 0: RowPackets
-	Prefix    int           // payload bytes per sample; 0: PayloadPrefix
-}
-
-func (c TableConfig) withDefaults() TableConfig {
-	if c.Lifetime == 0 {
-		c.Lifetime = Lifetime
-	}
-	if c.Packets == 0 {
-		c.Packets = RowPackets
-	}
-	if c.Prefix == 0 {
-		c.Prefix = PayloadPrefix
-	}
-	return c
-}
-
 // Table tracks the open lives of flows and reports samples and closes to a Sink.
 type Table struct {
-	cfg        TableConfig
+	spec       RecordSpec
 	locals     *Locals
 	sink       Sink
 	lives      map[Key]*Close // what each open life would end in
@@ -59,17 +37,17 @@ type Table struct {
 // life early.
 const sweepEvery = 1 << 14
 
-// NewTable returns an empty table that reports to sink.
-func NewTable(cfg TableConfig, locals *Locals, sink Sink) *Table {
+// NewTable returns an empty table of lives as spec says, that reports to sink.
+func NewTable(spec RecordSpec, locals *Locals, sink Sink) *Table {
 	return &Table{
-		cfg: cfg.withDefaults(), locals: locals, sink: sink,
+		spec: spec.withDefaults(), locals: locals, sink: sink,
 		lives: map[Key]*Close{}, sweepAt: sweepEvery,
 	}
 }
 
 // Add counts one packet; stamp is its time in us. Packets come in arrival order.
 func (t *Table) Add(p *Packet, stamp int64) {
-	key, fromA := t.locals.Key(p, t.cfg.Direction)
+	key, fromA := t.locals.Key(p, t.spec.Direction)
 	t.recent[t.order%int64(len(t.recent))] = stamp
 	life := t.lives[key]
 	if life != nil && t.ends(life, stamp) {
@@ -95,11 +73,11 @@ func (t *Table) Add(p *Packet, stamp int64) {
 	segments := p.Segments()
 	life.Packets[side] += segments
 	life.Bytes[side] += p.WireBytes()
-	for k := uint64(0); k < segments && int(life.Samples) < t.cfg.Packets; k++ {
+	for k := uint64(0); k < segments && int(life.Samples) < t.spec.Packets; k++ {
 		size, payload := p.segment(k)
 		t.sample = Sample{
 			Life: life.Life, Index: life.Samples, Order: life.Order, Stamp: stamp,
-			FromA: fromA, Size: size, Payload: payload[:min(len(payload), t.cfg.Prefix)],
+			FromA: fromA, Size: size, Payload: payload[:min(len(payload), t.spec.Prefix)],
 		}
 		t.sink.Sample(&t.sample)
 		life.Samples++
@@ -111,7 +89,7 @@ func (t *Table) Add(p *Packet, stamp int64) {
 // comes a lifetime or more after the life's first packet, or before it, as when the
 // clock was set back.
 func (t *Table) ends(life *Close, stamp int64) bool {
-	lifetime := t.cfg.Lifetime.Microseconds()
+	lifetime := t.spec.Lifetime.Microseconds()
 	back := life.First-stamp >= lifetime
 	if back {
 		t.setBack++
@@ -124,7 +102,7 @@ func (t *Table) ends(life *Close, stamp int64) bool {
 // middle one of the last three stamps: a single odd stamp ends no life.
 func (t *Table) sweep() {
 	now := max(min(t.recent[0], t.recent[1]), min(max(t.recent[0], t.recent[1]), t.recent[2]))
-	far := 2 * t.cfg.Lifetime.Microseconds()
+	far := 2 * t.spec.Lifetime.Microseconds()
 	t.closeIf(func(life *Close) bool { return now-life.First >= far || life.First-now >= far })
 	t.sweepAt = t.generation + max(sweepEvery, uint64(len(t.lives)))
 }

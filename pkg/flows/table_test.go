@@ -45,22 +45,22 @@ func TestTableRollover(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name   string
-		config TableConfig
+		config RecordSpec
 		stamps []int64
 		want   []life
 	}{
-		{"just before the minute", TableConfig{}, []int64{100, 100 + minute - 1}, []life{{100, 100 + minute - 1, 2}}},
-		{"at the minute", TableConfig{}, []int64{100, 100 + minute}, []life{{100, 100, 1}, {100 + minute, 100 + minute, 1}}},
-		{"counted from the first packet", TableConfig{}, []int64{0, minute - 1, 2*minute - 2, 2*minute - 1},
+		{"just before the minute", RecordSpec{}, []int64{100, 100 + minute - 1}, []life{{100, 100 + minute - 1, 2}}},
+		{"at the minute", RecordSpec{}, []int64{100, 100 + minute}, []life{{100, 100, 1}, {100 + minute, 100 + minute, 1}}},
+		{"counted from the first packet", RecordSpec{}, []int64{0, minute - 1, 2*minute - 2, 2*minute - 1},
 			[]life{{0, minute - 1, 2}, {2*minute - 2, 2*minute - 1, 2}}},
-		{"no idle expiry", TableConfig{}, []int64{0, 59_000_000}, []life{{0, 59_000_000, 2}}},
-		{"backward step", TableConfig{}, []int64{1000, 918, 1500}, []life{{1000, 1500, 3}}},
-		{"backward step over a rollover", TableConfig{}, []int64{0, minute, minute - 82}, []life{{0, 0, 1}, {minute, minute, 2}}},
-		{"backward by just less than a minute", TableConfig{}, []int64{minute, 1, 2}, []life{{minute, minute, 3}}},
-		{"backward by a minute", TableConfig{}, []int64{minute, 0, 2}, []life{{minute, minute, 1}, {0, 2, 2}}},
-		{"a clock set back by a day", TableConfig{}, []int64{1440 * minute, 0, 59, minute}, []life{{1440 * minute, 1440 * minute, 1}, {0, 59, 2}, {minute, minute, 1}}},
-		{"a clock set back and forward again", TableConfig{}, []int64{1440 * minute, 0, 1440*minute + 5}, []life{{1440 * minute, 1440 * minute, 1}, {0, 0, 1}, {1440*minute + 5, 1440*minute + 5, 1}}},
-		{"shorter lifetime", TableConfig{Lifetime: time.Second}, []int64{0, 999_999, 1_000_000}, []life{{0, 999_999, 2}, {1_000_000, 1_000_000, 1}}},
+		{"no idle expiry", RecordSpec{}, []int64{0, 59_000_000}, []life{{0, 59_000_000, 2}}},
+		{"backward step", RecordSpec{}, []int64{1000, 918, 1500}, []life{{1000, 1500, 3}}},
+		{"backward step over a rollover", RecordSpec{}, []int64{0, minute, minute - 82}, []life{{0, 0, 1}, {minute, minute, 2}}},
+		{"backward by just less than a minute", RecordSpec{}, []int64{minute, 1, 2}, []life{{minute, minute, 3}}},
+		{"backward by a minute", RecordSpec{}, []int64{minute, 0, 2}, []life{{minute, minute, 1}, {0, 2, 2}}},
+		{"a clock set back by a day", RecordSpec{}, []int64{1440 * minute, 0, 59, minute}, []life{{1440 * minute, 1440 * minute, 1}, {0, 59, 2}, {minute, minute, 1}}},
+		{"a clock set back and forward again", RecordSpec{}, []int64{1440 * minute, 0, 1440*minute + 5}, []life{{1440 * minute, 1440 * minute, 1}, {0, 0, 1}, {1440*minute + 5, 1440*minute + 5, 1}}},
+		{"shorter lifetime", RecordSpec{Lifetime: time.Second}, []int64{0, 999_999, 1_000_000}, []life{{0, 999_999, 2}, {1_000_000, 1_000_000, 1}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var events recorder
@@ -103,7 +103,7 @@ func TestTableDirections(t *testing.T) {
 	in.SrcPort, in.DstPort = out.DstPort, out.SrcPort
 	run := func(dir Direction) recorder {
 		var events recorder
-		table := NewTable(TableConfig{Direction: dir}, NewLocals(nil), &events)
+		table := NewTable(RecordSpec{Direction: dir}, NewLocals(nil), &events)
 		table.Add(in, 0) // an inbound packet starts no minute of a unidirectional record
 		for i := range int64(7) {
 			table.Add(out, 10+i)
@@ -159,7 +159,7 @@ func TestTableSegments(t *testing.T) {
 	super.Proto, super.HeaderLen, super.PayloadLen, super.Size = 6, 40, 4*1460+7, 40+4*1460+7
 	super.Payload, super.SegmentSize = packet.Payload(int(super.PayloadLen)), 1460
 	var events recorder
-	table := NewTable(TableConfig{Prefix: 500}, NewLocals(nil), &events)
+	table := NewTable(RecordSpec{Prefix: 500}, NewLocals(nil), &events)
 	for i := range int64(3) {
 		table.Add(super, i)
 	}
@@ -185,7 +185,7 @@ func TestTableSegments(t *testing.T) {
 // A long capture does not keep lives that ended long ago, and loses none.
 func TestTableSweep(t *testing.T) {
 	var events recorder
-	table := NewTable(TableConfig{Packets: 1, Prefix: 1}, NewLocals(nil), &events)
+	table := NewTable(RecordSpec{Packets: 1, Prefix: 1}, NewLocals(nil), &events)
 	const flows = 10 * sweepEvery
 	p := datagram("10.0.0.1", "8.8.8.8", macA, macR, 1)
 	most := 0
@@ -225,7 +225,7 @@ func fill(table *Table, n int, stamp func(i int) int64) {
 // A life whose own packet ends it just when a sweep is due is closed once.
 func TestTableSweepAtRollover(t *testing.T) {
 	var events recorder
-	table := NewTable(TableConfig{}, NewLocals(nil), &events)
+	table := NewTable(RecordSpec{}, NewLocals(nil), &events)
 	again := datagram("10.0.0.2", "8.8.4.4", macA, macR, 1)
 	table.Add(again, 0)
 	fill(table, sweepEvery-2, func(i int) int64 { return int64(i) })
@@ -257,7 +257,7 @@ func TestTableFutureStamp(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var events recorder
-			table := NewTable(TableConfig{}, NewLocals(nil), &events)
+			table := NewTable(RecordSpec{}, NewLocals(nil), &events)
 			fill(table, sweepEvery, func(i int) int64 {
 				if i == tt.at {
 					return ahead

@@ -292,8 +292,8 @@ func TestAgainstTshark(t *testing.T) {
 func insideRecords(t *testing.T, path, device string, direction flows.Direction) []*outsideRecord {
 	var records []*outsideRecord
 	cfg := flows.CaptureConfig{
-		TableConfig: flows.TableConfig{Direction: direction},
-		Locals:      flows.NewLocals(nil).WithDevices(device),
+		RecordSpec: flows.RecordSpec{Direction: direction},
+		Locals:     flows.NewLocals(nil).WithDevices(device),
 	}
 	stats, err := flows.ReadCapture(context.Background(), path, cfg, func(r *flows.Record) {
 		o := &outsideRecord{

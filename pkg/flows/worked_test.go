@@ -16,8 +16,8 @@ func readCapture(t *testing.T, path, device string, dir flows.Direction) []*flow
 	t.Helper()
 	var records []*flows.Record
 	cfg := flows.CaptureConfig{
-		TableConfig: flows.TableConfig{Direction: dir},
-		Locals:      flows.NewLocals(nil).WithDevices(device),
+		RecordSpec: flows.RecordSpec{Direction: dir},
+		Locals:     flows.NewLocals(nil).WithDevices(device),
 	}
 	_, err := flows.ReadCapture(context.Background(), path, cfg, func(r *flows.Record) { records = append(records, r) })
 	if err != nil {

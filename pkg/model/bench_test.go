@@ -31,10 +31,7 @@ func realWindows(b *testing.B) (*model.Model, []flows.Window) {
 		b.Fatal(err)
 	}
 	m := bundle[""]
-	stream, err := m.Record.Stream(m.Arch.K)
-	if err != nil {
-		b.Fatal(err)
-	}
+	stream := m.Record.Stream(m.Arch.K)
 	var windows []flows.Window
 	_, err = set.Windows(context.Background(), stream, func(x dataset.Example) error {
 		windows = append(windows, x.Window)

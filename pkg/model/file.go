@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/iotsense/iotsense/internal/wholefile"
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // FormatVersion is the version of the model file that this package writes and reads.
@@ -44,6 +45,23 @@ func (m *Model) section() map[string]any {
 		"thresholds":   &m.Thresholds,
 		"training":     &m.Training,
 	}
+}
+
+// Record is what records must be for every model of the bundle; the paper's default
+// without any. The error says which of the services need records of another kind.
+func (b Bundle) Record() (flows.RecordSpec, error) {
+	spec, first := flows.DefaultRecordSpec(), ""
+	for i, service := range slices.Sorted(maps.Keys(b)) {
+		if i == 0 {
+			spec, first = b[service].Record.RecordSpec, service
+			continue
+		}
+		var err error
+		if spec, err = spec.Union(b[service].Record.RecordSpec); err != nil {
+			return spec, fmt.Errorf("model: %s and %s need %w: train them alike", first, service, err)
+		}
+	}
+	return spec, nil
 }
 
 // Metadata is what the file says about the model beside its weights: JSON by key.

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
@@ -22,7 +23,7 @@ func small(seed uint64, classes int) *model.Model {
 	r := rand.New(rand.NewPCG(seed, 1))
 	m := modeltest.Model(r, model.DefaultArchitecture(2), classes)
 	spec := m.Record
-	spec.Packets, spec.PayloadTokens = 2, 20
+	spec.Packets, spec.Payload = 2, 20
 	arch := model.Architecture{K: 2, Filters: [2]int{2, 2}, Kernel1: 16, Kernel2: [2]int{2, 3}, Pool: [2]int{1, 3}, Hidden: 4, Dropout: 0.5}
 	d, err := arch.Dims(spec.Width(), classes)
 	if err != nil {
@@ -49,7 +50,8 @@ func TestFileRoundTrip(t *testing.T) {
 	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 21)
 	m.Calibration.Temperature = 1.25
 	m.Thresholds.PerClass = map[string]float64{"class003": 0.9, "class001": 0.5}
-	m.Record.Services, m.Record.Among = []string{"tcp/80"}, []string{"tcp/80", "udp/53"}
+	m.Record.Among = []flows.Service{{Proto: 6, Port: 80}, {Proto: 17, Port: 53}}
+	m.Record.Services = m.Record.Among[:1]
 	m.Background = make([]float32, 2*5*3040)
 	m.Background[17] = 0.5
 	text := bytesOf(t, model.Bundle{"": m})

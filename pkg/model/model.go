@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/identify"
@@ -59,31 +58,23 @@ func (w *Weights) Clone() Weights {
 // RecordSpec says which records and windows the model was made for; the same
 // must be fed to it.
 type RecordSpec struct {
-	Direction       string        `json:"direction"`         // bi or uni
-	Packets         int           `json:"packets"`           // i: packets described one by one, 1 to 10
-	Prefix          int           `json:"prefix"`            // j: payload bytes kept of each
-	PayloadTokens   int           `json:"payload"`           // B: values of the payload section
-	Lifetime        time.Duration `json:"lifetime_ns"`       // of a record from its first packet
-	ScaleDelimiters bool          `json:"scale_delimiters"`  // delimiters / 255, else -4 and -8
-	IPv6            bool          `json:"ipv6"`              // windows include IPv6 records
-	WindowMode      string        `json:"window_mode"`       // strict or padded
-	Services        []string      `json:"services"`          // like "tcp/80"; empty: every flow
-	Among           []string      `json:"among,omitempty"`   // services that specialised models share the flows by; a flow of two goes to one
-	Without         []string      `json:"without,omitempty"` // fields that are hidden from the network, of [Fields]
-	Scrub           bool          `json:"scrub"`             // identifiers in payloads are masked (identify.Scrub)
+	flows.RecordSpec                  // how packets become records
+	ScaleDelimiters  bool             `json:"scale_delimiters"`  // delimiters / 255, else -4 and -8
+	IPv6             bool             `json:"ipv6"`              // windows include IPv6 records
+	WindowMode       flows.WindowMode `json:"window_mode"`       // strict or padded
+	Services         []flows.Service  `json:"services"`          // empty: every flow
+	Among            []flows.Service  `json:"among,omitempty"`   // services that specialised models share the flows by; a flow of two goes to one
+	Without          []string         `json:"without,omitempty"` // fields that are hidden from the network, of [Fields]
+	Scrub            bool             `json:"scrub"`             // identifiers in payloads are masked (identify.Scrub)
 }
 
 // DefaultRecordSpec is the project's default: the paper's sizes, bidirectional,
 // padded windows, no IPv6, delimiters unscaled.
 func DefaultRecordSpec() RecordSpec {
 	return RecordSpec{
-		Direction:     flows.Bi.String(),
-		Packets:       flows.RowPackets,
-		Prefix:        flows.PayloadPrefix,
-		PayloadTokens: flows.PayloadTokens,
-		Lifetime:      flows.Lifetime,
-		WindowMode:    flows.Padded.String(),
-		Services:      []string{},
+		RecordSpec: flows.DefaultRecordSpec(),
+		WindowMode: flows.Padded,
+		Services:   []flows.Service{}, // JSON tells an empty list from none
 	}
 }
 
@@ -91,50 +82,27 @@ func DefaultRecordSpec() RecordSpec {
 func (s RecordSpec) MetaValues() int { return 10 + 3*s.Packets }
 
 // Width is the number of values of a row: metadata and payload.
-func (s RecordSpec) Width() int { return s.MetaValues() + s.PayloadTokens }
+func (s RecordSpec) Width() int { return s.MetaValues() + s.Payload }
 
 // Stream is how windows of k rows are cut for the model.
-func (s RecordSpec) Stream(k int) (flows.StreamConfig, error) {
-	mode, err := flows.ParseWindowMode(s.WindowMode)
-	if err != nil {
-		return flows.StreamConfig{}, fmt.Errorf("record: %w", err)
-	}
-	c := flows.StreamConfig{Rows: k, Mode: mode, IPv6: s.IPv6}
+func (s RecordSpec) Stream(k int) flows.StreamConfig {
+	c := flows.StreamConfig{Rows: k, Mode: s.WindowMode, IPv6: s.IPv6, Services: s.Services, Among: s.Among}
 	if s.Scrub {
 		c.Scrub = identify.Scrub
 	}
-	if c.Services, err = flows.ParseServices(s.Services); err != nil {
-		return flows.StreamConfig{}, fmt.Errorf("record: services: %w", err)
-	}
-	if c.Among, err = flows.ParseServices(s.Among); err != nil {
-		return flows.StreamConfig{}, fmt.Errorf("record: among: %w", err)
-	}
-	return c, nil
+	return c
 }
 
 func (s RecordSpec) validate() error {
-	if _, err := flows.ParseDirection(s.Direction); err != nil {
+	if err := s.RecordSpec.Validate(); err != nil {
 		return fmt.Errorf("record: %w", err)
-	}
-	if s.Packets < 1 || s.Packets > flows.RowPackets {
-		return fmt.Errorf("record: packets is %d, want 1 to %d", s.Packets, flows.RowPackets)
-	}
-	if s.Prefix < 0 || s.Prefix > flows.PayloadPrefix {
-		return fmt.Errorf("record: prefix is %d, want 0 to %d", s.Prefix, flows.PayloadPrefix)
-	}
-	if s.PayloadTokens < 0 || s.PayloadTokens > flows.RowPackets*(flows.PayloadPrefix+2) {
-		return fmt.Errorf("record: payload is %d, want 0 to %d", s.PayloadTokens, flows.RowPackets*(flows.PayloadPrefix+2))
 	}
 	for _, field := range s.Without {
 		if !slices.Contains(Fields, field) {
 			return fmt.Errorf("record: without %q: there are %v", field, Fields)
 		}
 	}
-	if s.Lifetime <= 0 {
-		return fmt.Errorf("record: lifetime is %v, want more than 0", s.Lifetime)
-	}
-	_, err := s.Stream(1)
-	return err
+	return nil
 }
 
 // Scaling holds the z-scores of the two unbounded row values, taken from the

@@ -13,10 +13,7 @@ func TestStreamScrubs(t *testing.T) {
 	for _, scrub := range []bool{false, true} {
 		spec := DefaultRecordSpec()
 		spec.Scrub = scrub
-		cfg, err := spec.Stream(1)
-		if err != nil {
-			t.Fatal(err)
-		}
+		cfg := spec.Stream(1)
 		r := &flows.Record{Device: mac, Remote: netip.IPv4Unspecified(), Packets: []flows.RowPacket{{Payload: []byte("I am " + mac)}}}
 		w, ok := flows.NewWindower(cfg).Add(r)
 		if !ok {

@@ -60,10 +60,7 @@ func TestNextOnRealWindows(t *testing.T) {
 	if testing.Short() {
 		step *= 20
 	}
-	stream, err := m.Record.Stream(m.Arch.K)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream := m.Record.Stream(m.Arch.K)
 	_, err = set.Windows(context.Background(), stream, func(x dataset.Example) error {
 		key := x.Capture + x.Window.Device
 		s := devices[key]

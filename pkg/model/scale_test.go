@@ -43,7 +43,7 @@ func TestRowValues(t *testing.T) {
 		{"default", func(*model.RecordSpec) {}, append(meta[:40:40], -4, 0, 0.2, 1, -8, -4, -8)},
 		{"delimiters scaled", func(s *model.RecordSpec) { s.ScaleDelimiters = true },
 			append(meta[:40:40], -4./255, 0, 0.2, 1, -8./255, -4./255, -8./255)},
-		{"hard cut", func(s *model.RecordSpec) { s.PayloadTokens = 3 }, append(meta[:40:40], -4, 0, 0.2)},
+		{"hard cut", func(s *model.RecordSpec) { s.Payload = 3 }, append(meta[:40:40], -4, 0, 0.2)},
 		{"short prefix", func(s *model.RecordSpec) { s.Prefix = 1 }, append(meta[:40:40], -4, 0, -8, -4, -8)},
 		{"without remote and ports", func(s *model.RecordSpec) { s.Without = []string{model.FieldRemote, model.FieldPorts} },
 			append(append(append([]float64{0.5, none, none, none, none}, meta[5]), none, none), append(meta[8:40:40], -4, 0, 0.2, 1, -8, -4, -8)...)},
@@ -114,7 +114,7 @@ func TestRowPayloadIsTheRecordsTokens(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tokens := row.Tokens(nil, spec.PayloadTokens)
+		tokens := row.Tokens(nil, spec.Payload)
 		if n != flows.MetaValues+len(tokens) {
 			t.Fatalf("row %d: %d values, want %d", i, n, flows.MetaValues+len(tokens))
 		}

@@ -226,7 +226,7 @@ func offlineRecords(t *testing.T, frames []replay.Frame, direction flows.Directi
 		}
 	}
 	var result offlineResult
-	cfg := flows.CaptureConfig{TableConfig: flows.TableConfig{Direction: direction, Lifetime: lifetime}, Locals: flows.NewLocals(nil)}
+	cfg := flows.CaptureConfig{RecordSpec: flows.RecordSpec{Direction: direction, Lifetime: lifetime}, Locals: flows.NewLocals(nil)}
 	stats, err := flows.ReadPackets(t.Context(), &file, cfg, func(r *flows.Record) { result.records = append(result.records, *r) })
 	if err != nil {
 		t.Fatal(err)

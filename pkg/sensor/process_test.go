@@ -106,7 +106,7 @@ func labBundle(direction flows.Direction) (model.Bundle, error) {
 		return nil, err
 	}
 	for _, m := range bundle {
-		m.Record.Direction = direction.String()
+		m.Record.Direction = direction
 	}
 	return bundle, nil
 }

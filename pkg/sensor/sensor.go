@@ -42,6 +42,7 @@ type Config struct {
 // Sensor watches interfaces until its Run ends.
 type Sensor struct {
 	cfg     Config
+	spec    flows.RecordSpec // of the records that the model needs
 	kernel  *loader.Sensor
 	socket  net.Listener
 	started time.Time
@@ -82,7 +83,7 @@ func Open(cfg Config) (*Sensor, error) {
 	}
 	s.locals = locals(s.kernel.Host())
 	s.assembler = flows.NewAssembler(flows.AssemblerConfig{
-		Direction: s.cfg.Loader.Direction, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
+		Spec: s.spec, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
 		MaxAge: maxLifetimes * s.cfg.Loader.Lifetime.Microseconds(),
 	})
 	return s, nil
@@ -90,25 +91,14 @@ func Open(cfg Config) (*Sensor, error) {
 
 // recordsOf makes the kernel collect what the model needs, no more.
 func (s *Sensor) recordsOf(bundle model.Bundle) error {
-	l := &s.cfg.Loader
-	l.Direction, l.Packets, l.Prefix, l.Lifetime = flows.Bi, flows.RowPackets, flows.PayloadPrefix, flows.Lifetime
-	first := true
-	for _, m := range bundle {
-		direction, err := flows.ParseDirection(m.Record.Direction)
-		if err != nil {
-			return err
-		}
-		if !first && (direction != l.Direction || m.Record.Lifetime != l.Lifetime) {
-			return fmt.Errorf("model: its services need records of different kinds: train them with one --direction")
-		}
-		l.Direction, l.Lifetime = direction, m.Record.Lifetime
-		if first {
-			l.Packets, l.Prefix = 0, 0
-		}
-		l.Packets, l.Prefix = max(l.Packets, m.Record.Packets), max(l.Prefix, m.Record.Prefix)
-		first = false
+	spec, err := bundle.Record()
+	if err != nil {
+		return err
 	}
-	l.Lifetime = time.Duration(float64(l.Lifetime) / s.cfg.Speed)
+	s.spec = spec
+	l := &s.cfg.Loader
+	l.Direction, l.Packets, l.Prefix = spec.Direction, spec.Packets, spec.Prefix
+	l.Lifetime = time.Duration(float64(spec.Lifetime) / s.cfg.Speed)
 	return nil
 }
 

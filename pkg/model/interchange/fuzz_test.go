@@ -24,7 +24,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	like := modeltest.Model(rand.New(rand.NewPCG(65, 66)), model.DefaultArchitecture(5), 4)
-	like.Record.Packets, like.Record.PayloadTokens = 1, 27
+	like.Record.Packets, like.Record.Payload = 1, 27
 	f.Fuzz(func(t *testing.T, data []byte) {
 		n, err := parse(data)
 		if err != nil {

@@ -27,7 +27,7 @@ func small(t *testing.T) *model.Model {
 	arch := model.DefaultArchitecture(5)
 	arch.Kernel1 = 10
 	m := modeltest.Model(rand.New(rand.NewPCG(61, 62)), model.DefaultArchitecture(5), 4)
-	m.Arch, m.Record.Packets, m.Record.PayloadTokens = arch, 1, 27
+	m.Arch, m.Record.Packets, m.Record.Payload = arch, 1, 27
 	return m
 }
 
@@ -158,7 +158,7 @@ func rewrite(t *testing.T, source *zip.Reader, path string, change func(name str
 // What cannot be made a model says why.
 func TestImportRefuses(t *testing.T) {
 	other := small(t)
-	other.Record.PayloadTokens = 100
+	other.Record.Payload = 100
 	for _, tt := range []struct {
 		name, file string
 		like       *model.Model

@@ -172,10 +172,7 @@ func realWindows(t *testing.T, m *model.Model) (windows []flows.Window) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := m.Record.Stream(m.Arch.K)
-	if err != nil {
-		t.Fatal(err)
-	}
+	stream := m.Record.Stream(m.Arch.K)
 	const every = 20
 	n := 0
 	if _, err := set.Windows(t.Context(), stream, func(e dataset.Example) error {
