@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,21 +58,15 @@ func dumpInference(dir string, m *model.Model, traffic *bench.Traffic) error {
 // writeNumPy writes values as a NumPy file, version 1.0: magic, length of the
 // header, header padded to a multiple of 64 bytes, little-endian values.
 func writeNumPy(path string, values []float32, shape ...int) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("dump: %w", err)
-	}
 	dims := strings.Trim(strings.ReplaceAll(fmt.Sprint(shape), " ", ", "), "[]")
 	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", dims)
 	const before = 10 // magic, version, length
 	header += strings.Repeat(" ", 63-(before+len(header))%64) + "\n"
-	w := bufio.NewWriter(f)
-	w.WriteString("\x93NUMPY\x01\x00")
-	w.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(header))))
-	w.WriteString(header)
-	err = errors.Join(binary.Write(w, binary.LittleEndian, values), w.Flush(), f.Close())
-	if err != nil {
-		return fmt.Errorf("dump %s: %w", path, err)
-	}
-	return nil
+	return writeFile(path, func(f io.Writer) error {
+		w := bufio.NewWriter(f)
+		w.WriteString("\x93NUMPY\x01\x00")
+		w.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(header))))
+		w.WriteString(header)
+		return errors.Join(binary.Write(w, binary.LittleEndian, values), w.Flush())
+	})
 }

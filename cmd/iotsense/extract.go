@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -110,11 +109,14 @@ func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, 
 			report.Packets.Add(s.Stats.PacketStats)
 			return nil
 		})
-		if err := cmp.Or(failed, ctx.Err()); err != nil {
-			return err
+		if failed != nil {
+			return failed
+		}
+		if err := ctx.Err(); err != nil {
+			return inputError{err}
 		}
 		if report.Records == 0 && damaged != nil {
-			return damaged // nothing could be read: no file, not an empty one
+			return inputError{damaged} // nothing could be read: no file, not an empty one
 		}
 		return w.Close()
 	})

@@ -5,6 +5,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -40,13 +41,25 @@ func printJSON(w io.Writer, v any) error {
 	return nil
 }
 
-// writeFile writes a file that appears under its name only when it is whole.
+// writeFile writes a file that appears under its name only when it is whole. An error
+// that write gives as an inputError does not blame the output.
 func writeFile(path string, write func(io.Writer) error) error {
-	if err := wholefile.Write(path, write); err != nil {
+	err := wholefile.Write(path, write)
+	var input inputError
+	switch {
+	case errors.As(err, &input):
+		return input.error
+	case err != nil:
 		return fmt.Errorf("output %s: %w", path, err)
 	}
 	return nil
 }
+
+// inputError is what keeps a file from being written that is no fault of it.
+type inputError struct{ error }
+
+// Unwrap gives the cause.
+func (e inputError) Unwrap() error { return e.error }
 
 // textTable is a plain table.
 type textTable struct {

@@ -17,6 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/iotsense/iotsense/internal/wholefile"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/identify"
@@ -128,7 +129,7 @@ func trainModel(c *cli.Context) error {
 	// A long run must not end in a file that cannot be written.
 	for _, name := range []string{"output", "checkpoint"} {
 		if path := c.String(name); path != "" {
-			if err := writable(path); err != nil {
+			if err := wholefile.Check(path); err != nil {
 				return fmt.Errorf("%s %s: %w", name, path, err)
 			}
 		}
@@ -338,7 +339,11 @@ func (p *trainPlan) removeCheckpoints(reports map[string]*train.Report) error {
 		if r.Stopped == train.StoppedByContext {
 			continue
 		}
-		if err := os.Remove(p.checkpoint(service)); err != nil {
+		path, err := wholefile.Target(p.checkpoint(service)) // a link to it stays
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if err != nil {
 			return fmt.Errorf("checkpoint: %w", err)
 		}
 	}
@@ -508,19 +513,6 @@ func printTraining(c *cli.Context, bundle model.Bundle, reports map[string]*trai
 	return err
 }
 
-// writable reports why no file can be put in place at path.
-func writable(path string) error {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return errors.New("it is a directory: name a file")
-	}
-	dir, _ := filepath.Split(path)
-	f, err := os.CreateTemp(filepath.Clean(dir+"."), ".iotsense-*")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
-}
-
 // writeReport writes v as indented JSON to dir/name.
 func writeReport(dir, name string, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
@@ -540,7 +532,7 @@ func checkReport(c *cli.Context) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	if err := writable(filepath.Join(dir, "report.json")); err != nil {
+	if err := wholefile.Check(filepath.Join(dir, "report.json")); err != nil {
 		return fmt.Errorf("report %s: %w", dir, err)
 	}
 	return nil

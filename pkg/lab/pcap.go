@@ -5,6 +5,7 @@ package lab
 import (
 	"bufio"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/iotsense/iotsense/internal/wholefile"
 )
 
 // snapLen is the pcap header's limit; no lab frame comes near it.
@@ -89,20 +92,12 @@ func writeManifest(path string, rows [][]string) error {
 	})
 }
 
-// create writes a file through a buffer and reports the first error, Close's too.
+// create writes a file through a buffer.
 func create(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return fmt.Errorf("lab data set: %w", err)
-	}
-	b := bufio.NewWriter(f)
-	err = write(b)
-	if err == nil {
-		err = b.Flush()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
+	err := wholefile.Write(path, func(f io.Writer) error {
+		b := bufio.NewWriter(f)
+		return errors.Join(write(b), b.Flush())
+	})
 	if err != nil {
 		return fmt.Errorf("lab data set: write %s: %w", path, err)
 	}

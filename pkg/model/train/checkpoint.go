@@ -12,7 +12,12 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/iotsense/iotsense/internal/wholefile"
 )
+
+// CheckpointPart is what ends the name of a checkpoint that is being written.
+const CheckpointPart = ".part"
 
 // checkpoint is what a checkpoint file holds.
 type checkpoint struct {
@@ -41,8 +46,12 @@ func (r *trainer) save() error {
 	r.saved = time.Now()
 	r.Elapsed = time.Since(r.began)
 	c := checkpoint{r.state, r.net.adam.steps, r.net.values(), r.net.adam.means, r.net.adam.squares, r.net.average.values}
+	path, err := wholefile.Target(r.o.Checkpoint)
+	if err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
 	// Always under one name: what a killed run leaves of it, the next one takes.
-	f, err := os.OpenFile(r.o.Checkpoint+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path+CheckpointPart, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", r.o.Checkpoint, err)
 	}
@@ -51,7 +60,7 @@ func (r *trainer) save() error {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), r.o.Checkpoint)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		return fmt.Errorf("checkpoint %s: %w", r.o.Checkpoint, errors.Join(err, os.Remove(f.Name())))

@@ -151,3 +151,22 @@ func TestResumeRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A checkpoint that is a link stays one, and leads to the state.
+func TestCheckpointLink(t *testing.T) {
+	dir := t.TempDir()
+	link, file := filepath.Join(dir, "link"), filepath.Join(dir, "file")
+	if err := os.Symlink("file", link); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := checkpointed(t, link, nil); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Lstat(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if state, err := os.Stat(file); err != nil || state.Size() == 0 || info.Mode().Type() != fs.ModeSymlink {
+		t.Errorf("the link is %v, the file %v, %v", info.Mode(), state, err)
+	}
+}
