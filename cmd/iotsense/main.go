@@ -54,6 +54,7 @@ func run(ctx context.Context, args []string) int {
 func newApp() *cli.App {
 	app := &cli.App{
 		Name:  "iotsense",
+		Flags: []cli.Flag{versionFlag},
 		Usage: "tell which IoT device is behind every address on the network, how sure that is, and why",
 		Commands: []*cli.Command{
 			runCommand(), extractCommand(), analyzeCommand(), classifyCommand(), modelCommand(), trainCommand(), evaluateCommand(), crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(),
@@ -62,6 +63,9 @@ func newApp() *cli.App {
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // run reports and chooses the status
 		Action: func(c *cli.Context) error {
+			if c.Bool(versionFlag.Name) {
+				return printVersion(c.App.Writer)
+			}
 			if c.Args().Present() {
 				return usagef("no command %q: see iotsense --help", c.Args().First())
 			}
