@@ -1,6 +1,8 @@
 # The image holds the static binary and nothing else. It needs the host's
-# network and CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON (README.md, "Container").
-FROM --platform=$BUILDPLATFORM golang:1.26 AS build
+# network and CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON (README.md, "Container"). Builders
+# without BuildKit (Docker 20.10's default) set none of the platform arguments: an
+# empty TARGETARCH builds for the builder's own machine.
+FROM golang:1.26 AS build
 ARG TARGETARCH
 ARG VERSION=unknown
 WORKDIR /src

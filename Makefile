@@ -21,13 +21,13 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test lint generate build model cross bench peers figures fuzz live exact vmtest docker clean
+.PHONY: help ready demo test lint generate build model cross bench peers figures fuzz live exact vmtest docker clean
 .NOTPARALLEL:
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: build ## watch the sensor name devices on an isolated veth pair (root)
+demo: ready build ## watch the sensor name devices on an isolated veth pair (root)
 	@scripts/demo.sh $(DEMO_FLAGS)
 
 test: ## vet and every test; as root also those that load programs into the kernel
@@ -39,8 +39,12 @@ lint: ## gofmt, go vet, staticcheck, shellcheck
 generate: ## compile bpf/ into gen/ with clang
 	@scripts/generate.sh
 
+ready: # says what demo will install, and asks for root, before anything is compiled
+	@scripts/ready.sh demo
+
 build: ## bin/iotsense
-	$(GO) $(BUILD) -o bin/iotsense ./cmd/iotsense
+	@scripts/ready.sh build
+	scripts/patiently.sh compiling $(GO) $(BUILD) -o bin/iotsense ./cmd/iotsense
 
 model: build ## train the embedded models: real captures (split=train), device lab
 	scripts/data.sh

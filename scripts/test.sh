@@ -4,18 +4,18 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-scripts/need.sh tshark iperf3 ethtool bpftool tcpdump ip:iproute2 capsh:libcap2-bin xz:xz-utils ||
-  echo "make test: tests that need those tools are skipped" >&2
+scripts/ready.sh test ||
+  echo "make test: without root, and without the tools above if any: tests that need them are skipped" >&2
 scripts/data.sh
 scripts/peers.sh || echo "make test: comparisons with Python packages are skipped" >&2
-scripts/go vet ./...
+scripts/patiently.sh "compiling and vetting" scripts/go vet ./...
 
 set -- -count=1 -timeout 10m ./...
-if [ "$(id -u)" -ne 0 ]; then
-  if scripts/root.sh true; then
-    set -- -exec "'$PWD/scripts/root.sh'" "$@"
-  else
-    echo "make test: tests that need root are skipped" >&2
-  fi
+if [ "$(id -u)" -ne 0 ] && scripts/root.sh true 2>/dev/null; then
+  set -- -exec "'$PWD/scripts/root.sh'" "$@"
 fi
-exec scripts/go test "$@"
+# `go test` prints a package only when all before it are done, and the first one is
+# the longest: its JSON tells each at its end. Python leaves no files of root's here.
+export PYTHONDONTWRITEBYTECODE=1
+exec scripts/patiently.sh "testing" scripts/go tool gotestsum --format standard-quiet --hide-summary skipped,output \
+  --raw-command -- scripts/go test -json "$@"
