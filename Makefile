@@ -33,7 +33,7 @@ demo: ready build ## watch the sensor name devices on an isolated veth pair (roo
 test: ## vet and every test; as root also those that load programs into the kernel
 	@scripts/test.sh
 
-lint: ## gofmt, go vet, staticcheck, shellcheck
+lint: ## gofmt, go vet, staticcheck, shellcheck, licence notices, the service
 	@scripts/lint.sh
 
 generate: ## compile bpf/ into gen/ with clang
