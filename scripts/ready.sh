@@ -39,7 +39,7 @@ if [ -n "$packages" ]; then
   will "install with apt:$packages"
 fi
 if [ -n "$fetch" ] || ! GOPROXY=off scripts/go list -deps ./cmd/iotsense >/dev/null 2>&1; then
-  will "fetch, with Go, into your home: Go $(sed -n 's/^go //p' go.mod) and modules: 250 MB to fetch, 900 MB on disk"
+  will "fetch, with Go, into your home: Go $(sed -n 's/^go //p' go.mod) and modules: 290 MB to fetch, 1.4 GB on disk with what is compiled"
   will "compile: some minutes on a small machine"
 fi
 if [ "$target" = test ] && ! cmp -s bench/peers/requirements.txt build/peers/installed.txt; then

@@ -17,5 +17,5 @@ fi
 # `go test` prints a package only when all before it are done, and the first one is
 # the longest: its JSON tells each at its end. Python leaves no files of root's here.
 export PYTHONDONTWRITEBYTECODE=1
-exec scripts/patiently.sh "testing" scripts/go tool gotestsum --format standard-quiet --hide-summary skipped,output \
+exec scripts/patiently.sh "testing" scripts/go tool gotestsum --format standard-quiet --hide-summary skipped \
   --raw-command -- scripts/go test -json "$@"
