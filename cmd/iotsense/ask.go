@@ -80,12 +80,30 @@ func devices(c *cli.Context) error {
 	return nil
 }
 
-// labelText is a verdict's best guess and its confidence for a table.
+// labelText is a verdict's best guess, with a question mark where the device is
+// unknown, and its confidence.
 func labelText(v *registry.Verdict) (label, confidence string) {
 	if v.Label == nil {
 		return "-", "-"
 	}
-	return *v.Label, fmt.Sprintf("%.3f", *v.Confidence)
+	label = *v.Label
+	if !v.Known {
+		label += "?"
+	}
+	return label, fmt.Sprintf("%.3f", *v.Confidence)
+}
+
+// note is what is to be known beside a device's verdict.
+func note(d *registry.DeviceVerdict) string {
+	switch {
+	case d.SharedMAC:
+		return "shared MAC"
+	case onlyIPv6(d):
+		return "IPv6 only"
+	case d.RandomMAC:
+		return "random MAC"
+	}
+	return ""
 }
 
 func openFlows(c *cli.Context) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"math"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -26,8 +27,8 @@ func classifyCommand() *cli.Command {
 func classifyFiles(c *cli.Context) error {
 	out := verdictPrinter(c)
 	_, damaged := classifyData(c, classify.Options{}, func(flows.LabelledRecord) error { return nil },
-		func(s dataset.CaptureSummary, k *classify.Classifier) error {
-			return out.print(s.Name, captureVerdicts(k, s))
+		func(s dataset.CaptureSummary, devices []registry.DeviceVerdict) error {
+			return out.print(captureVerdicts(s, devices))
 		})
 	out.close()
 	return damaged
@@ -35,8 +36,8 @@ func classifyFiles(c *cli.Context) error {
 
 // classifyData runs the model over the records that the flags and arguments name,
 // a Classifier for each capture. each takes every record before its verdict, done
-// each capture once it is read, with its Classifier (nil: it had no record).
-func classifyData(c *cli.Context, opts classify.Options, each func(flows.LabelledRecord) error, done func(dataset.CaptureSummary, *classify.Classifier) error) (model.Bundle, error) {
+// each capture once it is read, with the devices of which it has a record.
+func classifyData(c *cli.Context, opts classify.Options, each func(flows.LabelledRecord) error, done func(dataset.CaptureSummary, []registry.DeviceVerdict) error) (model.Bundle, error) {
 	bundle, err := loadModel(c)
 	if err != nil {
 		return nil, err
@@ -62,6 +63,7 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 	if err := restrict(c, set, true); err != nil {
 		return nil, err
 	}
+	opts.MaxDevices = math.MaxInt                    // as many as the captures hold
 	classifiers := map[string]*classify.Classifier{} // by capture
 	return bundle, set.Records(c.Context, func(r flows.LabelledRecord) error {
 		k := classifiers[r.Capture]
@@ -78,30 +80,39 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 	}, func(s dataset.CaptureSummary) error {
 		k := classifiers[s.Name]
 		delete(classifiers, s.Name)
-		return done(s, k)
+		var devices []registry.DeviceVerdict
+		if k != nil {
+			devices = k.Registry().Devices()
+		}
+		sayFindings(s, devices, bundle)
+		return done(s, devices)
 	})
+}
+
+// fileVerdict is a line of `classify --json`.
+type fileVerdict struct {
+	registry.DeviceVerdict
+	Truncated *uint64 `json:"truncated"` // packets of the capture that are shorter than they were; null for records
 }
 
 // captureVerdicts are the verdicts of a capture's devices; one that was listed
 // but never seen has its line too.
-func captureVerdicts(k *classify.Classifier, s dataset.CaptureSummary) []registry.Verdict {
-	var verdicts []registry.Verdict
-	seen := map[string]bool{}
-	if k != nil {
-		for _, d := range k.Registry().Devices() {
-			verdicts = append(verdicts, d.Verdict)
-			seen[d.Device] = true
+func captureVerdicts(s dataset.CaptureSummary, devices []registry.DeviceVerdict) []fileVerdict {
+	for _, d := range s.Unseen {
+		devices = append(devices, registry.DeviceVerdict{
+			Verdict:   registry.Verdict{Device: d.Name, State: registry.Gathering, Votes: map[string]int{}},
+			Addresses: []string{},
+		})
+	}
+	list := make([]fileVerdict, len(devices))
+	for i, d := range devices {
+		d.Capture = &s.Name
+		list[i].DeviceVerdict = d
+		if s.Stats.Seen > 0 {
+			list[i].Truncated = &s.Stats.Truncated
 		}
 	}
-	for _, d := range s.Devices {
-		if !seen[d.Name] {
-			verdicts = append(verdicts, registry.Verdict{Device: d.Name, State: registry.Gathering, Votes: map[string]int{}})
-		}
-	}
-	for i := range verdicts {
-		verdicts[i].Capture = &s.Name
-	}
-	return verdicts
+	return list
 }
 
 // verdicts prints lines of JSON, or a table at the end.
@@ -113,27 +124,29 @@ type verdicts struct {
 func verdictPrinter(c *cli.Context) *verdicts {
 	v := &verdicts{w: c.App.Writer}
 	if !c.Bool("json") {
-		v.table = newTable(v.w, "Capture", "Device", "Label", "Confidence", "State", "Windows", "Flows", "Packets")
+		v.table = newTable(v.w, "Capture", "Device", "Label", "Confidence", "State", "Windows", "Flows", "Packets", "Note")
 	}
 	return v
 }
 
-func (v *verdicts) print(capture string, list []registry.Verdict) error {
-	for _, d := range list {
+func (v *verdicts) print(list []fileVerdict) error {
+	for i := range list {
+		d := &list[i]
 		if v.table == nil {
 			if err := printJSON(v.w, d); err != nil {
 				return err
 			}
 			continue
 		}
-		label, confidence := labelText(&d)
-		v.table.AppendRow(table.Row{capture, d.Device, label, confidence, d.State, d.Windows, d.Flows, d.Packets})
+		label, confidence := labelText(&d.Verdict)
+		v.table.AppendRow(table.Row{*d.Capture, d.Device, label, confidence, d.State, d.Windows, d.Flows, d.Packets, note(&d.DeviceVerdict)})
 	}
 	return nil
 }
 
+// close writes the table, if there is anything to write.
 func (v *verdicts) close() {
-	if v.table != nil {
+	if v.table != nil && v.table.Length() > 0 {
 		v.table.Render()
 	}
 }

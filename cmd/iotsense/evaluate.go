@@ -16,6 +16,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/report"
 )
 
@@ -199,7 +200,7 @@ func (e *evaluation) window(w flows.Window, probs []float32, index []int) {
 }
 
 // capture takes a capture that has been read.
-func (e *evaluation) capture(s dataset.CaptureSummary, _ *classify.Classifier) error {
+func (e *evaluation) capture(s dataset.CaptureSummary, _ []registry.DeviceVerdict) error {
 	delete(e.first, s.Name)
 	var devices []score.Device
 	for _, d := range s.Devices {

@@ -107,6 +107,7 @@ func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, 
 		}, func(s dataset.CaptureSummary) error {
 			report.Captures++
 			report.Packets.Add(s.Stats.PacketStats)
+			sayFindings(s, nil, nil)
 			return nil
 		})
 		if failed != nil {

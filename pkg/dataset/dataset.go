@@ -170,6 +170,7 @@ func isDataFile(path string) bool {
 type CaptureSummary struct {
 	Name     string
 	Devices  []Device           // those listed, else those seen
+	Unseen   []Device           // those listed of which there is no record
 	Duration time.Duration      // of the part that lies in the period
 	Stats    flows.CaptureStats // zero for parquet
 	Records  int                // given to emit
@@ -177,7 +178,7 @@ type CaptureSummary struct {
 }
 
 // Records gives every record of the set to emit, capture by capture, and a
-// summary of each capture once it has been read. A damaged file does not stop
+// summary of each capture once something of it has been read. A damaged file does not stop
 // the others: its readable part is emitted, and all such errors are returned
 // together at the end. An error of emit ends it.
 func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
@@ -201,7 +202,7 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		if err != nil {
 			damaged = append(damaged, err)
 		}
-		if s.elsewhen(summary) {
+		if s.elsewhen(summary) || err != nil && summary.Stats.Seen == 0 { // of other days, or not read at all
 			continue
 		}
 		if err := done(summary); err != nil {
@@ -276,11 +277,13 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 		cfg.Locals = cfg.Locals.WithDevices(names...)
 	}
 	summary = CaptureSummary{Name: c.Name, Devices: c.Devices}
+	seen := map[string]bool{}
 	summary.Stats, err = flows.ReadCapture(ctx, c.Path, cfg, func(r *flows.Record) {
 		if !s.opts.Period.Contains(r.FirstSeen) {
 			return
 		}
 		summary.Records++
+		seen[r.Device] = true
 		d, listed := c.device(r.Device)
 		if !listed && !slices.Contains(summary.Devices, d) {
 			summary.Devices = append(summary.Devices, d)
@@ -289,6 +292,11 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 			fatal = emit(flows.LabelledRecord{Record: r, Label: d.Label, Unit: d.Unit, Capture: c.Name, Split: d.Split})
 		}
 	})
+	for _, d := range c.Devices {
+		if !seen[d.Name] {
+			summary.Unseen = append(summary.Unseen, d)
+		}
+	}
 	summary.Duration = s.opts.Period.Within(summary.Stats.First, summary.Stats.Last)
 	if fatal == nil && ctx.Err() != nil {
 		fatal = ctx.Err()

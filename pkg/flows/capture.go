@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 
@@ -51,6 +52,12 @@ type CaptureStats struct {
 	Records, Incomplete uint64
 	SetBack             uint64 // lives that a packet ended which came a lifetime or more before their first
 	First, Last         int64  // the least and the greatest stamp of its packets, us since the Unix epoch
+
+	// Parts of Counted that tell why a capture has fewer devices than one looks for.
+	NoMAC      uint64     // of links without MACs
+	RemoteIPv4 uint64     // unicast, neither end local
+	RemoteIPv6 uint64     // unicast, neither end local
+	RemoteEnd  netip.Addr // sender of the first in RemoteIPv4
 
 	latest int64 // stamp of the packet read last
 }
@@ -175,6 +182,7 @@ func readAll(ctx context.Context, r packetReader, link int, cfg *CaptureConfig, 
 		if verdict == Counted {
 			p.SegmentSize = fileSegmentSize(&p, cfg.Offloaded)
 			table.Add(&p, stamp)
+			stats.place(&p, cfg.Locals)
 		}
 		stats.count(&p, verdict)
 	}
@@ -186,6 +194,24 @@ func (s *CaptureStats) stamp(us int64) {
 		s.First, s.Last = us, us
 	}
 	s.First, s.Last, s.latest = min(s.First, us), max(s.Last, us), us
+}
+
+// place counts a packet that shows no MAC or no local address.
+func (s *CaptureStats) place(p *Packet, l *Locals) {
+	n := p.Segments()
+	if p.SrcMAC.IsZero() && p.DstMAC.IsZero() {
+		s.NoMAC += n
+	}
+	switch {
+	case l.IsLocal(p.Src) || l.IsLocal(p.Dst) || l.isGroup(p.Dst):
+	case !p.Src.Is4():
+		s.RemoteIPv6 += n
+	default:
+		if s.RemoteIPv4 == 0 {
+			s.RemoteEnd = p.Src
+		}
+		s.RemoteIPv4 += n
+	}
 }
 
 // count raises the counters of one frame.

@@ -48,6 +48,7 @@ type device struct {
 	first     int64
 	last      int64
 	flows     uint64
+	ipv6      uint64 // of flows
 	packets   uint64
 	bytes     uint64
 	joined    joined
@@ -80,6 +81,9 @@ func (r *Registry) Record(rec *flows.Record) {
 	d := r.touch(rec)
 	d.last = max(d.last, rec.LastSeen)
 	d.flows++
+	if rec.IsIPv6() {
+		d.ipv6++
+	}
 	d.packets += rec.PacketCount
 	d.bytes += rec.TotalBytes
 	d.active(rec)
@@ -188,7 +192,7 @@ func (r *Registry) Devices() []DeviceVerdict {
 		d := e.Value.(*device)
 		v := DeviceVerdict{
 			Verdict: r.verdict(d), Addresses: []string{},
-			FirstSeen: UnixMicro(d.first), LastSeen: UnixMicro(d.last), SharedMAC: d.shared,
+			FirstSeen: UnixMicro(d.first), LastSeen: UnixMicro(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
 		}
 		if mac, err := flows.ParseMAC(v.Device); err == nil {
 			v.RandomMAC = mac.IsLocal()

@@ -60,8 +60,8 @@ type Verdict struct {
 	Trusted          *bool          `json:"trusted"`           // known and padding fraction within its threshold
 }
 
-// DeviceVerdict is a Verdict with what else is known of a live device: one line
-// of `devices --json`.
+// DeviceVerdict is a Verdict with what else is known of a device: one line of
+// `devices --json`, and with more of `classify --json`.
 type DeviceVerdict struct {
 	Verdict
 	Addresses []string `json:"addresses"` // most recently active first
@@ -69,6 +69,7 @@ type DeviceVerdict struct {
 	LastSeen  Time     `json:"last_seen"`
 	SharedMAC bool     `json:"shared_mac"` // two IPv4 addresses within one minute: a repeater or router
 	RandomMAC bool     `json:"random_mac"` // no manufacturer's: the device may come back under another
+	IPv6Flows uint64   `json:"ipv6_flows"` // of flows: most models leave these out
 }
 
 // joined is the mean of window probabilities. A window whose model lacks a class
