@@ -11,6 +11,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -71,6 +72,9 @@ func parseClasses(list string) ([]string, error) {
 	for i := range names {
 		if names[i] = strings.TrimSpace(names[i]); names[i] == "" {
 			return nil, fmt.Errorf("%q: want classes like A,B, none without a name", list)
+		}
+		if err := plaintext.Check(names[i]); err != nil {
+			return nil, err
 		}
 	}
 	return names, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/interchange"
 )
@@ -183,10 +184,13 @@ func readLabels(path string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--labels: %w", err)
 	}
-	labels := strings.Split(strings.TrimRight(string(text), "\r\n"), "\n")
+	labels := strings.Split(strings.TrimRight(strings.TrimPrefix(string(text), "\ufeff"), "\r\n"), "\n")
 	for i, l := range labels {
 		if labels[i] = strings.TrimSpace(l); labels[i] == "" {
 			return nil, fmt.Errorf("--labels %s: line %d is empty", path, i+1)
+		}
+		if err := plaintext.Check(labels[i]); err != nil {
+			return nil, fmt.Errorf("--labels %s: line %d: %w", path, i+1, err)
 		}
 	}
 	return labels, nil

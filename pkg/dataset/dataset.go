@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -155,7 +156,7 @@ func (s *Set) add(path string) {
 		s.parquet = append(s.parquet, path)
 		return
 	}
-	s.captures = append(s.captures, Capture{Name: path, Path: path})
+	s.captures = append(s.captures, Capture{Name: plaintext.Escape(path), Path: path})
 }
 
 func isDataFile(path string) bool {

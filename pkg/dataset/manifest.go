@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
+	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -26,7 +28,7 @@ type Device struct {
 
 // Capture is one capture file and the devices known to be in it.
 type Capture struct {
-	Name    string   // as the manifest has it, else the path as given
+	Name    string   // as the manifest has it, else the path as given, without what is no text
 	Path    string   // where the file lies
 	Devices []Device // empty: every local end is a device
 }
@@ -43,7 +45,8 @@ func (c *Capture) device(name string) (Device, bool) {
 // ReadManifest reads a CSV file with the columns capture, mac and label, and
 // optionally unit and split; other columns are ignored, and so are lines without any
 // value. Several rows may name one capture, each another device. Capture paths are
-// relative to the manifest.
+// relative to the manifest. All of it is UTF-8; the columns that are used hold no
+// character that controls.
 func ReadManifest(path string) ([]Capture, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -75,6 +78,9 @@ func readManifest(in io.Reader, dir string) ([]Capture, error) {
 			return captures, nil
 		}
 		if err != nil {
+			return nil, err
+		}
+		if err := checkText(r, row, column); err != nil {
 			return nil, err
 		}
 		if !slices.ContainsFunc(row, func(v string) bool { return strings.TrimSpace(v) != "" }) {
@@ -114,6 +120,31 @@ func readManifest(in io.Reader, dir string) ([]Capture, error) {
 	}
 }
 
+// used are the columns that are read.
+var used = []string{"capture", "mac", "label", "unit", "split"}
+
+// checkText refuses a row that is not UTF-8, and in the columns that are used what can
+// be no name.
+func checkText(r *csv.Reader, row []string, column map[string]int) error {
+	for i, v := range row {
+		if !utf8.ValidString(v) {
+			line, _ := r.FieldPos(i)
+			return fmt.Errorf("line %d: %q is not UTF-8: save the manifest as UTF-8", line, v)
+		}
+	}
+	for _, name := range used {
+		i, ok := column[name]
+		if !ok || i >= len(row) {
+			continue
+		}
+		if err := plaintext.Check(strings.TrimSpace(row[i])); err != nil {
+			line, _ := r.FieldPos(i)
+			return fmt.Errorf("line %d: %s %w", line, name, err)
+		}
+	}
+	return nil
+}
+
 // readHeader finds the columns by name.
 func readHeader(r *csv.Reader) (column map[string]int, columns int, err error) {
 	header, err := r.Read()
@@ -122,6 +153,9 @@ func readHeader(r *csv.Reader) (column map[string]int, columns int, err error) {
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("header: %w", err)
+	}
+	if err := checkText(r, header, nil); err != nil {
+		return nil, 0, err
 	}
 	column = map[string]int{}
 	for i, name := range header {

@@ -41,6 +41,17 @@ func TestReadManifest(t *testing.T) {
 		{"no MAC", "capture,mac,label\na.pcap,02:00:00:00:00:0a,Camera\nb.pcap,camera,Camera\n", nil, "line 3"},
 		{"no address", "capture,mac,label\na.pcap,ip:camera,Camera\n", nil, "line 2"},
 		{"no capture", "capture,mac,label\n,02:00:00:00:00:0a,Camera\n", nil, "line 2: capture is empty"},
+		{"a label in Latin-1", "capture,mac,label\na.pcap,02:00:00:00:00:0a,Camera\nb.pcap,02:00:00:00:00:0a,T\xfcr\n", nil, `line 3: "T\xfcr" is not UTF-8`},
+		{"a unit in Latin-1", "capture,mac,label,unit\na.pcap,02:00:00:00:00:0a,Camera,\xe9\n", nil, "line 2: "},
+		{"a split in Latin-1", "capture,mac,label,split\na.pcap,02:00:00:00:00:0a,Camera,\xe9\n", nil, "line 2: "},
+		{"a capture in Latin-1", "capture,mac,label\n\xe9.pcap,02:00:00:00:00:0a,Camera\n", nil, "line 2: "},
+		{"a note in Latin-1", "capture,mac,label,note\na.pcap,02:00:00:00:00:0a,Camera,\xe9\n", nil, "line 2: "},
+		{"a header in Latin-1", "capture,mac,label,\xe9\na.pcap,02:00:00:00:00:0a,Camera,\n", nil, "line 1: "},
+		{"an escape sequence", "capture,mac,label\na.pcap,02:00:00:00:00:0a,\x1b[2JCamera\n", nil, "line 2: label"},
+		{"two lines in one", "capture,mac,label,unit\na.pcap,02:00:00:00:00:0a,Camera,\"1\n2\"\n", nil, "line 2: unit"},
+		{"NUL", "capture,mac,label\na.pcap,02:00:00:00:00:0a,Cam\x00era\n", nil, "line 2: label"},
+		{"a note of two lines", "capture,mac,label,note\na.pcap,02:00:00:00:00:0a,Camera,\"x\ny\"\n",
+			[]Capture{{Name: "a.pcap", Path: "/data/a.pcap", Devices: []Device{camera}}}, ""},
 		{"short row", "capture,mac,label\na.pcap,02:00:00:00:00:0a\n", nil, "line 2: 2 values, the header has 3"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

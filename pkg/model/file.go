@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/iotsense/iotsense/internal/wholefile"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -248,6 +249,9 @@ func (m *Model) setMetadata(metadata map[string]string, prefix string) error {
 		text, ok := metadata[prefix+key]
 		if !ok {
 			return fmt.Errorf("metadata %s%s is missing", prefix, key)
+		}
+		if !utf8.ValidString(text) { // JSON would change it
+			return fmt.Errorf("metadata %s%s is not UTF-8", prefix, key)
 		}
 		if err := json.Unmarshal([]byte(text), section[key]); err != nil {
 			return fmt.Errorf("metadata %s%s: %w", prefix, key, err)

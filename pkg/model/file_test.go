@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -317,4 +318,35 @@ func FuzzRead(f *testing.F) {
 			t.Fatalf("written but cannot be read: %v", err)
 		}
 	})
+}
+
+// Class names that are no text would come back as others, or as one: they are neither
+// written nor read.
+func TestLabelsAreText(t *testing.T) {
+	for _, label := range []string{"T\xfcr", "T\x00r", "\x1b[31mTor", "T\nr"} {
+		m := small(1, 3)
+		m.Labels = []string{"A", "B", label}
+		slices.Sort(m.Labels)
+		if err := m.Validate(); err == nil || !strings.Contains(err.Error(), "labels: ") {
+			t.Errorf("%q: error %v", label, err)
+		}
+	}
+	m := small(1, 3)
+	text := bytesOf(t, model.Bundle{"": m})
+	text = bytes.Replace(text, []byte(m.Labels[0]), append(bytes.Clone([]byte(m.Labels[0])[1:]), 0xfc), 1)
+	if _, err := model.Read(bytes.NewReader(text)); err == nil || !strings.Contains(err.Error(), "UTF-8") {
+		t.Errorf("a file with a label in Latin-1: error %v", err)
+	}
+	metadata, err := m.Metadata()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := map[string]string{}
+	for key, v := range metadata {
+		plain[key] = string(v)
+	}
+	plain["labels"] = "[\"T\xfcr\"]"
+	if err := m.SetMetadata(plain); err == nil || !strings.Contains(err.Error(), "labels is not UTF-8") {
+		t.Errorf("metadata with a label in Latin-1: error %v", err)
+	}
 }

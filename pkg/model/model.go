@@ -9,6 +9,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/identify"
 )
@@ -229,6 +230,9 @@ func validateLabels(labels []string) error {
 	for i, l := range labels {
 		if l == "" {
 			return errors.New("labels: empty class name")
+		}
+		if err := plaintext.Check(l); err != nil {
+			return fmt.Errorf("labels: %w", err)
 		}
 		if i > 0 && labels[i-1] >= l {
 			return fmt.Errorf("labels: %q after %q: want sorted and unique", l, labels[i-1])

@@ -15,6 +15,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 const (
@@ -142,6 +143,9 @@ func readHeader(r io.Reader) (map[string]string, map[string]tensorEntry, error) 
 	}
 	if uint64(len(text)) < size {
 		return nil, nil, fmt.Errorf("header: %w", truncated(io.EOF))
+	}
+	if !utf8.Valid(text) { // JSON would change it
+		return nil, nil, errors.New("header is not UTF-8")
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(text, &raw); err != nil {
