@@ -1,24 +1,18 @@
 package flows
 
-// This file reads and writes records as parquet in the layout of the published
+// This file writes records as parquet in the layout of the published
 // customFlow data set (github.com/ArunanSivanathan/customFlow), raw values.
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
-	"net/netip"
-	"os"
-	"regexp"
-	"slices"
-	"strconv"
-	"time"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/iotsense/iotsense/internal/plaintext"
 )
 
 // LabelledRecord is a record with what a data set says about it.
@@ -55,6 +49,8 @@ const (
 	parquetRowGroup = 1 << 16
 	parquetBatch    = 64
 	parquetBlock    = 1 << 15 // rows that are put together at once
+	parquetOrdered  = 1 << 16 // rows that are kept at once to put them in order
+	parquetRows     = 1 << 23 // rows of a file whose order has to be looked at
 )
 
 // recordColumns is the order of a records file's columns.
@@ -98,9 +94,12 @@ func recordSchema() *parquet.Schema {
 		case colProto, colDevPort, colRemPort:
 			group[name] = leaf(parquet.Int(32))
 		default:
-			if name[0] == 'C' {
+			switch {
+			case name[0] == 'C':
 				group[name] = leaf(parquet.Int(16))
-			} else {
+			case strings.HasSuffix(name, "_PS"): // a size has 32 bits and may be missing
+				group[name] = leaf(parquet.Int(64))
+			default:
 				group[name] = leaf(parquet.Int(32))
 			}
 		}
@@ -136,6 +135,9 @@ func RecordsSpec(metadata map[string]string) (spec RecordSpec, ok bool) {
 	return spec, true
 }
 
+// recordsWriter is the application that files of RecordWriter name as their creator.
+const recordsWriter = "iotsense"
+
 // RecordWriter writes records to a parquet file.
 type RecordWriter struct {
 	w      *parquet.GenericWriter[any]
@@ -151,7 +153,7 @@ func NewRecordWriter(w io.Writer, metadata map[string]string) *RecordWriter {
 		parquet.PageBufferSize(parquetPage),
 		parquet.MaxRowsPerRowGroup(parquetRowGroup),
 		parquet.DataPageStatistics(false),
-		parquet.CreatedBy("iotsense", "", ""),
+		parquet.CreatedBy(recordsWriter, "", ""),
 	}
 	for k, v := range metadata {
 		options = append(options, parquet.KeyValueMetadata(k, v))
@@ -159,8 +161,29 @@ func NewRecordWriter(w io.Writer, metadata map[string]string) *RecordWriter {
 	return &RecordWriter{w: parquet.NewGenericWriter[any](w, options...)}
 }
 
+// check refuses a record that would not be read back as it is.
+func (r *LabelledRecord) check() error {
+	for _, s := range []string{r.Device, r.Label, r.Unit, r.Capture, r.Split} {
+		if err := plaintext.Check(s); err != nil {
+			return err
+		}
+	}
+	if r.TotalBytes > math.MaxInt64 || r.PacketCount > math.MaxInt64 {
+		return fmt.Errorf("%d bytes in %d packets: more than a file holds", r.TotalBytes, r.PacketCount)
+	}
+	for i := range r.Packets[:min(len(r.Packets), RowPackets)] {
+		if o := r.Packets[i].Offset; o < 0 || o > math.MaxInt32 {
+			return fmt.Errorf("a packet %d us after its record's first", o)
+		}
+	}
+	return nil
+}
+
 // Write appends one record.
 func (w *RecordWriter) Write(r *LabelledRecord) error {
+	if err := r.check(); err != nil {
+		return fmt.Errorf("write records: device %q: %w", r.Device, err)
+	}
 	if len(w.rows) == parquetBatch {
 		if err := w.flush(); err != nil {
 			return err
@@ -182,8 +205,12 @@ func (w *RecordWriter) Write(r *LabelledRecord) error {
 	add(parquet.Int64Value(int64(r.TotalBytes)))
 	add(parquet.Int64Value(int64(r.PacketCount)))
 	meta := Row{Record: r.Record}.Meta()
-	for _, v := range meta[MetaValues-3*RowPackets:] {
-		add(parquet.Int32Value(int32(v)))
+	for i, v := range meta[MetaValues-3*RowPackets:] {
+		if i/RowPackets == 1 { // sizes
+			add(parquet.Int64Value(int64(v)))
+		} else {
+			add(parquet.Int32Value(int32(v)))
+		}
 	}
 	w.tokens = r.Tokens(w.tokens[:0], PayloadTokens)
 	for _, v := range w.tokens {
@@ -218,433 +245,4 @@ func (w *RecordWriter) Close() error {
 		return fmt.Errorf("write records: %w", err)
 	}
 	return nil
-}
-
-var (
-	packetColumn  = regexp.MustCompile(`^P(\d+)_(TO|PS|D)$`)
-	payloadColumn = regexp.MustCompile(`^C_(\d+)$`)
-)
-
-// recordColumn is where one column's value goes.
-type recordColumn struct {
-	name  string        // one of the col constants, "TO", "PS", "D" or "C"; empty: nowhere
-	index int           // of the packet or the payload value
-	unit  time.Duration // of FirstSeen
-}
-
-// String is the column's name as [RecordWriter] has it.
-func (c recordColumn) String() string {
-	switch c.name {
-	case "TO", "PS", "D":
-		return fmt.Sprintf("P%02d_%s", c.index, c.name)
-	case "C":
-		return fmt.Sprintf("C_%03d", c.index)
-	}
-	return c.name
-}
-
-// ReadRecords reads the parquet file at path and emits its records in file
-// order. It accepts files of RecordWriter and the published ones: any integer or
-// float column types, nulls for missing values, zero-padded column names, other
-// columns, a class name instead of a MAC in Device, which then is the label. A column
-// that is missing, or a value that no record has, is an error. Before the first record
-// begin is given the file's own key-value metadata, unless it is nil; its error ends
-// the reading.
-func ReadRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) error {
-	if err := readRecords(ctx, path, begin, emit); err != nil {
-		return fmt.Errorf("records %s: %w", path, err)
-	}
-	return nil
-}
-
-func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) (err error) {
-	defer func() {
-		if p := recover(); p != nil { // the decoder's, on a corrupt page
-			err = fmt.Errorf("corrupt parquet data: %v", p)
-		}
-	}()
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
-		return fmt.Errorf("not a readable parquet file: %w", err)
-	}
-	if err := checkCompression(file); err != nil {
-		return err
-	}
-	columns, err := mapColumns(file.Schema())
-	if err != nil {
-		return err
-	}
-	metadata := map[string]string{}
-	for _, kv := range file.Metadata().KeyValueMetadata {
-		metadata[kv.Key] = kv.Value
-	}
-	if begin != nil {
-		if err := begin(metadata); err != nil {
-			return err
-		}
-	}
-	for _, group := range file.RowGroups() {
-		for from := int64(0); from < group.NumRows(); from += parquetBlock {
-			if err := readBlock(ctx, group, from, columns, emit); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// readBlock reads some rows of a group, one column after the other: row by row, a
-// page of each of 3,000 columns would be in memory, and other writers' pages can
-// hold as many values as there are rows.
-func readBlock(ctx context.Context, group parquet.RowGroup, from int64, columns []recordColumn, emit func(LabelledRecord) error) error {
-	rows := make([]recordRow, min(parquetBlock, group.NumRows()-from))
-	for i := range rows {
-		rows[i].reset()
-	}
-	for i, chunk := range group.ColumnChunks() {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if columns[i].name == "" {
-			continue
-		}
-		if err := readColumn(chunk, from, columns[i], rows); err != nil {
-			return err
-		}
-	}
-	for i := range rows {
-		if err := emit(rows[i].record()); err != nil {
-			return err
-		}
-		rows[i] = recordRow{} // not needed any more, and large
-	}
-	return nil
-}
-
-// readColumn sets one column's values, from a row on, in the rows.
-func readColumn(chunk parquet.ColumnChunk, from int64, c recordColumn, rows []recordRow) error {
-	pages := chunk.Pages()
-	defer pages.Close()
-	if err := pages.SeekToRow(from); err != nil {
-		return fmt.Errorf("read column %v: %w", c, err)
-	}
-	var values [parquetBatch]parquet.Value
-	for at := 0; at < len(rows); {
-		page, err := pages.ReadPage()
-		if err != nil {
-			return fmt.Errorf("read column %v: row %d: %w", c, from+int64(at), err)
-		}
-		for reader := page.Values(); err == nil && at < len(rows); {
-			var n int
-			n, err = reader.ReadValues(values[:min(len(values), len(rows)-at)])
-			for _, v := range values[:n] {
-				if err := rows[at].set(c, v); err != nil {
-					return fmt.Errorf("column %v: row %d: %w", c, from+int64(at), err)
-				}
-				at++
-			}
-		}
-		parquet.Release(page)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read column %v: row %d: %w", c, from+int64(at), err)
-		}
-	}
-	return nil
-}
-
-// checkCompression refuses LZ4, of which the decoder asks for memory without end when
-// a page is not as it expects.
-func checkCompression(file *parquet.File) error {
-	for _, group := range file.Metadata().RowGroups {
-		for i := range group.Columns {
-			if codec := group.Columns[i].MetaData.Codec; codec == format.Lz4Raw {
-				return fmt.Errorf("compressed with %v: write it with zstd, snappy, gzip or without compression", codec)
-			}
-		}
-	}
-	return nil
-}
-
-// mapColumns finds the meaning of each column, by name. A column of another name has
-// none.
-func mapColumns(schema *parquet.Schema) ([]recordColumn, error) {
-	known := map[recordColumn]bool{} // true: a file may lack it
-	for _, c := range recordColumns() {
-		known[columnOf(c)] = slices.Contains(optionalColumns, c)
-	}
-	var columns []recordColumn
-	found := map[recordColumn]bool{}
-	for _, path := range schema.Columns() {
-		c := columnOf(path[0])
-		if _, ok := known[c]; !ok || len(path) > 1 {
-			columns = append(columns, recordColumn{})
-			continue
-		}
-		if found[c] {
-			return nil, fmt.Errorf("column %v is there twice", c)
-		}
-		found[c] = true
-		if c.name == colFirstSeen {
-			leaf, _ := schema.Lookup(path...)
-			c.unit = timeUnit(leaf.Node)
-		}
-		columns = append(columns, c)
-	}
-	for _, name := range recordColumns() {
-		if c := columnOf(name); !found[c] && !known[c] {
-			return nil, fmt.Errorf("column %v is missing: not a custom-flow records file", c)
-		}
-	}
-	return columns, nil
-}
-
-// optionalColumns are those that the published files lack.
-var optionalColumns = []string{colLabel, colUnit, colCapture, colSplit, colIncomplete}
-
-// columnOf reads a column's name.
-func columnOf(name string) recordColumn {
-	if m := packetColumn.FindStringSubmatch(name); m != nil {
-		index, _ := strconv.Atoi(m[1])
-		return recordColumn{name: m[2], index: index}
-	}
-	if m := payloadColumn.FindStringSubmatch(name); m != nil {
-		index, _ := strconv.Atoi(m[1])
-		return recordColumn{name: "C", index: index}
-	}
-	switch name {
-	case "TO", "PS", "D", "C": // groups, not columns
-		return recordColumn{}
-	}
-	return recordColumn{name: name}
-}
-
-// timeUnit is the unit of a column of times: a number's is the microsecond.
-func timeUnit(n parquet.Node) time.Duration {
-	if t := n.Type().LogicalType(); t != nil {
-		if stamp, ok := t.Value.(*format.TimestampType); ok {
-			return stamp.Unit.Value.Duration()
-		}
-	}
-	return time.Microsecond
-}
-
-// recordRow is a row that is being put together, in any order of its columns.
-type recordRow struct {
-	LabelledRecord
-	offsets, sizes, sent [RowPackets]int64
-	tokens               []int16 // without the padding at its end
-	packets              int
-}
-
-func (r *recordRow) reset() {
-	*r = recordRow{LabelledRecord: LabelledRecord{Record: &Record{}}}
-	for i := range r.sizes {
-		r.sizes[i] = Missing
-	}
-}
-
-// set takes the value of a column.
-func (r *recordRow) set(c recordColumn, v parquet.Value) (err error) {
-	switch c.name {
-	case colDevice:
-		if r.Device = text(v); r.Device == "" {
-			return errors.New("no device")
-		}
-	case colRemote:
-		if r.Remote, err = netip.ParseAddr(text(v)); err != nil {
-			return err
-		}
-	case colLabel:
-		r.Label = text(v)
-	case colUnit:
-		r.Unit = text(v)
-	case colCapture:
-		r.Capture = text(v)
-	case colSplit:
-		r.Split = text(v)
-	case colIncomplete:
-		r.Incomplete = !v.IsNull() && v.Kind() == parquet.Boolean && v.Boolean()
-	default:
-		return r.setNumber(c, v)
-	}
-	return nil
-}
-
-// setNumber takes the value of a column of numbers.
-func (r *recordRow) setNumber(c recordColumn, v parquet.Value) error {
-	n, ok, err := integer(v)
-	if err != nil {
-		return err
-	}
-	switch c.name {
-	case colDevPort, colRemPort, "TO", "PS", "D":
-		if !ok {
-			n = Missing
-		}
-	case "C":
-		if !ok {
-			n = PayloadPadding
-		}
-	default:
-		if !ok {
-			return errors.New("no value")
-		}
-	}
-	if least, most := c.limits(); n < least || n > most {
-		return fmt.Errorf("%d is no value of a record: want %d to %d", n, least, most)
-	}
-	switch c.name {
-	case colFirstSeen:
-		r.FirstSeen = n * int64(c.unit) / int64(time.Microsecond)
-	case colProto:
-		r.Proto = uint8(n)
-	case colDevPort:
-		r.DevPort = int32(n)
-	case colRemPort:
-		r.RemPort = int32(n)
-	case colBytes:
-		r.TotalBytes = uint64(n)
-	case colPackets:
-		r.PacketCount = uint64(n)
-	case "C":
-		return r.setToken(c.index, int16(n))
-	default:
-		r.setPacket(c, n)
-	}
-	return nil
-}
-
-// limits are the least and the greatest value of a column of numbers.
-func (c recordColumn) limits() (least, most int64) {
-	switch c.name {
-	case colProto:
-		return 0, math.MaxUint8
-	case colDevPort, colRemPort:
-		return Missing, math.MaxUint16
-	case colBytes, colPackets:
-		return 0, math.MaxInt64
-	case "PS":
-		return Missing, math.MaxUint32
-	case "D":
-		return Missing, 1
-	case "C":
-		return PayloadPadding, math.MaxUint8
-	}
-	return math.MinInt64, math.MaxInt64
-}
-
-// setPacket takes an offset, a size or a direction.
-func (r *recordRow) setPacket(c recordColumn, n int64) {
-	switch c.name {
-	case "TO":
-		r.offsets[c.index] = n
-	case "PS":
-		r.sizes[c.index] = n
-		if n >= 0 {
-			r.packets = max(r.packets, c.index+1)
-		}
-	default:
-		r.sent[c.index] = n
-	}
-}
-
-// setToken takes a payload value.
-func (r *recordRow) setToken(index int, v int16) error {
-	if v < 0 && v != PayloadStart && v != PayloadEnd && v != PayloadPadding {
-		return fmt.Errorf("%d is no byte, and none of %d, %d and %d", v, PayloadStart, PayloadEnd, PayloadPadding)
-	}
-	if index >= len(r.tokens) && v == PayloadPadding {
-		return nil
-	}
-	for len(r.tokens) <= index {
-		r.tokens = append(r.tokens, PayloadPadding)
-	}
-	r.tokens[index] = v
-	return nil
-}
-
-// record is the row, once all columns are set.
-func (r *recordRow) record() LabelledRecord {
-	r.LastSeen = r.FirstSeen
-	r.Packets = make([]RowPacket, r.packets)
-	for i := range r.Packets {
-		r.Packets[i] = RowPacket{Offset: max(0, r.offsets[i]), Size: uint32(max(0, r.sizes[i])), Sent: r.sent[i] == 1}
-	}
-	decodePayload(r.Packets, r.tokens)
-	if _, err := ParseMAC(r.Device); err != nil && r.Label == "" && !isIPDevice(r.Device) {
-		r.Label = r.Device
-	}
-	return r.LabelledRecord
-}
-
-// decodePayload splits a payload section at its delimiters.
-func decodePayload(packets []RowPacket, tokens []int16) {
-	end := slices.Index(tokens, PayloadPadding)
-	if end < 0 {
-		end = len(tokens)
-	}
-	buffer := make([]byte, 0, end)
-	i, start := -1, 0
-	for _, v := range tokens[:end] {
-		switch {
-		case v == PayloadStart:
-			i, start = i+1, len(buffer)
-		case v >= 0:
-			buffer = append(buffer, byte(v))
-		}
-		if i >= 0 && i < len(packets) {
-			packets[i].Payload = buffer[start:len(buffer):len(buffer)]
-		}
-	}
-}
-
-func isIPDevice(name string) bool {
-	const prefix = "ip:"
-	if len(name) < len(prefix) || name[:len(prefix)] != prefix {
-		return false
-	}
-	_, err := netip.ParseAddr(name[len(prefix):])
-	return err == nil
-}
-
-// integer is a number of any column type; ok is false for null and NaN.
-func integer(v parquet.Value) (n int64, ok bool, err error) {
-	if v.IsNull() {
-		return 0, false, nil
-	}
-	var f float64
-	switch v.Kind() {
-	case parquet.Int32:
-		return int64(v.Int32()), true, nil
-	case parquet.Int64:
-		return v.Int64(), true, nil
-	case parquet.Boolean:
-		if v.Boolean() {
-			return 1, true, nil
-		}
-		return 0, true, nil
-	case parquet.Float:
-		f = float64(v.Float())
-	case parquet.Double:
-		f = v.Double()
-	default:
-		return 0, false, fmt.Errorf("%v is no number", v)
-	}
-	return int64(f), !math.IsNaN(f), nil
-}
-
-func text(v parquet.Value) string {
-	if v.IsNull() {
-		return ""
-	}
-	return v.String()
 }

@@ -3,6 +3,7 @@ package flows_test
 import (
 	"bytes"
 	"context"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -11,9 +12,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -128,6 +131,96 @@ func TestReadRecordsTimestamp(t *testing.T) {
 	}
 	if want := int64(1_500_000_000_123_456); got[0].FirstSeen != want {
 		t.Errorf("first seen %d, want %d", got[0].FirstSeen, want)
+	}
+}
+
+// Values that other tools write in types of their own mean the same, or are refused.
+func TestReadRecordsTypes(t *testing.T) {
+	julian := deprecated.Int96{0xdae4c500, 0x2b4a, 2457649} // 13:13:20.5 of 2016-09-17
+	for _, tt := range []struct {
+		name, column string
+		node         parquet.Node
+		value        parquet.Value
+		want         func(r flows.LabelledRecord) bool
+		says         string
+	}{
+		{"a flag", "Incomplete", parquet.Leaf(parquet.BooleanType), parquet.ValueOf(true), incomplete, ""},
+		{"a one", "Incomplete", parquet.Int(64), parquet.ValueOf(int64(1)), incomplete, ""},
+		{"a real one", "Incomplete", parquet.Leaf(parquet.DoubleType), parquet.ValueOf(1.0), incomplete, ""},
+		{"a word", "Incomplete", parquet.String(), parquet.ValueOf("True"), incomplete, ""},
+		{"a letter", "Incomplete", parquet.String(), parquet.ValueOf("f"), complete, ""},
+		{"a zero", "Incomplete", parquet.Int(32), parquet.ValueOf(int32(0)), complete, ""},
+		{"nothing", "Incomplete", parquet.Optional(parquet.Int(32)), parquet.NullValue(), complete, ""},
+		{"a number", "Incomplete", parquet.Int(32), parquet.ValueOf(int32(2)), nil, "column Incomplete: row 0: 2 is neither true nor false"},
+		{"another word", "Incomplete", parquet.String(), parquet.ValueOf("maybe"), nil, `column Incomplete: row 0: "maybe" is neither`},
+		{"INT96", "FirstSeen", parquet.Leaf(parquet.Int96Type), parquet.ValueOf(julian),
+			func(r flows.LabelledRecord) bool {
+				return r.FirstSeen == time.Date(2016, 9, 17, 13, 13, 20, 500_000_000, time.UTC).UnixMicro()
+			}, ""},
+		{"INT96 for a number", "PacketCount", parquet.Leaf(parquet.Int96Type), parquet.ValueOf(julian), nil, "column PacketCount: row 0: "},
+		{"milliseconds", "FirstSeen", parquet.Timestamp(parquet.Millisecond), parquet.ValueOf(int64(1_500_000_000_123)),
+			func(r flows.LabelledRecord) bool { return r.FirstSeen == 1_500_000_000_123_000 }, ""},
+		{"too many milliseconds", "FirstSeen", parquet.Timestamp(parquet.Millisecond), parquet.ValueOf(int64(1) << 62), nil, "column FirstSeen: row 0: "},
+		{"beyond all time", "FirstSeen", parquet.Int(64), parquet.ValueOf(int64(1) << 61), nil, "column FirstSeen: row 0: "},
+		{"no time", "FirstSeen", parquet.Leaf(parquet.DoubleType), parquet.ValueOf(math.Inf(1)), nil, "column FirstSeen: row 0: "},
+		{"no sign", "P1_PS", parquet.Uint(32), parquet.ValueOf(uint32(math.MaxUint32)),
+			func(r flows.LabelledRecord) bool { return r.Packets[1].Size == math.MaxUint32 }, ""},
+		{"a label in Latin-1", "Label", parquet.String(), parquet.ValueOf("T\xfcr"), nil, `column Label: row 0: "T\xfcr" is not UTF-8`},
+		{"a unit in Latin-1", "Unit", parquet.String(), parquet.ValueOf("\xfc"), nil, "column Unit: row 0: "},
+		{"a capture with NUL", "Capture", parquet.String(), parquet.ValueOf("a\x00b"), nil, "column Capture: row 0: "},
+		{"a device that steers", "Device", parquet.String(), parquet.ValueOf("\x1b[2J"), nil, "column Device: row 0: "},
+		{"a split of two lines", "Split", parquet.String(), parquet.ValueOf("a\nb"), nil, "column Split: row 0: "},
+	} {
+		p := newPublished()
+		p.columns[tt.column], p.values[tt.column] = tt.node, tt.value
+		if tt.value.IsNull() {
+			delete(p.values, tt.column)
+		}
+		got, err := readRecords(t, p.file(t))
+		switch {
+		case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)):
+			t.Errorf("%s: error %v, want %q", tt.name, err, tt.says)
+		case tt.says == "" && (err != nil || !tt.want(got[0])):
+			t.Errorf("%s: %+v, %v", tt.name, got, err)
+		}
+	}
+}
+
+func incomplete(r flows.LabelledRecord) bool { return r.Incomplete }
+
+func complete(r flows.LabelledRecord) bool { return !r.Incomplete }
+
+// Every size that a frame can have is written so that it is read back; what a file cannot
+// hold is refused before it is written.
+func TestRecordWriterExtremes(t *testing.T) {
+	record := func(change func(*flows.LabelledRecord)) *flows.LabelledRecord {
+		r := &flows.LabelledRecord{Record: &flows.Record{
+			Device: "02:00:00:00:00:0d", FirstSeen: 1, Remote: netip.IPv4Unspecified(), TotalBytes: math.MaxUint32, PacketCount: 1,
+			Packets: []flows.RowPacket{{Size: math.MaxUint32, Sent: true}},
+		}}
+		change(r)
+		return r
+	}
+	var file bytes.Buffer
+	w := flows.NewRecordWriter(&file, nil)
+	if err := w.Write(record(func(*flows.LabelledRecord) {})); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readRecords(t, file.Bytes())
+	if err != nil || got[0].Packets[0].Size != math.MaxUint32 || got[0].TotalBytes != math.MaxUint32 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for name, change := range map[string]func(*flows.LabelledRecord){
+		"bytes":  func(r *flows.LabelledRecord) { r.TotalBytes = math.MaxUint64 },
+		"offset": func(r *flows.LabelledRecord) { r.Packets[0].Offset = math.MaxInt32 + 1 },
+		"label":  func(r *flows.LabelledRecord) { r.Label = "T\xfcr" },
+	} {
+		if err := flows.NewRecordWriter(&file, nil).Write(record(change)); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }
 

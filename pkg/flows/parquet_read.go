@@ -1,0 +1,594 @@
+package flows
+
+// This file reads records from parquet, those of other tools among them.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/iotsense/iotsense/internal/plaintext"
+)
+
+var (
+	packetColumn  = regexp.MustCompile(`^P(\d+)_(TO|PS|D)$`)
+	payloadColumn = regexp.MustCompile(`^C_(\d+)$`)
+)
+
+// recordColumn is where one column's value goes.
+type recordColumn struct {
+	name  string        // one of the col constants, "TO", "PS", "D" or "C"; empty: nowhere
+	index int           // of the packet or the payload value
+	unit  time.Duration // of FirstSeen
+
+	unsigned bool // 32 bits without a sign
+}
+
+// String is the column's name as [RecordWriter] has it.
+func (c recordColumn) String() string {
+	switch c.name {
+	case "TO", "PS", "D":
+		return fmt.Sprintf("P%02d_%s", c.index, c.name)
+	case "C":
+		return fmt.Sprintf("C_%03d", c.index)
+	}
+	return c.name
+}
+
+// ReadRecords reads the parquet file at path and emits its records, those of a device
+// in a capture in order of time: files of RecordWriter as they are, others sorted by
+// FirstSeen if they are not. It accepts files of RecordWriter and the published ones: any
+// integer or float column types, nulls for missing values, zero-padded column names,
+// other columns, a class name instead of a MAC in Device, which then is the label. A column
+// that is missing, or a value that no record has, is an error. Before the first record
+// begin is given the file's own key-value metadata, unless it is nil; its error ends
+// the reading.
+func ReadRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) error {
+	if err := readRecords(ctx, path, begin, emit); err != nil {
+		return fmt.Errorf("records %s: %w", path, err)
+	}
+	return nil
+}
+
+// FirstUnnamed is the earliest FirstSeen of the records of no capture in the parquet file
+// at path. ok is false where there is none.
+func FirstUnnamed(ctx context.Context, path string) (first int64, ok bool, err error) {
+	err = openRecords(path, func(f *recordsFile) error {
+		times, err := f.times(ctx)
+		for _, at := range times {
+			if at.capture == "" && (!ok || at.first < first) {
+				first, ok = at.first, true
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return 0, false, fmt.Errorf("records %s: %w", path, err)
+	}
+	return first, ok, nil
+}
+
+// recordsFile is a parquet file whose columns are those of records.
+type recordsFile struct {
+	*parquet.File
+	columns []recordColumn
+}
+
+// openRecords opens a file for read.
+func openRecords(path string, read func(*recordsFile) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // the decoder's, on a corrupt page
+			err = fmt.Errorf("corrupt parquet data: %v", p)
+		}
+	}()
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	if err != nil {
+		return fmt.Errorf("not a readable parquet file: %w", err)
+	}
+	if err := checkCompression(file); err != nil {
+		return err
+	}
+	columns, err := mapColumns(file.Schema())
+	if err != nil {
+		return err
+	}
+	return read(&recordsFile{file, columns})
+}
+
+func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) error {
+	return openRecords(path, func(f *recordsFile) error {
+		metadata := map[string]string{}
+		for _, kv := range f.Metadata().KeyValueMetadata {
+			metadata[kv.Key] = kv.Value
+		}
+		if begin != nil {
+			if err := begin(metadata); err != nil {
+				return err
+			}
+		}
+		ranks, err := f.ranks(ctx)
+		if err != nil {
+			return err
+		}
+		if ranks != nil {
+			return f.readOrdered(ctx, ranks, parquetOrdered, emit)
+		}
+		return f.readRows(ctx, func(_ int, r LabelledRecord) error { return emit(r) })
+	})
+}
+
+// readRows gives every record with the number of its row.
+func (f *recordsFile) readRows(ctx context.Context, emit func(row int, r LabelledRecord) error) error {
+	row := 0
+	for _, group := range f.RowGroups() {
+		for from := int64(0); from < group.NumRows(); from += parquetBlock {
+			err := readBlock(ctx, group, from, f.columns, func(r LabelledRecord) error {
+				row++
+				return emit(row-1, r)
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// readBlock reads some rows of a group, one column after the other: row by row, a
+// page of each of 3,000 columns would be in memory, and other writers' pages can
+// hold as many values as there are rows.
+func readBlock(ctx context.Context, group parquet.RowGroup, from int64, columns []recordColumn, emit func(LabelledRecord) error) error {
+	rows := make([]recordRow, min(parquetBlock, group.NumRows()-from))
+	for i := range rows {
+		rows[i].reset()
+	}
+	for i, chunk := range group.ColumnChunks() {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if columns[i].name == "" {
+			continue
+		}
+		if err := readColumn(chunk, from, columns[i], rows); err != nil {
+			return err
+		}
+	}
+	for i := range rows {
+		if err := emit(rows[i].record()); err != nil {
+			return err
+		}
+		rows[i] = recordRow{} // not needed any more, and large
+	}
+	return nil
+}
+
+// readColumn sets one column's values, from a row on, in the rows.
+func readColumn(chunk parquet.ColumnChunk, from int64, c recordColumn, rows []recordRow) error {
+	return readValues(chunk, from, len(rows), c, func(i int, v parquet.Value) error { return rows[i].set(c, v) })
+}
+
+// readValues gives n values of a column, from a row on, to set.
+func readValues(chunk parquet.ColumnChunk, from int64, n int, c recordColumn, set func(i int, v parquet.Value) error) error {
+	pages := chunk.Pages()
+	defer pages.Close()
+	if err := pages.SeekToRow(from); err != nil {
+		return fmt.Errorf("read column %v: %w", c, err)
+	}
+	var values [parquetBatch]parquet.Value
+	for at := 0; at < n; {
+		page, err := pages.ReadPage()
+		if err != nil {
+			return fmt.Errorf("read column %v: row %d: %w", c, from+int64(at), err)
+		}
+		for reader := page.Values(); err == nil && at < n; {
+			var got int
+			got, err = reader.ReadValues(values[:min(len(values), n-at)])
+			for _, v := range values[:got] {
+				if err := set(at, v); err != nil {
+					return fmt.Errorf("column %v: row %d: %w", c, from+int64(at), err)
+				}
+				at++
+			}
+		}
+		parquet.Release(page)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("read column %v: row %d: %w", c, from+int64(at), err)
+		}
+	}
+	return nil
+}
+
+// checkCompression refuses LZ4, of which the decoder asks for memory without end when
+// a page is not as it expects.
+func checkCompression(file *parquet.File) error {
+	for _, group := range file.Metadata().RowGroups {
+		for i := range group.Columns {
+			if codec := group.Columns[i].MetaData.Codec; codec == format.Lz4Raw {
+				return fmt.Errorf("compressed with %v: write it with zstd, snappy, gzip or without compression", codec)
+			}
+		}
+	}
+	return nil
+}
+
+// mapColumns finds the meaning of each column, by name. A column of another name has
+// none.
+func mapColumns(schema *parquet.Schema) ([]recordColumn, error) {
+	known := map[recordColumn]bool{} // true: a file may lack it
+	for _, c := range recordColumns() {
+		known[columnOf(c)] = slices.Contains(optionalColumns, c)
+	}
+	var columns []recordColumn
+	found := map[recordColumn]bool{}
+	for _, path := range schema.Columns() {
+		c := columnOf(path[0])
+		if _, ok := known[c]; !ok || len(path) > 1 {
+			columns = append(columns, recordColumn{})
+			continue
+		}
+		if found[c] {
+			return nil, fmt.Errorf("column %v is there twice", c)
+		}
+		found[c] = true
+		leaf, _ := schema.Lookup(path...)
+		c.unsigned = isUnsigned(leaf.Node)
+		if c.name == colFirstSeen {
+			c.unit = timeUnit(leaf.Node)
+		}
+		columns = append(columns, c)
+	}
+	for _, name := range recordColumns() {
+		if c := columnOf(name); !found[c] && !known[c] {
+			return nil, fmt.Errorf("column %v is missing: not a custom-flow records file", c)
+		}
+	}
+	return columns, nil
+}
+
+// optionalColumns are those that the published files lack.
+var optionalColumns = []string{colLabel, colUnit, colCapture, colSplit, colIncomplete}
+
+// columnOf reads a column's name.
+func columnOf(name string) recordColumn {
+	if m := packetColumn.FindStringSubmatch(name); m != nil {
+		index, _ := strconv.Atoi(m[1])
+		return recordColumn{name: m[2], index: index}
+	}
+	if m := payloadColumn.FindStringSubmatch(name); m != nil {
+		index, _ := strconv.Atoi(m[1])
+		return recordColumn{name: "C", index: index}
+	}
+	switch name {
+	case "TO", "PS", "D", "C": // groups, not columns
+		return recordColumn{}
+	}
+	return recordColumn{name: name}
+}
+
+// timeUnit is the unit of a column of times: a number's is the microsecond.
+func timeUnit(n parquet.Node) time.Duration {
+	if t := n.Type().LogicalType(); t != nil {
+		if stamp, ok := t.Value.(*format.TimestampType); ok {
+			return stamp.Unit.Value.Duration()
+		}
+	}
+	return time.Microsecond
+}
+
+// isUnsigned reports whether a column's numbers of 32 bits have no sign.
+func isUnsigned(n parquet.Node) bool {
+	if t := n.Type().LogicalType(); t != nil {
+		if i, ok := t.Value.(*format.IntType); ok {
+			return !i.IsSigned
+		}
+	}
+	return false
+}
+
+// recordRow is a row that is being put together, in any order of its columns.
+type recordRow struct {
+	LabelledRecord
+	offsets, sizes, sent [RowPackets]int64
+	tokens               []int16 // without the padding at its end
+	packets              int
+}
+
+func (r *recordRow) reset() {
+	*r = recordRow{LabelledRecord: LabelledRecord{Record: &Record{}}}
+	for i := range r.sizes {
+		r.sizes[i] = Missing
+	}
+}
+
+// set takes the value of a column.
+func (r *recordRow) set(c recordColumn, v parquet.Value) (err error) {
+	switch c.name {
+	case colDevice, colLabel, colUnit, colCapture, colSplit:
+		return r.setText(c, v)
+	case colRemote:
+		if r.Remote, err = netip.ParseAddr(text(v)); err != nil {
+			return err
+		}
+	case colIncomplete:
+		r.Incomplete, err = truth(v)
+		return err
+	default:
+		return r.setNumber(c, v)
+	}
+	return nil
+}
+
+// setText takes the value of a column of names.
+func (r *recordRow) setText(c recordColumn, v parquet.Value) error {
+	s := text(v)
+	if err := plaintext.Check(s); err != nil {
+		return err
+	}
+	switch c.name {
+	case colDevice:
+		if s == "" {
+			return errors.New("no device")
+		}
+		r.Device = s
+	case colLabel:
+		r.Label = s
+	case colUnit:
+		r.Unit = s
+	case colCapture:
+		r.Capture = s
+	case colSplit:
+		r.Split = s
+	}
+	return nil
+}
+
+// setNumber takes the value of a column of numbers.
+func (r *recordRow) setNumber(c recordColumn, v parquet.Value) error {
+	n, ok, err := c.integer(v)
+	if err != nil {
+		return err
+	}
+	switch c.name {
+	case colDevPort, colRemPort, "TO", "PS", "D":
+		if !ok {
+			n = Missing
+		}
+	case "C":
+		if !ok {
+			n = PayloadPadding
+		}
+	default:
+		if !ok {
+			return errors.New("no value")
+		}
+	}
+	if least, most := c.limits(); n < least || n > most {
+		return fmt.Errorf("%d is no value of a record: want %d to %d", n, least, most)
+	}
+	switch c.name {
+	case colFirstSeen:
+		r.FirstSeen = n
+	case colProto:
+		r.Proto = uint8(n)
+	case colDevPort:
+		r.DevPort = int32(n)
+	case colRemPort:
+		r.RemPort = int32(n)
+	case colBytes:
+		r.TotalBytes = uint64(n)
+	case colPackets:
+		r.PacketCount = uint64(n)
+	case "C":
+		return r.setToken(c.index, int16(n))
+	default:
+		r.setPacket(c, n)
+	}
+	return nil
+}
+
+// limits are the least and the greatest value of a column of numbers.
+func (c recordColumn) limits() (least, most int64) {
+	switch c.name {
+	case colProto:
+		return 0, math.MaxUint8
+	case colDevPort, colRemPort:
+		return Missing, math.MaxUint16
+	case colBytes, colPackets:
+		return 0, math.MaxInt64
+	case "PS":
+		return Missing, math.MaxUint32
+	case "D":
+		return Missing, 1
+	case "C":
+		return PayloadPadding, math.MaxUint8
+	case colFirstSeen:
+		return -maxTime, maxTime
+	}
+	return Missing, maxTime // offsets
+}
+
+// maxTime is beyond the year 10000 in us since 1970; sums of such times do not overflow.
+const maxTime = 1 << 60
+
+// setPacket takes an offset, a size or a direction.
+func (r *recordRow) setPacket(c recordColumn, n int64) {
+	switch c.name {
+	case "TO":
+		r.offsets[c.index] = n
+	case "PS":
+		r.sizes[c.index] = n
+		if n >= 0 {
+			r.packets = max(r.packets, c.index+1)
+		}
+	default:
+		r.sent[c.index] = n
+	}
+}
+
+// setToken takes a payload value.
+func (r *recordRow) setToken(index int, v int16) error {
+	if v < 0 && v != PayloadStart && v != PayloadEnd && v != PayloadPadding {
+		return fmt.Errorf("%d is no byte, and none of %d, %d and %d", v, PayloadStart, PayloadEnd, PayloadPadding)
+	}
+	if index >= len(r.tokens) && v == PayloadPadding {
+		return nil
+	}
+	for len(r.tokens) <= index {
+		r.tokens = append(r.tokens, PayloadPadding)
+	}
+	r.tokens[index] = v
+	return nil
+}
+
+// record is the row, once all columns are set.
+func (r *recordRow) record() LabelledRecord {
+	r.LastSeen = r.FirstSeen
+	r.Packets = make([]RowPacket, r.packets)
+	for i := range r.Packets {
+		r.Packets[i] = RowPacket{Offset: max(0, r.offsets[i]), Size: uint32(max(0, r.sizes[i])), Sent: r.sent[i] == 1}
+	}
+	decodePayload(r.Packets, r.tokens)
+	if _, err := ParseMAC(r.Device); err != nil && r.Label == "" && !isIPDevice(r.Device) {
+		r.Label = r.Device
+	}
+	return r.LabelledRecord
+}
+
+// decodePayload splits a payload section at its delimiters.
+func decodePayload(packets []RowPacket, tokens []int16) {
+	end := slices.Index(tokens, PayloadPadding)
+	if end < 0 {
+		end = len(tokens)
+	}
+	buffer := make([]byte, 0, end)
+	i, start := -1, 0
+	for _, v := range tokens[:end] {
+		switch {
+		case v == PayloadStart:
+			i, start = i+1, len(buffer)
+		case v >= 0:
+			buffer = append(buffer, byte(v))
+		}
+		if i >= 0 && i < len(packets) {
+			packets[i].Payload = buffer[start:len(buffer):len(buffer)]
+		}
+	}
+}
+
+func isIPDevice(name string) bool {
+	const prefix = "ip:"
+	if len(name) < len(prefix) || name[:len(prefix)] != prefix {
+		return false
+	}
+	_, err := netip.ParseAddr(name[len(prefix):])
+	return err == nil
+}
+
+// integer is a column's number, a time in us; ok is false for null and NaN.
+func (c recordColumn) integer(v parquet.Value) (n int64, ok bool, err error) {
+	if v.Kind() == parquet.Int96 && c.name == colFirstSeen && !v.IsNull() {
+		return sparkTime(v), true, nil
+	}
+	if n, ok, err = integer(v); !ok || err != nil {
+		return n, ok, err
+	}
+	if c.unsigned && v.Kind() == parquet.Int32 {
+		n = int64(uint32(n))
+	}
+	if c.name != colFirstSeen {
+		return n, true, nil
+	}
+	if c.unit < time.Microsecond {
+		return n / int64(time.Microsecond/c.unit), true, nil
+	}
+	scale := int64(c.unit / time.Microsecond)
+	if n > math.MaxInt64/scale || n < math.MinInt64/scale {
+		return 0, false, fmt.Errorf("%d %v is no time of a record", n, c.unit)
+	}
+	return n * scale, true, nil
+}
+
+// sparkTime is an INT96 time in us since 1970: nanoseconds of the day in 64 bits, and
+// the Julian day number.
+func sparkTime(v parquet.Value) int64 {
+	const epoch, day = 2440588, 24 * time.Hour
+	i := v.Int96()
+	ns := int64(uint64(i[1])<<32 | uint64(i[0]))
+	return (int64(i[2])-epoch)*day.Microseconds() + ns/int64(time.Microsecond)
+}
+
+// truth is a yes or no of any column type; null is no.
+func truth(v parquet.Value) (bool, error) {
+	if v.IsNull() {
+		return false, nil
+	}
+	if k := v.Kind(); k == parquet.ByteArray || k == parquet.FixedLenByteArray {
+		yes, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text(v))))
+		if err != nil {
+			return false, fmt.Errorf("%q is neither true nor false", text(v))
+		}
+		return yes, nil
+	}
+	n, ok, err := integer(v)
+	if err != nil || ok && n != 0 && n != 1 {
+		return false, fmt.Errorf("%v is neither true nor false, 1 nor 0", v)
+	}
+	return n == 1, nil
+}
+
+// integer is a number of any column type; ok is false for null and NaN.
+func integer(v parquet.Value) (n int64, ok bool, err error) {
+	if v.IsNull() {
+		return 0, false, nil
+	}
+	var f float64
+	switch v.Kind() {
+	case parquet.Int32:
+		return int64(v.Int32()), true, nil
+	case parquet.Int64:
+		return v.Int64(), true, nil
+	case parquet.Boolean:
+		if v.Boolean() {
+			return 1, true, nil
+		}
+		return 0, true, nil
+	case parquet.Float:
+		f = float64(v.Float())
+	case parquet.Double:
+		f = v.Double()
+	default:
+		return 0, false, fmt.Errorf("%v is no number", v)
+	}
+	if f < math.MinInt64 || f >= math.MaxInt64 {
+		return 0, false, fmt.Errorf("%v is no number of 64 bits", v)
+	}
+	return int64(f), !math.IsNaN(f), nil
+}
+
+func text(v parquet.Value) string {
+	if v.IsNull() {
+		return ""
+	}
+	return v.String()
+}
