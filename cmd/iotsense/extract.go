@@ -32,6 +32,30 @@ type extractReport struct {
 	Records    uint64            `json:"records"`
 	Incomplete uint64            `json:"incomplete_records"`
 	Packets    flows.PacketStats `json:"packets"`
+	Overlong   uint64            `json:"overlong"`      // packets cut to their length on the wire
+	Passed     uint64            `json:"blocks_passed"` // pcapng blocks without packets
+	SetBack    uint64            `json:"set_back"`      // lives ended by a packet a lifetime before
+}
+
+// add counts what was read of a capture.
+func (r *extractReport) add(s *flows.CaptureStats) {
+	r.Captures++
+	r.Packets.Add(s.PacketStats)
+	r.Overlong += s.Overlong
+	r.Passed += s.Passed
+	r.SetBack += s.SetBack
+}
+
+// oddities are what text output says of captures that are not as they should be.
+func (r *extractReport) oddities() string {
+	var text string
+	if r.Overlong > 0 {
+		text += fmt.Sprintf("; %d cut to their length on the wire", r.Overlong)
+	}
+	if r.SetBack > 0 {
+		text += fmt.Sprintf("; %d flows begun anew as time was set back", r.SetBack)
+	}
+	return text
 }
 
 func extract(c *cli.Context) error {
@@ -57,9 +81,9 @@ func extract(c *cli.Context) error {
 	if c.Bool("json") {
 		err = printJSON(c.App.Writer, report)
 	} else {
-		_, err = fmt.Fprintf(c.App.Writer, "%d records of %d captures written to %s (packets: %d seen, %d counted, %d not IP, %d malformed, %d truncated; %d of no device)\n",
+		_, err = fmt.Fprintf(c.App.Writer, "%d records of %d captures written to %s (packets: %d seen, %d counted, %d not IP, %d malformed, %d truncated; %d of no device%s)\n",
 			report.Records, report.Captures, report.Output, report.Packets.Seen, report.Packets.Counted, report.Packets.NotIP,
-			report.Packets.Malformed, report.Packets.Truncated, report.Packets.NoDevice)
+			report.Packets.Malformed, report.Packets.Truncated, report.Packets.NoDevice, report.oddities())
 	}
 	return errors.Join(damaged, err)
 }
@@ -105,8 +129,7 @@ func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, 
 			failed = w.Write(&r)
 			return failed
 		}, func(s dataset.CaptureSummary) error {
-			report.Captures++
-			report.Packets.Add(s.Stats.PacketStats)
+			report.add(&s.Stats)
 			sayFindings(s, nil, nil)
 			return nil
 		})

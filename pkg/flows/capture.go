@@ -4,8 +4,6 @@ package flows
 // into records.
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -16,11 +14,7 @@ import (
 	"os"
 	"slices"
 
-	"compress/gzip"
-
-	"github.com/gopacket/gopacket"
-	"github.com/gopacket/gopacket/layers"
-	"github.com/gopacket/gopacket/pcapgo"
+	"github.com/iotsense/iotsense/pkg/pcap"
 )
 
 // Sizes that tell an offloaded super-packet in a file, where gso_size is not
@@ -30,12 +24,8 @@ const (
 	ethernetSize     = 1500
 	segmentIPv4      = 1460
 	segmentIPv6      = 1440
-	captureBuffer    = 1 << 16
 	contextCheckMask = 1<<12 - 1
 )
-
-// magicPcapng begins a pcapng section header block (any byte order).
-var magicPcapng = []byte{0x0a, 0x0d, 0x0d, 0x0a}
 
 // CaptureConfig says how packets of a file become records.
 type CaptureConfig struct {
@@ -50,6 +40,8 @@ type CaptureConfig struct {
 type CaptureStats struct {
 	PacketStats
 	Records, Incomplete uint64
+	Overlong            uint64 // packets of which the file has more bytes than were on the wire; the rest was cut
+	Passed              uint64 // pcapng blocks without packets that were passed over
 	SetBack             uint64 // lives that a packet ended which came a lifetime or more before their first
 	First, Last         int64  // the least and the greatest stamp of its packets, us since the Unix epoch
 
@@ -60,11 +52,6 @@ type CaptureStats struct {
 	RemoteEnd  netip.Addr // sender of the first in RemoteIPv4
 
 	latest int64 // stamp of the packet read last
-}
-
-// packetReader is what pcap and pcapng readers have in common.
-type packetReader interface {
-	ZeroCopyReadPacketData() ([]byte, gopacket.CaptureInfo, error)
 }
 
 // ReadCapture reads the capture file at path ("-": standard input) and emits its
@@ -95,13 +82,18 @@ func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func
 		cfg.Locals = NewLocals(nil)
 	}
 	var stats CaptureStats
-	r, link, err := newPacketReader(in)
+	r, err := pcap.NewReader(&cancellable{ctx, in})
 	if err != nil {
 		return stats, err
 	}
+	if link, ok := r.Link(); ok {
+		if _, ok := linkHeader(link); !ok {
+			return stats, unsupportedLink(link)
+		}
+	}
 	assembler := NewAssembler(AssemblerConfig{Spec: cfg.RecordSpec, Locals: cfg.Locals, Emit: emit})
 	table := NewTable(cfg.RecordSpec, cfg.Locals, assembler)
-	err = readAll(ctx, r, link, &cfg, table, &stats)
+	err = readAll(ctx, r, &cfg, table, &stats)
 	table.Flush()
 	made := assembler.Stats()
 	stats.Records, stats.Incomplete = made.Records, made.Incomplete
@@ -110,74 +102,57 @@ func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func
 	return stats, errors.Join(err, stats.Check())
 }
 
-// newPacketReader opens a stream. link is the type of all its packets, or -1
-// when each packet says its own (pcapng).
-func newPacketReader(in io.Reader) (packetReader, int, error) {
-	buffered := bufio.NewReaderSize(in, captureBuffer)
-	magic, err := buffered.Peek(4)
-	if len(magic) == 0 && err == io.EOF {
-		return nil, 0, errors.New("file is empty: not a capture")
+// cancellable is a reader that fails once its context is done: gigabytes of zeros
+// without a packet are a small gzipped file.
+type cancellable struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+// Read implements io.Reader.
+func (c *cancellable) Read(b []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
 	}
-	if bytes.HasPrefix(magic, []byte{0x1f, 0x8b}) {
-		unzipped, err := gzip.NewReader(buffered)
-		if err != nil {
-			return nil, 0, fmt.Errorf("gzip: %w", err)
-		}
-		buffered = bufio.NewReaderSize(unzipped, captureBuffer)
-		if magic, err = buffered.Peek(4); err != nil && len(magic) == 0 {
-			return nil, 0, fmt.Errorf("gzip content: %w", err)
-		}
-	}
-	if bytes.Equal(magic, magicPcapng) {
-		r, err := pcapgo.NewNgReader(buffered, pcapgo.NgReaderOptions{WantMixedLinkType: true})
-		if err != nil {
-			return nil, 0, fmt.Errorf("pcapng header: %w", unexpected(err))
-		}
-		return r, -1, nil
-	}
-	r, err := pcapgo.NewReader(buffered)
-	if err != nil {
-		return nil, 0, fmt.Errorf("not a pcap or pcapng file: %w", unexpected(err))
-	}
-	link := int(r.LinkType())
-	if _, ok := linkHeader(link); !ok {
-		return nil, 0, unsupportedLink(link)
-	}
-	return r, link, nil
+	return c.in.Read(b)
 }
 
 // readAll feeds every packet to the table.
-func readAll(ctx context.Context, r packetReader, link int, cfg *CaptureConfig, table *Table, stats *CaptureStats) error {
+func readAll(ctx context.Context, r *pcap.Reader, cfg *CaptureConfig, table *Table, stats *CaptureStats) error {
 	var (
 		p       Packet
-		skipped = map[int]uint64{} // packets of link types that cannot be read
+		skipped = map[string]uint64{} // packets that cannot be read, by why
+		odd     *pcap.PacketError
 	)
 	for n := uint64(1); ; n++ {
 		if n&contextCheckMask == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
-		data, info, err := r.ZeroCopyReadPacketData()
-		if err == io.EOF && info.CaptureLength == 0 { // else the file ends right after a packet's header
-			return unsupportedLinks(skipped, stats.Seen)
+		in, err := r.Next()
+		stats.Passed = r.Passed()
+		switch {
+		case err == io.EOF:
+			return errors.Join(skippedPackets(skipped, stats.Seen), r.Damage())
+		case errors.As(err, &odd):
+			skipped[odd.Reason]++
+			continue
+		case err != nil:
+			return fmt.Errorf("stopped at packet %d: %w", n, err)
 		}
-		if err != nil {
-			return fmt.Errorf("stopped at packet %d: %w", n, unexpected(err))
-		}
-		packetLink := link
-		if link < 0 {
-			packetLink = int(info.AncillaryData[0].(layers.LinkType))
-		}
-		header, ok := linkHeader(packetLink)
+		header, ok := linkHeader(in.Link)
 		if !ok {
-			skipped[packetLink]++
+			skipped[unsupportedLink(in.Link).Error()]++
 			continue
 		}
-		stamp := stats.latest // pcapng's simple packets carry no time: that of the packet before
-		if !info.Timestamp.IsZero() {
-			stamp = info.Timestamp.UnixMicro()
+		stamp := stats.latest // a packet that carries no time has that of the one before
+		if in.Timed {
+			stamp = in.Time.UnixMicro()
 		}
 		stats.stamp(stamp)
-		kind, frame, wire := header(data, info.Length)
+		if in.Overlong {
+			stats.Overlong++
+		}
+		kind, frame, wire := header(in.Data, in.Length)
 		verdict := Parse(&p, kind, frame, wire)
 		if verdict == Counted {
 			p.SegmentSize = fileSegmentSize(&p, cfg.Offloaded)
@@ -311,23 +286,15 @@ func unsupportedLink(link int) error {
 	return fmt.Errorf("link type %d is not supported: want Ethernet, raw IP, PPP, loopback or Linux cooked", link)
 }
 
-// unsupportedLinks reports the packets of a pcapng file that were passed over.
-func unsupportedLinks(skipped map[int]uint64, read uint64) error {
+// skippedPackets reports the packets of a file that were passed over.
+func skippedPackets(skipped map[string]uint64, read uint64) error {
 	if len(skipped) == 0 {
 		return nil
 	}
-	links := slices.Sorted(maps.Keys(skipped))
+	why := slices.Sorted(maps.Keys(skipped))
 	var n uint64
-	for _, link := range links {
-		n += skipped[link]
+	for _, reason := range why {
+		n += skipped[reason]
 	}
-	return fmt.Errorf("packets skipped: %d of %d: %w", n, n+read, unsupportedLink(links[0]))
-}
-
-// unexpected makes an end of file inside a header or packet say so.
-func unexpected(err error) error {
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("file ends in the middle: it is truncated")
-	}
-	return err
+	return fmt.Errorf("packets skipped: %d of %d: %s", n, n+read, why[0])
 }

@@ -184,6 +184,40 @@ func TestReadPacketsFormats(t *testing.T) {
 	}
 }
 
+// A packet of which the file has more than was on the wire is counted without the
+// rest, and noted; blocks of pcapng that hold no packet are passed over.
+func TestReadPacketsOddPackets(t *testing.T) {
+	exchange := []stamped{{1e6, query(20)}, {2e6, append(answer(20), 1, 2, 3, 4)}, {3e6, query(20)}}
+	longer := pcapFile(binary.LittleEndian, false, 1, exchange...)
+	one, two := len(pcapFile(binary.LittleEndian, false, 1, exchange[:1]...)), len(pcapFile(binary.LittleEndian, false, 1, exchange[:2]...))
+	longer[one+12] -= 4 // the length on the wire
+	unknown := slices.Clone(longer)
+	unknown[24+12] = 0
+	exchange[1].data = answer(20)
+	ng := pcapngFile(t, []layers.LinkType{layers.LinkTypeEthernet}, exchange...)
+	head := binary.LittleEndian.Uint32(ng[4:])
+	statistics := []byte{5, 0, 0, 0, 24, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 24, 0, 0, 0} // of interface 200
+	for _, tt := range []struct {
+		name             string
+		file             []byte
+		overlong, passed uint64
+	}{
+		{"pcap", longer, 1, 0},
+		{"pcap, no length on the wire", unknown, 2, 0},
+		{"cut between", slices.Concat(longer[:one], longer[two:]), 0, 0},
+		{"pcapng", append(slices.Clone(ng), statistics...), 0, 1},
+		{"pcapng, in the middle", slices.Concat(ng[:head], statistics, statistics, ng[head:]), 0, 2},
+	} {
+		records, stats, err := readPackets(t, tt.file, flows.CaptureConfig{})
+		if err != nil || len(records) != 1 {
+			t.Fatalf("%s: %d records, %v", tt.name, len(records), err)
+		}
+		if stats.Overlong != tt.overlong || stats.Passed != tt.passed || stats.Truncated != 0 || records[0].TotalBytes != 48*records[0].PacketCount {
+			t.Errorf("%s: %+v; %d packets of %d bytes", tt.name, stats, records[0].PacketCount, records[0].TotalBytes)
+		}
+	}
+}
+
 // Damage is an error that says what and where; what came before it is kept.
 func TestReadPacketsDamaged(t *testing.T) {
 	le := binary.LittleEndian
@@ -209,7 +243,7 @@ func TestReadPacketsDamaged(t *testing.T) {
 		{"cut in the second packet's header", whole[:one+3], "packet 2: file ends in the middle", 1},
 		{"cut after the second packet's header", whole[:one+16], "packet 2: file ends in the middle", 1},
 		{"cut in the second packet", whole[:len(whole)-1], "packet 2: file ends in the middle", 1},
-		{"captured length above the wire's", change(whole, one+8, 255), "packet 2: capture length exceeds", 1},
+		{"captured length above the wire's, and the file's end", change(whole, one+8, 255), "packet 2: file ends in the middle", 1},
 		{"captured length of 1.9 GB", change(whole, one+11, 0x70), "packet 2: capture length exceeds", 1},
 		{"pcap version 3", change(whole, 4, 3), "version", 0},
 		{"unsupported link type", pcapFile(le, false, 105, stamped{1e6, query(20)}), "link type 105 is not supported", 0},
