@@ -100,11 +100,10 @@ func (r *Reader) Next() (Packet, error) {
 	if err != nil {
 		return p, truncated(err)
 	}
-	if len(p.Data) > p.Length {
-		p.Overlong = true
-		if p.Length == 0 { // the writer did not know it
-			p.Length = len(p.Data)
-		}
+	if p.Length == 0 { // the writer did not know it
+		p.Length = len(p.Data)
+	}
+	if p.Overlong = len(p.Data) > p.Length; p.Overlong {
 		p.Data = p.Data[:p.Length]
 	}
 	return p, nil

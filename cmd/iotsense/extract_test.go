@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/internal/packet"
+)
+
+// extract says what it read that is not as it should be: packets with more bytes than
+// were on the wire, a clock set back.
+func TestExtractOddities(t *testing.T) {
+	var file bytes.Buffer
+	put := func(values ...any) {
+		for _, v := range values {
+			if err := binary.Write(&file, binary.LittleEndian, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	frame := packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(123, 123, packet.Payload(48))))
+	n := uint32(len(frame))
+	put(uint32(0xa1b2c3d4), uint16(2), uint16(4), [2]uint32{}, uint32(65535), uint32(1))
+	for _, seconds := range []uint32{7200, 3600, 3601, 7261} {
+		put(seconds, uint32(0), n+3, n, frame, []byte("fcs"))
+	}
+	path, out := write(t, "set-back.pcap", file.Bytes()), filepath.Join(t.TempDir(), "out.parquet")
+	stdout, stderr, status := command(t, "extract", "--json", path, "-o", out)
+	var report extractReport
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || status != 0 {
+		t.Fatalf("status %d, %v, %s", status, err, stderr)
+	}
+	if report.SetBack != 1 || report.Overlong != 4 || report.Records != 3 || report.Packets.Counted != 4 {
+		t.Errorf("%s", stdout)
+	}
+	for _, key := range []string{`"set_back":1`, `"overlong":4`, `"blocks_passed":0`} {
+		if !strings.Contains(stdout, key) {
+			t.Errorf("no %s in %s", key, stdout)
+		}
+	}
+	stdout, _, _ = command(t, "extract", path, "-o", out)
+	if want := "4 cut to their length on the wire; 1 flows begun anew"; !strings.Contains(stdout, want) {
+		t.Errorf("%s, want %q in it", stdout, want)
+	}
+}
