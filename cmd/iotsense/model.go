@@ -144,9 +144,12 @@ func modelImport(c *cli.Context) error {
 	if c.String("output") == "" {
 		return usagef("model import: -o MODEL is missing")
 	}
-	n, err := interchange.Read(c.Args().First())
+	n, err := interchange.Read(c.Context, c.Args().First())
 	if err != nil {
 		return err
+	}
+	if n.Undescribed {
+		say("%s holds weights alone: activations, padding and other layers are taken to be this network's", c.Args().First())
 	}
 	bundle, err := loadNamedModel(c.String("like"))
 	if err != nil {

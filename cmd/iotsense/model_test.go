@@ -75,7 +75,7 @@ func TestModelImportKeras(t *testing.T) {
 	if err := small.Save(like); err != nil {
 		t.Fatal(err)
 	}
-	if _, stderr, status := command(t, "model", "import", weights, "-o", out, "--like", like, "--labels", labels); status != 0 {
+	if _, stderr, status := command(t, "model", "import", weights, "-o", out, "--like", like, "--labels", labels); status != 0 || !strings.Contains(stderr, "holds weights alone") {
 		t.Fatalf("status %d: %s", status, stderr)
 	}
 	m, err := model.Load(out)

@@ -65,9 +65,9 @@ type Dims struct {
 	Classes  int
 }
 
-// Dims computes the sizes of every layer for rows of width values, or says
-// which layer does not fit.
-func (a Architecture) Dims(width, classes int) (Dims, error) {
+// Bounds reports the first size that no network of this package has, each for
+// itself; whether they fit each other says [Architecture.Dims].
+func (a Architecture) Bounds(classes int) error {
 	for _, c := range []struct {
 		name     string
 		got, max int
@@ -83,14 +83,23 @@ func (a Architecture) Dims(width, classes int) (Dims, error) {
 		{"classes", classes, maxClasses},
 	} {
 		if c.got < 1 || c.got > c.max {
-			return Dims{}, fmt.Errorf("architecture: %s is %d, want 1 to %d", c.name, c.got, c.max)
+			return fmt.Errorf("architecture: %s is %d, want 1 to %d", c.name, c.got, c.max)
 		}
 	}
 	if a.Hidden < 0 || a.Hidden > maxUnits {
-		return Dims{}, fmt.Errorf("architecture: hidden is %d, want 0 to %d", a.Hidden, maxUnits)
+		return fmt.Errorf("architecture: hidden is %d, want 0 to %d", a.Hidden, maxUnits)
 	}
 	if !(a.Dropout >= 0 && a.Dropout < 1) {
-		return Dims{}, fmt.Errorf("architecture: dropout is %v, want 0 <= p < 1", a.Dropout)
+		return fmt.Errorf("architecture: dropout is %v, want 0 <= p < 1", a.Dropout)
+	}
+	return nil
+}
+
+// Dims computes the sizes of every layer for rows of width values, or says
+// which layer does not fit.
+func (a Architecture) Dims(width, classes int) (Dims, error) {
+	if err := a.Bounds(classes); err != nil {
+		return Dims{}, err
 	}
 	d := Dims{
 		Width:   width,

@@ -4,7 +4,8 @@ package interchange
 // weights: superblock version 0, groups as symbol tables, object headers version
 // 1, arrays of little-endian float32 or float64 in one piece. The kept pure-Go
 // reader was tried: it does not tell an array's shape and holds a second copy.
-// Nothing is followed outside the bytes given, and nothing twice.
+// Nothing is followed outside the bytes given, and nothing twice; all arrays
+// together take no more memory than the file has bytes.
 
 import (
 	"encoding/binary"
@@ -21,6 +22,7 @@ const (
 	messageDataspace    = 0x0001
 	messageDatatype     = 0x0003
 	messageLayout       = 0x0008
+	messageAttribute    = 0x000c
 	messageContinuation = 0x0010
 	messageSymbolTable  = 0x0011
 )
@@ -30,6 +32,8 @@ const (
 	maxObjects   = 10_000
 	maxPath      = 32 // groups within each other
 	classFloat   = 1
+	classString  = 3
+	classVarying = 9 // of varying length, such as text
 	layoutWhole  = 1 // contiguous
 	layoutInside = 0 // compact
 )
@@ -39,29 +43,35 @@ var errCutShort = errors.New("hdf5: the file is truncated or damaged")
 // hdf5File collects the arrays of a file.
 type hdf5File struct {
 	data    []byte
-	visited map[uint64]bool  // addresses of headers and tree nodes
-	arrays  map[string]array // by path, "layers/conv2d/vars/0"
-	order   []string         // paths in the file's order: by name within a group
+	visited map[uint64]bool   // addresses of headers and tree nodes
+	left    int               // bytes of arrays that may still come
+	arrays  map[string]array  // by path, "layers/conv2d/vars/0"
+	order   []string          // paths in the file's order: by name within a group
+	groups  []string          // paths of the groups
+	texts   map[string]string // the file's own attributes that are text
 }
 
-// readHDF5 returns every array of floating point numbers by its path, and the
-// paths in the file's order.
-func readHDF5(data []byte) (map[string]array, []string, error) {
-	f := &hdf5File{data: data, visited: map[uint64]bool{}, arrays: map[string]array{}}
+// readHDF5 reads every array of floating point numbers, and the file's attributes.
+func readHDF5(data []byte) (*hdf5File, error) {
+	f := &hdf5File{data: data, left: len(data), visited: map[uint64]bool{}, arrays: map[string]array{}, texts: map[string]string{}}
 	head, err := f.at(0, 96)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if head[8] != 0 || head[13] != 8 || head[14] != 8 {
-		return nil, nil, fmt.Errorf("hdf5: superblock version %d with %d-byte addresses: want version 0 and 8, as h5py writes by default", head[8], head[13])
+	// Where the sizes are depends on the version.
+	if head[8] != 0 {
+		return nil, fmt.Errorf(`hdf5: superblock version %d, as h5py writes with libver="latest": copy the file with h5py's defaults, which is version 0`, head[8])
+	}
+	if head[13] != 8 || head[14] != 8 {
+		return nil, fmt.Errorf("hdf5: addresses of %d and lengths of %d bytes: want 8, as h5py writes by default", head[13], head[14])
 	}
 	if base := word(head[24:]); base != 0 {
-		return nil, nil, fmt.Errorf("hdf5: the file begins at byte %d: want 0", base)
+		return nil, fmt.Errorf("hdf5: the file begins at byte %d: want 0", base)
 	}
 	if err := f.object("", word(head[64:]), 0); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return f.arrays, f.order, nil
+	return f, nil
 }
 
 func word(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
@@ -134,6 +144,11 @@ func (f *hdf5File) object(path string, address uint64, depth int) error {
 	if err != nil {
 		return err
 	}
+	if path == "" {
+		if err := f.attributes(list); err != nil {
+			return err
+		}
+	}
 	var space, kind, layout []byte
 	for _, m := range list {
 		switch m.kind {
@@ -141,6 +156,7 @@ func (f *hdf5File) object(path string, address uint64, depth int) error {
 			if len(m.body) < 16 {
 				return errCutShort
 			}
+			f.groups = append(f.groups, path)
 			return f.group(path, word(m.body), word(m.body[8:]), depth)
 		case messageDataspace:
 			space = m.body
@@ -155,7 +171,7 @@ func (f *hdf5File) object(path string, address uint64, depth int) error {
 	}
 	a, known, err := f.array(space, kind, layout)
 	if err != nil {
-		return fmt.Errorf("hdf5: %s: %w", path, err)
+		return fmt.Errorf("hdf5: %q: %w", path, err)
 	}
 	if known {
 		f.arrays[path] = a
@@ -234,8 +250,11 @@ func (f *hdf5File) array(space, kind, layout []byte) (a array, known bool, err e
 		return array{}, false, errCutShort
 	}
 	size := binary.LittleEndian.Uint32(kind[4:])
-	if kind[0]&0x0f != classFloat || (size != 4 && size != 8) {
+	if kind[0]&0x0f != classFloat {
 		return array{}, false, nil
+	}
+	if size != 4 && size != 8 {
+		return array{}, false, fmt.Errorf("numbers of float%d: save it in float32", 8*uint64(size))
 	}
 	if kind[1]&1 != 0 {
 		return array{}, false, errors.New("big-endian numbers: save it on another machine")
@@ -247,6 +266,10 @@ func (f *hdf5File) array(space, kind, layout []byte) (a array, known bool, err e
 	raw, err := f.raw(layout)
 	if err != nil {
 		return array{}, false, err
+	}
+	// Arrays of a whole file do not share their bytes.
+	if f.left -= len(raw); f.left < 0 {
+		return array{}, false, errors.New("the arrays are more than the file has bytes")
 	}
 	if size == 8 {
 		if raw, err = narrowed(raw); err != nil {
@@ -269,6 +292,9 @@ func dataspace(b []byte) ([]int64, error) {
 	}
 	if len(b) < start+8*rank {
 		return nil, errCutShort
+	}
+	if rank > maxAxes {
+		return nil, fmt.Errorf("%d axes: no network's array has more than %d", rank, maxAxes)
 	}
 	shape := make([]int64, rank)
 	for i := range shape {
@@ -309,4 +335,90 @@ func narrowed(raw []byte) ([]byte, error) {
 		out = binary.LittleEndian.AppendUint32(out, math.Float32bits(v))
 	}
 	return out, nil
+}
+
+// attributes reads those attributes of the file that are one text.
+func (f *hdf5File) attributes(list []headerMessage) error {
+	for _, m := range list {
+		if m.kind != messageAttribute {
+			continue
+		}
+		name, kind, value, err := attribute(m.body)
+		if err != nil {
+			return err
+		}
+		switch kind[0] & 0x0f {
+		case classString:
+			size := binary.LittleEndian.Uint32(kind[4:])
+			if uint64(size) > uint64(len(value)) {
+				return errCutShort
+			}
+			f.texts[name] = strings.TrimRight(string(value[:size]), "\x00")
+		case classVarying:
+			if len(value) < 16 {
+				return errCutShort
+			}
+			text, err := f.heapObject(word(value[4:]), binary.LittleEndian.Uint32(value[12:]))
+			if err != nil {
+				return err
+			}
+			f.texts[name] = string(text[:min(len(text), int(binary.LittleEndian.Uint32(value)))])
+		}
+	}
+	return nil
+}
+
+// attribute splits an attribute message, of any version, into its parts.
+func attribute(b []byte) (name string, kind, value []byte, err error) {
+	if len(b) < 8 || b[0] < 1 || b[0] > 3 {
+		return "", nil, nil, errCutShort
+	}
+	rest, align := b[8:], 1
+	switch b[0] {
+	case 1:
+		align = 8
+	case 3:
+		rest = b[min(9, len(b)):]
+	}
+	var parts [3][]byte // name, datatype, dataspace
+	for i := range parts {
+		n := int(binary.LittleEndian.Uint16(b[2+2*i:]))
+		room := (n + align - 1) / align * align
+		if room > len(rest) {
+			return "", nil, nil, errCutShort
+		}
+		parts[i], rest = rest[:n], rest[room:]
+	}
+	if len(parts[1]) < 8 {
+		return "", nil, nil, errCutShort
+	}
+	name, _, _ = strings.Cut(string(parts[0]), "\x00")
+	return name, parts[1], rest, nil
+}
+
+// heapObject is an object of a global heap collection.
+func (f *hdf5File) heapObject(address uint64, index uint32) ([]byte, error) {
+	const objectHead = 16
+	head, err := f.at(address, objectHead)
+	if err != nil {
+		return nil, err
+	}
+	if string(head[:4]) != "GCOL" || word(head[8:]) < objectHead {
+		return nil, errCutShort
+	}
+	b, err := f.at(address+objectHead, word(head[8:])-objectHead)
+	if err != nil {
+		return nil, err
+	}
+	for len(b) >= objectHead {
+		number, size := binary.LittleEndian.Uint16(b), word(b[8:])
+		if b = b[objectHead:]; number == 0 || size > uint64(len(b)) {
+			return nil, errCutShort // 0: the rest is free
+		}
+		if uint32(number) == index {
+			return b[:size], nil
+		}
+		b = b[min(uint64(len(b)), (size+7)/8*8):]
+	}
+	return nil, errCutShort
 }

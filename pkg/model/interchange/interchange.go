@@ -9,6 +9,7 @@ package interchange
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -26,8 +27,9 @@ const (
 	FormatKeras = "keras"
 )
 
-// maxFile is the size above which a file is refused: twice the largest network's.
-const maxFile = 1 << 29
+// maxFile is the size above which a file is refused: eighty times the paper's network,
+// and three times the largest variant of its Table VI with an optimizer's state.
+const maxFile = 64 << 20
 
 // Network is what a foreign file says about a network. What it does not say is 0.
 type Network struct {
@@ -41,27 +43,46 @@ type Network struct {
 	Temperature float64
 	// Metadata is what iotsense wrote into the file; nil for other tools' files.
 	Metadata map[string]string
+	// Undescribed says that the file holds weights alone: activations, padding and the
+	// like are not told, and taken to be this project's.
+	Undescribed bool
 
 	digest string // SHA-256 of the file
 }
 
 // Read reads the file at path: ONNX, or HDF5 or .keras as Keras saves them. What
-// it is tells its content, not its name.
-func Read(path string) (*Network, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("import: %w", err)
+// it is tells its content, not its name. It ends with ctx, whatever the file or
+// what lies behind it does.
+func Read(ctx context.Context, path string) (*Network, error) {
+	var n *Network
+	var err error
+	done := make(chan struct{})
+	go func() { // a pipe that nobody writes to cannot be given up otherwise
+		defer close(done)
+		n, err = read(path)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("import %s: %w", path, context.Cause(ctx))
 	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("import %s: %w", path, err)
-	}
-	n, err := parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", path, err)
 	}
 	return n, nil
+}
+
+func read(path string) (*Network, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, err
+	}
+	return parse(data)
 }
 
 // parse reads a file's bytes.
@@ -70,11 +91,14 @@ func parse(data []byte) (n *Network, err error) {
 	case len(data) > maxFile:
 		return nil, fmt.Errorf("more than %d MiB: not a network of this kind", maxFile>>20)
 	case bytes.HasPrefix(data, []byte(hdf5Signature)):
-		n, err = parseKerasWeights(data)
+		n, err = parseKerasHDF5(data)
 	case bytes.HasPrefix(data, []byte(zipSignature)):
 		n, err = parseKerasArchive(data)
 	default:
 		n, err = parseONNX(data)
+	}
+	if err == nil {
+		err = n.bounds()
 	}
 	if err != nil {
 		return nil, err
@@ -82,6 +106,14 @@ func parse(data []byte) (n *Network, err error) {
 	sum := sha256.Sum256(data)
 	n.digest = hex.EncodeToString(sum[:])
 	return n, nil
+}
+
+// bounds checks the sizes against those that a network can have, before anything is
+// made of them. What is not known is 1.
+func (n *Network) bounds() error {
+	a := n.Arch
+	a.K, a.Pool[0], a.Pool[1] = max(a.K, 1), max(a.Pool[0], 1), max(a.Pool[1], 1)
+	return a.Bounds(n.Classes)
 }
 
 // Model makes a model of the network. Records, scaling and thresholds are those

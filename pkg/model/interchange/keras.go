@@ -1,15 +1,13 @@
 package interchange
 
 // This file recognises the network among the arrays that Keras saves: weights
-// alone (.weights.h5, of Keras 2 and 3), whole models (.h5), and archives (.keras),
-// whose config.json also tells the input, the pool and the dropout.
+// alone (.weights.h5, of Keras 2 and 3), whole models (.h5) and archives (.keras).
+// The latter two also hold the model's configuration, which keras_config.go reads.
 
 import (
 	"archive/zip"
 	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"path"
@@ -21,6 +19,9 @@ import (
 
 const (
 	zipSignature   = "PK\x03\x04"
+	zipListed      = "PK\x01\x02" // before each file in the archive's list
+	maxMembers     = 100          // Keras writes four at most
+	maxConfig      = 4 << 20      // bytes of config.json: the network's has 6,000
 	archiveWeights = "model.weights.h5"
 	archiveConfig  = "config.json"
 )
@@ -31,21 +32,69 @@ type kerasLayer struct {
 	kernel, bias array
 }
 
-// parseKerasWeights reads an HDF5 file.
-func parseKerasWeights(data []byte) (*Network, error) {
-	arrays, order, err := readHDF5(data)
+// attributeConfig is where whole models in HDF5 have their configuration.
+const attributeConfig = "model_config"
+
+// parseKerasHDF5 reads an HDF5 file.
+func parseKerasHDF5(data []byte) (*Network, error) {
+	f, err := readHDF5(data)
 	if err != nil {
 		return nil, err
 	}
-	layers, err := kerasLayers(arrays, order)
-	if err != nil {
-		return nil, fmt.Errorf("keras: %w", err)
-	}
 	n := &Network{Format: FormatKeras, Temperature: 1}
-	if err := n.setKeras(layers); err != nil {
-		return nil, fmt.Errorf("keras: %w", err)
+	text, whole := f.texts[attributeConfig]
+	if !whole {
+		n.Undescribed = true
+		if err := checkGroups(f.groups); err != nil {
+			return nil, fmt.Errorf("keras: %w", err)
+		}
+		return n, n.takeKeras(f, nil)
 	}
-	return n, nil
+	d, err := describe([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("keras: %s: %w", attributeConfig, err)
+	}
+	return n, n.takeKeras(f, d)
+}
+
+// knownGroups are the classes of layers that the network can have, as Keras 3 names
+// the groups of weights, also of layers that have none.
+var knownGroups = []string{
+	"conv2d", "dense", "max_pooling2d", "flatten", "reshape", "input_layer", "activation", "re_lu", "softmax", "identity",
+	"dropout", "spatial_dropout2d", "gaussian_dropout", "gaussian_noise", "alpha_dropout",
+}
+
+// checkGroups refuses weights alone of other layers, as far as groups tell: those of
+// Keras 3 are named after the layers' classes.
+func checkGroups(groups []string) error {
+	for _, g := range groups {
+		name, ok := strings.CutPrefix(g, "layers/")
+		if !ok || strings.Contains(name, "/") {
+			continue
+		}
+		if class := layerNumber.ReplaceAllString(name, ""); !slices.Contains(knownGroups, class) {
+			return fmt.Errorf("layer %q: the network has none of this kind", name)
+		}
+	}
+	return nil
+}
+
+// takeKeras takes the weights of a file, with what it says about its layers; nil: nothing.
+func (n *Network) takeKeras(f *hdf5File, d *description) error {
+	layers, err := kerasLayers(f.arrays, f.order)
+	if err == nil && d != nil {
+		d.sort(layers)
+	}
+	if err == nil {
+		err = n.setKeras(layers)
+	}
+	if err == nil && d != nil {
+		err = d.apply(n)
+	}
+	if err != nil {
+		return fmt.Errorf("keras: %w", err)
+	}
+	return nil
 }
 
 // kerasLayers groups arrays by layer, in the order of the layers' names, in which
@@ -69,12 +118,12 @@ func kerasLayers(arrays map[string]array, order []string) ([]kerasLayer, error) 
 		case len(a.shape) > 1 && l.kernel.values == nil:
 			l.kernel = a
 		default:
-			return nil, fmt.Errorf("%s: an array of shape %v that the network does not have", name, a.shape)
+			return nil, fmt.Errorf("%q: an array of shape %v that the network does not have", name, a.shape)
 		}
 	}
 	for _, l := range layers {
 		if l.kernel.values == nil || l.bias.values == nil || l.kernel.shape[len(l.kernel.shape)-1] != l.bias.shape[0] {
-			return nil, fmt.Errorf("layer %s: want a kernel and a bias that fit each other", l.name)
+			return nil, fmt.Errorf("layer %q: want a kernel and a bias that fit each other", l.name)
 		}
 	}
 	slices.SortFunc(layers, byNumber)
@@ -106,7 +155,7 @@ func (n *Network) setKeras(layers []kerasLayer) error {
 		case 2:
 			dense = append(dense, l)
 		default:
-			return fmt.Errorf("layer %s: a kernel of shape %v", l.name, l.kernel.shape)
+			return fmt.Errorf("layer %q: a kernel of shape %v", l.name, l.kernel.shape)
 		}
 	}
 	if len(conv) != 2 || len(dense) != 2 {
@@ -121,10 +170,10 @@ func (n *Network) setKeras(layers []kerasLayer) error {
 	}
 	c1, c2, d1, d2 := conv[0].kernel.shape, conv[1].kernel.shape, dense[0].kernel.shape, dense[1].kernel.shape
 	if c1[0] != 1 || c1[2] != 1 || c2[2] != c1[3] {
-		return fmt.Errorf("kernels of shape %v (%s) and %v (%s): want [1 columns 1 filters] and [rows columns filters filters]", c1, conv[0].name, c2, conv[1].name)
+		return fmt.Errorf("kernels of shape %v (%q) and %v (%q): want [1 columns 1 filters] and [rows columns filters filters]", c1, conv[0].name, c2, conv[1].name)
 	}
 	if d1[1] != d2[0] {
-		return fmt.Errorf("dense layers of shape %v (%s) and %v (%s) do not follow each other", d1, dense[0].name, d2, dense[1].name)
+		return fmt.Errorf("dense layers of shape %v (%q) and %v (%q) do not follow each other", d1, dense[0].name, d2, dense[1].name)
 	}
 	n.Arch.Kernel1, n.Arch.Kernel2, n.Arch.Filters = c1[1], [2]int{c2[0], c2[1]}, [2]int{c1[3], c2[3]}
 	n.Arch.Hidden, n.Flat, n.Classes = d1[1], d1[0], d2[1]
@@ -138,106 +187,54 @@ func (n *Network) setKeras(layers []kerasLayer) error {
 
 // parseKerasArchive reads a .keras file.
 func parseKerasArchive(data []byte) (*Network, error) {
+	// An archive is listed before it can be asked how long the list is.
+	if bytes.Count(data, []byte(zipListed)) > maxMembers {
+		return nil, fmt.Errorf("keras: an archive of more than %d files: not a network of this kind", maxMembers)
+	}
 	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
 	if err != nil {
 		return nil, fmt.Errorf("keras: %w", err)
 	}
-	weights, err := member(z, archiveWeights)
+	config, err := member(z, archiveConfig, maxConfig)
+	if err != nil {
+		return nil, err
+	}
+	d, err := describe(config)
+	if err != nil {
+		return nil, fmt.Errorf("keras: %s: %w", archiveConfig, err)
+	}
+	weights, err := member(z, archiveWeights, maxFile)
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.HasPrefix(weights, []byte(hdf5Signature)) {
 		return nil, fmt.Errorf("keras: %s is no HDF5", archiveWeights)
 	}
-	config, err := member(z, archiveConfig)
+	f, err := readHDF5(weights)
 	if err != nil {
 		return nil, err
 	}
-	n, err := parseKerasWeights(weights)
-	if err != nil {
-		return nil, err
-	}
-	if err := n.setKerasConfig(config); err != nil {
-		return nil, fmt.Errorf("keras: %s: %w", archiveConfig, err)
-	}
-	return n, nil
+	n := &Network{Format: FormatKeras, Temperature: 1}
+	return n, n.takeKeras(f, d)
 }
 
-// member is a file of the archive, unpacked.
-func member(z *zip.Reader, name string) ([]byte, error) {
-	f, err := z.Open(name)
+// member is a file of the archive, unpacked: at most most bytes.
+func member(z *zip.Reader, name string, most uint64) ([]byte, error) {
+	i := slices.IndexFunc(z.File, func(f *zip.File) bool { return f.Name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("keras: no %s in the archive: not a .keras file", name)
+	}
+	if z.File[i].UncompressedSize64 > most {
+		return nil, fmt.Errorf("keras: %s: more than %d MiB: not a network of this kind", name, most>>20)
+	}
+	f, err := z.File[i].Open()
 	if err != nil {
 		return nil, fmt.Errorf("keras: %s: %w", name, err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	b, err := io.ReadAll(f) // no more than the size above: the reader checks
 	if err != nil {
 		return nil, fmt.Errorf("keras: %s: %w", name, err)
 	}
-	if len(b) > maxFile {
-		return nil, fmt.Errorf("keras: %s: more than %d MiB: not a network of this kind", name, maxFile>>20)
-	}
 	return b, nil
-}
-
-// kerasConfig is what of a model's configuration concerns us.
-type kerasConfig struct {
-	Config struct {
-		Layers []struct {
-			Class  string `json:"class_name"`
-			Config struct {
-				BatchShape []*int  `json:"batch_shape"`
-				Pool       []int   `json:"pool_size"`
-				Strides    []int   `json:"strides"`
-				Padding    string  `json:"padding"`
-				Rate       float64 `json:"rate"`
-				Activation any     `json:"activation"`
-			} `json:"config"`
-		} `json:"layers"`
-	} `json:"config"`
-}
-
-// setKerasConfig takes the input's size, the pool and the dropout, and refuses
-// what would make the network another one.
-func (n *Network) setKerasConfig(text []byte) error {
-	var c kerasConfig
-	if err := json.Unmarshal(text, &c); err != nil {
-		return err
-	}
-	var activations []any
-	for _, l := range c.Config.Layers {
-		switch l.Class {
-		case "InputLayer":
-			if s := l.Config.BatchShape; len(s) >= 3 && s[1] != nil && s[2] != nil {
-				n.Arch.K, n.Width = *s[1], *s[2]
-			}
-		case "Conv2D":
-			if l.Config.Padding != "valid" || slices.ContainsFunc(l.Config.Strides, func(s int) bool { return s != 1 }) {
-				return errors.New("a convolution with padding or a stride: want valid and 1")
-			}
-			activations = append(activations, l.Config.Activation)
-		case "Dense":
-			activations = append(activations, l.Config.Activation)
-		case "MaxPooling2D":
-			if len(l.Config.Pool) != 2 || !slices.Equal(l.Config.Pool, l.Config.Strides) || l.Config.Padding != "valid" {
-				return errors.New("a pool whose strides are not its size, or with padding")
-			}
-			n.Arch.Pool = [2]int(l.Config.Pool)
-		case "Dropout":
-			n.Arch.Dropout = l.Config.Rate
-		case "Reshape", "Flatten", "Softmax":
-		case "Activation":
-			if l.Config.Activation != "softmax" {
-				return fmt.Errorf("a layer of activation %v: want it in the layer before, and relu", l.Config.Activation)
-			}
-		default:
-			return fmt.Errorf("a layer %s: the network has none", l.Class)
-		}
-	}
-	for i, a := range activations {
-		if i < 3 && a != "relu" {
-			return fmt.Errorf("activation %v of layer %d: want relu", a, i+1)
-		}
-	}
-	return nil
 }

@@ -66,7 +66,12 @@ var errOrder = errors.New("not at this place: want conv, conv, pool, dense, dens
 // take goes one operator further.
 func (r *recognizer) take(op operator) error {
 	switch op.kind {
-	case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout", "Cast":
+	case "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Dropout":
+		return nil
+	case "Cast":
+		if to := op.ints["to"]; len(to) != 1 || to[0] != elementFloat && to[0] != elementDouble {
+			return errors.New("want a cast to float32 or float64")
+		}
 		return nil
 	case "Transpose":
 		return r.transpose(op)
@@ -89,6 +94,9 @@ func (r *recognizer) take(op operator) error {
 	case "Softmax":
 		if r.at != atDense2 {
 			return errOrder
+		}
+		if axis := op.ints["axis"]; len(axis) == 1 && axis[0] != 1 && axis[0] != -1 {
+			return fmt.Errorf("over axis %d, want the last", axis[0])
 		}
 		r.at = atOutput
 		return nil

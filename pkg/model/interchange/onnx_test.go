@@ -190,7 +190,7 @@ func realWindows(t *testing.T, m *model.Model) (windows []flows.Window) {
 func TestONNXRoundTrip(t *testing.T) {
 	for name, m := range models(t) {
 		t.Run(name, func(t *testing.T) {
-			n, err := interchange.Read(export(t, m))
+			n, err := interchange.Read(t.Context(), export(t, m))
 			if err != nil {
 				t.Fatal(err)
 			}

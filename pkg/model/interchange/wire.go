@@ -7,7 +7,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
+	"strconv"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -94,54 +97,68 @@ type field struct {
 	bytes  []byte
 }
 
-// fields splits a message. It refuses one that is cut short.
-func fields(b []byte) ([]field, error) {
-	var all []field
-	for len(b) > 0 {
-		number, kind, n := protowire.ConsumeTag(b)
-		if n < 0 {
-			return nil, protowire.ParseError(n)
+// fields gives the fields of a message one by one: a list of them would be twenty
+// times the bytes of a hostile file. Of a message that is cut short, the last is an
+// error.
+func fields(b []byte) iter.Seq2[field, error] {
+	return func(yield func(field, error) bool) {
+		for len(b) > 0 {
+			f, n, err := nextField(b)
+			if !yield(f, err) || err != nil {
+				return
+			}
+			b = b[n:]
 		}
-		b = b[n:]
-		f := field{number: number}
-		switch kind {
-		case protowire.VarintType:
-			f.value, n = protowire.ConsumeVarint(b)
-		case protowire.Fixed32Type:
-			var v uint32
-			v, n = protowire.ConsumeFixed32(b)
-			f.value = uint64(v)
-		case protowire.Fixed64Type:
-			f.value, n = protowire.ConsumeFixed64(b)
-		case protowire.BytesType:
-			f.bytes, n = protowire.ConsumeBytes(b)
-		default:
-			return nil, errors.New("a field that ONNX does not have")
-		}
-		if n < 0 {
-			return nil, protowire.ParseError(n)
-		}
-		b = b[n:]
-		all = append(all, f)
 	}
-	return all, nil
 }
 
-// integers are the values of a repeated integer field: one, or a packed list.
-func (f field) integers() ([]int64, error) {
-	if f.bytes == nil {
-		return []int64{int64(f.value)}, nil
+// nextField is a message's first field, and how many bytes it takes.
+func nextField(b []byte) (field, int, error) {
+	number, kind, head := protowire.ConsumeTag(b)
+	if head < 0 {
+		return field{}, 0, protowire.ParseError(head)
 	}
-	var list []int64
-	for b := f.bytes; len(b) > 0; {
+	f, n := field{number: number}, 0
+	switch b = b[head:]; kind {
+	case protowire.VarintType:
+		f.value, n = protowire.ConsumeVarint(b)
+	case protowire.Fixed32Type:
+		var v uint32
+		v, n = protowire.ConsumeFixed32(b)
+		f.value = uint64(v)
+	case protowire.Fixed64Type:
+		f.value, n = protowire.ConsumeFixed64(b)
+	case protowire.BytesType:
+		f.bytes, n = protowire.ConsumeBytes(b)
+	default:
+		return field{}, 0, errors.New("a field that ONNX does not have")
+	}
+	if n < 0 {
+		return field{}, 0, protowire.ParseError(n)
+	}
+	return f, head + n, nil
+}
+
+// integers appends the values of a repeated integer field: one, or a packed list.
+func (f field) integers(list []int64) ([]int64, error) {
+	if f.bytes == nil {
+		list = append(list, int64(f.value))
+	}
+	for b := f.bytes; len(b) > 0 && len(list) <= maxList; {
 		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			return nil, protowire.ParseError(n)
 		}
 		list, b = append(list, int64(v)), b[n:]
 	}
+	if len(list) > maxList {
+		return nil, fmt.Errorf("a list of more than %d numbers: no shape or attribute of the network has so many", maxList)
+	}
 	return list, nil
 }
+
+// clean is a name of a file as it may be shown: what steers a terminal is escaped.
+func clean(name string) string { return strings.Trim(strconv.Quote(name), `"`) }
 
 // array is a tensor of float32.
 type array struct {
@@ -149,15 +166,21 @@ type array struct {
 	values []float32
 }
 
-// maxValues bounds the values of one tensor, beyond what its bytes allow anyway.
-const maxValues = maxFile / 4
+const (
+	maxValues = maxFile / 4 // of one tensor: its bytes are there
+	maxAxes   = 8           // of an array: the network's have four at most
+)
 
-// newArray checks that a shape fits the values.
+// newArray checks that a shape fits the values. An axis of length 0 holds nothing,
+// whatever the others claim.
 func newArray(shape []int64, values []float32) (array, error) {
+	if len(shape) > maxAxes {
+		return array{}, fmt.Errorf("%d axes: no network's array has more than %d", len(shape), maxAxes)
+	}
 	size := int64(1)
 	a := array{values: values}
 	for _, n := range shape {
-		if n < 0 || n > maxValues || size*n > maxValues {
+		if n < 1 || n > maxValues || size*n > maxValues {
 			return array{}, fmt.Errorf("absurd shape %v", shape)
 		}
 		size *= n
