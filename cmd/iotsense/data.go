@@ -3,8 +3,10 @@ package main
 // This file holds the flags of the commands that read captures and records.
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -186,7 +188,7 @@ func openPart(c *cli.Context, spec flows.RecordSpec, p part, show func(done, tot
 	if err != nil {
 		return nil, usageError{err}
 	}
-	return dataset.Open(dataset.Options{
+	set, err := dataset.Open(dataset.Options{
 		Data:     c.Args().Slice(),
 		Manifest: c.String("manifest"),
 		Splits:   p.splits,
@@ -200,4 +202,25 @@ func openPart(c *cli.Context, spec flows.RecordSpec, p part, show func(done, tot
 		AnyDirection:  p.anyDirection,
 		Progress:      show,
 	})
+	if err != nil {
+		return nil, err
+	}
+	sayPassed(set.Passed())
+	return set, nil
+}
+
+// sayPassed says in one line on stderr what directories hold that is not read.
+func sayPassed(passed []dataset.Passed) {
+	if len(passed) == 0 {
+		return
+	}
+	const most = 3
+	var some []string
+	for _, p := range passed[:min(most, len(passed))] {
+		some = append(some, fmt.Sprintf("%s (%s)", p.Path, p.Why))
+	}
+	if more := len(passed) - most; more > 0 {
+		some = append(some, fmt.Sprintf("and %d more", more))
+	}
+	say("%d passed over: %s", len(passed), strings.Join(some, ", "))
 }

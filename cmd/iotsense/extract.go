@@ -32,6 +32,7 @@ type extractReport struct {
 	Records    uint64            `json:"records"`
 	Incomplete uint64            `json:"incomplete_records"`
 	Packets    flows.PacketStats `json:"packets"`
+	Skipped    int               `json:"files_passed"`  // of directories
 	Overlong   uint64            `json:"overlong"`      // packets cut to their length on the wire
 	Passed     uint64            `json:"blocks_passed"` // pcapng blocks without packets
 	SetBack    uint64            `json:"set_back"`      // lives ended by a packet a lifetime before
@@ -72,7 +73,7 @@ func extract(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	report := extractReport{Output: c.String("output")}
+	report := extractReport{Output: c.String("output"), Skipped: len(set.Passed())}
 	damaged, err := writeRecords(c.Context, set, spec, &report)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,5 +46,23 @@ func TestExtractOddities(t *testing.T) {
 	stdout, _, _ = command(t, "extract", path, "-o", out)
 	if want := "4 cut to their length on the wire; 1 flows begun anew"; !strings.Contains(stdout, want) {
 		t.Errorf("%s, want %q in it", stdout, want)
+	}
+}
+
+// What a directory holds that is not read is said on stderr and counted.
+func TestExtractDirectory(t *testing.T) {
+	capture, _ := labCapture(t)
+	path := write(t, "plug.pcap3", capture)
+	for _, name := range []string{"a.txt", "b.txt", "c.txt", "d.txt"} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte("a note"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stdout, stderr, status := command(t, "extract", "--json", filepath.Dir(path), "-o", filepath.Join(t.TempDir(), "out.parquet"))
+	if status != 0 || !strings.Contains(stdout, `"files_passed":4`) || !strings.Contains(stdout, `"captures":1`) {
+		t.Errorf("status %d, %s", status, stdout)
+	}
+	if !strings.Contains(stderr, "4 passed over: ") || !strings.Contains(stderr, "a.txt (no capture)") || !strings.Contains(stderr, "and 1 more") {
+		t.Errorf("%s", stderr)
 	}
 }

@@ -8,14 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -39,6 +37,7 @@ type Set struct {
 	opts     Options
 	captures []Capture                         // pcap files
 	parquet  []string                          // record files
+	passed   []Passed                          // what directories hold beside them
 	part     func(capture, device string) bool // set by Restrict
 }
 
@@ -117,54 +116,6 @@ func below(listed []Capture, paths []string) ([]Capture, error) {
 		}
 	}
 	return kept, nil
-}
-
-// find lists files and walks directories.
-func (s *Set) find(paths []string) error {
-	for _, p := range paths {
-		if p == "-" {
-			s.add(p)
-			continue
-		}
-		info, err := os.Stat(p)
-		if err != nil {
-			return fmt.Errorf("data: %w", err)
-		}
-		if !info.IsDir() {
-			s.add(p)
-			continue
-		}
-		before := s.Len()
-		err = filepath.WalkDir(p, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && !d.IsDir() && isDataFile(path) {
-				s.add(path)
-			}
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("data: %w", err)
-		}
-		if s.Len() == before {
-			return fmt.Errorf("data: %s holds no .pcap, .pcapng, .cap or .parquet file", p)
-		}
-	}
-	return nil
-}
-
-func (s *Set) add(path string) {
-	if filepath.Ext(path) == ".parquet" {
-		s.parquet = append(s.parquet, path)
-		return
-	}
-	s.captures = append(s.captures, Capture{Name: plaintext.Escape(path), Path: path})
-}
-
-func isDataFile(path string) bool {
-	switch filepath.Ext(strings.TrimSuffix(path, ".gz")) {
-	case ".pcap", ".pcapng", ".cap", ".parquet":
-		return true
-	}
-	return false
 }
 
 // CaptureSummary is what was found in one capture.
