@@ -30,6 +30,8 @@ type Options struct {
 	// AnyDirection takes records files of another direction than Capture's too.
 	AnyDirection bool
 	Progress     func(done, total int, name string) // called before each file; may be nil
+	// Outputs are paths about to be written: one that is found in a directory is left out.
+	Outputs []string
 }
 
 // Set is a list of files to read.
@@ -49,7 +51,10 @@ func Open(opts Options) (*Set, error) {
 		if len(opts.Data) == 0 {
 			return nil, errors.New("no data: name capture files, directories or parquet files, or a --manifest")
 		}
-		return s, s.find(opts.Data)
+		if err := s.find(opts.Data); err != nil {
+			return nil, err
+		}
+		return s, s.leaveOut(opts.Outputs)
 	}
 	listed, err := ReadManifest(opts.Manifest)
 	if err != nil {
@@ -93,7 +98,7 @@ func (s *Set) RecordsFiles() int { return len(s.parquet) }
 // below keeps the captures that are, or lie below, one of the paths.
 func below(listed []Capture, paths []string) ([]Capture, error) {
 	var kept []Capture
-	var roots []string
+	roots := map[string]bool{}
 	for _, p := range paths {
 		abs, err := filepath.Abs(p)
 		if err != nil {
@@ -102,17 +107,20 @@ func below(listed []Capture, paths []string) ([]Capture, error) {
 		if _, err := os.Stat(abs); err != nil {
 			return nil, fmt.Errorf("data: %w", err)
 		}
-		roots = append(roots, abs)
+		roots[abs] = true
 	}
 	for _, c := range listed {
 		abs, err := filepath.Abs(c.Path)
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(roots, func(r string) bool {
-			return abs == r || strings.HasPrefix(abs, strings.TrimSuffix(r, "/")+"/")
-		}) {
-			kept = append(kept, c)
+		for at := abs; ; at = filepath.Dir(at) {
+			if roots[at] {
+				kept = append(kept, c)
+			}
+			if roots[at] || at == filepath.Dir(at) {
+				break
+			}
 		}
 	}
 	return kept, nil
@@ -135,6 +143,7 @@ type CaptureSummary struct {
 // together at the end. An error of emit ends it.
 func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
 	var damaged []error
+	seen := newTimes()
 	given := 0
 	count := func(r flows.LabelledRecord) error {
 		given++
@@ -157,20 +166,16 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		if s.elsewhen(summary) || err != nil && summary.Stats.Seen == 0 { // of other days, or not read at all
 			continue
 		}
+		seen.capture(summary)
 		if err := done(summary); err != nil {
 			return err
 		}
 	}
-	unnamed := newSpans()
-	for i, path := range s.parquet {
-		s.progress(len(s.captures)+i, path)
-		if err := s.readParquet(ctx, path, unnamed, count, done); err != nil {
-			return err
-		}
-	}
-	if err := unnamed.end(done); err != nil {
+	wrong, err := s.readParquets(ctx, seen, count, done)
+	if err != nil {
 		return err
 	}
+	damaged = append(damaged, wrong...)
 	if given == 0 && !s.opts.Period.IsZero() {
 		damaged = append(damaged, fmt.Errorf("no record begins on the days %v", s.opts.Period))
 	}
@@ -229,17 +234,23 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 		cfg.Locals = cfg.Locals.WithDevices(names...)
 	}
 	summary = CaptureSummary{Name: c.Name, Devices: c.Devices}
-	seen := map[string]bool{}
+	listed, seen := map[string]Device{}, map[string]bool{}
+	for _, d := range c.Devices {
+		listed[d.Name] = d
+	}
 	summary.Stats, err = flows.ReadCapture(ctx, c.Path, cfg, func(r *flows.Record) {
 		if !s.opts.Period.Contains(r.FirstSeen) {
 			return
 		}
 		summary.Records++
-		seen[r.Device] = true
-		d, listed := c.device(r.Device)
-		if !listed && !slices.Contains(summary.Devices, d) {
+		d, known := listed[r.Device]
+		if !known {
+			d.Name = r.Device
+		}
+		if !known && !seen[r.Device] {
 			summary.Devices = append(summary.Devices, d)
 		}
+		seen[r.Device] = true
 		if fatal == nil {
 			fatal = emit(flows.LabelledRecord{Record: r, Label: d.Label, Unit: d.Unit, Capture: c.Name, Split: d.Split})
 		}
@@ -254,76 +265,6 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 		fatal = ctx.Err()
 	}
 	return summary, err, fatal
-}
-
-// span is what is known of one capture inside parquet files.
-type span struct {
-	summary     CaptureSummary
-	first, last int64
-}
-
-// spans are captures in the order in which they were met.
-type spans struct {
-	order  []*span
-	byName map[string]*span
-}
-
-func newSpans() *spans { return &spans{byName: map[string]*span{}} }
-
-// add notes a record with its capture.
-func (s *spans) add(r flows.LabelledRecord) {
-	sp := s.byName[r.Capture]
-	if sp == nil {
-		sp = &span{summary: CaptureSummary{Name: r.Capture}, first: r.FirstSeen, last: r.FirstSeen}
-		s.byName[r.Capture] = sp
-		s.order = append(s.order, sp)
-	}
-	sp.summary.Records++
-	sp.first, sp.last = min(sp.first, r.FirstSeen), max(sp.last, r.FirstSeen)
-	if d := (Device{r.Device, r.Label, r.Unit, r.Split}); !slices.Contains(sp.summary.Devices, d) {
-		sp.summary.Devices = append(sp.summary.Devices, d)
-	}
-}
-
-// end gives the summaries to done.
-func (s *spans) end(done func(CaptureSummary) error) error {
-	for _, sp := range s.order {
-		sp.summary.Duration = time.Duration(sp.last-sp.first)*time.Microsecond + flows.Lifetime
-		if err := done(sp.summary); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// readParquet reads one records file; its captures are told apart by its Capture
-// column. Records of no capture go to unnamed: they are one capture, over as many
-// files as there are, such as the published data set's one a day.
-func (s *Set) readParquet(ctx context.Context, path string, unnamed *spans, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) error {
-	named := newSpans()
-	read, other := 0, 0
-	err := flows.ReadRecords(ctx, path, s.checkRecords, func(r flows.LabelledRecord) error {
-		if read++; !s.wanted(r.Split) {
-			other++
-			return nil
-		}
-		if !s.opts.Period.Contains(r.FirstSeen) || s.part != nil && !s.part(r.Capture, r.Device) {
-			return nil
-		}
-		if r.Capture == "" {
-			unnamed.add(r)
-		} else {
-			named.add(r)
-		}
-		return emit(r)
-	})
-	if err != nil {
-		return err
-	}
-	if other > 0 && other == read {
-		return fmt.Errorf("records %s: none of its %d records is of --split %s", path, other, strings.Join(s.opts.Splits, ","))
-	}
-	return named.end(done)
 }
 
 // checkRecords refuses a records file whose records are not, or do not hold, what

@@ -33,15 +33,6 @@ type Capture struct {
 	Devices []Device // empty: every local end is a device
 }
 
-// device finds a device of the capture by name.
-func (c *Capture) device(name string) (Device, bool) {
-	i := slices.IndexFunc(c.Devices, func(d Device) bool { return d.Name == name })
-	if i < 0 {
-		return Device{Name: name}, false
-	}
-	return c.Devices[i], true
-}
-
 // ReadManifest reads a CSV file with the columns capture, mac and label, and
 // optionally unit and split; other columns are ignored, and so are lines without any
 // value. Several rows may name one capture, each another device. Capture paths are
@@ -72,6 +63,7 @@ func readManifest(in io.Reader, dir string) ([]Capture, error) {
 	}
 	var captures []Capture
 	place := map[string]int{} // by path
+	listed := map[listing]Device{}
 	for {
 		row, err := r.Read()
 		if errors.Is(err, io.EOF) {
@@ -114,7 +106,7 @@ func readManifest(in io.Reader, dir string) ([]Capture, error) {
 			place[file] = i
 			captures = append(captures, Capture{Name: name, Path: file})
 		}
-		if err := captures[i].add(Device{device, field("label"), field("unit"), field("split")}); err != nil {
+		if err := captures[i].add(listed, i, Device{device, field("label"), field("unit"), field("split")}); err != nil {
 			return nil, fmt.Errorf("line %d: %w", line, err)
 		}
 	}
@@ -169,13 +161,20 @@ func readHeader(r *csv.Reader) (column map[string]int, columns int, err error) {
 	return column, len(header), nil
 }
 
-// add takes one more device. A row that is there twice counts once.
-func (c *Capture) add(d Device) error {
-	other, listed := c.device(d.Name)
-	if listed && other != d {
+// listing is a device's place in a manifest.
+type listing struct {
+	capture int
+	device  string
+}
+
+// add takes one more device of the i-th capture. A row that is there twice counts once.
+func (c *Capture) add(listed map[listing]Device, i int, d Device) error {
+	other, known := listed[listing{i, d.Name}]
+	if known && other != d {
 		return fmt.Errorf("device %s of capture %s is listed before, as label %q, unit %q, split %q", d.Name, c.Name, other.Label, other.Unit, other.Split)
 	}
-	if !listed {
+	if !known {
+		listed[listing{i, d.Name}] = d
 		c.Devices = append(c.Devices, d)
 	}
 	return nil

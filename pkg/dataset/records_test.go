@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/netip"
@@ -11,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 )
 
 // recordsFile writes a file with the given metadata and a record of each of so many
@@ -117,5 +120,169 @@ func TestRecordsRefuses(t *testing.T) {
 		case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says) || records != 0):
 			t.Errorf("%s: %d records, error %v, want %q", tt.name, records, err, tt.says)
 		}
+	}
+}
+
+// daysFile is a records file of some records of a capture, at these hours of a day.
+func daysFile(t *testing.T, dir, name, capture string, hours ...int) string {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := flows.NewRecordWriter(f, nil)
+	for _, h := range hours {
+		r := &flows.Record{Device: "02:00:00:00:00:07", FirstSeen: time.Date(2016, 9, 23, h, 0, 0, 0, time.UTC).UnixMicro(), Remote: netip.IPv4Unspecified(), PacketCount: uint64(h)}
+		if err := w.Write(&flows.LabelledRecord{Record: r, Label: "plug", Capture: capture}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// read gives the hours of the records that Records gives.
+func read(t *testing.T, data ...string) (hours []uint64, captures int, err error) {
+	t.Helper()
+	set, err := Open(Options{Data: data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = set.Records(t.Context(), func(r flows.LabelledRecord) error {
+		hours = append(hours, r.PacketCount)
+		return nil
+	}, func(CaptureSummary) error {
+		captures++
+		return nil
+	})
+	return hours, captures, err
+}
+
+// Days come in order of time in whichever order they are named; records that would not
+// follow each other are refused.
+func TestRecordsFilesInOrder(t *testing.T) {
+	dir := t.TempDir()
+	first, second, third := daysFile(t, dir, "c", "", 1, 2), daysFile(t, dir, "b", "", 5, 6), daysFile(t, dir, "a", "", 8)
+	within := daysFile(t, dir, "d", "", 4, 9)
+	one, more, again := daysFile(t, dir, "e", "a.pcap", 1, 5), daysFile(t, dir, "f", "a.pcap", 6, 7), daysFile(t, dir, "g", "a.pcap", 3)
+	for _, f := range []*string{&first, &second, &third, &within, &one, &more, &again} {
+		if err := os.Rename(*f, *f+".parquet"); err != nil {
+			t.Fatal(err)
+		}
+		*f += ".parquet"
+	}
+	for _, tt := range []struct {
+		name  string
+		data  []string
+		hours []uint64
+		says  string
+	}{
+		{"in order", []string{first, second, third}, []uint64{1, 2, 5, 6, 8}, ""},
+		{"in another", []string{third, first, second}, []uint64{1, 2, 5, 6, 8}, ""},
+		{"by their names", []string{dir}, nil, "put its records into one file"},
+		{"one within another", []string{within, second}, nil, "before the last of"},
+		{"one twice", []string{first, first}, nil, first},
+		{"a capture in two", []string{one, more}, []uint64{1, 5, 6, 7}, ""},
+		{"a capture in two, the later first", []string{more, one}, nil, "02:00:00:00:00:07"},
+		{"a capture in two, one within", []string{one, again}, nil, "of capture \"a.pcap\""},
+	} {
+		hours, _, err := read(t, tt.data...)
+		switch {
+		case tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)):
+			t.Errorf("%s: error %v, want %q", tt.name, err, tt.says)
+		case tt.says == "" && (err != nil || !slices.Equal(hours, tt.hours)):
+			t.Errorf("%s: hours %v, %v; want %v", tt.name, hours, err, tt.hours)
+		}
+	}
+}
+
+// A records file that is damaged neither hides damage of others nor keeps them from
+// being read.
+func TestDamagedRecordsFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a.pcap": "no capture", "b.parquet": "no records"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	daysFile(t, dir, "c.parquet", "x.pcap", 3, 4)
+	hours, captures, err := read(t, filepath.Join(dir, "a.pcap"), filepath.Join(dir, "b.parquet"), filepath.Join(dir, "c.parquet"))
+	if !slices.Equal(hours, []uint64{3, 4}) || captures != 1 {
+		t.Errorf("hours %v of %d captures", hours, captures)
+	}
+	for _, name := range []string{"a.pcap", "b.parquet"} {
+		if err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("error %v does not name %s", err, name)
+		}
+	}
+	if err != nil && OnlyPartial(err) {
+		t.Errorf("%v is of files of which nothing was read", err)
+	}
+}
+
+// The records of a capture that is read itself would count twice: by its name, whatever
+// directory it was named from, and its time.
+func TestRecordsOfCaptureReadToo(t *testing.T) {
+	dir := t.TempDir()
+	capture := filepath.Join(dir, "x.pcap")
+	var c lab.Capture
+	for _, h := range []int{2, 6} {
+		frame := packet.Ethernet(0x0800, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(40000, 53, []byte("q"))))
+		c.Frames = append(c.Frames, lab.Frame{Time: time.Date(2016, 9, 23, h, 0, 0, 0, time.UTC), Data: frame})
+	}
+	var text bytes.Buffer
+	if err := lab.WritePCAP(&text, c); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(capture, text.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, of string
+		hours    []int
+		twice    bool
+	}{
+		{"the same", capture, []int{3}, true},
+		{"from there", "x.pcap", []int{3}, true},
+		{"from elsewhere", "./" + filepath.Base(dir) + "/x.pcap", []int{3}, true},
+		{"another directory's", "other/x.pcap", []int{3}, false},
+		{"another time", "x.pcap", []int{7}, false},
+		{"another name", "y.pcap", []int{3}, false},
+	} {
+		_, _, err := read(t, capture, daysFile(t, t.TempDir(), "r.parquet", tt.of, tt.hours...))
+		if got := err != nil && strings.Contains(err.Error(), "is read too"); got != tt.twice || !tt.twice && err != nil {
+			t.Errorf("%s: error %v", tt.name, err)
+		}
+	}
+}
+
+// The work for a device does not grow with the number of devices: look at ns/device.
+func BenchmarkDevices(b *testing.B) {
+	for _, devices := range []int{1000, 16000} {
+		var manifest strings.Builder
+		manifest.WriteString("capture,mac,label\n")
+		for i := range devices {
+			fmt.Fprintf(&manifest, "a.pcap,02:00:00:00:%02x:%02x,plug\n", i>>8, i&255)
+		}
+		b.Run(fmt.Sprintf("%d", devices), func(b *testing.B) {
+			for b.Loop() {
+				captures, err := readManifest(strings.NewReader(manifest.String()), "/")
+				if err != nil {
+					b.Fatal(err)
+				}
+				s := newSpans()
+				for _, d := range captures[0].Devices {
+					s.add(flows.LabelledRecord{Record: &flows.Record{Device: d.Name}, Label: d.Label, Capture: "a.pcap"})
+				}
+				if len(s.order[0].summary.Devices) != devices {
+					b.Fatal("devices are missing")
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(devices), "ns/device")
+		})
 	}
 }

@@ -25,7 +25,7 @@ type Store struct {
 	members []uint32 // rows of the windows, k places each
 	sources []Source
 	known   map[Source]uint32
-	streams map[stream]*recent
+	streams map[string]map[string]*recent // by capture and device
 	buf     []byte
 }
 
@@ -42,8 +42,6 @@ type Source struct {
 	Capture string
 }
 
-type stream struct{ capture, device string }
-
 // recent are the rows of a stream's last window.
 type recent struct {
 	records []*flows.Record
@@ -53,7 +51,7 @@ type recent struct {
 // NewStore returns a store for windows of at most k rows, that keeps the given
 // bytes of rows in memory.
 func NewStore(k int, memory int64) *Store {
-	return &Store{k: k, rows: rowBytes{memory: memory}, known: map[Source]uint32{}, streams: map[stream]*recent{}}
+	return &Store{k: k, rows: rowBytes{memory: memory}, known: map[Source]uint32{}, streams: map[string]map[string]*recent{}}
 }
 
 // Add keeps a window. Windows of one device and capture come in order: rows that
@@ -63,11 +61,15 @@ func (s *Store) Add(e Example) error {
 	if n < 1 || n > s.k {
 		return fmt.Errorf("a window of %s has %d rows, want 1 to %d", e.Window.Device, n, s.k)
 	}
-	key := stream{e.Capture, e.Window.Device}
-	last := s.streams[key]
+	devices := s.streams[e.Capture]
+	if devices == nil {
+		devices = map[string]*recent{}
+		s.streams[e.Capture] = devices
+	}
+	last := devices[e.Window.Device]
 	if last == nil {
 		last = &recent{}
-		s.streams[key] = last
+		devices[e.Window.Device] = last
 	}
 	rows := make([]uint32, 0, s.k)
 	records := make([]*flows.Record, 0, s.k)
@@ -107,13 +109,7 @@ func (s *Store) row(r flows.Row, last *recent) (uint32, error) {
 }
 
 // Forget drops what is kept to recognise rows of a capture that has ended.
-func (s *Store) Forget(capture string) {
-	for key := range s.streams {
-		if key.capture == capture {
-			delete(s.streams, key)
-		}
-	}
-}
+func (s *Store) Forget(capture string) { delete(s.streams, capture) }
 
 // Close frees the store.
 func (s *Store) Close() error { return s.rows.close() }
