@@ -64,13 +64,15 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 		return nil, err
 	}
 	opts.MaxDevices = math.MaxInt                    // as many as the captures hold
-	classifiers := map[string]*classify.Classifier{} // by capture
+	one, err := classify.New(bundle, opts)
+	if err != nil {
+		return nil, err
+	}
+	classifiers := map[string]*classify.Classifier{} // by capture, all with one engine
 	return bundle, set.Records(c.Context, func(r flows.LabelledRecord) error {
 		k := classifiers[r.Capture]
 		if k == nil {
-			if k, err = classify.New(bundle, opts); err != nil {
-				return err
-			}
+			k = one.Another()
 			classifiers[r.Capture] = k
 		}
 		if err := each(r); err != nil {
@@ -83,6 +85,7 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 		var devices []registry.DeviceVerdict
 		if k != nil {
 			devices = k.Registry().Devices()
+			k.End()
 		}
 		sayFindings(s, devices, bundle)
 		return done(s, devices)

@@ -192,3 +192,41 @@ func rss(b *testing.B) int {
 	}
 	return kb << 10
 }
+
+// Classifiers of one model share its engine, know nothing of each other's devices, and
+// leave nothing behind when they end.
+func TestAnotherSharesTheEngine(t *testing.T) {
+	var probabilities []float32
+	opts := Options{Window: func(_ flows.Window, probs []float32, _ []int) { probabilities = slices.Clone(probs) }}
+	one := newClassifier(t, opts)
+	list := records(24, 2)
+	last := func(c *Classifier) []float32 {
+		for _, r := range list {
+			if err := c.Record(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return probabilities
+	}
+	want := last(newClassifier(t, opts))
+	for range 3 {
+		c := one.Another()
+		for service, s := range c.streams {
+			if s.engine != one.streams[service].engine {
+				t.Fatal("it has an engine of its own")
+			}
+		}
+		if n := len(c.Registry().Devices()); n != 0 {
+			t.Errorf("it begins with %d devices", n)
+		}
+		if got := last(c); !slices.Equal(got, want) {
+			t.Error("its last window has other probabilities")
+		}
+		if c.End(); one.cache.order.Len() != 0 || one.cache.bytes != 0 {
+			t.Errorf("%d states, %d bytes are left", one.cache.order.Len(), one.cache.bytes)
+		}
+		if n := len(c.Registry().Devices()); n != 2 {
+			t.Errorf("%d verdicts are left of 2", n)
+		}
+	}
+}

@@ -31,6 +31,7 @@ type Options struct {
 // Classifier is not safe for concurrent use; its Registry is.
 type Classifier struct {
 	opts       Options
+	verdicts   registry.Config
 	registry   *registry.Registry
 	services   []flows.Service           // that flows are shared by; some may have no stream
 	streams    map[flows.Service]*stream // the zero Service: all traffic
@@ -40,6 +41,7 @@ type Classifier struct {
 
 // stream is one model with the windows of its part of the traffic.
 type stream struct {
+	cfg      flows.StreamConfig
 	windower *flows.Windower
 	among    []flows.Service // the services it was trained beside
 	engine   *model.Engine
@@ -74,13 +76,41 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 			thresholds[l] = max(thresholds[l], m.Thresholds.For(l))
 		}
 	}
-	c.registry = registry.New(registry.Config{
+	c.verdicts = registry.Config{
 		Labels:     labels,
 		Threshold:  func(label string) float64 { return thresholds[label] },
 		MaxDevices: opts.MaxDevices,
-		Evicted:    c.forget,
-	})
+	}
+	c.start()
 	return c, nil
+}
+
+// start gives c a registry without devices.
+func (c *Classifier) start() {
+	cfg := c.verdicts
+	cfg.Evicted = c.forget
+	c.registry = registry.New(cfg)
+}
+
+// Another is a Classifier that knows no device, with c's model and options: the engines
+// and what they keep of devices are shared, so that thousands take little memory. Both are
+// for one goroutine. End frees what it has of what is shared.
+func (c *Classifier) Another() *Classifier {
+	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache}
+	for service, s := range c.streams {
+		own := *s
+		own.windower = flows.NewWindower(s.cfg)
+		a.streams[service] = &own
+	}
+	a.start()
+	return a
+}
+
+// End frees what is kept of devices, but for their verdicts.
+func (c *Classifier) End() {
+	for _, d := range c.registry.Devices() {
+		c.forget(d.Device)
+	}
 }
 
 // Labels are the class names of all the bundle's models, sorted.
@@ -103,7 +133,7 @@ func newStream(m *model.Model, labels []string, mode *flows.WindowMode) (*stream
 		return nil, err
 	}
 	s := &stream{
-		windower: flows.NewWindower(cfg), among: cfg.Among, engine: engine, probs: make([]float32, len(m.Labels)),
+		cfg: cfg, windower: flows.NewWindower(cfg), among: cfg.Among, engine: engine, probs: make([]float32, len(m.Labels)),
 	}
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)
