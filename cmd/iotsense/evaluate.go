@@ -273,6 +273,9 @@ func printScore(c *cli.Context, r *score.Result) {
 		{"workload", number(r.WorkloadPerHour), "", "inferences per hour"},
 	})
 	s.Render()
+	d := r.Devices
+	fmt.Fprintf(c.App.Writer, "%d devices in captures: %d named right, %d named wrong, %d refused, %d without a window\n",
+		d.Count, d.NamedRight, d.NamedWrong, d.Refused, d.WithoutWindow)
 }
 
 // shownWorst is how many of the worst captures the text shows.

@@ -9,7 +9,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -236,5 +238,26 @@ func TestEvaluateWithAnotherModel(t *testing.T) {
 		if got := strings.Contains(stderr, "none of the data's classes"); status != 0 || got != told {
 			t.Errorf("model %q: status %d, told %v, want %v: %s", model, status, got, told, stderr)
 		}
+	}
+}
+
+// Each device is named rightly, wrongly, refused, or without a window: one line says
+// how many of each.
+func TestEvaluateSaysWhoIsNamed(t *testing.T) {
+	manifest, _ := labData(t)
+	stdout, stderr, status := command(t, "evaluate", "--manifest", manifest, "--model", "lab", "--bootstrap", "0")
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	line := regexp.MustCompile(`(?m)^(\d+) devices in captures: (\d+) named right, (\d+) named wrong, (\d+) refused, (\d+) without a window$`).FindStringSubmatch(stdout)
+	if line == nil {
+		t.Fatalf("no such line in\n%s", stdout)
+	}
+	var n [5]int
+	for i := range n {
+		n[i], _ = strconv.Atoi(line[i+1])
+	}
+	if n[0] == 0 || n[0] != n[1]+n[2]+n[3]+n[4] {
+		t.Errorf("%s: does not add up", line[0])
 	}
 }

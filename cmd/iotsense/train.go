@@ -306,6 +306,7 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 	} else {
 		learn, held = dataset.Holdout(store, learn, p.validation)
 	}
+	warnFew(service, store, learn, held)
 	cfg := p.config(stream, effectiveFlags(c))
 	options := p.options
 	options.Checkpoint = p.checkpoint(service)
@@ -396,13 +397,11 @@ func fill(c *cli.Context, set *dataset.Set, stream flows.StreamConfig, store *da
 	if stream.Scrub != nil && set.RecordsFiles() > 0 {
 		logger().Warn("a records file holds no local address: --scrub cannot mask those that its payloads hold in binary, as it does of captures")
 	}
-	if err := tolerated(set.Fill(c.Context, stream, store)); err != nil {
+	w := newWatch()
+	if err := tolerated(set.Fill(c.Context, stream, store, w.window, w.capture)); err != nil {
 		return err
 	}
-	if without := set.Without(store); len(without) > 0 && len(stream.Services) == 0 {
-		first := without[0]
-		logger().Warn("listed devices without a window", "devices", len(without), "first", first.Name, "label", first.Label, "capture", first.Capture)
-	}
+	w.warn(set.Without(store), len(stream.Services) == 0)
 	return nil
 }
 

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gopacket/gopacket/layers"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -207,6 +210,47 @@ func TestTrainScrubsRecordsInPart(t *testing.T) {
 		_, stderr, status := command(t, args...)
 		if told := strings.Contains(stderr, "--scrub cannot mask"); status != 0 || told != tt.told {
 			t.Errorf("%v: status %d, told %v: %s", tt.data, status, told, stderr)
+		}
+	}
+}
+
+// Data that a model learns the wrong thing from is said to be such.
+func TestTrainWarns(t *testing.T) {
+	manifest, dir := labData(t)
+	text, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var frames [][]byte // of a router that others' packets come through
+	for i := range 5 {
+		frames = append(frames, frame(t, routerMAC, deskMAC, fmt.Sprintf("198.51.100.%d", i), "10.9.8.7", 30))
+	}
+	twice := [][]byte{ // a device that is set up: two addresses
+		frame(t, deskMAC, routerMAC, "192.168.4.1", resolver, 30), frame(t, deskMAC, routerMAC, "10.9.8.7", resolver, 30),
+	}
+	for name, f := range map[string][][]byte{"router.pcap": frames, "setup.pcap": twice} {
+		if err := os.WriteFile(filepath.Join(dir, "lab", name), pcap(t, layers.LinkTypeEthernet, 1500, f...), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "lab", "odd.csv")
+	rows := string(text) + "router.pcap," + routerMAC + ",hall,hall,train,\nsetup.pcap," + deskMAC + ",desk,desk,train,\nsetup.pcap,00:00:5e:00:53:01,ghost,ghost,train,\n"
+	if err := os.WriteFile(path, []byte(rows), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, status := command(t, "train", "--manifest", path, "--split", "train", "--epochs", "1", "--max-per-class", "20", "-o", filepath.Join(dir, "m"))
+	if status != 0 {
+		t.Fatalf("status %d: %s", status, stderr)
+	}
+	for _, says := range []string{
+		`sent no packet in their capture: is the MAC right?" devices=1 first=00:00:5e:00:53:01 label=ghost capture=setup.pcap`,
+		`of 4 addresses or more in one capture: the MAC of a router or repeater, whose traffic is that of others" devices="` + routerMAC + ` (hall)"`,
+		`classes of one capture: the model learns that recording, and is validated on its end" classes="desk, hall"`,
+		`classes of fewer than 5 captures: few to learn and to validate on" classes="camera (`,
+		`classes of fewer than 5 training windows" classes="desk (`,
+	} {
+		if !strings.Contains(stderr, says) {
+			t.Errorf("no word of %s in\n%s", says, stderr)
 		}
 	}
 }

@@ -87,7 +87,7 @@ func TestDamagedCaptures(t *testing.T) {
 			}
 			store := dataset.NewStore(flows.WindowRows, dataset.DefaultMemory)
 			defer store.Close()
-			err = set.Fill(t.Context(), flows.StreamConfig{}, store)
+			err = set.Fill(t.Context(), flows.StreamConfig{}, store, nil, nil)
 			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("error %v, want one with %q", err, tt.err)
 			}

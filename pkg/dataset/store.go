@@ -229,12 +229,21 @@ func (s *Set) Without(store *Store) []Source {
 
 // Fill reads all windows of the set into a store; each must have a label. A
 // damaged file does not stop the others, as with [Set.Records]: the store has
-// their windows when the error comes.
-func (s *Set) Fill(ctx context.Context, cfg flows.StreamConfig, store *Store) error {
+// their windows when the error comes. seen gets each window and done each capture
+// once it has been read; both may be nil.
+func (s *Set) Fill(ctx context.Context, cfg flows.StreamConfig, store *Store, seen func(Example), done func(CaptureSummary)) error {
 	return s.windows(ctx, cfg, func(e Example) error {
 		if e.Label == "" {
 			return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", e.Capture, e.Name)
 		}
+		if seen != nil {
+			seen(e)
+		}
 		return store.Add(e)
-	}, func(c CaptureSummary) { store.Forget(c.Name) })
+	}, func(c CaptureSummary) {
+		store.Forget(c.Name)
+		if done != nil {
+			done(c)
+		}
+	})
 }

@@ -97,6 +97,13 @@ type Devices struct {
 
 	WithWindow         int      `json:"with_window"`
 	AccuracyWithWindow *float64 `json:"accuracy_with_window"` // of these
+
+	// What a reader of the verdicts sees: named at or over the class's threshold, or
+	// refused below it. With WithoutWindow they add up to Count.
+	NamedRight    int `json:"named_right"`
+	NamedWrong    int `json:"named_wrong"`
+	Refused       int `json:"refused"`
+	WithoutWindow int `json:"without_window"`
 }
 
 // Summary is the score in one window mode.

@@ -106,6 +106,17 @@ func TestEvaluateByHand(t *testing.T) {
 }
 
 // Both modes come of one run: the strict windows are those that are not padded.
+// Device 1 of the sample is named a at a mean of 0.6 below 0.8 and refused, 2 is b at
+// 0.5 below 0.6, 3 is named a and is b, 4 is refused, 5 has no window; 6 is named.
+func TestNamedOrRefused(t *testing.T) {
+	in := sample()
+	in.Windows = append(in.Windows, Window{Device: "6", Capture: "z", Label: "b", Probs: []float32{0.4, 0.6, 0}})
+	d := evaluate(t, in).Devices
+	if d.NamedRight != 1 || d.NamedWrong != 1 || d.Refused != 3 || d.WithoutWindow != 1 || d.Count != 6 || d.WithWindow != 5 {
+		t.Errorf("%+v: want 1 named rightly, 1 wrongly, 3 refused, 1 without a window", d)
+	}
+}
+
 func TestModes(t *testing.T) {
 	in := sample()
 	padded := evaluate(t, in)
@@ -363,12 +374,12 @@ func TestEvaluateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const nothing = `{"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null}}`
+	const nothing = `{"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0}}`
 	want := `{"window_mode":"padded","captures":0,"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,` +
 		`"classes":[{"label":"a","precision":0,"recall":0,"f1":0,"support":0}],"classes_missing":[],"confusion":[[0]],` +
 		`"coverage":null,"workload_per_hour":null,"confidence":{"threshold":0.8,"mean_correct":null,"mean_wrong":null,` +
 		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null,"wrong_high":null,"low_local":null},` +
-		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null},"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
+		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0},"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
 		`"intervals":null,"histogram":null,"local_flows":[],"by_seconds":[],"worst_captures":[],"merged":[],"left_out":[],"devices_confusion":[[0]]}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)

@@ -221,9 +221,7 @@ func (t *tally) summary(names []string) Summary {
 	for _, c := range t.captures {
 		s.Devices.Count += len(c.devices)
 		for _, d := range c.devices {
-			if d.windows > 0 {
-				s.Devices.WithWindow++
-			}
+			t.answer(d, &s.Devices)
 		}
 		if len(c.windows) > 0 {
 			s.CapturesCovered++
@@ -232,8 +230,25 @@ func (t *tally) summary(names []string) Summary {
 			s.Windows += n
 		}
 	}
+	s.Devices.WithWindow = s.Devices.Count - s.Devices.WithoutWindow
 	s.Devices.AccuracyWithWindow = ratio(float64(right), float64(s.Devices.WithWindow))
 	return s
+}
+
+// answer counts what a reader of a device's verdict sees.
+func (t *tally) answer(d *device, to *Devices) {
+	given, all := t.verdict(d)
+	best := all.best()
+	switch {
+	case given == none:
+		to.WithoutWindow++
+	case all.probability(best) < t.classes.thresholds[best]:
+		to.Refused++
+	case given == d.truth:
+		to.NamedRight++
+	default:
+		to.NamedWrong++
+	}
 }
 
 // Verdict is the joined verdict on one device of one capture.
