@@ -35,6 +35,16 @@ func prefix(service string) string {
 	return strings.ReplaceAll(service, "/", "_") + "/"
 }
 
+// isService reports whether a bundle can have a model under this name: a service as
+// its text is, or "" for everything.
+func isService(name string) bool {
+	if name == "" {
+		return true
+	}
+	s, err := flows.ParseService(name)
+	return err == nil && s.String() == name
+}
+
 // section is a model's metadata by key, in the model's own types.
 func (m *Model) section() map[string]any {
 	return map[string]any{
@@ -117,6 +127,9 @@ func (b Bundle) Write(w io.Writer) error {
 	var tensors []tensor
 	for _, service := range slices.Sorted(maps.Keys(b)) {
 		m := b[service]
+		if !isService(service) {
+			return fmt.Errorf("write model: %q is no service: want one like tcp/80", service)
+		}
 		if service == "" && len(b) > 1 {
 			return errors.New("write model: a bundle of services cannot hold a model for everything")
 		}
@@ -211,7 +224,7 @@ func ReadBundle(r io.Reader) (Bundle, error) {
 	for key := range metadata {
 		if p, ok := strings.CutSuffix(key, "format_version"); ok {
 			service := strings.Replace(strings.TrimSuffix(p, "/"), "_", "/", 1)
-			if p != prefix(service) {
+			if p != prefix(service) || !isService(service) {
 				return nil, fmt.Errorf("read model: metadata key %q belongs to no service", key)
 			}
 			b[service] = nil

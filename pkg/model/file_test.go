@@ -169,6 +169,9 @@ func TestReadRefuses(t *testing.T) {
 		{"half the data", func() []byte { return good[:len(good)-7] }, "tensor dense2.bias: the file is truncated"},
 		{"more data", func() []byte { return append(bytes.Clone(good), 0) }, "after the last tensor"},
 		{"a huge header", func() []byte { return binary.LittleEndian.AppendUint64(nil, 1<<62) }, "not a model file"},
+		{"an ONNX file", func() []byte { return []byte("\x08\x07\x12\x08producer:\x00") }, "`iotsense model import`"},
+		{"an HDF5 file", func() []byte { return []byte("\x89HDF\r\n\x1a\n\x00\x00") }, "`iotsense model import`"},
+		{"an archive", func() []byte { return []byte("PK\x03\x04\x14\x00\x00\x00\x00") }, "not a model file"},
 		{"a header that never comes", func() []byte { return binary.LittleEndian.AppendUint64(nil, 4<<20) }, "truncated"},
 		{"no JSON", func() []byte { return append(binary.LittleEndian.AppendUint64(nil, 4), "abcd"...) }, "header"},
 		{"no metadata", func() []byte { return rewrite(t, good, func(h map[string]any) { delete(h, "__metadata__") }) }, "format_version"},
@@ -206,6 +209,18 @@ func TestReadRefuses(t *testing.T) {
 				metadata(h)["thresholds"] = `{"default":0.8,"per_class":{"nobody":0.5}}`
 			})
 		}, "nobody"},
+		{"a service that steers a terminal", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["tcp_\x1b[2J/format_version"] = "1" })
+		}, `"tcp_\x1b[2J/format_version" belongs to no service`},
+		{"a digest that steers a terminal", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["training"] = `{"digest":"\u001b[31m"}` })
+		}, `digest: "\x1b[31m" holds`},
+		{"a label that steers a terminal", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["labels"] = `["\u001b[31m","b","c"]` })
+		}, `labels: "\x1b[31m" holds`},
+		{"a tensor that steers a terminal", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { h["\x1b[2J"] = map[string]any{"dtype": "F16"} })
+		}, `tensor \x1b[2J: type "F16"`},
 		{"a missing tensor", func() []byte {
 			return rewrite(t, good, func(h map[string]any) { h["other"] = h["conv1.bias"]; delete(h, "conv1.bias") })
 		}, "tensor conv1.bias is missing"},
@@ -244,7 +259,7 @@ func TestReadRefuses(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := model.Read(bytes.NewReader(c.text()))
-			if err == nil || !strings.Contains(err.Error(), c.want) {
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.ContainsRune(err.Error(), '\x1b') {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})

@@ -208,6 +208,9 @@ func (m *Model) Validate() error {
 	if err := m.Thresholds.validate(m.Labels); err != nil {
 		return fmt.Errorf("thresholds: %w", err)
 	}
+	if err := plaintext.Check(m.Training.Digest); err != nil {
+		return fmt.Errorf("training: digest: %w", err)
+	}
 	slots := m.Weights.slots()
 	for i, t := range m.Arch.tensors(d) {
 		if got := len(*slots[i]); got != t.size() {

@@ -16,6 +16,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/iotsense/iotsense/internal/plaintext"
 )
 
 const (
@@ -111,7 +113,7 @@ func readSafetensors(r io.Reader) (map[string]string, map[string]tensor, error) 
 		e := entries[name]
 		data, err := readFloats(r, (e.Offsets[1]-e.Offsets[0])/floatBytes)
 		if err != nil {
-			return nil, nil, fmt.Errorf("tensor %s: %w", name, err)
+			return nil, nil, fmt.Errorf("tensor %s: %w", plaintext.Escape(name), err)
 		}
 		shape := make([]int, len(e.Shape))
 		for i, s := range e.Shape {
@@ -135,7 +137,7 @@ func readHeader(r io.Reader) (map[string]string, map[string]tensorEntry, error) 
 		return nil, nil, fmt.Errorf("header length: %w", truncated(err))
 	}
 	if size > maxHeader {
-		return nil, nil, fmt.Errorf("header claims %d bytes, at most %d are allowed: not a model file", size, maxHeader)
+		return nil, nil, errors.New("not a model file: networks of ONNX (.onnx) and Keras (.keras, .h5) become one by `iotsense model import`")
 	}
 	text, err := io.ReadAll(io.LimitReader(r, int64(size)))
 	if err != nil {
@@ -165,7 +167,7 @@ func readHeader(r io.Reader) (map[string]string, map[string]tensorEntry, error) 
 	for name, m := range raw {
 		var e tensorEntry
 		if err := json.Unmarshal(m, &e); err != nil {
-			return nil, nil, fmt.Errorf("header: tensor %s: %w", name, err)
+			return nil, nil, fmt.Errorf("header: tensor %s: %w", plaintext.Escape(name), err)
 		}
 		entries[name] = e
 	}
@@ -193,18 +195,18 @@ func layout(entries map[string]tensorEntry) ([]string, error) {
 	for _, name := range names {
 		e := entries[name]
 		if e.DType != dtypeF32 {
-			return nil, fmt.Errorf("tensor %s: type %q, want %s", name, e.DType, dtypeF32)
+			return nil, fmt.Errorf("tensor %s: type %q, want %s", plaintext.Escape(name), e.DType, dtypeF32)
 		}
 		n, err := e.elements()
 		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", name, err)
+			return nil, fmt.Errorf("tensor %s: %w", plaintext.Escape(name), err)
 		}
 		if total += n; total > maxElements {
-			return nil, fmt.Errorf("tensor %s: more than %d values in the file", name, maxElements)
+			return nil, fmt.Errorf("tensor %s: more than %d values in the file", plaintext.Escape(name), maxElements)
 		}
 		if e.Offsets[0] != offset || e.Offsets[1] != offset+n*floatBytes {
 			return nil, fmt.Errorf("tensor %s: offsets %v, want [%d %d] for shape %v",
-				name, e.Offsets, offset, offset+n*floatBytes, e.Shape)
+				plaintext.Escape(name), e.Offsets, offset, offset+n*floatBytes, e.Shape)
 		}
 		offset = e.Offsets[1]
 	}

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/iotsense/iotsense/internal/plaintext"
 )
 
 // kerasObject is a model or a layer as Keras writes it.
@@ -64,7 +66,7 @@ func describe(text []byte) (*description, error) {
 			err = d.take(&l)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("layer %s: %w", clean(strings.TrimSpace(l.Class+" "+l.Name)), err)
+			return nil, fmt.Errorf("layer %s: %w", plaintext.Escape(strings.TrimSpace(l.Class+" "+l.Name)), err)
 		}
 	}
 	if d.at < atDense2 {

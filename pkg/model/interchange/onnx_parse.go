@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/iotsense/iotsense/internal/plaintext"
 )
 
 // operator is one step of the chain.
@@ -23,7 +25,7 @@ type operator struct {
 }
 
 func (o operator) String() string {
-	return clean(strings.TrimSpace(o.kind + " " + o.name))
+	return plaintext.Escape(strings.TrimSpace(o.kind + " " + o.name))
 }
 
 // onnxFile is the decoded file.

@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"strconv"
-	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -156,9 +154,6 @@ func (f field) integers(list []int64) ([]int64, error) {
 	}
 	return list, nil
 }
-
-// clean is a name of a file as it may be shown: what steers a terminal is escaped.
-func clean(name string) string { return strings.Trim(strconv.Quote(name), `"`) }
 
 // array is a tensor of float32.
 type array struct {
