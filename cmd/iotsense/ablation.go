@@ -14,7 +14,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/model/train"
@@ -69,8 +68,8 @@ func variants() []variant {
 	}
 	return append(list,
 		variant{"scaled delimiters", []string{"--scale-delimiters"}, nil},
-		variant{flows.Strict.String(), []string{"--window-mode=strict"}, nil},
-		variant{flows.Padded.String(), []string{"--window-mode=padded"}, nil},
+		variant{model.Strict.String(), []string{"--window-mode=strict"}, nil},
+		variant{model.Padded.String(), []string{"--window-mode=padded"}, nil},
 		variant{"ipv6", []string{"--ipv6"}, nil},
 	)
 }
@@ -163,7 +162,7 @@ func ablation(c *cli.Context) error {
 // baselineMode is the window mode that variants are trained in unless they say
 // otherwise.
 func baselineMode(c *cli.Context) string {
-	return cmp.Or(c.String("window-mode"), presets[c.String("preset")]["window-mode"], flows.Padded.String())
+	return cmp.Or(c.String("window-mode"), presets[c.String("preset")]["window-mode"], model.Padded.String())
 }
 
 // chooseVariants are the baseline and those named; without names all that differ

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -89,18 +90,20 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	if err := checkWindow(c, bundle); err != nil {
 		return cfg, spec, err
 	}
+	mode := model.Padded
 	for _, m := range bundle {
-		cfg.Rows, cfg.Mode = m.Arch.K, m.Record.WindowMode
+		cfg.Rows, mode = m.Arch.K, m.Record.WindowMode
 	}
 	if c.IsSet("window") {
 		if cfg.Rows = c.Int("window"); cfg.Rows < 1 {
 			return cfg, spec, usagef("--window %d: want 1 or more", cfg.Rows)
 		}
 	}
-	mode, err := parseWindowMode(c)
-	if mode != nil {
-		cfg.Mode = *mode
+	asked, err := parseWindowMode(c)
+	if asked != nil {
+		mode = *asked
 	}
+	cfg.First = mode.First(cmp.Or(cfg.Rows, model.DefaultRows))
 	return cfg, spec, err
 }
 

@@ -172,7 +172,14 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memor
 	if c.String("rows") == fullRows {
 		streams = bench.FullRows(m.Record, streams)
 	}
-	if traffic, err = bench.NewTraffic(streams, c.Int("windows")); err != nil {
+	mode, err := parseWindowMode(c)
+	if err != nil {
+		return nil, 0, err
+	}
+	if mode == nil {
+		mode = &m.Record.WindowMode
+	}
+	if traffic, err = bench.NewTraffic(streams, m.Arch.K, mode.First(m.Arch.K), c.Int("windows")); err != nil {
 		return nil, 0, err
 	}
 	report.Windows = len(traffic.Windows())
@@ -185,28 +192,20 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memor
 	return traffic, max(0, looked.File-start.File), err
 }
 
-// inferenceStreams are the windows of the data that the flags name, or of the
-// device lab, as the model wants them.
+// inferenceStreams are the streams of the data that the flags name, or of the device
+// lab, as the model wants them.
 func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) ([]bench.Stream, error) {
 	bundle := model.Bundle{"": m}
 	if err := checkWindow(c, bundle); err != nil {
-		return nil, err
-	}
-	mode, err := parseWindowMode(c)
-	if err != nil {
 		return nil, err
 	}
 	spec, err := parseRecord(c, bundle)
 	if err != nil {
 		return nil, err
 	}
-	stream := m.Record.Stream(m.Arch.K)
-	if mode != nil {
-		stream.Mode = *mode
-	}
 	if !c.Args().Present() && c.String("manifest") == "" {
 		report.Data = "device lab (generated)"
-		return labStreams(spec, stream)
+		return labStreams(spec, m.Record.Stream())
 	}
 	show, end := progress("bench inference")
 	defer end()
@@ -217,28 +216,28 @@ func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) (
 	report.Data = fmt.Sprintf("%d files", set.Len())
 	var streams []bench.Stream
 	place := map[[2]string]int{}
-	_, err = set.Windows(c.Context, stream, func(x dataset.Example) error {
-		key := [2]string{x.Capture, x.Window.Device}
+	_, err = set.Steps(c.Context, m.Record.Stream(), func(x dataset.Example) error {
+		key := [2]string{x.Capture, x.Name}
 		i, ok := place[key]
 		if !ok {
 			i = len(streams)
 			place[key] = i
 			streams = append(streams, nil)
 		}
-		streams[i] = append(streams[i], x.Window)
+		streams[i] = append(streams[i], x.Row)
 		return nil
 	})
 	return streams, err
 }
 
-func labStreams(spec flows.RecordSpec, cfg flows.StreamConfig) ([]bench.Stream, error) {
+func labStreams(spec flows.RecordSpec, of flows.StreamSpec) ([]bench.Stream, error) {
 	captures, err := bench.LabCaptures()
 	if err != nil {
 		return nil, err
 	}
 	var streams []bench.Stream
 	for i := range captures {
-		streams = append(streams, captures[i].Streams(spec, cfg)...)
+		streams = append(streams, captures[i].Streams(spec, of)...)
 	}
 	return streams, nil
 }

@@ -63,7 +63,7 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 	if err := restrict(c, set, true); err != nil {
 		return nil, err
 	}
-	opts.MaxDevices = math.MaxInt                    // as many as the captures hold
+	opts.MaxDevices = math.MaxInt // as many as the captures hold
 	one, err := classify.New(bundle, opts)
 	if err != nil {
 		return nil, err

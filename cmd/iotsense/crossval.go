@@ -95,7 +95,7 @@ func crossval(c *cli.Context) (err error) {
 		return usagef("crossval: --strategy specialized is several networks: name one service with --strategy mixed --services")
 	}
 	v := &validation{
-		plan: plan, resamples: c.Int("bootstrap"), store: dataset.NewStore(plan.rows, plan.memory),
+		plan: plan, resamples: c.Int("bootstrap"), store: dataset.NewStore(plan.memory),
 		cfg:         plan.config(stream, effectiveFlags(c)),
 		result:      crossResult{WindowMode: plan.record.WindowMode.String(), Folds: c.Int("folds")},
 		folds:       [][]string{{"seed", "capture", "device", "fold"}},
@@ -129,14 +129,14 @@ func crossval(c *cli.Context) (err error) {
 }
 
 // read fills the store with all windows.
-func (v *validation) read(c *cli.Context, stream flows.StreamConfig) error {
+func (v *validation) read(c *cli.Context, stream flows.StreamSpec) error {
 	show, end := progress("read")
 	defer end()
 	var err error
 	if v.set, err = openData(c, v.plan.record.RecordSpec, show); err != nil {
 		return err
 	}
-	if err := fill(c, v.set, stream, v.store); err != nil {
+	if err := fill(c, v.set, stream, v.plan.first(), v.store); err != nil {
 		return err
 	}
 	for i := range v.store.Len() {
@@ -175,11 +175,11 @@ func (v *validation) repeat(c *cli.Context, folds dataset.Folds) error {
 	return nil
 }
 
-func (v *validation) mode() flows.WindowMode {
-	if v.result.WindowMode == flows.Strict.String() {
-		return flows.Strict
+func (v *validation) mode() model.WindowMode {
+	if v.result.WindowMode == model.Strict.String() {
+		return model.Strict
 	}
-	return flows.Padded
+	return model.Padded
 }
 
 // note keeps the fold of every device and capture that has a window.
@@ -210,7 +210,7 @@ func (v *validation) fold(c *cli.Context, d *dataset.Dealt, scorer *score.Scorer
 	if len(test) == 0 {
 		return nil // more folds than captures
 	}
-	learn, held := dataset.Holdout(v.store, learn, v.plan.validation)
+	learn, held := dataset.Holdout(v.store, learn, v.plan.rows, v.plan.validation)
 	options := v.plan.options
 	options.Seed = d.Seed
 	show, end := trainProgress(fmt.Sprintf("seed %d fold %d", d.Seed, d.Tested))
@@ -247,9 +247,10 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 	}
 	for i, probs := range all {
 		s := v.store.Source(test[i])
+		_, place := v.store.Stream(test[i])
 		if err := scorer.Add(score.Window{
 			Device: s.Name, Capture: s.Capture, Label: s.Label, Probs: probs,
-			Padded: len(v.store.Members(test[i])) < v.store.K(),
+			Padded: place < model.Strict.First(v.plan.rows),
 		}); err != nil {
 			return err
 		}

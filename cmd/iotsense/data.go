@@ -107,11 +107,11 @@ func parseRecord(c *cli.Context, bundle model.Bundle) (flows.RecordSpec, error) 
 }
 
 // parseWindowMode reads --window-mode; nil when it was not given.
-func parseWindowMode(c *cli.Context) (*flows.WindowMode, error) {
+func parseWindowMode(c *cli.Context) (*model.WindowMode, error) {
 	if !c.IsSet("window-mode") {
 		return nil, nil
 	}
-	mode, err := flows.ParseWindowMode(c.String("window-mode"))
+	mode, err := model.ParseWindowMode(c.String("window-mode"))
 	if err != nil {
 		return nil, usageError{err}
 	}

@@ -89,8 +89,8 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	padded := flows.Padded // the strict windows are among them
-	_, damaged := classifyData(c, classify.Options{WindowMode: &padded, Window: e.window}, e.record, e.capture)
+	padded := model.Padded // the strict windows are among them
+	_, damaged := classifyData(c, classify.Options{WindowMode: &padded, Judged: e.judged}, e.record, e.capture)
 	switch {
 	case c.Context.Err() != nil:
 		return c.Context.Err() // a part of the data is no score of it
@@ -123,13 +123,13 @@ func evaluate(c *cli.Context) error {
 // evaluation carries windows from the classifier to the scorer.
 type evaluation struct {
 	scorer  *score.Scorer
-	labels  []string                    // classes of all models
-	rows    int                         // K
-	truth   flows.LabelledRecord        // the record being classified
-	first   map[string]map[string]int64 // of each capture and device: when its first packet was seen, us
-	devices int                         // of captures that have been read
-	known   bool                        // one of them is of a class that a model has
-	err     error                       // of scorer
+	labels  []string             // classes of all models
+	rows    int                  // K
+	truth   flows.LabelledRecord // the record being classified
+	reading map[string]*reading  // by capture
+	devices int                  // of captures that have been read
+	known   bool                 // one of them is of a class that a model has
+	err     error                // of scorer
 }
 
 func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
@@ -137,7 +137,7 @@ func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
 		Labels: classify.Labels(bundle), Resamples: c.Int("bootstrap"), Draws: c.Bool("draws"),
 		Merge: *c.Generic("merge").(*classGroups), LeaveOut: *c.Generic("leave-out").(*classNames),
 	}
-	e := &evaluation{labels: cfg.Labels, first: map[string]map[string]int64{}}
+	e := &evaluation{labels: cfg.Labels, reading: map[string]*reading{}}
 	cfg.Thresholds.PerClass = map[string]float64{}
 	for _, m := range bundle {
 		cfg.Mode, e.rows = m.Record.WindowMode, m.Arch.K
@@ -168,44 +168,60 @@ func (e *evaluation) record(r flows.LabelledRecord) error {
 		return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", r.Capture, r.Device)
 	}
 	e.truth = r
-	devices := e.first[r.Capture]
-	if devices == nil {
-		devices = map[string]int64{}
-		e.first[r.Capture] = devices
+	capture := e.reading[r.Capture]
+	if capture == nil {
+		capture = &reading{map[string]int64{}, map[streamName][]flows.Row{}}
+		e.reading[r.Capture] = capture
 	}
-	if _, known := devices[r.Device]; !known {
-		devices[r.Device] = r.FirstSeen
+	if _, known := capture.first[r.Device]; !known {
+		capture.first[r.Device] = r.FirstSeen
 	}
 	return nil
 }
 
-// window takes the probabilities of the window that the record completed.
-func (e *evaluation) window(w flows.Window, probs []float32, index []int) {
+// reading is what is kept of a capture while it is read.
+type reading struct {
+	first  map[string]int64           // of each device: when its first packet was seen, us
+	recent map[streamName][]flows.Row // the newest rows, as many as a window has
+}
+
+// streamName tells a capture's streams apart.
+type streamName struct {
+	device  string
+	service flows.Service
+}
+
+// judged takes the model's output for the row that the record made.
+func (e *evaluation) judged(j classify.Judged) {
 	all := make([]float32, len(e.labels))
 	for i := range all {
 		all[i] = -1 // a class that this service's model lacks
 	}
-	for i, p := range probs {
-		all[index[i]] = p
+	for i, p := range j.Probs {
+		all[j.Index[i]] = p
 	}
+	capture, name := e.reading[e.truth.Capture], streamName{j.Device, j.Service}
+	rows := append(capture.recent[name], j.Row)
+	rows = rows[max(0, len(rows)-e.rows):]
+	capture.recent[name] = rows
 	last, local := int64(0), 0
-	for _, r := range w.Rows {
+	for _, r := range rows {
 		last = max(last, r.LastDescribed())
 		if r.IsLocal() {
 			local++
 		}
 	}
 	err := e.scorer.Add(score.Window{
-		Device: w.Device, Capture: e.truth.Capture, Label: e.truth.Label, Probs: all,
-		Padded: len(w.Rows) < e.rows, Local: local,
-		Since: time.Duration(last-e.first[e.truth.Capture][w.Device]) * time.Microsecond,
+		Device: j.Device, Capture: e.truth.Capture, Label: e.truth.Label, Probs: all,
+		Padded: j.Number < model.Strict.First(e.rows), Local: local,
+		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
 	})
 	e.err = errors.Join(e.err, err)
 }
 
 // capture takes a capture that has been read.
 func (e *evaluation) capture(s dataset.CaptureSummary, _ []registry.DeviceVerdict) error {
-	delete(e.first, s.Name)
+	delete(e.reading, s.Name)
 	var devices []score.Device
 	for _, d := range s.Devices {
 		devices = append(devices, score.Device{Name: d.Name, Capture: s.Name, Label: d.Label})

@@ -20,7 +20,6 @@ import (
 	"github.com/iotsense/iotsense/internal/wholefile"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/identify"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
 	"github.com/iotsense/iotsense/pkg/report"
@@ -108,7 +107,7 @@ func learnFlags() []cli.Flag {
 
 // trainPlan is a command line, understood.
 type trainPlan struct {
-	streams    map[string]flows.StreamConfig // by service; "" for one model of everything
+	streams    map[string]flows.StreamSpec // by service; "" for one model of everything
 	record     model.RecordSpec
 	rows       int
 	arch       model.Architecture
@@ -223,7 +222,7 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 		return nil, usageError{fmt.Errorf("--memory: %w", err)}
 	}
 	p := &trainPlan{
-		streams: map[string]flows.StreamConfig{}, rows: flows.WindowRows,
+		streams: map[string]flows.StreamSpec{}, rows: model.DefaultRows,
 		validation: c.Float64("validation"), memory: int64(memory),
 	}
 	if c.IsSet("window") {
@@ -254,20 +253,16 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 		return nil, usageError{fmt.Errorf("--ablate: %w", err)}
 	}
 	p.record.IPv6, p.record.ScaleDelimiters = c.Bool("ipv6"), c.Bool("scale-delimiters")
-	stream := flows.StreamConfig{Rows: p.rows, IPv6: p.record.IPv6}
-	if p.record.Scrub = c.Bool("scrub"); p.record.Scrub {
-		stream.Scrub = identify.Scrub
-	}
+	p.record.Scrub = c.Bool("scrub")
 	if mode != nil {
-		stream.Mode = *mode
+		p.record.WindowMode = *mode
 	}
-	p.record.WindowMode = stream.Mode
 	p.options = o
-	return p, p.planStreams(c.String("strategy"), c.String("services"), stream)
+	return p, p.planStreams(c.String("strategy"), c.String("services"), p.record.Stream())
 }
 
 // planStreams sets which traffic each model learns (paper IV-B).
-func (p *trainPlan) planStreams(strategy, list string, stream flows.StreamConfig) error {
+func (p *trainPlan) planStreams(strategy, list string, stream flows.StreamSpec) error {
 	services, err := flows.ParseServices(strings.Split(list, ","))
 	if err != nil {
 		return usageError{fmt.Errorf("--services: %w", err)}
@@ -292,7 +287,7 @@ func (p *trainPlan) planStreams(strategy, list string, stream flows.StreamConfig
 // train makes the model of one service, or of everything.
 func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, report *train.Report, err error) {
 	stream := p.streams[service]
-	store := dataset.NewStore(p.rows, p.memory)
+	store := dataset.NewStore(p.memory)
 	defer func() { err = errors.Join(err, store.Close()) }()
 	learn, err := p.read(c, stream, store, namedPart(c))
 	if err != nil {
@@ -304,7 +299,7 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 			return nil, nil, fmt.Errorf("validation: %w", err)
 		}
 	} else {
-		learn, held = dataset.Holdout(store, learn, p.validation)
+		learn, held = dataset.Holdout(store, learn, p.rows, p.validation)
 	}
 	warnFew(service, store, learn, held)
 	cfg := p.config(stream, effectiveFlags(c))
@@ -316,12 +311,15 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 }
 
 // config says what a model of the stream is.
-func (p *trainPlan) config(stream flows.StreamConfig, flags map[string]string) train.Config {
+func (p *trainPlan) config(stream flows.StreamSpec, flags map[string]string) train.Config {
 	record := p.record
 	record.Services = append([]flows.Service{}, stream.Services...)
 	record.Among = stream.Among
 	return train.Config{Arch: p.arch, Record: record, Flags: flags, Ablate: p.ablate}
 }
+
+// first is the number of the first row of a stream that is judged.
+func (p *trainPlan) first() int { return p.record.WindowMode.First(p.rows) }
 
 // checkpoint is the file of one service's run.
 func (p *trainPlan) checkpoint(service string) string {
@@ -371,7 +369,7 @@ func validationPart(c *cli.Context) part {
 
 // read puts the labelled windows of a part of the data into the store and returns
 // their numbers.
-func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *dataset.Store, which part) ([]int, error) {
+func (p *trainPlan) read(c *cli.Context, stream flows.StreamSpec, store *dataset.Store, which part) ([]int, error) {
 	show, end := progress("read")
 	defer end()
 	set, err := openPart(c, p.record.RecordSpec, which, show)
@@ -382,7 +380,7 @@ func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *datas
 		return nil, err
 	}
 	before := store.Len()
-	if err := fill(c, set, stream, store); err != nil {
+	if err := fill(c, set, stream, p.first(), store); err != nil {
 		return nil, err
 	}
 	if store.Len() == before {
@@ -393,12 +391,12 @@ func (p *trainPlan) read(c *cli.Context, stream flows.StreamConfig, store *datas
 
 // fill reads all windows of a stream of the set. What is not there as it should be,
 // but leaves something to learn from, is a warning.
-func fill(c *cli.Context, set *dataset.Set, stream flows.StreamConfig, store *dataset.Store) error {
+func fill(c *cli.Context, set *dataset.Set, stream flows.StreamSpec, first int, store *dataset.Store) error {
 	if stream.Scrub != nil && set.RecordsFiles() > 0 {
 		logger().Warn("a records file holds no local address: --scrub cannot mask those that its payloads hold in binary, as it does of captures")
 	}
 	w := newWatch()
-	if err := tolerated(set.Fill(c.Context, stream, store, w.window, w.capture)); err != nil {
+	if err := tolerated(set.Fill(c.Context, stream, first, store, w.example, w.capture)); err != nil {
 		return err
 	}
 	w.warn(set.Without(store), len(stream.Services) == 0)

@@ -156,7 +156,7 @@ func TestTrainPreset(t *testing.T) {
 					t.Errorf("%s: --%s %s, want %s", strategy, flag, got, value)
 				}
 			}
-			if m.Record.WindowMode != flows.Strict {
+			if m.Record.WindowMode != model.Strict {
 				t.Errorf("%s: a model of %s windows, want strict", strategy, m.Record.WindowMode)
 			}
 		}

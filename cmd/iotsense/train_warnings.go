@@ -22,7 +22,7 @@ const (
 // for a router or repeater. One that is set up has two, its own and then the network's.
 const manyAddresses = 4
 
-// watch sees the windows that a model is to learn, capture by capture.
+// watch sees the rows that a model is to learn, capture by capture.
 type watch struct {
 	addresses map[dataset.Device]map[netip.Addr]bool // of the devices of the capture that is read
 	shared    []string                               // devices of many
@@ -33,9 +33,9 @@ func newWatch() *watch {
 	return &watch{addresses: map[dataset.Device]map[netip.Addr]bool{}, unseen: map[dataset.Source]bool{}}
 }
 
-// window takes a window; records files hold no addresses.
-func (w *watch) window(e dataset.Example) {
-	addr := e.Rows[len(e.Rows)-1].DeviceAddr
+// example takes a row; records files hold no addresses.
+func (w *watch) example(e dataset.Example) {
+	addr := e.DeviceAddr
 	known := w.addresses[e.Device]
 	if !addr.Is4() || addr.IsUnspecified() || addr.IsLinkLocalUnicast() || len(known) == manyAddresses {
 		return

@@ -16,10 +16,10 @@ const otherClass = "(other)"
 
 // Config says what is measured.
 type Config struct {
-	IPv6  bool             // the figures, and windows, cover IPv6 records too; the paper's are of IPv4
-	Leaks bool             // measure leaks
-	Rows  int              // K of the windows that leaks are counted in; 0: flows.WindowRows
-	Mode  flows.WindowMode // of these windows
+	IPv6  bool // the figures, and windows, cover IPv6 records too; the paper's are of IPv4
+	Leaks bool // measure leaks
+	Rows  int  // K of the windows that leaks are counted in; 0: the paper's five
+	First int  // rows that a window has before it counts, less one
 }
 
 // Analyzer takes records and keeps counters.

@@ -84,6 +84,9 @@ type leakClass struct {
 	found    [identify.KindCount]foundCounter
 }
 
+// paperRows are the rows of the paper's windows (IV).
+const paperRows = 5
+
 type foundCounter struct {
 	records, windows uint64
 	captures         map[int]bool
@@ -99,7 +102,7 @@ type pendingCapture struct {
 
 func newLeaks(cfg Config) *leaks {
 	if cfg.Rows == 0 {
-		cfg.Rows = flows.WindowRows
+		cfg.Rows = paperRows
 	}
 	return &leaks{
 		cfg:     cfg,
@@ -231,7 +234,7 @@ func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k identi
 		for _, row := range rows {
 			windowKinds |= row
 		}
-		if windowed = l.cfg.Mode == flows.Padded || len(rows) == l.cfg.Rows; windowed {
+		if windowed = len(rows) > l.cfg.First; windowed {
 			c.windows++
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-
-	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // tell makes the records of a device whose payloads are given, in one capture.
@@ -30,7 +28,7 @@ func TestIdentifierCounts(t *testing.T) {
 	}{
 		// The second record's MAC is in its own window and the next four; a2 holds an address.
 		{"padded", Config{Leaks: true}, NewRatio(6, 9)},
-		{"strict", Config{Leaks: true, Mode: flows.Strict}, NewRatio(2, 3)},
+		{"strict", Config{Leaks: true, First: 4}, NewRatio(2, 3)},
 		{"two rows", Config{Leaks: true, Rows: 2}, NewRatio(3, 9)},
 	} {
 		f := analyzeMade(tt.cfg, records).Leaks.All["mac_or_address"]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,24 +23,23 @@ func labModel(t *testing.T) *model.Model {
 	return bundle[""]
 }
 
-// labStreams are the windows of a few devices of the lab.
+// labStreams are the rows of a few devices of the lab.
 func labStreams(t *testing.T, m *model.Model) []bench.Stream {
 	t.Helper()
 	captures, err := bench.LabCaptures()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := m.Record.Stream(m.Arch.K)
 	var streams []bench.Stream
 	for i := range captures[:6] {
-		streams = append(streams, captures[i].Streams(m.Record.RecordSpec, cfg)...)
+		streams = append(streams, captures[i].Streams(m.Record.RecordSpec, m.Record.Stream())...)
 	}
 	return streams
 }
 
 func TestInference(t *testing.T) {
 	m := labModel(t)
-	traffic, err := bench.NewTraffic(labStreams(t, m), 0)
+	traffic, err := bench.NewTraffic(labStreams(t, m), 5, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestInference(t *testing.T) {
 
 func TestInferenceStopsWithItsContext(t *testing.T) {
 	m := labModel(t)
-	traffic, err := bench.NewTraffic(labStreams(t, m), 0)
+	traffic, err := bench.NewTraffic(labStreams(t, m), 5, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestInferenceStopsWithItsContext(t *testing.T) {
 }
 
 func TestNewTraffic(t *testing.T) {
-	if _, err := bench.NewTraffic([]bench.Stream{nil, {}}, 0); err == nil {
+	if _, err := bench.NewTraffic([]bench.Stream{nil, {}}, 5, 0, 0); err == nil {
 		t.Error("streams without a window were taken")
 	}
 	m := labModel(t)
@@ -89,7 +89,7 @@ func TestNewTraffic(t *testing.T) {
 		windows += len(s)
 	}
 	for most, want := range map[int]int{0: windows, 5: 5, windows + 1: windows} {
-		traffic, err := bench.NewTraffic(streams, most)
+		traffic, err := bench.NewTraffic(streams, 5, 0, most)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestFullRows(t *testing.T) {
 	m := labModel(t)
 	streams := labStreams(t, m)
 	full := bench.FullRows(m.Record, streams)
-	traffic, err := bench.NewTraffic(full, 0)
+	traffic, err := bench.NewTraffic(full, 5, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,11 +114,29 @@ func TestFullRows(t *testing.T) {
 	if want := m.Record.Width(); lengths.P10 != want || lengths.Max != want {
 		t.Errorf("row lengths %+v, want %d everywhere", lengths, want)
 	}
-	for i, s := range full {
-		for j, w := range s {
-			if j > 0 && len(w.Rows) > 1 && w.Rows[len(w.Rows)-2].Record != s[j-1].Rows[len(s[j-1].Rows)-1].Record {
-				t.Fatalf("window %d of stream %d does not continue the one before", j, i)
-			}
+}
+
+// A strict model's windows begin where its first output does; a network that rests on
+// all of a stream has longer ones.
+func TestTrafficWindows(t *testing.T) {
+	stream := make(bench.Stream, 7)
+	for _, tt := range []struct {
+		span, first int
+		want        []int // rows of the windows, sorted
+	}{
+		{5, 0, []int{1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5}}, {5, 4, []int{5, 5, 5}}, {0, 4, []int{5, 6, 7}},
+	} {
+		traffic, err := bench.NewTraffic([]bench.Stream{stream, stream[:4]}, tt.span, tt.first, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, w := range traffic.Windows() {
+			got = append(got, len(w))
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("span %d from %d: windows of %v rows, want %v", tt.span, tt.first, got, tt.want)
 		}
 	}
 }
@@ -128,9 +146,9 @@ func TestRowLengths(t *testing.T) {
 	var s bench.Stream
 	for payload := range 10 { // rows of 42, 43, ... 51 values
 		r := &flows.Record{Remote: flows.DefaultLocal()[0].Addr(), Packets: []flows.RowPacket{{Payload: make([]byte, payload)}}}
-		s = append(s, flows.Window{Rows: []flows.Row{{Record: r}}})
+		s = append(s, flows.Row{Record: r})
 	}
-	traffic, err := bench.NewTraffic([]bench.Stream{s}, 0)
+	traffic, err := bench.NewTraffic([]bench.Stream{s}, 5, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

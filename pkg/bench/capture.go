@@ -44,18 +44,18 @@ func LabCaptures() ([]Capture, error) {
 	return captures, nil
 }
 
-// Streams makes the capture's records, as package flows does for a file, and cuts
-// them into the windows of each device.
-func (c *Capture) Streams(spec flows.RecordSpec, cfg flows.StreamConfig) []Stream {
+// Streams makes the capture's records, as package flows does for a file, and of them
+// each device's stream.
+func (c *Capture) Streams(spec flows.RecordSpec, of flows.StreamSpec) []Stream {
 	names := make([]string, len(c.Devices))
 	for i, mac := range c.Devices {
 		names[i] = mac.String()
 	}
 	locals := flows.NewLocals(nil).WithDevices(names...)
-	windower, byDevice := flows.NewWindower(cfg), map[string]Stream{}
+	rows, byDevice := flows.NewStreams(of), map[string]Stream{}
 	assembler := flows.NewAssembler(flows.AssemblerConfig{Spec: spec, Locals: locals, Emit: func(r *flows.Record) {
-		if w, ok := windower.Add(r); ok {
-			byDevice[r.Device] = append(byDevice[r.Device], w)
+		if step, ok := rows.Add(r); ok {
+			byDevice[r.Device] = append(byDevice[r.Device], step.Row)
 		}
 	}})
 	table := flows.NewTable(spec, locals, assembler)

@@ -21,8 +21,8 @@ const (
 	// Cold inputs are independent windows: each is computed from all its rows,
 	// and nothing is kept from one to the next.
 	Cold Mode = "cold"
-	// Sliding inputs are as live ones: a batch is the next window of each of as
-	// many devices, and each device keeps its state from window to window. A device
+	// Sliding inputs are as live ones: a batch is the next row of each of as
+	// many devices, and each device keeps its memory from row to row. A device
 	// whose capture has ended makes room for another, which starts from nothing.
 	Sliding Mode = "sliding"
 )
@@ -52,7 +52,7 @@ type BatchFigures struct {
 	PerSecond float64 `json:"per_second"` // inferences of all threads
 	P50       float64 `json:"p50_us"`     // time of a batch divided by its inputs, us
 	P99       float64 `json:"p99_us"`
-	RSS       float64 `json:"rss_mb"` // of the process after the runs, devices' states included
+	RSS       float64 `json:"rss_mb"` // of the process after the runs, devices' memories included
 }
 
 // InferenceFigures is the whole measurement.
@@ -122,7 +122,7 @@ func (b *Inference) Run(ctx context.Context, m *model.Model) (InferenceFigures, 
 
 // batch measures one batch size, after a run that only warms up.
 func (b *Inference) batch(ctx context.Context, engines []*model.Engine, size int) (BatchFigures, error) {
-	if _, err := Settled(); err != nil { // the states of the size before are gone
+	if _, err := Settled(); err != nil { // the memories of the size before are gone
 		return BatchFigures{}, err
 	}
 	workers := make([]worker, len(engines))
@@ -200,14 +200,19 @@ func (b *Inference) worker(e *model.Engine, thread, size int) worker {
 
 // coldWorker takes the windows one after the other, each thread from another place.
 func (b *Inference) coldWorker(e *model.Engine, thread int, probs [][]float32) worker {
-	windows, batch := b.traffic.windows, make([]flows.Window, len(probs))
+	windows, memories, batch := b.traffic.windows, newMemories(len(probs)), make([]flows.Row, len(probs))
 	at := thread * len(windows) / b.cfg.Threads
 	return func() error {
-		for i := range batch {
+		for i, m := range memories {
 			at++
-			batch[i] = windows[at%len(windows)]
+			w := windows[at%len(windows)]
+			m.Reset()
+			for _, row := range w[:len(w)-1] {
+				e.Skip(m, row)
+			}
+			batch[i] = w[len(w)-1]
 		}
-		return e.PredictBatch(batch, probs)
+		return e.NextBatch(memories, batch, probs)
 	}
 }
 
@@ -215,21 +220,30 @@ func (b *Inference) coldWorker(e *model.Engine, thread int, probs [][]float32) w
 // streams that no other place has, one after the other, each to its end, so that
 // all are taken equally often.
 func (b *Inference) slidingWorker(e *model.Engine, thread int, probs [][]float32) worker {
-	states, rest, batch := make([]*model.State, len(probs)), make([]Stream, len(probs)), make([]flows.Window, len(probs))
-	for i := range states {
-		states[i] = new(model.State)
-	}
+	memories, rest, batch := newMemories(len(probs)), make([]Stream, len(probs)), make([]flows.Row, len(probs))
 	streams := b.traffic.streams
 	at := thread * len(streams) / b.cfg.Threads
 	return func() error {
-		for i := range batch {
+		for i, m := range memories {
 			if len(rest[i]) == 0 {
 				at++
 				rest[i] = streams[at%len(streams)]
-				states[i].Reset()
+				m.Reset()
+				for _, row := range rest[i][:b.traffic.first] {
+					e.Skip(m, row)
+				}
+				rest[i] = rest[i][b.traffic.first:]
 			}
 			batch[i], rest[i] = rest[i][0], rest[i][1:]
 		}
-		return e.NextBatch(states, batch, probs)
+		return e.NextBatch(memories, batch, probs)
 	}
+}
+
+func newMemories(n int) []*model.Memory {
+	m := make([]*model.Memory, n)
+	for i := range m {
+		m[i] = new(model.Memory)
+	}
+	return m
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
-// Stream is the successive windows of one device in one capture.
-type Stream []flows.Window
+// Stream is the successive rows of one device in one capture.
+type Stream []flows.Row
 
 // order is the seed of the order in which streams and windows are taken.
 const order = 1
@@ -21,19 +21,30 @@ const order = 1
 // data set, so that any part of them is a fair sample.
 type Traffic struct {
 	streams []Stream
-	windows []flows.Window // of all streams, or a sample, in an order of their own
+	first   int           // number of the first row of a stream that is judged
+	windows [][]flows.Row // what outputs of all streams rest on, or a sample, in an order of their own
 }
 
-// NewTraffic takes the streams that hold a window; it refuses to be without any.
-// most bounds the windows that [Cold] takes; 0: no bound.
-func NewTraffic(streams []Stream, most int) (*Traffic, error) {
-	t := &Traffic{streams: slices.DeleteFunc(slices.Clone(streams), func(s Stream) bool { return len(s) == 0 })}
+// NewTraffic takes the streams that hold a row; it refuses to be without any. An
+// output rests on span rows, 0: on all of the stream so far; the first of a stream
+// that is judged has the number first. most bounds the windows that [Cold] takes; 0:
+// no bound.
+func NewTraffic(streams []Stream, span, first, most int) (*Traffic, error) {
+	t := &Traffic{first: first, streams: slices.DeleteFunc(slices.Clone(streams), func(s Stream) bool { return len(s) <= first })}
 	if len(t.streams) == 0 {
 		return nil, fmt.Errorf("traffic: no window in %d streams: nothing to measure on", len(streams))
 	}
 	r := rand.New(rand.NewPCG(order, order))
 	r.Shuffle(len(t.streams), func(i, j int) { t.streams[i], t.streams[j] = t.streams[j], t.streams[i] })
-	t.windows = slices.Concat(t.streams...)
+	for _, s := range t.streams {
+		for end := first + 1; end <= len(s); end++ {
+			from := 0
+			if span > 0 {
+				from = max(0, end-span)
+			}
+			t.windows = append(t.windows, s[from:end])
+		}
+	}
 	r.Shuffle(len(t.windows), func(i, j int) { t.windows[i], t.windows[j] = t.windows[j], t.windows[i] })
 	if most > 0 {
 		t.windows = t.windows[:min(most, len(t.windows))]
@@ -41,8 +52,9 @@ func NewTraffic(streams []Stream, most int) (*Traffic, error) {
 	return t, nil
 }
 
-// Windows are the windows in the order in which [Cold] takes them.
-func (t *Traffic) Windows() []flows.Window { return t.windows }
+// Windows are what outputs rest on, oldest row first, in the order in which [Cold]
+// takes them.
+func (t *Traffic) Windows() [][]flows.Row { return t.windows }
 
 // FullRows returns the streams with every payload section filled to its last
 // value by random bytes: the most that a row can cost.
@@ -52,11 +64,7 @@ func FullRows(spec model.RecordSpec, streams []Stream) []Stream {
 	for i := range bytes {
 		bytes[i] = byte(r.Uint32())
 	}
-	full := map[*flows.Record]*flows.Record{}
 	fill := func(rec *flows.Record) *flows.Record {
-		if f, ok := full[rec]; ok {
-			return f
-		}
 		f := *rec
 		f.Packets = make([]flows.RowPacket, spec.Packets)
 		copy(f.Packets, rec.Packets)
@@ -64,17 +72,12 @@ func FullRows(spec model.RecordSpec, streams []Stream) []Stream {
 			at := r.IntN(len(bytes) - spec.Prefix)
 			f.Packets[i].Payload = bytes[at : at+spec.Prefix]
 		}
-		full[rec] = &f
 		return &f
 	}
 	out := make([]Stream, len(streams))
 	for i, s := range streams {
-		for _, w := range s {
-			rows := make([]flows.Row, len(w.Rows))
-			for j, row := range w.Rows {
-				rows[j] = flows.Row{Record: fill(row.Record), Since: row.Since}
-			}
-			out[i] = append(out[i], flows.Window{Device: w.Device, Rows: rows})
+		for _, row := range s {
+			out[i] = append(out[i], flows.Row{Record: fill(row.Record), Since: row.Since})
 		}
 	}
 	return out
@@ -98,9 +101,9 @@ func RowLengths(m *model.Model, t *Traffic) (Lengths, error) {
 	lengths := make([]int, len(t.windows))
 	sum := 0
 	for i, w := range t.windows {
-		n, err := scaler.Row(row, w.Rows[len(w.Rows)-1])
+		n, err := scaler.Row(row, w[len(w)-1])
 		if err != nil {
-			return Lengths{}, fmt.Errorf("row lengths: device %s: %w", w.Device, err)
+			return Lengths{}, fmt.Errorf("row lengths: device %s: %w", w[0].Device, err)
 		}
 		lengths[i], sum = n, sum+n
 	}

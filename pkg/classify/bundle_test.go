@@ -48,23 +48,23 @@ func TestBundleRoutesFlows(t *testing.T) {
 	for _, m := range bundle {
 		m.Record.Among = services(t, "tcp/80", "udp/53", "udp/123")
 	}
-	type window struct {
-		rows  int
-		label string
+	type row struct {
+		number int
+		label  string
 	}
-	var got []window
+	var got []row
 	labels := classify.Labels(bundle)
 	if want := []string{"common", "names", "web"}; !slices.Equal(labels, want) {
 		t.Fatalf("labels %v, want %v", labels, want)
 	}
-	k, err := classify.New(bundle, classify.Options{Window: func(w flows.Window, probs []float32, index []int) {
+	k, err := classify.New(bundle, classify.Options{Judged: func(j classify.Judged) {
 		best := 0
-		for i, p := range probs {
-			if p > probs[best] {
+		for i, p := range j.Probs {
+			if p > j.Probs[best] {
 				best = i
 			}
 		}
-		got = append(got, window{len(w.Rows), labels[index[best]]})
+		got = append(got, row{j.Number, labels[j.Index[best]]})
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -81,8 +81,8 @@ func TestBundleRoutesFlows(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := []window{{1, "web"}, {1, "names"}, {2, "web"}, {2, "names"}}; !slices.Equal(got, want) {
-		t.Errorf("windows %v, want %v", got, want)
+	if want := []row{{0, "web"}, {0, "names"}, {1, "web"}, {1, "names"}}; !slices.Equal(got, want) {
+		t.Errorf("rows %v, want %v", got, want)
 	}
 	if k.Inferences() != 4 {
 		t.Errorf("%d inferences, want 4", k.Inferences())

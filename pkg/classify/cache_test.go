@@ -56,8 +56,8 @@ func records(n, devices int) []*flows.Record {
 func TestCacheLimitChangesNoVerdict(t *testing.T) {
 	const devices = 6
 	run := func(limit int) (probabilities [][]float32, dropped bool) {
-		c := newClassifier(t, Options{CacheBytes: limit, Window: func(_ flows.Window, probs []float32, _ []int) {
-			probabilities = append(probabilities, slices.Clone(probs))
+		c := newClassifier(t, Options{CacheBytes: limit, Judged: func(j Judged) {
+			probabilities = append(probabilities, slices.Clone(j.Probs))
 		}})
 		for _, r := range records(120, devices) {
 			if err := c.Record(r); err != nil {
@@ -71,12 +71,12 @@ func TestCacheLimitChangesNoVerdict(t *testing.T) {
 	}
 	want, dropped := run(0)
 	if dropped {
-		t.Error("the default limit drops states")
+		t.Error("the default limit trims memories")
 	}
 	for _, limit := range []int{1, 40_000} {
 		got, dropped := run(limit)
 		if !dropped {
-			t.Errorf("limit %d drops no state", limit)
+			t.Errorf("limit %d trims no memory", limit)
 		}
 		for i := range want {
 			if !slices.Equal(got[i], want[i]) {
@@ -86,9 +86,9 @@ func TestCacheLimitChangesNoVerdict(t *testing.T) {
 	}
 }
 
-// The device least recently active is dropped first; one that the registry
+// The device least recently active is trimmed first; one that the registry
 // drops leaves nothing behind.
-func TestCacheDropsTheLeastRecentlyActive(t *testing.T) {
+func TestCacheTrimsTheLeastRecentlyActive(t *testing.T) {
 	c := newClassifier(t, Options{MaxDevices: 3})
 	list := records(15, 3)
 	for _, r := range list {
@@ -98,12 +98,16 @@ func TestCacheDropsTheLeastRecentlyActive(t *testing.T) {
 	}
 	active := func() (names []string) {
 		for e := c.cache.order.Front(); e != nil; e = e.Next() {
-			names = append(names, strings.TrimPrefix(e.Value.(*cached).key.device, "02:00:00:00:00:"))
+			for key, v := range c.cache.entries {
+				if v == e.Value {
+					names = append(names, strings.TrimPrefix(key.device, "02:00:00:00:00:"))
+				}
+			}
 		}
 		return names
 	}
 	if got := active(); !slices.Equal(got, []string{"02", "01", "00"}) {
-		t.Errorf("states of %v, most recent first, want 02 01 00", got)
+		t.Errorf("memories of %v, most recent first, want 02 01 00", got)
 	}
 	c.cache.limit = c.cache.bytes - 1
 	again := *list[14] // of 02
@@ -112,17 +116,17 @@ func TestCacheDropsTheLeastRecentlyActive(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := active(); got[0] != "02" || slices.Contains(got, "00") && c.cache.bytes > c.cache.limit {
-		t.Errorf("states of %v and %d bytes, limit %d", got, c.cache.bytes, c.cache.limit)
+		t.Errorf("memories of %v and %d bytes, limit %d", got, c.cache.bytes, c.cache.limit)
 	}
 	c.forget("02:00:00:00:00:02")
-	if slices.Contains(active(), "02") {
-		t.Error("a forgotten device has a state")
+	if slices.Contains(active(), "02") || len(c.cache.entries) != 2 {
+		t.Error("a forgotten device has a memory")
 	}
-	for c.cache.order.Len() > 0 {
-		c.cache.drop(c.cache.order.Front())
+	for _, v := range c.cache.entries {
+		c.cache.trim(v)
 	}
 	if c.cache.bytes != 0 {
-		t.Errorf("%d bytes left without a state", c.cache.bytes)
+		t.Errorf("%d bytes left with all memories trimmed", c.cache.bytes)
 	}
 }
 
@@ -197,7 +201,7 @@ func rss(b *testing.B) int {
 // leave nothing behind when they end.
 func TestAnotherSharesTheEngine(t *testing.T) {
 	var probabilities []float32
-	opts := Options{Window: func(_ flows.Window, probs []float32, _ []int) { probabilities = slices.Clone(probs) }}
+	opts := Options{Judged: func(j Judged) { probabilities = slices.Clone(j.Probs) }}
 	one := newClassifier(t, opts)
 	list := records(24, 2)
 	last := func(c *Classifier) []float32 {
@@ -222,8 +226,8 @@ func TestAnotherSharesTheEngine(t *testing.T) {
 		if got := last(c); !slices.Equal(got, want) {
 			t.Error("its last window has other probabilities")
 		}
-		if c.End(); one.cache.order.Len() != 0 || one.cache.bytes != 0 {
-			t.Errorf("%d states, %d bytes are left", one.cache.order.Len(), one.cache.bytes)
+		if c.End(); len(one.cache.entries) != 0 || one.cache.bytes != 0 {
+			t.Errorf("%d memories, %d bytes are left", len(one.cache.entries), one.cache.bytes)
 		}
 		if n := len(c.Registry().Devices()); n != 2 {
 			t.Errorf("%d verdicts are left of 2", n)

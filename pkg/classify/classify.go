@@ -15,17 +15,25 @@ import (
 
 // Options change what the model file says.
 type Options struct {
-	WindowMode *flows.WindowMode // nil: the model's
+	WindowMode *model.WindowMode // nil: the model's
 	MaxDevices int               // 0: registry.DefaultMaxDevices
-	// CacheBytes bounds what the engines keep of devices beside their rows; 0:
-	// DefaultCacheBytes. A device that is dropped costs one computation of all its
-	// window's rows when it is active again, and gets the same verdict.
+	// CacheBytes bounds what the engines keep of devices and can compute again; 0:
+	// DefaultCacheBytes. A device whose memory is trimmed costs more once, when it is
+	// active again, and gets the same verdict.
 	CacheBytes int
 	// Verdict takes the device's verdict after each inference; may be nil.
 	Verdict func(registry.Verdict)
-	// Window takes each window's probabilities; index maps them to Labels. They are
-	// valid during the call only; may be nil.
-	Window func(w flows.Window, probs []float32, index []int)
+	// Judged takes each output of a model; may be nil.
+	Judged func(Judged)
+}
+
+// Judged is what a model makes of a device's newest row. The probabilities are valid
+// during the call only.
+type Judged struct {
+	flows.Step
+	Service flows.Service // of the model; the zero Service: all traffic
+	Probs   []float32     // by the model's classes
+	Index   []int         // of these in Labels
 }
 
 // Classifier is not safe for concurrent use; its Registry is.
@@ -39,14 +47,16 @@ type Classifier struct {
 	inferences uint64
 }
 
-// stream is one model with the windows of its part of the traffic.
+// stream is one model with its part of the traffic.
 type stream struct {
-	cfg      flows.StreamConfig
-	windower *flows.Windower
-	among    []flows.Service // the services it was trained beside
-	engine   *model.Engine
-	index    []int // from the model's labels to the bundle's
-	probs    []float32
+	spec    flows.StreamSpec
+	rows    *flows.Streams
+	service flows.Service
+	among   []flows.Service // the services it was trained beside
+	engine  *model.Engine
+	first   int   // number of the first row that is judged
+	index   []int // from the model's labels to the bundle's
+	probs   []float32
 }
 
 // New prepares a model, or a bundle of one for each service, for use. A nil
@@ -71,6 +81,7 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 				}
 			}
 		}
+		s.service = service
 		c.streams[service] = s
 		for _, l := range m.Labels {
 			thresholds[l] = max(thresholds[l], m.Thresholds.For(l))
@@ -99,7 +110,7 @@ func (c *Classifier) Another() *Classifier {
 	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache}
 	for service, s := range c.streams {
 		own := *s
-		own.windower = flows.NewWindower(s.cfg)
+		own.rows = flows.NewStreams(s.spec)
 		a.streams[service] = &own
 	}
 	a.start()
@@ -123,17 +134,18 @@ func Labels(bundle model.Bundle) []string {
 	return slices.Compact(labels)
 }
 
-func newStream(m *model.Model, labels []string, mode *flows.WindowMode) (*stream, error) {
-	cfg := m.Record.Stream(m.Arch.K)
+func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream, error) {
+	spec, first := m.Record.Stream(), m.Record.WindowMode
 	if mode != nil {
-		cfg.Mode = *mode
+		first = *mode
 	}
 	engine, err := model.NewEngine(m)
 	if err != nil {
 		return nil, err
 	}
 	s := &stream{
-		cfg: cfg, windower: flows.NewWindower(cfg), among: cfg.Among, engine: engine, probs: make([]float32, len(m.Labels)),
+		spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine,
+		first: first.First(m.Arch.K), probs: make([]float32, len(m.Labels)),
 	}
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)
@@ -145,11 +157,11 @@ func newStream(m *model.Model, labels []string, mode *flows.WindowMode) (*stream
 // Registry holds the devices and their verdicts.
 func (c *Classifier) Registry() *registry.Registry { return c.registry }
 
-// Inferences is the number of windows the models have run on.
+// Inferences is the number of rows that the models have judged.
 func (c *Classifier) Inferences() uint64 { return c.inferences }
 
-// Record takes a device's next record and runs the model if it completes a
-// window. The error is the model's, on values it refuses.
+// Record takes a device's next record and runs the model on it if it makes a row that
+// is judged. The error is the model's, on values it refuses.
 func (c *Classifier) Record(r *flows.Record) error {
 	c.registry.Record(r)
 	service, _ := flows.ServiceOf(r, c.services)
@@ -157,19 +169,26 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if s == nil {
 		return nil
 	}
-	w, ok := s.windower.Add(r)
+	step, ok := s.rows.Add(r)
 	if !ok {
 		return nil
 	}
-	err := c.cache.use(cacheKey{s, r.Device}, func(state *model.State) error {
-		return s.engine.Next(state, w, s.probs)
+	err := c.cache.use(cacheKey{s, r.Device}, func(m *model.Memory) error {
+		if step.Number < s.first {
+			s.engine.Skip(m, step.Row)
+			return nil
+		}
+		return s.engine.Next(m, step.Row, s.probs)
 	})
 	if err != nil {
 		return fmt.Errorf("device %s: %w", r.Device, err)
 	}
+	if step.Number < s.first {
+		return nil
+	}
 	c.inferences++
-	if c.opts.Window != nil {
-		c.opts.Window(w, s.probs, s.index)
+	if c.opts.Judged != nil {
+		c.opts.Judged(Judged{step, s.service, s.probs, s.index})
 	}
 	v := c.registry.Window(r, s.probs, s.index)
 	if c.opts.Verdict != nil {
@@ -181,7 +200,7 @@ func (c *Classifier) Record(r *flows.Record) error {
 // forget frees what is kept of a device that the registry dropped.
 func (c *Classifier) forget(device string) {
 	for _, s := range c.streams {
-		s.windower.Forget(device)
+		s.rows.Forget(device)
 		c.cache.forget(cacheKey{s, device})
 	}
 }

@@ -134,7 +134,6 @@ type CaptureSummary struct {
 	Duration time.Duration      // of the part that lies in the period
 	Stats    flows.CaptureStats // zero for parquet
 	Records  int                // given to emit
-	Windows  int                // set by Windows
 }
 
 // Records gives every record of the set to emit, capture by capture, and a
@@ -303,41 +302,38 @@ func (s *Set) Directions(ctx context.Context) ([]flows.Direction, error) {
 	return can, nil
 }
 
-// Example is one labelled window.
+// Example is one row of a labelled device's stream in one capture.
 type Example struct {
-	flows.Window
+	flows.Step
 	Device
 	Capture string
 }
 
-// Windows gives every window of the set to emit, in order, and returns what was
-// found in each capture. Records are read as Records reads them.
-func (s *Set) Windows(ctx context.Context, cfg flows.StreamConfig, emit func(Example) error) ([]CaptureSummary, error) {
+// Steps gives every row of the set's streams to emit, in order, and returns what was
+// found in each capture. Records are read as Records reads them; a stream never
+// reaches across two captures.
+func (s *Set) Steps(ctx context.Context, spec flows.StreamSpec, emit func(Example) error) ([]CaptureSummary, error) {
 	var captures []CaptureSummary
-	err := s.windows(ctx, cfg, emit, func(c CaptureSummary) { captures = append(captures, c) })
+	err := s.steps(ctx, spec, emit, func(c CaptureSummary) { captures = append(captures, c) })
 	return captures, err
 }
 
-// windows is Windows, with a call for each capture that has been read.
-func (s *Set) windows(ctx context.Context, cfg flows.StreamConfig, emit func(Example) error, done func(CaptureSummary)) error {
-	windowers := map[string]*flows.Windower{} // by capture
-	windows := map[string]int{}
+// steps is Steps, with a call for each capture that has been read.
+func (s *Set) steps(ctx context.Context, spec flows.StreamSpec, emit func(Example) error, done func(CaptureSummary)) error {
+	streams := map[string]*flows.Streams{} // by capture
 	return s.Records(ctx, func(r flows.LabelledRecord) error {
-		w := windowers[r.Capture]
-		if w == nil {
-			w = flows.NewWindower(cfg)
-			windowers[r.Capture] = w
+		of := streams[r.Capture]
+		if of == nil {
+			of = flows.NewStreams(spec)
+			streams[r.Capture] = of
 		}
-		win, ok := w.Add(r.Record)
+		step, ok := of.Add(r.Record)
 		if !ok {
 			return nil
 		}
-		windows[r.Capture]++
-		return emit(Example{win, Device{r.Device, r.Label, r.Unit, r.Split}, r.Capture})
+		return emit(Example{step, Device{r.Device, r.Label, r.Unit, r.Split}, r.Capture})
 	}, func(c CaptureSummary) error {
-		c.Windows = windows[c.Name]
-		delete(windowers, c.Name)
-		delete(windows, c.Name)
+		delete(streams, c.Name)
 		done(c)
 		return nil
 	})

@@ -12,19 +12,20 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
-// The captures' windows by split: figures of the data set, counted once and kept.
-func TestWindowsOfDataSet(t *testing.T) {
+// The rows of the captures' streams by split, all and those with four before them:
+// figures of the data set, counted once and kept.
+func TestStepsOfDataSet(t *testing.T) {
 	manifest := filepath.Join(testenv.Data(t), "manifest.csv")
 	for _, tt := range []struct {
 		name              string
 		split             string
-		stream            flows.StreamConfig
+		first             int
 		captures, windows int
 	}{
-		{"train strict", "train", flows.StreamConfig{Mode: flows.Strict}, 330, 8241},
-		{"train padded", "train", flows.StreamConfig{}, 330, 9493},
-		{"test strict", "test", flows.StreamConfig{Mode: flows.Strict}, 110, 2970},
-		{"test padded", "test", flows.StreamConfig{}, 110, 3389},
+		{"train strict", "train", 4, 330, 8241},
+		{"train padded", "train", 0, 330, 9493},
+		{"test strict", "test", 4, 110, 2970},
+		{"test padded", "test", 0, 110, 3389},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			set, err := dataset.Open(dataset.Options{Manifest: manifest, Splits: []string{tt.split}})
@@ -32,8 +33,10 @@ func TestWindowsOfDataSet(t *testing.T) {
 				t.Fatal(err)
 			}
 			windows := 0
-			captures, err := set.Windows(context.Background(), tt.stream, func(dataset.Example) error {
-				windows++
+			captures, err := set.Steps(context.Background(), flows.StreamSpec{}, func(e dataset.Example) error {
+				if e.Number >= tt.first {
+					windows++
+				}
 				return nil
 			})
 			if err != nil {
@@ -85,9 +88,9 @@ func TestDamagedCaptures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			store := dataset.NewStore(flows.WindowRows, dataset.DefaultMemory)
+			store := dataset.NewStore(dataset.DefaultMemory)
 			defer store.Close()
-			err = set.Fill(t.Context(), flows.StreamConfig{}, store, nil, nil)
+			err = set.Fill(t.Context(), flows.StreamSpec{}, 0, store, nil, nil)
 			if (err != nil) != (tt.err != "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Errorf("error %v, want one with %q", err, tt.err)
 			}

@@ -4,17 +4,19 @@ package dataset
 
 import "math"
 
-// Holdout splits windows of a store in two: held gets about the given fraction of each
+// Holdout splits examples of a store in two, which rest on the last span rows of their
+// streams, 0 for whole streams: held gets about the given fraction of each
 // class's captures, spread evenly over them in the order they come; where a class has
-// two or more, at least one and not all. Windows of a class in one capture stay
-// together. A class with a single capture gives the last part of each device's windows instead,
-// less the windows that share records with the part that is kept.
-func Holdout(s *Store, windows []int, fraction float64) (kept, held []int) {
+// two or more, at least one and not all. Examples of a class in one capture stay
+// together. A class with a single capture gives the last part of each device's
+// examples instead; those before it that share rows of such a span with it are in
+// neither.
+func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held []int) {
 	if fraction <= 0 {
-		return windows, nil
+		return examples, nil
 	}
 	classes := map[string]*class{}
-	for _, i := range windows {
+	for _, i := range examples {
 		source := s.Source(i)
 		c := classes[source.Label]
 		if c == nil {
@@ -26,7 +28,7 @@ func Holdout(s *Store, windows []int, fraction float64) (kept, held []int) {
 	for _, c := range classes {
 		c.choose(fraction)
 	}
-	for _, i := range windows {
+	for _, i := range examples {
 		source := s.Source(i)
 		c := classes[source.Label]
 		if len(c.captures) > 1 {
@@ -39,11 +41,11 @@ func Holdout(s *Store, windows []int, fraction float64) (kept, held []int) {
 		}
 		d := c.devices[source.Name]
 		d.seen++
-		cut := d.windows - int(fraction*float64(d.windows))
+		cut := d.examples - int(fraction*float64(d.examples))
 		switch {
 		case d.seen > cut:
 			held = append(held, i)
-		case d.seen > cut-(s.k-1) && cut < d.windows:
+		case d.seen > cut-(span-1) && cut < d.examples:
 			// shares records with what is held
 		default:
 			kept = append(kept, i)
@@ -59,10 +61,10 @@ type class struct {
 	devices  map[string]*stretch
 }
 
-// stretch counts a device's windows.
-type stretch struct{ windows, seen int }
+// stretch counts a device's examples.
+type stretch struct{ examples, seen int }
 
-// add counts a window. Captures that lie side by side in a record file take turns.
+// add counts an example. Captures that lie side by side in a record file take turns.
 func (c *class) add(from *Source) {
 	if _, known := c.held[from.Capture]; !known {
 		c.held[from.Capture] = false
@@ -71,7 +73,7 @@ func (c *class) add(from *Source) {
 	if c.devices[from.Name] == nil {
 		c.devices[from.Name] = &stretch{}
 	}
-	c.devices[from.Name].windows++
+	c.devices[from.Name].examples++
 }
 
 // choose holds the middle one of each of as many equal stretches of the captures as

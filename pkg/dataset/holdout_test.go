@@ -15,7 +15,7 @@ func TestHoldout(t *testing.T) {
 		for c := range captures {
 			for range windows {
 				list = append(list, dataset.Example{
-					Window: flows.Window{Rows: []flows.Row{{Record: &flows.Record{}}}},
+					Step:   flows.Step{Row: flows.Row{Record: &flows.Record{}}},
 					Device: dataset.Device{Label: label}, Capture: fmt.Sprintf("%s-%02d", label, c),
 				})
 			}
@@ -56,13 +56,13 @@ func TestHoldout(t *testing.T) {
 		{"nothing held", examples("a", 3, 3), 0, nil, 9, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			store := dataset.NewStore(5, dataset.DefaultMemory)
+			store := dataset.NewStore(dataset.DefaultMemory)
 			for _, e := range tt.in {
-				if err := store.Add(e); err != nil {
+				if err := store.Add(e, true); err != nil {
 					t.Fatal(err)
 				}
 			}
-			kept, held := dataset.Holdout(store, store.All(), tt.fraction)
+			kept, held := dataset.Holdout(store, store.All(), 5, tt.fraction)
 			captures := map[string]bool{}
 			for _, i := range held {
 				captures[store.Source(i).Capture] = true

@@ -91,7 +91,7 @@ func TestDurationInPeriod(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		captures, err := set.Windows(t.Context(), flows.StreamConfig{}, func(dataset.Example) error { return nil })
+		captures, err := set.Steps(t.Context(), flows.StreamSpec{}, func(dataset.Example) error { return nil })
 		if err != nil || len(captures) != 1 || captures[0].Duration != want {
 			t.Errorf("%q: %+v, %v; want one capture of %v", dates, captures, err, want)
 		}

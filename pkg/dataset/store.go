@@ -1,6 +1,6 @@
 package dataset
 
-// This file keeps the windows of a run for random access.
+// This file keeps the streams of a run for random access.
 
 import (
 	"context"
@@ -14,128 +14,118 @@ import (
 // otherwise.
 const DefaultMemory = 512 << 20
 
-// Store holds labelled windows. Every row is kept once, as bytes, however many
-// windows it is in: in memory up to a limit, the rest in a temporary file. A
-// window takes 40 bytes beside its rows. Add and Close are for one goroutine;
-// in between any number may read.
+// Store holds the rows of labelled streams, each once, as bytes: in memory up to a
+// limit, the rest in a temporary file. Its examples are those rows that are to be
+// judged; one takes 28 bytes beside its row. Add and Close are for one goroutine; in
+// between any number may read.
 type Store struct {
-	k       int
-	rows    rowBytes
-	windows []window
-	members []uint32 // rows of the windows, k places each
-	sources []Source
-	known   map[Source]uint32
-	streams map[string]map[string]*recent // by capture and device
-	buf     []byte
+	rows     rowBytes
+	examples []example
+	streams  [][]uint32                   // rows of each, in order
+	open     map[string]map[string]uint32 // streams that may go on, by capture and device
+	sources  []Source
+	known    map[Source]uint32
+	buf      []byte
 }
 
-// window is one window's place.
-type window struct {
-	time   int64 // FirstSeen of its newest row
+// example is one example's place.
+type example struct {
+	time   int64 // FirstSeen of its row
 	source uint32
-	rows   uint8
+	stream uint32
+	place  uint32 // of its row in the stream
 }
 
-// Source says where windows come from.
+// Source says where rows come from.
 type Source struct {
 	Device
 	Capture string
 }
 
-// recent are the rows of a stream's last window.
-type recent struct {
-	records []*flows.Record
-	rows    []uint32
+// NewStore returns an empty store that keeps the given bytes of rows in memory.
+func NewStore(memory int64) *Store {
+	return &Store{rows: rowBytes{memory: memory}, open: map[string]map[string]uint32{}, known: map[Source]uint32{}}
 }
 
-// NewStore returns a store for windows of at most k rows, that keeps the given
-// bytes of rows in memory.
-func NewStore(k int, memory int64) *Store {
-	return &Store{k: k, rows: rowBytes{memory: memory}, known: map[Source]uint32{}, streams: map[string]map[string]*recent{}}
-}
-
-// Add keeps a window. Windows of one device and capture come in order: rows that
-// were in the last one are recognised by their records.
-func (s *Store) Add(e Example) error {
-	n := len(e.Rows)
-	if n < 1 || n > s.k {
-		return fmt.Errorf("a window of %s has %d rows, want 1 to %d", e.Window.Device, n, s.k)
+// Add keeps the next row of a stream; number 0 begins one. judged makes it an
+// example.
+func (s *Store) Add(e Example, judged bool) error {
+	if e.Record == nil {
+		return fmt.Errorf("a row of %s has no record", e.Name)
 	}
-	devices := s.streams[e.Capture]
+	devices := s.open[e.Capture]
 	if devices == nil {
-		devices = map[string]*recent{}
-		s.streams[e.Capture] = devices
+		devices = map[string]uint32{}
+		s.open[e.Capture] = devices
 	}
-	last := devices[e.Window.Device]
-	if last == nil {
-		last = &recent{}
-		devices[e.Window.Device] = last
+	stream, ok := devices[e.Name]
+	if !ok || e.Number == 0 {
+		stream = uint32(len(s.streams))
+		s.streams, devices[e.Name] = append(s.streams, nil), stream
 	}
-	rows := make([]uint32, 0, s.k)
-	records := make([]*flows.Record, 0, s.k)
-	for _, r := range e.Rows {
-		if r.Record == nil {
-			return fmt.Errorf("a window of %s has a row without a record", e.Window.Device)
-		}
-		id, err := s.row(r, last)
-		if err != nil {
-			return err
-		}
-		rows, records = append(rows, id), append(records, r.Record)
+	if have := len(s.streams[stream]); have != e.Number {
+		return fmt.Errorf("row %d of %s comes after %d others", e.Number, e.Name, have)
 	}
-	last.rows, last.records = rows, records
-	source := Source{e.Device, e.Capture}
-	number, ok := s.known[source]
-	if !ok {
-		number = uint32(len(s.sources))
-		s.sources = append(s.sources, source)
-		s.known[source] = number
+	s.buf = encodeRow(s.buf[:0], e.Row)
+	row, err := s.rows.add(s.buf)
+	if err != nil {
+		return err
 	}
-	s.windows = append(s.windows, window{e.Rows[n-1].FirstSeen, number, uint8(n)})
-	s.members = append(s.members, rows...)
-	s.members = append(s.members, make([]uint32, s.k-n)...)
+	s.streams[stream] = append(s.streams[stream], row)
+	if judged {
+		s.examples = append(s.examples, example{e.FirstSeen, s.source(Source{e.Device, e.Capture}), stream, uint32(e.Number)})
+	}
 	return nil
 }
 
-// row is the number of a row that the stream's last window had, or a new one.
-func (s *Store) row(r flows.Row, last *recent) (uint32, error) {
-	for i, rec := range last.records {
-		if rec == r.Record {
-			return last.rows[i], nil
-		}
+func (s *Store) source(from Source) uint32 {
+	number, ok := s.known[from]
+	if !ok {
+		number = uint32(len(s.sources))
+		s.sources = append(s.sources, from)
+		s.known[from] = number
 	}
-	s.buf = encodeRow(s.buf[:0], r)
-	return s.rows.add(s.buf)
+	return number
 }
 
-// Forget drops what is kept to recognise rows of a capture that has ended.
-func (s *Store) Forget(capture string) { delete(s.streams, capture) }
+// End drops what is kept to go on with the streams of a capture.
+func (s *Store) End(capture string) { delete(s.open, capture) }
 
 // Close frees the store.
 func (s *Store) Close() error { return s.rows.close() }
 
-// Len is the number of windows.
-func (s *Store) Len() int { return len(s.windows) }
+// Len is the number of examples.
+func (s *Store) Len() int { return len(s.examples) }
 
-// K is how many rows a window has at most.
-func (s *Store) K() int { return s.k }
-
-// Rows is the number of rows in all windows.
+// Rows is the number of rows of all streams.
 func (s *Store) Rows() int { return len(s.rows.starts) }
 
-// Source says where window i comes from.
-func (s *Store) Source(i int) *Source { return &s.sources[s.windows[i].source] }
+// Source says where example i comes from.
+func (s *Store) Source(i int) *Source { return &s.sources[s.examples[i].source] }
 
-// Label is the class of window i.
+// Label is the class of example i.
 func (s *Store) Label(i int) string { return s.Source(i).Label }
 
-// Time is the first packet of window i's newest row, us since the Unix epoch.
-func (s *Store) Time(i int) int64 { return s.windows[i].time }
+// Time is the first packet of example i's row, us since the Unix epoch.
+func (s *Store) Time(i int) int64 { return s.examples[i].time }
 
-// Members are the numbers of window i's rows, oldest first.
-func (s *Store) Members(i int) []uint32 { return s.members[i*s.k:][:s.windows[i].rows] }
+// Stream is the number of example i's stream, and the place of its row in it.
+func (s *Store) Stream(i int) (stream, place int) {
+	return int(s.examples[i].stream), int(s.examples[i].place)
+}
 
-// All are the numbers of all windows.
+// Members are the numbers of the last rows up to example i's, at most span of them
+// and oldest first; all of the stream's so far when span is 0.
+func (s *Store) Members(i, span int) []uint32 {
+	e := &s.examples[i]
+	from := 0
+	if span > 0 {
+		from = max(0, int(e.place)+1-span)
+	}
+	return s.streams[e.stream][from : e.place+1]
+}
+
+// All are the numbers of all examples.
 func (s *Store) All() []int {
 	all := make([]int, s.Len())
 	for i := range all {
@@ -144,39 +134,40 @@ func (s *Store) All() []int {
 	return all
 }
 
-// Buffer is where a window is read to: it holds until the next one is. Its zero
+// Buffer is where rows are read to: they hold until the next ones are. Its zero
 // value is ready to use.
 type Buffer struct {
-	records []flows.Record
+	records []*flows.Record
 	rows    []flows.Row
 	bytes   [][]byte
 }
 
-// Window reads window i. Its records have what rows show, no times and no
-// addresses of the device.
-func (s *Store) Window(i int, b *Buffer) (flows.Window, error) {
-	w := flows.Window{Device: s.Source(i).Name}
-	members := s.Members(i)
-	for len(b.records) < len(members) {
-		b.records, b.bytes = append(b.records, flows.Record{}), append(b.bytes, nil)
+// grow makes room for n rows.
+func (b *Buffer) grow(n int) {
+	for len(b.records) < n {
+		b.records, b.bytes = append(b.records, &flows.Record{}), append(b.bytes, nil)
 	}
+}
+
+// Read reads the rows that [Store.Members] names. Their records have what rows show,
+// no times and no addresses of the device.
+func (s *Store) Read(i, span int, b *Buffer) ([]flows.Row, error) {
+	members := s.Members(i, span)
+	b.grow(len(members))
 	b.rows = b.rows[:0]
 	for at, id := range members {
 		row, err := s.read(id, b, at)
 		if err != nil {
-			return w, err
+			return nil, err
 		}
 		b.rows = append(b.rows, row)
 	}
-	w.Rows = b.rows
-	return w, nil
+	return b.rows, nil
 }
 
 // Row reads one row by its number.
 func (s *Store) Row(id uint32, b *Buffer) (flows.Row, error) {
-	if len(b.records) == 0 {
-		b.records, b.bytes = make([]flows.Record, 1), make([][]byte, 1)
-	}
+	b.grow(1)
 	return s.read(id, b, 0)
 }
 
@@ -188,18 +179,18 @@ func (s *Store) read(id uint32, b *Buffer, at int) (flows.Row, error) {
 	if err != nil {
 		return flows.Row{}, err
 	}
-	rec := &b.records[at]
+	rec := b.records[at]
 	since := decodeRow(data, rec)
 	return flows.Row{Record: rec, Since: since}, nil
 }
 
-// Distinct gives the rows of some windows, each once, in the order in which the
-// windows name them.
-func (s *Store) Distinct(windows []int) iter.Seq[uint32] {
+// Distinct gives the rows that examples rest on, see [Store.Members], each once, in
+// the order in which the examples name them.
+func (s *Store) Distinct(examples []int, span int) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		seen := make([]bool, s.Rows())
-		for _, i := range windows {
-			for _, id := range s.Members(i) {
+		for _, i := range examples {
+			for _, id := range s.Members(i, span) {
 				if seen[id] {
 					continue
 				}
@@ -212,7 +203,7 @@ func (s *Store) Distinct(windows []int) iter.Seq[uint32] {
 	}
 }
 
-// Without are the devices of the set's captures that have no window in the store:
+// Without are the devices of the set's captures that have no example in the store:
 // they sent nothing, or are listed wrongly. Of record files it knows nothing.
 func (s *Set) Without(store *Store) []Source {
 	var without []Source
@@ -227,21 +218,22 @@ func (s *Set) Without(store *Store) []Source {
 	return without
 }
 
-// Fill reads all windows of the set into a store; each must have a label. A
-// damaged file does not stop the others, as with [Set.Records]: the store has
-// their windows when the error comes. seen gets each window and done each capture
-// once it has been read; both may be nil.
-func (s *Set) Fill(ctx context.Context, cfg flows.StreamConfig, store *Store, seen func(Example), done func(CaptureSummary)) error {
-	return s.windows(ctx, cfg, func(e Example) error {
+// Fill reads all streams of the set into a store; each must have a label. Rows from
+// the number first on are examples. A damaged file does not stop the others, as with
+// [Set.Records]: the store has their streams when the error comes.
+// seen gets each example and done each capture once it has been read; both may be nil.
+func (s *Set) Fill(ctx context.Context, spec flows.StreamSpec, first int, store *Store, seen func(Example), done func(CaptureSummary)) error {
+	return s.steps(ctx, spec, func(e Example) error {
 		if e.Label == "" {
 			return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", e.Capture, e.Name)
 		}
-		if seen != nil {
+		judged := e.Number >= first
+		if judged && seen != nil {
 			seen(e)
 		}
-		return store.Add(e)
+		return store.Add(e, judged)
 	}, func(c CaptureSummary) {
-		store.Forget(c.Name)
+		store.End(c.Name)
 		if done != nil {
 			done(c)
 		}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"sync"
 	"testing"
@@ -34,24 +33,25 @@ func randomRow(r *rand.Rand, n int) flows.Row {
 	return flows.Row{Record: rec, Since: r.Int64N(120e6)}
 }
 
-// filled is a store of the windows of two devices, and the windows.
-func filled(t *testing.T, memory int64, rows int) (*dataset.Store, []flows.Window) {
+// filled is a store of the streams of two devices, each row an example, and what
+// their last five rows are.
+func filled(t *testing.T, memory int64, rows int) (*dataset.Store, [][]flows.Row) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
-	s := dataset.NewStore(5, memory)
+	s := dataset.NewStore(memory)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	var all []flows.Window
+	var all [][]flows.Row
 	for _, device := range []string{"02:00:00:00:00:01", "02:00:00:00:00:02"} {
 		var list []flows.Row
-		for range rows {
+		for i := range rows {
 			list = append(list, randomRow(r, r.IntN(6)))
-			w := flows.Window{Device: device, Rows: slices.Clone(list[max(0, len(list)-5):])}
-			all = append(all, w)
-			if err := s.Add(dataset.Example{Window: w, Device: dataset.Device{Name: device, Label: "plug"}, Capture: "c"}); err != nil {
+			all = append(all, slices.Clone(list[max(0, len(list)-5):]))
+			e := dataset.Example{Step: flows.Step{Row: list[i], Number: i}, Device: dataset.Device{Name: device, Label: "plug"}, Capture: "c"}
+			if err := s.Add(e, true); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -59,29 +59,23 @@ func filled(t *testing.T, memory int64, rows int) (*dataset.Store, []flows.Windo
 	return s, all
 }
 
-// check compares the store's windows with those that went in, from two
-// goroutines at once.
-func check(t *testing.T, s *dataset.Store, want []flows.Window) {
+// check compares the store's rows with those that went in, from two goroutines at
+// once.
+func check(t *testing.T, s *dataset.Store, want [][]flows.Row) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for from := range 2 {
 		wg.Go(func() {
 			var b dataset.Buffer
 			for i := from; i < len(want); i += 2 {
-				got, err := s.Window(i, &b)
+				got, err := s.Read(i, 5, &b)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if len(got.Rows) != len(want[i].Rows) || got.Device != want[i].Device {
-					t.Errorf("window %d: %d rows of %s", i, len(got.Rows), got.Device)
+				if !slices.EqualFunc(got, want[i], sameRow) {
+					t.Errorf("example %d is %+v, want %+v", i, got, want[i])
 					return
-				}
-				for j, row := range got.Rows {
-					if !sameRow(row, want[i].Rows[j]) {
-						t.Errorf("window %d row %d is %+v, want %+v", i, j, row, want[i].Rows[j])
-						return
-					}
 				}
 			}
 		})
@@ -120,23 +114,64 @@ func TestStoreGivesBackWhatWentIn(t *testing.T) {
 
 func TestStoreDistinctRowsComeOnce(t *testing.T) {
 	s, _ := filled(t, dataset.DefaultMemory, 6)
-	var ids []uint32
-	for id := range s.Distinct([]int{5, 3, 5}) { // rows 1..5, then 0..3
-		ids = append(ids, id)
+	for _, tt := range []struct {
+		span int
+		want []uint32
+	}{
+		{5, []uint32{1, 2, 3, 4, 5, 0}}, // rows 1..5, then 0..3
+		{2, []uint32{4, 5, 2, 3}},
+		{0, []uint32{0, 1, 2, 3, 4, 5}},
+	} {
+		if got := slices.Collect(s.Distinct([]int{5, 3, 5}, tt.span)); !slices.Equal(got, tt.want) {
+			t.Errorf("span %d: rows %v, want %v", tt.span, got, tt.want)
+		}
 	}
-	if want := []uint32{1, 2, 3, 4, 5, 0}; !reflect.DeepEqual(ids, want) {
-		t.Errorf("rows %v, want %v", ids, want)
+}
+
+// Rows that are not judged are what later examples rest on. A stream that is begun
+// again, and one of a capture that has ended, has nothing of the one before.
+func TestStoreStreams(t *testing.T) {
+	s := dataset.NewStore(dataset.DefaultMemory)
+	r := rand.New(rand.NewPCG(1, 2))
+	add := func(number int, judged bool) error {
+		return s.Add(dataset.Example{Step: flows.Step{Row: randomRow(r, 1), Number: number}, Device: dataset.Device{Name: "d"}, Capture: "c"}, judged)
+	}
+	for _, step := range []struct {
+		number int
+		judged bool
+	}{{0, false}, {1, true}, {0, true}, {1, true}} {
+		if err := add(step.number, step.judged); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.End("c")
+	if err := add(0, true); err != nil {
+		t.Fatal(err)
+	}
+	want := [][]uint32{{0, 1}, {2}, {2, 3}, {4}}
+	for i, w := range want {
+		if got := s.Members(i, 5); !slices.Equal(got, w) {
+			t.Errorf("example %d rests on rows %v, want %v", i, got, w)
+		}
+	}
+	if s.Len() != len(want) || s.Rows() != 5 {
+		t.Errorf("%d examples of %d rows, want %d of 5", s.Len(), s.Rows(), len(want))
+	}
+	if err := add(3, true); err == nil {
+		t.Error("a row comes after others that are missing")
+	}
+	if err := s.Add(dataset.Example{}, true); err == nil {
+		t.Error("a row without a record is kept")
 	}
 }
 
 func TestStoreSaysWhereItCannotKeepRows(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "none")
 	t.Setenv("TMPDIR", dir)
-	s := dataset.NewStore(5, 0)
+	s := dataset.NewStore(0)
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
-		w := flows.Window{Rows: []flows.Row{{Record: randomRow(r, 2).Record}}}
-		if err := s.Add(dataset.Example{Window: w}); err != nil {
+		if err := s.Add(dataset.Example{Step: flows.Step{Row: randomRow(r, 2)}}, true); err != nil {
 			if !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("got %v", err)
 			}
@@ -148,14 +183,11 @@ func TestStoreSaysWhereItCannotKeepRows(t *testing.T) {
 
 func TestStoreRefuses(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
-	row := randomRow(r, 1)
-	for name, rows := range map[string][]flows.Row{
-		"no row":           nil,
-		"too many rows":    {row, row, row, row, row, row},
-		"a row of nothing": {{}},
-		"too many packets": {randomRow(r, 30)},
+	for name, row := range map[string]flows.Row{
+		"a row of nothing": {},
+		"too many packets": randomRow(r, 30),
 	} {
-		if err := dataset.NewStore(5, 0).Add(dataset.Example{Window: flows.Window{Rows: rows}}); err == nil {
+		if err := dataset.NewStore(0).Add(dataset.Example{Step: flows.Step{Row: row}}, true); err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}

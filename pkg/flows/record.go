@@ -17,7 +17,6 @@ const (
 	PayloadTokens = 3000             // B: values of a row's payload section (III-C)
 	MetaValues    = 10 + 3*RowPackets
 	RowValues     = MetaValues + PayloadTokens
-	WindowRows    = 5 // K: successive records of one window (IV)
 )
 
 // Values of a row that stand for no byte and no number (III-C).
@@ -164,12 +163,4 @@ func (r Row) Meta() [MetaValues]float64 {
 		}
 	}
 	return m
-}
-
-// Window is K successive rows of one device's stream, oldest first. A padded
-// window has fewer than K rows: the missing older ones stand before Rows[0] and
-// are all Missing after scaling.
-type Window struct {
-	Device string
-	Rows   []Row
 }

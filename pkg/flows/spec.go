@@ -94,12 +94,10 @@ func (s RecordSpec) Serve(want RecordSpec) error {
 	return nil
 }
 
-// The names of directions, window modes and services stand for them in JSON.
+// The names of directions and services stand for them in JSON.
 var (
 	_ encoding.TextMarshaler   = Direction(0)
 	_ encoding.TextUnmarshaler = (*Direction)(nil)
-	_ encoding.TextMarshaler   = WindowMode(0)
-	_ encoding.TextUnmarshaler = (*WindowMode)(nil)
 	_ encoding.TextMarshaler   = Service{}
 	_ encoding.TextUnmarshaler = (*Service)(nil)
 )
@@ -109,12 +107,6 @@ func (d Direction) MarshalText() ([]byte, error) { return []byte(d.String()), ni
 
 // UnmarshalText reads what [ParseDirection] does.
 func (d *Direction) UnmarshalText(text []byte) error { return readText(d, ParseDirection, text) }
-
-// MarshalText gives the mode's name.
-func (m WindowMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
-
-// UnmarshalText reads what [ParseWindowMode] does.
-func (m *WindowMode) UnmarshalText(text []byte) error { return readText(m, ParseWindowMode, text) }
 
 // MarshalText gives the service's name; the zero Service, all traffic, has none.
 func (s Service) MarshalText() ([]byte, error) {

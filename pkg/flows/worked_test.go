@@ -52,16 +52,12 @@ func TestWorkedRecord(t *testing.T) {
 	if len(records) < len(want) {
 		t.Fatalf("%d records, want at least %d", len(records), len(want))
 	}
-	windower := flows.NewWindower(flows.StreamConfig{Mode: flows.Strict})
-	var window flows.Window
-	for i := range want {
-		var ok bool
-		if window, ok = windower.Add(records[i]); ok != (i == len(want)-1) {
-			t.Fatalf("record %d completes a strict window: %v", i, ok)
-		}
-	}
+	streams := flows.NewStreams(flows.StreamSpec{})
 	for i, w := range want {
-		r := window.Rows[i]
+		r, ok := streams.Add(records[i])
+		if !ok || r.Number != i {
+			t.Fatalf("record %d: row %d of the stream, %v", i, r.Number, ok)
+		}
 		got := row{r.FirstSeen, r.Since, r.Remote.String(), r.Proto, r.DevPort, r.RemPort, r.TotalBytes, r.PacketCount, nil, nil, nil, nil}
 		for _, p := range r.Packets {
 			got.offsets = append(got.offsets, p.Offset)

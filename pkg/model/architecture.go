@@ -26,6 +26,9 @@ type Architecture struct {
 	Dropout float64 `json:"dropout"` // share of conv2's outputs zeroed in training
 }
 
+// DefaultRows are the paper's K: successive rows of one window (IV).
+const DefaultRows = 5
+
 // DefaultArchitecture is the paper's network for windows of k rows. For k below
 // five the heights of conv2's kernel and of the pool are what is left, at most 3.
 func DefaultArchitecture(k int) Architecture {

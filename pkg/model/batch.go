@@ -21,7 +21,7 @@ const groupSize = 32
 type group struct {
 	lists []conv.Live // the first dense layer's inputs
 	sums  [][]float32 // its outputs, before ReLU
-	at    []int       // the window's place in the batch
+	at    []int       // the row's place in the batch
 }
 
 // grow makes room for size windows.
@@ -32,46 +32,30 @@ func (g *group) grow(n *network, size int) {
 	}
 }
 
-// NextBatch is [Engine.Next] for windows of many devices: the next of states[i] is
-// windows[i], and probs[i] takes its probabilities, with the same bits. A device
-// can be there several times, its windows in order. A window that fails has its
-// place in the error; its probs are not to be used, all others are computed.
-func (e *Engine) NextBatch(states []*State, windows []flows.Window, probs [][]float32) error {
-	if len(states) != len(windows) {
-		return fmt.Errorf("predict: %d states for %d windows", len(states), len(windows))
+// NextBatch is [Engine.Next] for many devices: the next row of memories[i] is rows[i],
+// and probs[i] takes its probabilities, with the same bits. A device can be there
+// several times, its rows in order. A row that fails has its place in the error; its
+// probs are not to be used, all others are computed.
+func (e *Engine) NextBatch(memories []*Memory, rows []flows.Row, probs [][]float32) error {
+	if len(memories) != len(rows) || len(probs) != len(rows) {
+		return fmt.Errorf("predict: %d memories and room for %d probabilities of %d rows", len(memories), len(probs), len(rows))
 	}
-	return e.batch(states, windows, probs)
-}
-
-// PredictBatch is [Engine.Predict] for many windows, see [Engine.NextBatch].
-func (e *Engine) PredictBatch(windows []flows.Window, probs [][]float32) error {
-	return e.batch(nil, windows, probs)
-}
-
-// batch computes windows whose states are given, or that belong to no device.
-func (e *Engine) batch(states []*State, windows []flows.Window, probs [][]float32) error {
-	if len(probs) != len(windows) {
-		return fmt.Errorf("predict: room for the probabilities of %d windows, want %d", len(probs), len(windows))
-	}
-	e.buf.grow(e.net, min(len(windows), groupSize))
+	e.buf.grow(e.net, min(len(rows), groupSize))
 	var failed []error
-	for from := 0; from < len(windows); from += groupSize {
-		failed = e.group(from, min(from+groupSize, len(windows)), states, windows, probs, failed)
+	for from := 0; from < len(rows); from += groupSize {
+		to := min(from+groupSize, len(rows))
+		failed = e.group(from, memories[from:to], rows[from:to], probs[from:to], failed)
 	}
 	return errors.Join(failed...)
 }
 
-// group computes windows [from, to) of a batch and appends what fails.
-func (e *Engine) group(from, to int, states []*State, windows []flows.Window, probs [][]float32, failed []error) []error {
+// group computes a part of a batch that begins at from, and appends what fails.
+func (e *Engine) group(from int, memories []*Memory, rows []flows.Row, probs [][]float32, failed []error) []error {
 	b := e.buf
 	b.at = b.at[:0]
-	for i := from; i < to; i++ {
-		s := e.passing()
-		if states != nil {
-			s = states[i]
-		}
-		if err := e.advance(s, windows[i], probs[i], &b.lists[len(b.at)], b.sums[len(b.at)]); err != nil {
-			failed = append(failed, inBatch(i, err))
+	for i, m := range memories {
+		if err := e.advance(m, rows[i], probs[i], &b.lists[len(b.at)], b.sums[len(b.at)]); err != nil {
+			failed = append(failed, inBatch(from+i, err))
 			continue
 		}
 		b.at = append(b.at, i)
@@ -79,18 +63,25 @@ func (e *Engine) group(from, to int, states []*State, windows []flows.Window, pr
 	e.net.path.Dense(b.sums[:len(b.at)], e.net.dense1, b.lists[:len(b.at)])
 	for j, i := range b.at {
 		if err := e.finish(b.sums[j], probs[i]); err != nil {
-			failed = append(failed, inBatch(i, err))
+			failed = append(failed, inBatch(from+i, err))
 		}
 	}
 	return failed
 }
 
 func inBatch(i int, err error) error {
-	return fmt.Errorf("predict: window %d of the batch: %w", i, err)
+	return fmt.Errorf("predict: row %d of the batch: %w", i, err)
 }
 
-// passing is a state for one window of no device.
-func (e *Engine) passing() *State {
-	e.buf.state.Reset()
-	return &e.buf.state
+// passing is a memory for one window of no device, before its newest row.
+func (e *Engine) passing(rows []flows.Row) (*Memory, error) {
+	if n := len(rows); n < 1 || n > e.net.arch.K {
+		return nil, fmt.Errorf("predict: a window of %d rows, want 1 to %d", n, e.net.arch.K)
+	}
+	m := &e.buf.passing
+	m.Reset()
+	for _, r := range rows[:len(rows)-1] {
+		e.Skip(m, r)
+	}
+	return m, nil
 }

@@ -5,47 +5,31 @@ package model_test
 // engine: go test -run '^$' -bench Real -benchtime 2s ./pkg/model
 
 import (
-	"context"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
 // realWindows are the windows of the test captures, in the order of their
 // devices' streams, and the embedded model.
-func realWindows(b *testing.B) (*model.Model, []flows.Window) {
+func realWindows(b *testing.B) (*model.Model, [][]flows.Row) {
 	b.Helper()
-	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(b), "manifest.csv"), Splits: []string{"test"}})
-	if err != nil {
-		b.Fatal(err)
-	}
 	bundle, err := embedded.Default()
 	if err != nil {
 		b.Fatal(err)
 	}
 	m := bundle[""]
-	stream := m.Record.Stream(m.Arch.K)
-	var windows []flows.Window
-	_, err = set.Windows(context.Background(), stream, func(x dataset.Example) error {
-		windows = append(windows, x.Window)
-		return nil
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return m, windows
+	return m, modeltest.RealWindows(b, m.Record.Stream(), m.Arch.K)
 }
 
 // benchmarkReal times each window and reports percentiles: of the time, and of
 // the length of the windows' newest rows.
-func benchmarkReal(b *testing.B, predict func(e *model.Engine, w flows.Window, probs []float32) error) {
+func benchmarkReal(b *testing.B, predict func(e *model.Engine, w []flows.Row, probs []float32) error) {
 	m, windows := realWindows(b)
 	e, err := model.NewEngine(m)
 	if err != nil {
@@ -71,7 +55,7 @@ func benchmarkReal(b *testing.B, predict func(e *model.Engine, w flows.Window, p
 	}
 	var lengths []int
 	for _, w := range windows {
-		lengths = append(lengths, flows.MetaValues+len(w.Rows[len(w.Rows)-1].Tokens(nil, flows.PayloadTokens)))
+		lengths = append(lengths, flows.MetaValues+len(w[len(w)-1].Tokens(nil, flows.PayloadTokens)))
 	}
 	slices.Sort(lengths)
 	b.ReportMetric(float64(lengths[len(lengths)/2]), "row-p50")
@@ -80,13 +64,13 @@ func benchmarkReal(b *testing.B, predict func(e *model.Engine, w flows.Window, p
 
 // Successive windows of devices, as live: one row of five is new.
 func BenchmarkRealSliding(b *testing.B) {
-	var s model.State
-	benchmarkReal(b, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Next(&s, w, probs) })
+	var m model.Memory
+	benchmarkReal(b, func(e *model.Engine, w []flows.Row, probs []float32) error { return e.Next(&m, w[len(w)-1], probs) })
 }
 
 // Independent windows: all rows are new.
 func BenchmarkRealCold(b *testing.B) {
-	benchmarkReal(b, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Predict(w, probs) })
+	benchmarkReal(b, func(e *model.Engine, w []flows.Row, probs []float32) error { return e.Predict(w, probs) })
 }
 
 // Successive windows of 256 devices in turn: their states do not stay in the
@@ -94,17 +78,18 @@ func BenchmarkRealCold(b *testing.B) {
 func BenchmarkRealSliding256(b *testing.B) {
 	const devices = 256
 	_, windows := realWindows(b)
-	states := make([]model.State, devices)
+	memories := make([]model.Memory, devices)
 	step := len(windows) / devices
-	order := make([]flows.Window, 0, devices*step)
+	order := make([]flows.Row, 0, devices*step)
 	for i := range step {
 		for d := range devices {
-			order = append(order, windows[d*step+i])
+			w := windows[d*step+i]
+			order = append(order, w[len(w)-1])
 		}
 	}
 	i := 0
-	benchmarkReal(b, func(e *model.Engine, _ flows.Window, probs []float32) error {
+	benchmarkReal(b, func(e *model.Engine, _ []flows.Row, probs []float32) error {
 		i++
-		return e.Next(&states[i%devices], order[i%len(order)], probs)
+		return e.Next(&memories[i%devices], order[i%len(order)], probs)
 	})
 }

@@ -56,8 +56,8 @@ type buffers struct {
 	live   []conv.Live // the last layer's inputs
 	logits [][]float32
 	group
-	state  State  // of windows that belong to no device
-	memory memory // of states
+	passing Memory // of windows that belong to no device
+	pool    pool   // of memories
 }
 
 // NewEngine prepares a model for inference.
@@ -159,10 +159,15 @@ func kernel2(m *Model) [][][]float32 {
 	return filters
 }
 
-// Predict writes the class probabilities of one window to probs, which holds
-// [Engine.Classes] values. Nothing is kept between calls.
-func (e *Engine) Predict(w flows.Window, probs []float32) error {
-	return e.Next(e.passing(), w, probs)
+// Predict writes the class probabilities of a window, K rows or fewer of one stream,
+// oldest first, to probs, which holds [Engine.Classes] values. Nothing is kept between
+// calls.
+func (e *Engine) Predict(rows []flows.Row, probs []float32) error {
+	m, err := e.passing(rows)
+	if err != nil {
+		return err
+	}
+	return e.Next(m, rows[len(rows)-1], probs)
 }
 
 // Forward is the reference: it computes every column of an input of [K, width]

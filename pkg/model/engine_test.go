@@ -111,10 +111,10 @@ func TestNextEqualsForward(t *testing.T) {
 		d, _ := m.Dims()
 		input, logits := make([]float32, arch.K*d.Width), make([]float32, 9)
 		cold, next := make([]float32, 9), make([]float32, 9)
-		var state model.State
+		var memory model.Memory
 		for i, w := range modeltest.Windows(stream(r, 60), arch.K) {
 			if i%17 == 13 {
-				continue // a window that the state never sees
+				memory.Trim()
 			}
 			if err := scaler.Window(input, arch.K, w); err != nil {
 				t.Fatal(err)
@@ -130,7 +130,7 @@ func TestNextEqualsForward(t *testing.T) {
 			if err := e.Predict(w, cold); err != nil {
 				t.Fatal(err)
 			}
-			if err := e.Next(&state, w, next); err != nil {
+			if err := e.Next(&memory, w[len(w)-1], next); err != nil {
 				t.Fatal(err)
 			}
 			for j := range want {
@@ -153,7 +153,7 @@ func TestSlidingIsBitIdentical(t *testing.T) {
 		d, _ := m.Dims()
 		input, want, got := make([]float32, arch.K*d.Width), make([]float32, 4), make([]float32, 4)
 		probs := make([]float32, 4)
-		var state model.State
+		var memory model.Memory
 		for i, w := range modeltest.Windows(stream(r, 36), arch.K) {
 			if err := scaler.Window(input, arch.K, w); err != nil {
 				t.Fatal(err)
@@ -161,7 +161,7 @@ func TestSlidingIsBitIdentical(t *testing.T) {
 			if err := ref.Forward(input, want); err != nil {
 				t.Fatal(err)
 			}
-			if err := e.Next(&state, w, probs); err != nil {
+			if err := e.Next(&memory, w[len(w)-1], probs); err != nil {
 				t.Fatal(err)
 			}
 			copy(got, e.Logits())
@@ -179,28 +179,25 @@ func TestEngineAllocatesNothing(t *testing.T) {
 	e := newEngine(t, modeltest.Model(r, model.DefaultArchitecture(5), 21))
 	windows := modeltest.Windows(stream(r, 42), 5)
 	probs := make([]float32, 21)
-	var state model.State
+	var memory model.Memory
 	var shared batch
 	for _, w := range windows {
-		shared.add(&model.State{}, w, 21)
+		shared.add(&model.Memory{}, w[len(w)-1], 21)
 	}
 	round := func() {
-		if err := e.NextBatch(shared.states, shared.windows, shared.probs); err != nil {
-			t.Fatal(err)
-		}
-		if err := e.PredictBatch(shared.windows, shared.probs); err != nil {
+		if err := e.NextBatch(shared.memories, shared.rows, shared.probs); err != nil {
 			t.Fatal(err)
 		}
 		for _, w := range windows {
 			if err := e.Predict(w, probs); err != nil {
 				t.Fatal(err)
 			}
-			if err := e.Next(&state, w, probs); err != nil {
+			if err := e.Next(&memory, w[len(w)-1], probs); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	for range 8 { // every slot of the state sees the longest row
+	for range 8 { // every slot of the memory sees the longest row
 		round()
 	}
 	if n := testing.AllocsPerRun(3, round); n != 0 {
@@ -213,23 +210,21 @@ func TestManyDevicesMakeNoGarbage(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	e := newEngine(t, modeltest.Model(r, model.DefaultArchitecture(5), 21))
 	const devices = 64
-	windows := make([][]flows.Window, devices)
+	streams := make([][]flows.Row, devices)
 	var b batch
-	for i := range windows {
-		var rows []flows.Row
+	for i := range streams {
 		for range 20 {
-			rows = append(rows, flows.Row{Record: modeltest.Record(r, r.IntN(1000), r.IntN(1000), r.IntN(1000))})
+			streams[i] = append(streams[i], flows.Row{Record: modeltest.Record(r, r.IntN(1000), r.IntN(1000), r.IntN(1000))})
 		}
-		windows[i] = modeltest.Windows(append(rows, rows[:4]...), 5)[4:] // round and round
-		b.add(&model.State{}, flows.Window{}, 21)
+		b.add(&model.Memory{}, flows.Row{}, 21)
 	}
 	step := 0
 	round := func() {
-		for i, w := range windows {
-			b.windows[i] = w[(step+i)%len(w)]
+		for i, rows := range streams { // round and round
+			b.rows[i] = rows[(step+i)%len(rows)]
 		}
 		step++
-		if err := e.NextBatch(b.states, b.windows, b.probs); err != nil {
+		if err := e.NextBatch(b.memories, b.rows, b.probs); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -265,7 +260,7 @@ func TestPredictRefuses(t *testing.T) {
 		{"weights that overflow", big, rows[:5], 3},
 	} {
 		e := newEngine(t, c.m)
-		if err := e.Predict(flows.Window{Device: "d", Rows: c.rows}, make([]float32, c.probs)); err == nil {
+		if err := e.Predict(c.rows, make([]float32, c.probs)); err == nil {
 			t.Errorf("%s: no error", c.name)
 		}
 	}
@@ -279,7 +274,7 @@ func TestPredictRefuses(t *testing.T) {
 	}
 }
 
-func benchmark(b *testing.B, payload int, predict func(e *model.Engine, w flows.Window, probs []float32) error) {
+func benchmark(b *testing.B, payload int, predict func(e *model.Engine, w []flows.Row, probs []float32) error) {
 	r := rand.New(rand.NewPCG(5, 6))
 	e := newEngine(b, modeltest.Model(r, model.DefaultArchitecture(5), 21))
 	var rows []flows.Row
@@ -298,21 +293,21 @@ func benchmark(b *testing.B, payload int, predict func(e *model.Engine, w flows.
 }
 
 func BenchmarkPredict440(b *testing.B) {
-	benchmark(b, 131, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Predict(w, probs) })
+	benchmark(b, 131, func(e *model.Engine, w []flows.Row, probs []float32) error { return e.Predict(w, probs) })
 }
 
 func BenchmarkPredictFull(b *testing.B) {
-	benchmark(b, 1000, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Predict(w, probs) })
+	benchmark(b, 1000, func(e *model.Engine, w []flows.Row, probs []float32) error { return e.Predict(w, probs) })
 }
 
 func BenchmarkNext440(b *testing.B) {
-	var s model.State
-	benchmark(b, 131, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Next(&s, w, probs) })
+	var m model.Memory
+	benchmark(b, 131, func(e *model.Engine, w []flows.Row, probs []float32) error { return e.Next(&m, w[len(w)-1], probs) })
 }
 
 func BenchmarkNextFull(b *testing.B) {
-	var s model.State
-	benchmark(b, 1000, func(e *model.Engine, w flows.Window, probs []float32) error { return e.Next(&s, w, probs) })
+	var m model.Memory
+	benchmark(b, 1000, func(e *model.Engine, w []flows.Row, probs []float32) error { return e.Next(&m, w[len(w)-1], probs) })
 }
 
 func BenchmarkForward(b *testing.B) {

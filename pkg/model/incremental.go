@@ -5,7 +5,7 @@ package model
 // Two savings, both exact in real arithmetic:
 //
 //   - Sliding window: of a window's K rows only the newest is new. A device's
-//     [State] keeps the conv1 planes of the rows that the next conv2 row needs and
+//     [Memory] keeps the conv1 planes of the rows that the next conv2 row needs and
 //     the conv2 rows, already pooled over columns, of the next window. A row's
 //     values never change while it ages, so this gives the same bits.
 //   - Padding: a row ends in a run of [Missing]. Where all inputs of a column are
@@ -24,13 +24,13 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
-// Next writes the class probabilities of a device's next window to probs, which
-// holds [Engine.Classes] values. When w continues the window that s saw last (the
-// same record pointers moved up by one), only its newest row is computed;
-// otherwise s is rebuilt from all rows. Records must not change once seen.
-func (e *Engine) Next(s *State, w flows.Window, probs []float32) error {
+// Next writes the class probabilities of a device's stream after its next row to
+// probs, which holds [Engine.Classes] values. Only that row is computed, unless m was
+// trimmed. A record must not change once seen. A row that is refused leaves m as it
+// was.
+func (e *Engine) Next(m *Memory, row flows.Row, probs []float32) error {
 	b := e.buf
-	if err := e.advance(s, w, probs, &b.lists[0], b.sums[0]); err != nil {
+	if err := e.advance(m, row, probs, &b.lists[0], b.sums[0]); err != nil {
 		return fmt.Errorf("predict: %w", err)
 	}
 	e.net.path.Dense(b.sums[:1], e.net.dense1, b.lists[:1])
@@ -40,34 +40,51 @@ func (e *Engine) Next(s *State, w flows.Window, probs []float32) error {
 	return nil
 }
 
-// advance moves the state on to w and leaves the inputs of the first dense layer
+// Skip moves a memory on by a row whose output nobody asks for. It is cheap: what the
+// next output needs of the row is computed then.
+func (e *Engine) Skip(m *Memory, row flows.Row) {
+	m.add(row, e.net.arch.K)
+	m.computed = false
+}
+
+// advance moves the memory on by a row and leaves the inputs of the first dense layer
 // in live, and what their products are added to in sums.
-func (e *Engine) advance(s *State, w flows.Window, probs []float32, live *conv.Live, sums []float32) error {
+func (e *Engine) advance(m *Memory, row flows.Row, probs []float32, live *conv.Live, sums []float32) error {
 	n, b := e.net, e.buf
-	if err := checkRows(w, n.arch.K); err != nil {
-		return err
-	}
 	if len(probs) != n.Classes {
 		return fmt.Errorf("room for %d probabilities, want %d", len(probs), n.Classes)
 	}
-	fresh := w.Rows[len(w.Rows)-1:]
-	if !s.follows(w, n.arch.K) {
-		n.clear(s, &b.memory)
-		fresh = w.Rows
-	}
-	for i, r := range fresh {
-		stays := len(fresh)-i <= n.Rows2
-		if err := e.push(s, r, stays); err != nil {
-			s.Reset()
+	if !m.computed {
+		if err := e.again(m); err != nil {
 			return err
 		}
 	}
-	s.remember(w)
-	cols := n.list(s, b, live)
+	if err := e.push(m, row, true); err != nil {
+		m.computed = false
+		return err
+	}
+	m.add(row, n.arch.K)
+	cols := n.list(m, b, live)
 	copy(sums, n.tail[cols*n.hidden:])
-	b.memory.put(s.conv1[0].values) // no later window has them
-	b.memory.put(s.conv2[0].values)
-	s.conv1[0], s.conv2[0] = planes1{}, pooled2{}
+	b.pool.put(m.conv1[0].values) // no later window has them
+	b.pool.put(m.conv2[0].values)
+	m.conv1[0], m.conv2[0] = planes1{}, pooled2{}
+	return nil
+}
+
+// again computes what a memory lacks of its rows, but for the oldest, which the next
+// window has no more.
+func (e *Engine) again(m *Memory) error {
+	n := e.net
+	n.clear(m, &e.buf.pool)
+	rows := m.rows[max(0, len(m.rows)+1-n.arch.K):]
+	for i, r := range rows {
+		stays := len(rows)-i < n.Rows2
+		if err := e.push(m, r, stays); err != nil {
+			return err
+		}
+	}
+	m.computed = true
 	return nil
 }
 
@@ -87,7 +104,7 @@ func (e *Engine) Logits() []float32 { return e.buf.logits[0][:e.net.Classes] }
 
 // push computes one more row and drops the oldest. stays says that the conv2 row
 // it makes is part of the window asked for.
-func (e *Engine) push(s *State, r flows.Row, stays bool) error {
+func (e *Engine) push(s *Memory, r flows.Row, stays bool) error {
 	n, b := e.net, e.buf
 	length, err := e.scaler.Row(b.row, r)
 	if err != nil {
@@ -99,7 +116,7 @@ func (e *Engine) push(s *State, r flows.Row, stays bool) error {
 	}
 	conv.Fill(b.row[length:max(length, conv.Reach(cols, n.arch.Kernel1))], Missing)
 	rotate(s.conv1)
-	s.conv1[len(s.conv1)-1].resize(cols, n.plane1(cols), n.arch.Filters[0], &b.memory)
+	s.conv1[len(s.conv1)-1].resize(cols, n.plane1(cols), n.arch.Filters[0], &b.pool)
 	for i := range s.conv1 {
 		b.cols[i] = s.conv1[i].cols
 		s.conv1[i].planes(n.rows1(b.rows, i, 1))
@@ -116,7 +133,7 @@ func (e *Engine) push(s *State, r flows.Row, stays bool) error {
 }
 
 // row2 computes the conv2 row of the rows in s.
-func (n *network) row2(s *State, b *buffers) {
+func (n *network) row2(s *Memory, b *buffers) {
 	cols := min(slices.Max(b.cols), n.Cols2)
 	n.path.ConvolveRows(b.conv2, b.rows, b.cols, &n.conv2, cols)
 	pools := min((cols+n.arch.Pool[1]-1)/n.arch.Pool[1], n.PoolCols)
@@ -125,16 +142,16 @@ func (n *network) row2(s *State, b *buffers) {
 	}
 	rotate(s.conv2)
 	p := &s.conv2[len(s.conv2)-1]
-	b.memory.put(p.values)
-	p.cols, p.values = pools, b.memory.get(pools*n.arch.Filters[1])
+	b.pool.put(p.values)
+	p.cols, p.values = pools, b.pool.get(pools*n.arch.Filters[1])
 	for f, plane := range b.conv2 {
 		n.path.Pool(p.values[f*pools:(f+1)*pools], plane, n.arch.Pool[1])
 	}
 }
 
-// list lists the inputs of the first dense layer for the state's window. It returns
+// list lists the inputs of the first dense layer for the memory's window. It returns
 // how many columns they are of: the layer's share of the rest is in n.tail.
-func (n *network) list(s *State, b *buffers, live *conv.Live) int {
+func (n *network) list(s *Memory, b *buffers, live *conv.Live) int {
 	channels, cols := n.arch.Filters[1], 0
 	for _, p := range s.conv2 {
 		cols = max(cols, p.cols)

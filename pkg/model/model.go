@@ -59,14 +59,14 @@ func (w *Weights) Clone() Weights {
 // RecordSpec says which records and windows the model was made for; the same
 // must be fed to it.
 type RecordSpec struct {
-	flows.RecordSpec                  // how packets become records
-	ScaleDelimiters  bool             `json:"scale_delimiters"`  // delimiters / 255, else -4 and -8
-	IPv6             bool             `json:"ipv6"`              // windows include IPv6 records
-	WindowMode       flows.WindowMode `json:"window_mode"`       // strict or padded
-	Services         []flows.Service  `json:"services"`          // empty: every flow
-	Among            []flows.Service  `json:"among,omitempty"`   // services that specialised models share the flows by; a flow of two goes to one
-	Without          []string         `json:"without,omitempty"` // fields that are hidden from the network, of [Fields]
-	Scrub            bool             `json:"scrub"`             // identifiers in payloads are masked (identify.Scrub)
+	flows.RecordSpec                 // how packets become records
+	ScaleDelimiters  bool            `json:"scale_delimiters"`  // delimiters / 255, else -4 and -8
+	IPv6             bool            `json:"ipv6"`              // windows include IPv6 records
+	WindowMode       WindowMode      `json:"window_mode"`       // which rows of a stream are judged
+	Services         []flows.Service `json:"services"`          // empty: every flow
+	Among            []flows.Service `json:"among,omitempty"`   // services that specialised models share the flows by; a flow of two goes to one
+	Without          []string        `json:"without,omitempty"` // fields that are hidden from the network, of [Fields]
+	Scrub            bool            `json:"scrub"`             // identifiers in payloads are masked (identify.Scrub)
 }
 
 // DefaultRecordSpec is the project's default: the paper's sizes, bidirectional,
@@ -74,7 +74,7 @@ type RecordSpec struct {
 func DefaultRecordSpec() RecordSpec {
 	return RecordSpec{
 		RecordSpec: flows.DefaultRecordSpec(),
-		WindowMode: flows.Padded,
+		WindowMode: Padded,
 		Services:   []flows.Service{}, // JSON tells an empty list from none
 	}
 }
@@ -85,9 +85,9 @@ func (s RecordSpec) MetaValues() int { return 10 + 3*s.Packets }
 // Width is the number of values of a row: metadata and payload.
 func (s RecordSpec) Width() int { return s.MetaValues() + s.Payload }
 
-// Stream is how windows of k rows are cut for the model.
-func (s RecordSpec) Stream(k int) flows.StreamConfig {
-	c := flows.StreamConfig{Rows: k, Mode: s.WindowMode, IPv6: s.IPv6, Services: s.Services, Among: s.Among}
+// Stream is which records the model's streams are made of.
+func (s RecordSpec) Stream() flows.StreamSpec {
+	c := flows.StreamSpec{IPv6: s.IPv6, Services: s.Services, Among: s.Among}
 	if s.Scrub {
 		c.Scrub = identify.Scrub
 	}

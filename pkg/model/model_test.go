@@ -13,13 +13,12 @@ func TestStreamScrubs(t *testing.T) {
 	for _, scrub := range []bool{false, true} {
 		spec := DefaultRecordSpec()
 		spec.Scrub = scrub
-		cfg := spec.Stream(1)
 		r := &flows.Record{Device: mac, Remote: netip.IPv4Unspecified(), Packets: []flows.RowPacket{{Payload: []byte("I am " + mac)}}}
-		w, ok := flows.NewWindower(cfg).Add(r)
+		step, ok := flows.NewStreams(spec.Stream()).Add(r)
 		if !ok {
-			t.Fatal("no window")
+			t.Fatal("no row")
 		}
-		if got := string(w.Rows[0].Packets[0].Payload); (got == "I am "+mac) == scrub {
+		if got := string(step.Packets[0].Payload); (got == "I am "+mac) == scrub {
 			t.Errorf("scrub %v: payload %q", scrub, got)
 		}
 	}

@@ -41,52 +41,57 @@ func TestNextOnRealWindows(t *testing.T) {
 	}
 	input, logits := make([]float32, m.Arch.K*d.Width), make([]float32, d.Classes)
 	probs, slow := make([]float32, d.Classes), make([]float32, d.Classes)
-	type states struct{ fast, shared, sliding model.State }
+	type memories struct{ fast, shared, sliding model.Memory }
 	var together batch
 	var alone [][]float32
 	compare := func() {
-		if err := many.NextBatch(together.states, together.windows, together.probs); err != nil {
+		if err := many.NextBatch(together.memories, together.rows, together.probs); err != nil {
 			t.Fatal(err)
 		}
 		for i, want := range alone {
 			if !sameBits(together.probs[i], want) {
-				t.Fatalf("a window of %s is %v in a batch, want the bits of %v", together.windows[i].Device, together.probs[i], want)
+				t.Fatalf("a window of %s is %v in a batch, want the bits of %v", together.rows[i].Device, together.probs[i], want)
 			}
 		}
 		together, alone = batch{}, nil
 	}
-	devices := map[string]*states{}
+	devices := map[string]*memories{}
 	n, checked, worst, step := 0, 0, 0.0, *every
 	if testing.Short() {
 		step *= 20
 	}
-	stream := m.Record.Stream(m.Arch.K)
-	_, err = set.Windows(context.Background(), stream, func(x dataset.Example) error {
-		key := x.Capture + x.Window.Device
+	windows := map[string][]flows.Row{}
+	_, err = set.Steps(context.Background(), m.Record.Stream(), func(x dataset.Example) error {
+		key, row := x.Capture+x.Name, x.Step.Row
+		windows[key] = append(windows[key], row)
+		window := windows[key][max(0, len(windows[key])-m.Arch.K):]
 		s := devices[key]
 		if s == nil {
-			s = &states{}
+			s = &memories{}
 			devices[key] = s
 		}
-		if err := e.Next(&s.fast, x.Window, probs); err != nil {
+		if err := e.Next(&s.fast, row, probs); err != nil {
 			return err
 		}
-		together.add(&s.shared, x.Window, d.Classes)
+		together.add(&s.shared, row, d.Classes)
 		if alone = append(alone, slices.Clone(probs)); len(alone) == 33 {
 			compare()
 		}
 		if n++; n%step >= 3 { // three successive windows of each stretch
+			s.sliding = model.Memory{}
 			return nil
 		}
 		checked++
-		if err := scaler.Window(input, m.Arch.K, x.Window); err != nil {
+		if err := scaler.Window(input, m.Arch.K, window); err != nil {
 			return err
 		}
 		if err := ref.Forward(input, logits); err != nil {
 			return err
 		}
-		if err := sliding.Next(&s.sliding, x.Window, slow); err != nil {
-			return err
+		for _, r := range window[min(s.sliding.Rows(), len(window)-1):] {
+			if err := sliding.Next(&s.sliding, r, slow); err != nil {
+				return err
+			}
 		}
 		for i, l := range sliding.Logits() {
 			if math.Float32bits(l) != math.Float32bits(logits[i]) {
@@ -112,8 +117,8 @@ func TestNextOnRealWindows(t *testing.T) {
 	t.Logf("%d of %d windows checked, largest difference %.1e", checked, n, worst)
 }
 
-// A state's size follows its present rows: it forgets that there was a longer one.
-func TestStateSize(t *testing.T) {
+// A memory's size follows its present rows: it forgets that there was a longer one.
+func TestMemorySize(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	e := newEngine(t, modeltest.Model(r, model.DefaultArchitecture(5), 27))
 	median, full := []int{331, 330}, []int{1000, 1000, 1000} // the data set's median row has 665 payload values
@@ -134,16 +139,16 @@ func TestStateSize(t *testing.T) {
 		for range 5 {
 			rows = append(rows, flows.Row{Record: modeltest.Record(r, c.row...)})
 		}
-		var s model.State
+		var m model.Memory
 		probs := make([]float32, 27)
-		for _, w := range modeltest.Windows(rows, 5) {
-			if err := e.Next(&s, w, probs); err != nil {
+		for _, row := range rows {
+			if err := e.Next(&m, row, probs); err != nil {
 				t.Fatal(err)
 			}
 		}
-		t.Logf("%s: %d bytes", c.name, s.Bytes())
-		if got := s.Bytes(); got > c.limit {
-			t.Errorf("%s: a state of %d bytes, want at most %d", c.name, got, c.limit)
+		t.Logf("%s: %d bytes", c.name, m.Bytes())
+		if got := m.Bytes(); got > c.limit {
+			t.Errorf("%s: a memory of %d bytes, want at most %d", c.name, got, c.limit)
 		}
 	}
 }

@@ -90,29 +90,21 @@ func (s *Scaler) payload(dst []float32, packets []flows.RowPacket) int {
 	return n
 }
 
-// Window writes the whole [K, width] input of a window to dst, missing older
-// rows and padding included.
-func (s *Scaler) Window(dst []float32, k int, w flows.Window) error {
-	if err := checkRows(w, k); err != nil {
-		return err
+// Window writes the whole [K, width] input of a window of at most k rows, oldest
+// first, to dst, missing older rows and padding included.
+func (s *Scaler) Window(dst []float32, k int, rows []flows.Row) error {
+	if len(rows) < 1 || len(rows) > k {
+		return fmt.Errorf("a window of %d rows, want 1 to %d", len(rows), k)
 	}
 	width := s.spec.Width()
 	for i := range dst[:k*width] {
 		dst[i] = Missing
 	}
-	first := k - len(w.Rows)
-	for i, r := range w.Rows {
+	first := k - len(rows)
+	for i, r := range rows {
 		if _, err := s.Row(dst[(first+i)*width:(first+i+1)*width], r); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// checkRows reports a window that no model of k rows can take.
-func checkRows(w flows.Window, k int) error {
-	if len(w.Rows) < 1 || len(w.Rows) > k {
-		return fmt.Errorf("window of %s has %d rows, want 1 to %d", w.Device, len(w.Rows), k)
 	}
 	return nil
 }

@@ -87,8 +87,7 @@ func TestWindowFillsMissingRowsAndPadding(t *testing.T) {
 	for i := range dst {
 		dst[i] = 99 // whatever stood there before
 	}
-	w := flows.Window{Device: "d", Rows: []flows.Row{dhcp, dhcp}}
-	if err := model.NewScaler(spec, unit).Window(dst, 5, w); err != nil {
+	if err := model.NewScaler(spec, unit).Window(dst, 5, []flows.Row{dhcp, dhcp}); err != nil {
 		t.Fatal(err)
 	}
 	for i, v := range dst {

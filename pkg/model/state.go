@@ -1,22 +1,21 @@
 package model
 
-// This file holds what is kept of a device between two windows, and the memory
-// that it lies in.
+// This file holds what is kept of a device between two rows, and what it lies in.
 
 import (
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
-// State is what an engine keeps of one device between two windows. The zero
-// value is empty: the next window is computed from all its rows, so a state can be
-// dropped at any time. Its size follows the lengths of its present rows without
-// padding, about 17 KB at the data set's median row. It belongs to one model;
-// [State.Reset] it before another model's engine takes it.
-type State struct {
-	rows  []*flows.Record // the last window's, oldest first
-	since []int64
-	conv1 []planes1 // of the last rows that conv2's kernel spans, oldest first, which is empty
-	conv2 []pooled2 // the last window's conv2 rows, oldest first, which is empty
+// Memory is what an engine keeps of one device between two rows of its stream: the
+// last K rows, and what was computed of them. Its zero value is a device not seen
+// yet. Its size follows the lengths of its rows without padding, about 17 KB at the
+// data set's median row. It belongs to one model; [Memory.Reset] it before another
+// model's engine takes it.
+type Memory struct {
+	rows     []flows.Row // oldest first, at most K
+	computed bool        // conv1 and conv2 are of rows
+	conv1    []planes1   // of the last rows that conv2's kernel spans, oldest first, which is empty
+	conv2    []pooled2   // the last window's conv2 rows, oldest first, which is empty
 }
 
 // planes1 are the conv1 planes of one row.
@@ -32,51 +31,43 @@ type pooled2 struct {
 	values []float32 // [f2][cols]
 }
 
-// Reset forgets the device's rows and keeps the memory for the next.
-func (s *State) Reset() {
-	clear(s.rows)
-	s.rows, s.since = s.rows[:0], s.since[:0]
+// Reset makes m a device not seen yet, and keeps the memory for the next.
+func (m *Memory) Reset() {
+	clear(m.rows)
+	m.rows, m.computed = m.rows[:0], false
 }
 
-// Bytes is about how much memory the state holds, the records apart.
-func (s *State) Bytes() int {
-	n := cap(s.rows)*8 + cap(s.since)*8
-	for _, p := range s.conv1[:cap(s.conv1)] {
+// Rows is how many rows the next output rests on beside its own.
+func (m *Memory) Rows() int { return len(m.rows) }
+
+// Trim drops what can be computed again from the rows: the device's next output costs
+// more, and has the same bits.
+func (m *Memory) Trim() { *m = Memory{rows: m.rows} }
+
+// Bytes is about how much memory Trim would free.
+func (m *Memory) Bytes() int {
+	n := 0
+	for _, p := range m.conv1[:cap(m.conv1)] {
 		n += cap(p.values)*floatBytes + 40
 	}
-	for _, p := range s.conv2[:cap(s.conv2)] {
+	for _, p := range m.conv2[:cap(m.conv2)] {
 		n += cap(p.values)*floatBytes + 32
 	}
 	return n
 }
 
-// follows reports whether w is the window after the state's: the same rows
-// moved up by one, and a new one.
-func (s *State) follows(w flows.Window, k int) bool {
-	old := len(s.rows)
-	if old == 0 || len(w.Rows) != min(old+1, k) {
-		return false
+// add puts a row behind the others, of which the last k-1 stay.
+func (m *Memory) add(r flows.Row, k int) {
+	if len(m.rows) < k {
+		m.rows = append(m.rows, r)
+		return
 	}
-	drop := old + 1 - len(w.Rows)
-	for i, r := range w.Rows[:len(w.Rows)-1] {
-		if s.rows[drop+i] != r.Record || s.since[drop+i] != r.Since {
-			return false
-		}
-	}
-	return true
+	copy(m.rows, m.rows[1:])
+	m.rows[k-1] = r
 }
 
-func (s *State) remember(w flows.Window) {
-	clear(s.rows)
-	s.rows, s.since = s.rows[:0], s.since[:0]
-	for _, r := range w.Rows {
-		s.rows = append(s.rows, r.Record)
-		s.since = append(s.since, r.Since)
-	}
-}
-
-// clear makes s the state of a window of missing rows only.
-func (n *network) clear(s *State, m *memory) {
+// clear makes s the memory of a window of missing rows only.
+func (n *network) clear(s *Memory, m *pool) {
 	if len(s.conv1) != n.arch.Kernel2[0] || len(s.conv2) != n.Rows2 {
 		s.conv1, s.conv2 = make([]planes1, n.arch.Kernel2[0]), make([]pooled2, n.Rows2)
 	}
@@ -91,7 +82,7 @@ func (n *network) clear(s *State, m *memory) {
 }
 
 // resize makes room for count planes.
-func (p *planes1) resize(cols, stride, count int, m *memory) {
+func (p *planes1) resize(cols, stride, count int, m *pool) {
 	m.put(p.values)
 	p.cols, p.stride, p.values = cols, stride, m.get(stride*count)
 }
@@ -111,21 +102,21 @@ func rotate[T any](s []T) {
 	s[len(s)-1] = first
 }
 
-// memory is what states' values are made of. It keeps what they give back for
+// pool is what memories' values are made of. It keeps what they give back for
 // the next that needs as much, or up to a fifth less, so that devices whose rows
 // change in length cost neither garbage nor the size of their longest row.
-type memory struct {
+type pool struct {
 	free [][][]float32 // by size class
 	kept int           // values in free
 }
 
 const (
 	sizeClass = 128     // values: lengths are rounded up to it
-	keepFree  = 1 << 19 // values that memory keeps at most, 2 MB
+	keepFree  = 1 << 19 // values that a pool keeps at most, 2 MB
 )
 
 // get is a slice of n values; what they are is anything.
-func (m *memory) get(n int) []float32 {
+func (m *pool) get(n int) []float32 {
 	if n == 0 {
 		return nil
 	}
@@ -142,7 +133,7 @@ func (m *memory) get(n int) []float32 {
 }
 
 // put takes back what get gave.
-func (m *memory) put(s []float32) {
+func (m *pool) put(s []float32) {
 	if cap(s) == 0 || m.kept+cap(s) > keepFree {
 		return
 	}

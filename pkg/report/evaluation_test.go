@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
 )
@@ -73,7 +72,7 @@ func TestEvaluation(t *testing.T) {
 }
 
 func TestEvaluationOfNothing(t *testing.T) {
-	res, err := score.Evaluate(score.Input{Config: score.Config{Labels: []string{"a"}, Mode: flows.Strict}, Devices: []score.Device{{Name: "1", Capture: "x", Label: "a"}}})
+	res, err := score.Evaluate(score.Input{Config: score.Config{Labels: []string{"a"}, Mode: model.Strict}, Devices: []score.Device{{Name: "1", Capture: "x", Label: "a"}}})
 	if err != nil {
 		t.Fatal(err)
 	}

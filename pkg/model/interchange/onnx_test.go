@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
@@ -26,7 +25,7 @@ const tolerance = 1e-6
 
 // predictions are the engine's probabilities of windows, and the windows as the
 // network's input.
-func predictions(t *testing.T, m *model.Model, windows []flows.Window) (probs, input []float32) {
+func predictions(t *testing.T, m *model.Model, windows [][]flows.Row) (probs, input []float32) {
 	t.Helper()
 	e, err := model.NewEngine(m)
 	if err != nil {
@@ -166,22 +165,13 @@ func TestONNXRuntimeEqualsEngine(t *testing.T) {
 
 // realWindows are some of the test split's windows. Of a trained network only real
 // input says much: random values drive its logits to where float32 ends.
-func realWindows(t *testing.T, m *model.Model) (windows []flows.Window) {
+func realWindows(t *testing.T, m *model.Model) (windows [][]flows.Row) {
 	t.Helper()
-	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(t), "manifest.csv"), Splits: []string{"test"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream := m.Record.Stream(m.Arch.K)
 	const every = 20
-	n := 0
-	if _, err := set.Windows(t.Context(), stream, func(e dataset.Example) error {
-		if n++; n%every == 0 {
-			windows = append(windows, e.Window)
+	for i, w := range modeltest.RealWindows(t, m.Record.Stream(), m.Arch.K) {
+		if (i+1)%every == 0 {
+			windows = append(windows, w)
 		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
 	}
 	return windows
 }

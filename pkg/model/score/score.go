@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -34,7 +33,7 @@ type Device struct {
 
 // Config says what is scored and how.
 type Config struct {
-	Mode       flows.WindowMode // Strict: padded windows count in Result.Modes only
+	Mode       model.WindowMode // Strict: padded windows count in Result.Modes only
 	Labels     []string         // the model's classes, in the order of probabilities
 	Thresholds model.Thresholds
 	Merge      [][]string // classes that count as one, named A+B
@@ -119,7 +118,7 @@ type Summary struct {
 type Scorer struct {
 	cfg     Config
 	classes *classes
-	modes   [2]*tally // by flows.WindowMode
+	modes   [2]*tally // by model.WindowMode
 	hours   float64
 }
 
@@ -142,11 +141,11 @@ func (s *Scorer) Add(w Window) error {
 		return nil
 	}
 	probs := s.classes.merge(w.Probs)
-	s.modes[flows.Padded].add(&w, probs)
+	s.modes[model.Padded].add(&w, probs)
 	if w.Padded {
-		s.modes[flows.Strict].device(w.Capture, w.Device, w.Label) // it counts there, without this window
+		s.modes[model.Strict].device(w.Capture, w.Device, w.Label) // it counts there, without this window
 	} else {
-		s.modes[flows.Strict].add(&w, probs)
+		s.modes[model.Strict].add(&w, probs)
 	}
 	return nil
 }
@@ -181,7 +180,7 @@ func (s *Scorer) Result() (*Result, error) {
 		Merged: append([][]string{}, s.cfg.Merge...), LeftOut: append([]string{}, s.cfg.LeaveOut...),
 	}
 	for mode, t := range s.modes {
-		r.Modes[flows.WindowMode(mode).String()] = t.summary(names)
+		r.Modes[model.WindowMode(mode).String()] = t.summary(names)
 	}
 	t := s.modes[s.cfg.Mode]
 	sum := r.Modes[r.WindowMode]

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -18,7 +17,7 @@ import (
 func sample() Input {
 	return Input{
 		Config: Config{
-			Mode:       flows.Padded,
+			Mode:       model.Padded,
 			Labels:     []string{"a", "b", "c"},
 			Thresholds: model.Thresholds{Default: 0.8, PerClass: map[string]float64{"b": 0.6}},
 		},
@@ -120,7 +119,7 @@ func TestNamedOrRefused(t *testing.T) {
 func TestModes(t *testing.T) {
 	in := sample()
 	padded := evaluate(t, in)
-	in.Mode = flows.Strict
+	in.Mode = model.Strict
 	strict := evaluate(t, in)
 	if !reflect.DeepEqual(padded.Modes, strict.Modes) {
 		t.Errorf("the modes' scores depend on the mode: %+v, %+v", padded.Modes, strict.Modes)

@@ -1,13 +1,9 @@
 package train
 
 import (
-	"context"
 	"math/rand/v2"
-	"path/filepath"
 	"testing"
 
-	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
@@ -26,8 +22,8 @@ func BenchmarkStep(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	all := realWindows(b)
-	windows, labels := make([]flows.Window, 64), make([]int, 64)
+	all := modeltest.RealWindows(b, flows.StreamSpec{}, 5)
+	windows, labels := make([][]flows.Row, 64), make([]int, 64)
 	before := cpuTime()
 	for b.Loop() {
 		for i := range windows {
@@ -38,21 +34,4 @@ func BenchmarkStep(b *testing.B) {
 		}
 	}
 	b.ReportMetric((cpuTime()-before).Seconds()*1e6/64/float64(b.N), "cpu-us/window")
-}
-
-// realWindows are the padded windows of the data set's test split.
-func realWindows(b *testing.B) []flows.Window {
-	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(b), "manifest.csv"), Splits: []string{"test"}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	var list []flows.Window
-	_, err = set.Windows(context.Background(), flows.StreamConfig{}, func(e dataset.Example) error {
-		list = append(list, e.Window)
-		return nil
-	})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return list
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -18,38 +19,102 @@ type scores struct {
 	labels []int
 }
 
-// Predict runs the live engine over windows of a store. each gets the place of a
-// window in the list, its logits and probabilities in the order of the model's
-// labels, valid until it returns; it is called by as many goroutines as threads
-// says.
-func Predict(m *model.Model, store *dataset.Store, windows []int, threads int, each func(i int, logits, probs []float32)) error {
+// Predict runs the live engine over the streams of examples of a store. each gets the
+// place of an example in the list, its logits and probabilities in the order of the
+// model's labels, valid until it returns; it is called by as many goroutines as
+// threads says.
+func Predict(m *model.Model, store *dataset.Store, examples []int, threads int, each func(i int, logits, probs []float32)) error {
 	threads = threadsOr(threads)
 	first, err := model.NewEngine(m)
 	if err != nil {
 		return err
 	}
-	engines := []*model.Engine{first}
-	for len(engines) < threads {
-		engines = append(engines, first.Clone())
+	workers := make([]*streamRunner, threads)
+	for i := range workers {
+		engine := first
+		if i > 0 {
+			engine = first.Clone()
+		}
+		workers[i] = &streamRunner{store: store, engine: engine, span: m.Arch.K, slots: make([]dataset.Buffer, m.Arch.K+1), probs: make([]float32, first.Classes())}
 	}
+	parts := byStream(store, examples)
 	errs := make([]error, threads)
-	buffers := make([]dataset.Buffer, threads)
-	probs := make([][]float32, threads)
-	for i := range probs {
-		probs[i] = make([]float32, first.Classes())
-	}
-	parallel(threads, len(windows), func(worker, i int) {
-		w, err := store.Window(windows[i], &buffers[worker])
-		if err == nil {
-			err = engines[worker].Predict(w, probs[worker])
-		}
-		if err != nil {
+	parallel(threads, len(parts), func(worker, i int) {
+		if err := workers[worker].run(examples, parts[i], each); err != nil {
 			errs[worker] = err
-			return
 		}
-		each(i, engines[worker].Logits(), probs[worker])
 	})
 	return errors.Join(errs...)
+}
+
+// byStream are the places in the list of the examples of each stream, in its order.
+func byStream(store *dataset.Store, examples []int) [][]int {
+	var parts [][]int
+	part := map[int]int{}
+	for i, e := range examples {
+		stream, _ := store.Stream(e)
+		p, known := part[stream]
+		if !known {
+			p = len(parts)
+			part[stream], parts = p, append(parts, nil)
+		}
+		parts[p] = append(parts[p], i)
+	}
+	for _, p := range parts {
+		slices.SortFunc(p, func(a, b int) int {
+			_, x := store.Stream(examples[a])
+			_, y := store.Stream(examples[b])
+			return x - y
+		})
+	}
+	return parts
+}
+
+// streamRunner runs an engine over one stream after the other.
+type streamRunner struct {
+	store  *dataset.Store
+	engine *model.Engine
+	span   int              // rows that an output rests on, 0: all
+	slots  []dataset.Buffer // for the rows that a memory keeps, and the next
+	slot   int
+	probs  []float32
+}
+
+// run gives the outputs of a stream's examples, by their places in the list.
+func (r *streamRunner) run(examples, part []int, each func(i int, logits, probs []float32)) error {
+	var memory model.Memory
+	next := 0 // the first row that the memory does not know
+	for _, i := range part {
+		_, place := r.store.Stream(examples[i])
+		if r.span > 0 && place-next >= r.span { // it would have forgotten all it knows
+			memory.Reset()
+			next = place + 1 - r.span
+		}
+		rows := r.store.Members(examples[i], place+1-next)
+		for _, id := range rows[:len(rows)-1] {
+			row, err := r.row(id)
+			if err != nil {
+				return err
+			}
+			r.engine.Skip(&memory, row)
+		}
+		row, err := r.row(rows[len(rows)-1])
+		if err != nil {
+			return err
+		}
+		if err := r.engine.Next(&memory, row, r.probs); err != nil {
+			return err
+		}
+		next = place + 1
+		each(i, r.engine.Logits(), r.probs)
+	}
+	return nil
+}
+
+// row reads a row to where it stays until a memory has forgotten it.
+func (r *streamRunner) row(id uint32) (flows.Row, error) {
+	r.slot = (r.slot + 1) % len(r.slots)
+	return r.store.Row(id, &r.slots[r.slot])
 }
 
 // evaluate takes the logits of windows of the set.

@@ -11,7 +11,7 @@ import (
 )
 
 // loss64 is the mean cross-entropy in float64, by the network's definition.
-func loss64(t testing.TB, m *model.Model, windows []flows.Window, labels []int) float64 {
+func loss64(t testing.TB, m *model.Model, windows [][]flows.Row, labels []int) float64 {
 	t.Helper()
 	d, _ := m.Dims()
 	input := make([]float32, m.Arch.K*d.Width)

@@ -93,7 +93,7 @@ func dense(x, w, b *gorgonia.Node) (*gorgonia.Node, error) {
 
 // gradients computes the mean loss of at most a batch of windows with classes
 // labels, and leaves the gradients with the parameters.
-func (n *network) gradients(windows []flows.Window, labels []int) (float64, error) {
+func (n *network) gradients(windows [][]flows.Row, labels []int) (float64, error) {
 	if err := n.load(windows); err != nil {
 		return 0, err
 	}
@@ -113,7 +113,7 @@ func (n *network) gradients(windows []flows.Window, labels []int) (float64, erro
 }
 
 // train does one step and returns the mean loss before it.
-func (n *network) train(windows []flows.Window, labels []int) (float64, error) {
+func (n *network) train(windows [][]flows.Row, labels []int) (float64, error) {
 	loss, err := n.gradients(windows, labels)
 	if err != nil {
 		return 0, err

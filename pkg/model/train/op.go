@@ -47,7 +47,7 @@ func newBatch(s shape, spec model.RecordSpec, scaling model.Scaling, size, threa
 }
 
 // load scales the windows of the next step.
-func (b *batch) load(windows []flows.Window) error {
+func (b *batch) load(windows [][]flows.Row) error {
 	b.step++
 	b.used = len(windows)
 	errs := make([]error, b.threads)

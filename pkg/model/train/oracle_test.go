@@ -129,7 +129,7 @@ func newOracle(t testing.TB, s shape, w model.Weights, size int) *oracle {
 }
 
 // run computes loss, probabilities and gradients for full windows.
-func (o *oracle) run(t testing.TB, spec model.RecordSpec, scaling model.Scaling, windows []flows.Window, labels []int) float64 {
+func (o *oracle) run(t testing.TB, spec model.RecordSpec, scaling model.Scaling, windows [][]flows.Row, labels []int) float64 {
 	t.Helper()
 	scaler := model.NewScaler(spec, scaling)
 	clear(o.target)
@@ -208,7 +208,7 @@ func farthest(a, b []float32) float64 {
 }
 
 // fixture is a small batch for a network of the architecture.
-func fixture(t testing.TB, arch model.Architecture, size, threads int) (*model.Model, *batch, []flows.Window, []int) {
+func fixture(t testing.TB, arch model.Architecture, size, threads int) (*model.Model, *batch, [][]flows.Row, []int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(31, 32))
 	m := modeltest.Model(r, arch, 4)
@@ -285,7 +285,7 @@ func TestNetworkEqualsStockOperations(t *testing.T) {
 }
 
 // checkEngine compares the live engine's probabilities with gorgonia's.
-func checkEngine(t *testing.T, m *model.Model, windows []flows.Window, want []float32) {
+func checkEngine(t *testing.T, m *model.Model, windows [][]flows.Row, want []float32) {
 	t.Helper()
 	e, err := model.NewEngine(m)
 	if err != nil {

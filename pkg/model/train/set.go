@@ -22,6 +22,7 @@ import (
 // set is the windows of a run, by their numbers in a store.
 type set struct {
 	store      *dataset.Store
+	span       int            // rows that an output rests on, 0: all of a stream's
 	labels     []string       // sorted
 	class      map[string]int // index into labels
 	classes    []Class
@@ -44,7 +45,7 @@ func (e *TooLittleError) Error() string { return e.reason }
 
 // choose applies the limits per class. Classes are taken in the order of their
 // names.
-func choose(store *dataset.Store, training, validation []int, o Options, rng *rand.Rand) (*set, error) {
+func choose(store *dataset.Store, span int, training, validation []int, o Options, rng *rand.Rand) (*set, error) {
 	if len(validation) == 0 {
 		return nil, TooLittle("no validation windows: keep some captures apart, early stopping needs them")
 	}
@@ -56,7 +57,7 @@ func choose(store *dataset.Store, training, validation []int, o Options, rng *ra
 	for _, i := range validation { // a class that is only validated is reported too
 		byLabel[store.Label(i)] = byLabel[store.Label(i)]
 	}
-	s := &set{store: store, class: map[string]int{}}
+	s := &set{store: store, span: span, class: map[string]int{}}
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
 		windows := byLabel[label]
 		c := Class{Label: label, Available: len(windows)}
@@ -147,7 +148,7 @@ func (s *set) take(windows []int, want int, rng *rand.Rand) {
 func (s *set) scaling() (model.Scaling, error) {
 	var size, packets moments
 	var b dataset.Buffer
-	for id := range s.store.Distinct(s.training) {
+	for id := range s.store.Distinct(s.training, s.span) {
 		r, err := s.store.Row(id, &b)
 		if err != nil {
 			return model.Scaling{}, err
@@ -185,7 +186,7 @@ func (s *set) digest() (string, error) {
 	all := slices.Concat(s.training, s.validation)
 	place := make([]int64, s.store.Rows()) // in the order of first use
 	next := int64(0)
-	for id := range s.store.Distinct(all) {
+	for id := range s.store.Distinct(all, s.span) {
 		r, err := s.store.Row(id, &b)
 		if err != nil {
 			return "", err
@@ -197,7 +198,7 @@ func (s *set) digest() (string, error) {
 	number(h, int64(len(s.training)))
 	for _, i := range all {
 		number(h, int64(s.class[s.store.Label(i)]))
-		members := s.store.Members(i)
+		members := s.store.Members(i, s.span)
 		number(h, int64(len(members)))
 		for _, id := range members {
 			number(h, place[id])

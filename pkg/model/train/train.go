@@ -147,15 +147,12 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if err := o.Validate(); err != nil {
 		return nil, nil, err
 	}
-	if cfg.Arch.K < store.K() {
-		return nil, nil, fmt.Errorf("windows of %d rows for a network of %d", store.K(), cfg.Arch.K)
-	}
 	if progress == nil {
 		progress = func(Progress) {}
 	}
 	o.Threads = threadsOr(o.Threads)
 	rng := rand.New(rand.NewPCG(uint64(o.Seed), 1))
-	set, err := choose(store, training, validation, o, rng)
+	set, err := choose(store, cfg.Arch.K, training, validation, o, rng)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -347,7 +344,7 @@ const orderStream = 1 << 32
 func (r *trainer) steps() (float64, error) {
 	all := r.order()
 	buffers := make([]dataset.Buffer, r.o.Batch)
-	windows, labels := make([]flows.Window, r.o.Batch), make([]int, r.o.Batch)
+	windows, labels := make([][]flows.Row, r.o.Batch), make([]int, r.o.Batch)
 	for at := r.Batch * r.o.Batch; at < len(all); at += r.o.Batch {
 		if err := r.ctx.Err(); err != nil {
 			return 0, err
@@ -375,10 +372,10 @@ func (r *trainer) steps() (float64, error) {
 }
 
 // read gets the windows of a batch out of the store.
-func (r *trainer) read(part []int, windows []flows.Window, labels []int, buffers []dataset.Buffer) error {
+func (r *trainer) read(part []int, windows [][]flows.Row, labels []int, buffers []dataset.Buffer) error {
 	errs := make([]error, r.o.Threads)
 	parallel(r.o.Threads, len(part), func(worker, i int) {
-		w, err := r.set.store.Window(part[i], &buffers[i])
+		w, err := r.set.store.Read(part[i], r.set.span, &buffers[i])
 		if err != nil {
 			errs[worker] = err
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"testing"
 
@@ -36,9 +35,11 @@ func examples(seed uint64, n int) []dataset.Example {
 			copy(rec.Packets[0].Payload, word)
 			rows[i] = flows.Row{Record: rec, Since: r.Int64N(60e6)}
 		}
-		for _, w := range modeltest.Windows(rows, 5) {
-			w.Device = rows[0].Device
-			out = append(out, dataset.Example{Window: w, Device: dataset.Device{Name: w.Device, Label: names[class]}, Capture: fmt.Sprint(seed)})
+		for i, row := range rows {
+			out = append(out, dataset.Example{
+				Step:   flows.Step{Row: row, Number: i},
+				Device: dataset.Device{Name: fmt.Sprint(class), Label: names[class]}, Capture: fmt.Sprint(seed),
+			})
 		}
 	}
 	return out
@@ -47,13 +48,13 @@ func examples(seed uint64, n int) []dataset.Example {
 // stored puts the parts into one store and says which windows are whose.
 func stored(t testing.TB, parts ...[]dataset.Example) (*dataset.Store, [][]int) {
 	t.Helper()
-	s := dataset.NewStore(5, dataset.DefaultMemory)
+	s := dataset.NewStore(dataset.DefaultMemory)
 	var numbers [][]int
 	for _, part := range parts {
 		var n []int
 		for _, e := range part {
 			n = append(n, s.Len())
-			if err := s.Add(e); err != nil {
+			if err := s.Add(e, true); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -120,8 +121,12 @@ func TestTrainLearns(t *testing.T) {
 	}
 	probs, right := make([]float32, 4), 0
 	test := examples(3, 20)
+	memories := map[string]*model.Memory{}
 	for _, e := range test {
-		if err := engine.Predict(e.Window, probs); err != nil {
+		if memories[e.Name] == nil {
+			memories[e.Name] = &model.Memory{}
+		}
+		if err := engine.Next(memories[e.Name], e.Row, probs); err != nil {
 			t.Fatal(err)
 		}
 		for i, p := range probs {
@@ -199,7 +204,7 @@ func TestTrainWithoutPatienceKeepsTheLastEpoch(t *testing.T) {
 func validationLoss(t *testing.T, m *model.Model, o Options) float64 {
 	t.Helper()
 	store, n := stored(t, examples(1, 30), examples(2, 10))
-	set, err := choose(store, n[0], n[1], o, rand.New(rand.NewPCG(1, 1)))
+	set, err := choose(store, 5, n[0], n[1], o, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +253,6 @@ func TestTrainRefuses(t *testing.T) {
 		{"no batch", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.Batch = 0 }, "batch"},
 		{"no rate", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.LearningRate = math.NaN() }, "learning rate"},
 		{"a wild rate", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.LearningRate = 1e30 }, "learning rate"},
-		{"a window too long", func(c *Config, _ *Options, _, _ *[]dataset.Example) { c.Arch = model.DefaultArchitecture(4) }, "5 rows"},
 		{"an absurd kernel", func(c *Config, _ *Options, _, _ *[]dataset.Example) { c.Arch.Kernel1 = 4000 }, "kernel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -267,14 +271,13 @@ func TestChooseAppliesTheLimits(t *testing.T) {
 	var training []dataset.Example
 	for label, n := range map[string]int{"z": 50, "m": 3, "a": 10} {
 		for range n {
-			rows := slices.Repeat([]flows.Row{{Record: &flows.Record{}}}, map[string]int{"z": 1, "m": 2, "a": 3}[label])
-			training = append(training, dataset.Example{Window: flows.Window{Rows: rows}, Device: dataset.Device{Label: label}})
+			training = append(training, dataset.Example{Step: flows.Step{Row: flows.Row{Record: &flows.Record{}}}, Device: dataset.Device{Label: label}})
 		}
 	}
 	store, n := stored(t, training)
 	o := DefaultOptions()
 	o.MinPerClass, o.MaxPerClass = 4, 20
-	s, err := choose(store, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
+	s, err := choose(store, 5, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,13 +288,15 @@ func TestChooseAppliesTheLimits(t *testing.T) {
 	if len(s.training) != 30 || len(s.validation) != 60 || s.skipped != 3 {
 		t.Errorf("%d training, %d validation, %d skipped, want 30, 60, 3", len(s.training), len(s.validation), s.skipped)
 	}
+	chosen := map[string]int{}
 	for _, i := range s.training {
-		if got, want := len(store.Members(i)), map[string]int{"a": 3, "z": 1}[store.Label(i)]; got != want {
-			t.Errorf("a window of %d rows is labelled %q", got, store.Label(i))
-		}
+		chosen[store.Label(i)]++
+	}
+	if chosen["a"] != 10 || chosen["z"] != 20 {
+		t.Errorf("examples by class %v, want 10 of a and 20 of z", chosen)
 	}
 	o.MinPerClass, o.MaxPerClass = 1, 0
-	if s, err = choose(store, n[0], n[0], o, rand.New(rand.NewPCG(1, 1))); err != nil || len(s.training) != 63 {
+	if s, err = choose(store, 5, n[0], n[0], o, rand.New(rand.NewPCG(1, 1))); err != nil || len(s.training) != 63 {
 		t.Errorf("without limits: %d windows, %v; want all 63", len(s.training), err)
 	}
 }
@@ -363,7 +368,7 @@ func TestCalibrationCaptures(t *testing.T) {
 			for label, captures := range tt.captures {
 				for i := range 3 * captures {
 					all = append(all, dataset.Example{
-						Window:  flows.Window{Rows: []flows.Row{{Record: &flows.Record{}}}},
+						Step:    flows.Step{Row: flows.Row{Record: &flows.Record{}}},
 						Device:  dataset.Device{Label: label},
 						Capture: fmt.Sprint("capture ", i%captures), // the classes share names of captures
 					})
@@ -371,7 +376,7 @@ func TestCalibrationCaptures(t *testing.T) {
 			}
 			store, n := stored(t, all)
 			o := DefaultOptions()
-			s, err := choose(store, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
+			s, err := choose(store, 5, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -176,13 +176,13 @@ func fill(s []float32, v float32) {
 }
 
 // load scales the window's rows.
-func (in *instance) load(s *scratch, w flows.Window) error {
-	first := len(in.rows) - len(w.Rows)
+func (in *instance) load(s *scratch, rows []flows.Row) error {
+	first := len(in.rows) - len(rows)
 	for i, row := range in.rows {
 		n := 0
 		if i >= first {
 			var err error
-			if n, err = s.scaler.Row(row, w.Rows[i-first]); err != nil {
+			if n, err = s.scaler.Row(row, rows[i-first]); err != nil {
 				return err
 			}
 		}

@@ -7,7 +7,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"path/filepath"
+	"testing"
 
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
@@ -100,12 +104,33 @@ func Stream(r *rand.Rand, n int) []flows.Row {
 }
 
 // Windows are the windows of at most k rows that the stream yields, one a row.
-func Windows(rows []flows.Row, k int) []flows.Window {
-	out := make([]flows.Window, len(rows))
+func Windows(rows []flows.Row, k int) [][]flows.Row {
+	out := make([][]flows.Row, len(rows))
 	for i := range rows {
-		out[i] = flows.Window{Device: rows[i].Device, Rows: rows[max(0, i+1-k) : i+1]}
+		out[i] = rows[max(0, i+1-k) : i+1]
 	}
 	return out
+}
+
+// RealWindows are the windows of at most k rows of the data set's test captures, one
+// a row and a stream's in their order.
+func RealWindows(t testing.TB, spec flows.StreamSpec, k int) [][]flows.Row {
+	t.Helper()
+	set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(testenv.Data(t), "manifest.csv"), Splits: []string{"test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var windows [][]flows.Row
+	streams := map[string][]flows.Row{}
+	if _, err := set.Steps(t.Context(), spec, func(x dataset.Example) error {
+		key := x.Capture + x.Name
+		streams[key] = append(streams[key], x.Row)
+		windows = append(windows, streams[key][max(0, len(streams[key])-k):])
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return windows
 }
 
 // Logits is the network written as its definition: float64, no cleverness.
