@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -174,6 +175,10 @@ func TestReadRefuses(t *testing.T) {
 		{"an archive", func() []byte { return []byte("PK\x03\x04\x14\x00\x00\x00\x00") }, "not a model file"},
 		{"a header that never comes", func() []byte { return binary.LittleEndian.AppendUint64(nil, 4<<20) }, "truncated"},
 		{"no JSON", func() []byte { return append(binary.LittleEndian.AppendUint64(nil, 4), "abcd"...) }, "header"},
+		{"an object after the header", func() []byte { return append(binary.LittleEndian.AppendUint64(nil, 4), "{}{}"...) }, "more than one"},
+		{"a name twice", func() []byte {
+			return append(binary.LittleEndian.AppendUint64(nil, 15), `{"a":{},"a":{}}`...)
+		}, `"a" twice`},
 		{"no metadata", func() []byte { return rewrite(t, good, func(h map[string]any) { delete(h, "__metadata__") }) }, "format_version"},
 		{"a later version", func() []byte {
 			return rewrite(t, good, func(h map[string]any) { metadata(h)["format_version"] = "2" })
@@ -278,14 +283,31 @@ func TestReadHoldsNoMoreThanComes(t *testing.T) {
 		n := 100 << 20
 		h["conv1.weight"] = map[string]any{"dtype": "F32", "shape": []int{n}, "data_offsets": []int{0, 4 * n}}
 	})
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if _, err := model.Read(bytes.NewReader(claim)); err == nil {
-		t.Fatal("no error")
+	header := func(text string) []byte {
+		return append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
 	}
-	runtime.ReadMemStats(&after)
-	if got := after.TotalAlloc - before.TotalAlloc; got > 2<<20 {
-		t.Errorf("allocated %d bytes for a file of %d", got, len(claim))
+	var many strings.Builder // a tensor in 13 bytes
+	for i := range 300_000 {
+		fmt.Fprintf(&many, `"%06d":{},`, i)
+	}
+	for name, tt := range map[string]struct {
+		file []byte
+		most uint64
+	}{
+		"a tensor":     {claim, 2 << 20},
+		"many tensors": {header("{" + many.String() + `"x":{}}`), 30 << 20},
+		"metadata":     {header(`{"__metadata__":{` + strings.ReplaceAll(many.String(), "{}", `""`) + `"x":""}}`), 50 << 20},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := model.Read(bytes.NewReader(tt.file))
+		runtime.ReadMemStats(&after)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+		}
+		if got := after.TotalAlloc - before.TotalAlloc; got > tt.most {
+			t.Errorf("%s: allocated %d bytes for a file of %d (%v)", name, got, len(tt.file), err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ package model
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -149,16 +150,13 @@ func readHeader(r io.Reader) (map[string]string, map[string]tensorEntry, error) 
 	if !utf8.Valid(text) { // JSON would change it
 		return nil, nil, errors.New("header is not UTF-8")
 	}
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(text, &raw); err != nil {
+	raw, err := members[json.RawMessage](text)
+	if err != nil {
 		return nil, nil, fmt.Errorf("header: %w", err)
-	}
-	if len(raw) > maxTensors {
-		return nil, nil, fmt.Errorf("header has %d entries, at most %d are allowed", len(raw), maxTensors)
 	}
 	var metadata map[string]string
 	if m, ok := raw[metadataKey]; ok {
-		if err := json.Unmarshal(m, &metadata); err != nil {
+		if metadata, err = members[string](m); err != nil {
 			return nil, nil, fmt.Errorf("header: %s: %w", metadataKey, err)
 		}
 		delete(raw, metadataKey)
@@ -172,6 +170,40 @@ func readHeader(r io.Reader) (map[string]string, map[string]tensorEntry, error) 
 		entries[name] = e
 	}
 	return metadata, entries, nil
+}
+
+// members are those of a JSON object, one at a time: a map of a hostile header's would
+// be twenty times its bytes.
+func members[V any](text []byte) (map[string]V, error) {
+	d := json.NewDecoder(bytes.NewReader(text))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.New("not a JSON object")
+	}
+	all := map[string]V{}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		var v V
+		if err := d.Decode(&v); err != nil {
+			return nil, err
+		}
+		name, _ := key.(string)
+		if _, twice := all[name]; twice {
+			return nil, fmt.Errorf("%q twice", name)
+		}
+		if all[name] = v; len(all) > maxTensors {
+			return nil, fmt.Errorf("more than %d entries: not a model file", maxTensors)
+		}
+	}
+	if _, err := d.Token(); err != nil { // the closing brace
+		return nil, err
+	}
+	if len(bytes.TrimSpace(text[d.InputOffset():])) > 0 {
+		return nil, errors.New("more than one JSON object")
+	}
+	return all, nil
 }
 
 // layout checks that the tensors are F32 and follow each other without gap or
