@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* From a frame to a plain struct: link header, VLAN tags, IP headers, ports and
- * where the payload lies. pkg/flows/parse.go does the same for capture files;
+/* From a frame to a plain struct: link header, what stands between it and IP, IP
+ * headers, ports and where the payload lies. pkg/flows/parse.go does the same for capture files;
  * the two agree on every frame, which a differential test checks. Headers are
  * read with the load helpers, which also reach what is not linear; but for the
  * most common frames the same code is there a second time, compiled to read them
  * where they lie. To let each read choose would multiply the verifier's ways. */
 #pragma once
 
-/* Limits of the header walk. A packet past one of them is counted without ports. */
-#define MAX_VLAN_TAGS    2 /* tags after which the ports are still read (802.1ad) */
-#define MAX_VLAN_WALK    8 /* tags walked to find the IP header at all */
+/* Limits of the header walk. A packet past the last two is counted without ports. */
+#define MAX_SHIMS        8 /* headers between the link header and IP that are walked */
+#define MAX_MPLS_LABELS  4 /* MPLS labels of those */
+#define MAX_VLAN_TAGS    2 /* VLAN tags after which the ports are still read (802.1ad) */
 #define MAX_IPV6_HEADERS 6 /* IPv6 extension headers walked */
 
 #define ETH_P_QINQ1_OLD 0x9100
+#define PPPOE_DATA      0x1100 /* version, type and code of a session's data (RFC 2516) */
+#define PPP_IPV4        0x0021
+#define PPP_IPV6        0x0057
+#define PPP_MPLS        0x0281
+#define PPP_MPLS_MC     0x0283
 #define JUMBO_OPTION    0xc204 /* type and length of the jumbo payload option */
 #define JUMBO_HEADER    8      /* the extension header that holds it, and nothing else */
 
@@ -49,6 +55,11 @@ struct packet {
 	__u32 segment;     /* payload of one wire packet of an offloaded super-packet, else 0 */
 	__u32 segments;    /* wire packets, at least 1 */
 	__u32 samples;     /* of them can be cut out of the frame, at least 1 */
+	struct {
+		__u32 off;  /* from the frame's begin */
+		__u16 type; /* EtherType of what is there */
+		__u8  tags, labels;
+	} walk; /* to IP */
 };
 
 /* Any part of the frame, of any length. */
@@ -205,10 +216,128 @@ static __always_inline enum verdict parse_ipv6(const struct hook *h, struct pack
 	return COUNTED;
 }
 
-static __always_inline bool is_vlan(__be16 type)
+static __always_inline bool is_vlan(__u16 type)
 {
-	return type == bpf_htons(ETH_P_8021Q) || type == bpf_htons(ETH_P_8021AD) ||
-	       type == bpf_htons(ETH_P_QINQ1_OLD);
+	return type == ETH_P_8021Q || type == ETH_P_8021AD || type == ETH_P_QINQ1_OLD;
+}
+
+static __always_inline bool is_mpls(__u16 type)
+{
+	return type == ETH_P_MPLS_UC || type == ETH_P_MPLS_MC;
+}
+
+static __always_inline bool is_ip(__u16 type)
+{
+	return type == ETH_P_IP || type == ETH_P_IPV6;
+}
+
+/* The EtherType of a packet that begins with first; 0: it is not IP. */
+static __always_inline __u16 ip_type(__u8 first)
+{
+	return first >> 4 == 4 ? ETH_P_IP : first >> 4 == 6 ? ETH_P_IPV6 : 0;
+}
+
+/* The EtherType of what follows a PPP protocol number; 0: nothing that we read. */
+static __always_inline __u16 ppp_type(__u16 protocol)
+{
+	switch (protocol) {
+	case PPP_IPV4:
+		return ETH_P_IP;
+	case PPP_IPV6:
+		return ETH_P_IPV6;
+	case PPP_MPLS:
+		return ETH_P_MPLS_UC;
+	case PPP_MPLS_MC:
+		return ETH_P_MPLS_MC;
+	}
+	return 0;
+}
+
+/* An MPLS label (RFC 3032). What follows the last one is told by its first bits. */
+static __always_inline enum verdict walk_label(const struct hook *h, struct packet *p)
+{
+	__u8 label[4], first;
+
+	p->walk.labels++;
+	if (p->walk.labels > MAX_MPLS_LABELS)
+		return NOT_IP;
+	if (load(h, p->walk.off, label, sizeof(label)))
+		return MALFORMED;
+	p->walk.off += sizeof(label);
+	if (!(label[2] & 1))
+		return COUNTED;
+	if (load(h, p->walk.off, &first, 1))
+		return MALFORMED;
+	p->walk.type = ip_type(first);
+	return p->walk.type ? COUNTED : NOT_IP;
+}
+
+/* SNAP (RFC 1042) of organization 0, or the header of a PPPoE session (RFC 2516),
+ * whose PPP protocol is of one byte if it is compressed (RFC 1661). */
+static __always_inline enum verdict walk_eight(const struct hook *h, struct packet *p)
+{
+	bool llc = p->walk.type < ETH_P_802_3_MIN;
+	__be16 w[4];
+	__u16 protocol;
+
+	if (load(h, p->walk.off, w, sizeof(w)))
+		return llc ? NOT_IP : MALFORMED;
+	protocol = bpf_ntohs(w[3]);
+	p->walk.off += sizeof(w);
+	if (llc) {
+		p->walk.type = protocol;
+		return w[0] == bpf_htons(0xaaaa) && w[1] == bpf_htons(0x0300) && !w[2] ?
+			COUNTED : NOT_IP;
+	}
+	if (w[0] != bpf_htons(PPPOE_DATA))
+		return NOT_IP;
+	if (protocol & 0x100) {
+		protocol >>= 8;
+		p->walk.off--;
+	}
+	p->walk.type = ppp_type(protocol);
+	return p->walk.type ? COUNTED : NOT_IP;
+}
+
+/* One header between the link header and IP. */
+static __always_inline enum verdict walk_shim(const struct hook *h, struct packet *p)
+{
+	__be16 tag[2];
+	__u16 type = p->walk.type;
+
+	if (is_mpls(type))
+		return walk_label(h, p);
+	if (type < ETH_P_802_3_MIN || type == ETH_P_PPP_SES)
+		return walk_eight(h, p);
+	if (!is_vlan(type))
+		return NOT_IP;
+	if (load(h, p->walk.off, tag, sizeof(tag)))
+		return MALFORMED;
+	p->walk.type = bpf_ntohs(tag[1]);
+	p->walk.off += sizeof(tag);
+	p->walk.tags++;
+	return COUNTED;
+}
+
+/* Walks to the IP header. How it came there the verifier is made to forget: what is
+ * read back from a map is any number to it, so that all ways there become one. */
+static __always_inline enum verdict walk_to_ip(const struct hook *h, struct packet *p, __u32 walked)
+{
+	enum verdict v;
+
+	/* A verifier before Linux 6.4 takes a loop only if it ends in a jump, and the
+	 * compiler may let it end by falling through to its begin. */
+#pragma unroll
+	for (int i = 0; i < MAX_SHIMS; i++) {
+		if (is_ip(p->walk.type) || walked >= MAX_SHIMS)
+			break;
+		v = walk_shim(h, p);
+		if (v != COUNTED)
+			return v;
+		walked++;
+		barrier();
+	}
+	return is_ip(p->walk.type) ? COUNTED : NOT_IP;
 }
 
 /* An Ethernet frame that begins with the headers of plain IPv4? */
@@ -227,10 +356,7 @@ static __always_inline bool is_plain(const struct hook *h)
 static __always_inline enum verdict parse_frame(const struct hook *h, struct packet *p,
 						__u32 len, __u32 tags)
 {
-	struct {
-		__be16 tci, type;
-	} tag;
-	__u32 off = sizeof(p->eth);
+	enum verdict v;
 	__u8 first;
 
 	if (!h->ethernet) {
@@ -251,23 +377,16 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
 	}
 	if (load(h, 0, &p->eth, sizeof(p->eth)))
 		return MALFORMED;
-	tag.type = p->eth.h_proto;
-	/* A verifier before Linux 6.4 takes a loop only if it ends in a jump, and the
-	 * compiler may let it end by falling through to its begin. */
-#pragma unroll
-	for (int i = 0; i < MAX_VLAN_WALK; i++) {
-		if (!is_vlan(tag.type) || tags >= MAX_VLAN_WALK)
-			break;
-		if (load(h, off, &tag, sizeof(tag)))
-			return MALFORMED;
-		off += sizeof(tag);
-		tags++;
-	}
-	if (tag.type == bpf_htons(ETH_P_IP))
-		return parse_ipv4(h, p, off, len, tags <= MAX_VLAN_TAGS);
-	if (tag.type == bpf_htons(ETH_P_IPV6))
-		return parse_ipv6(h, p, off, len, tags <= MAX_VLAN_TAGS);
-	return NOT_IP;
+	p->walk.off = sizeof(p->eth);
+	p->walk.type = bpf_ntohs(p->eth.h_proto);
+	p->walk.tags = tags;
+	v = walk_to_ip(h, p, tags);
+	if (v != COUNTED)
+		return v;
+	barrier();
+	if (p->walk.type == ETH_P_IP)
+		return parse_ipv4(h, p, p->walk.off, len, p->walk.tags <= MAX_VLAN_TAGS);
+	return parse_ipv6(h, p, p->walk.off, len, p->walk.tags <= MAX_VLAN_TAGS);
 }
 
 /* On TC one skb can stand for many wire packets. The payload in pieces of gso_size

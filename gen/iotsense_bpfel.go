@@ -191,6 +191,13 @@ type IotsenseScratch struct {
 		Segment    uint32
 		Segments   uint32
 		Samples    uint32
+		Walk       struct {
+			_      structs.HostLayout
+			Off    uint32
+			Type   uint16
+			Tags   uint8
+			Labels uint8
+		}
 	}
 	Clock struct {
 		_     structs.HostLayout

@@ -14,12 +14,21 @@ import (
 
 // EtherTypes (IEEE 802).
 const (
-	IPv4Type = 0x0800
-	ARPType  = 0x0806
-	VLANType = 0x8100 // 802.1Q
-	IPv6Type = 0x86dd
-	EAPType  = 0x888e
-	QinQType = 0x88a8 // 802.1ad
+	IPv4Type  = 0x0800
+	ARPType   = 0x0806
+	VLANType  = 0x8100 // 802.1Q
+	IPv6Type  = 0x86dd
+	MPLSType  = 0x8847
+	PPPoEType = 0x8864 // a session's data
+	EAPType   = 0x888e
+	QinQType  = 0x88a8 // 802.1ad
+)
+
+// PPP protocol numbers (IANA).
+const (
+	PPPIPv4 = 0x0021
+	PPPIPv6 = 0x0057
+	PPPLCP  = 0xc021
 )
 
 // IP protocol and IPv6 extension header numbers (IANA).
@@ -65,6 +74,33 @@ func EthernetFrom(src, dst [6]byte, etherType uint16, payload []byte) []byte {
 // EtherType is that of the header before it.
 func VLAN(id, etherType uint16, payload []byte) []byte {
 	return slices.Concat(be16(id), be16(etherType), payload)
+}
+
+// PPPoE is a session header (RFC 2516) and a PPP protocol number before payload.
+func PPPoE(protocol uint16, payload []byte) []byte {
+	return slices.Concat([]byte{0x11, 0, 0, 7}, be16(uint16(2+len(payload))), be16(protocol), payload)
+}
+
+// MPLS is a stack of n labels (RFC 3032) before payload.
+func MPLS(n int, payload []byte) []byte {
+	var b []byte
+	for i := range n {
+		bottom := byte(0)
+		if i == n-1 {
+			bottom = 1
+		}
+		b = append(b, 0, 1, byte(i)<<4|bottom, 64)
+	}
+	return append(b, payload...)
+}
+
+// LLC is an 802.3 frame from the device to the router: a length, and payload from
+// the 802.2 header on.
+func LLC(payload []byte) []byte { return Ethernet(uint16(len(payload)), payload) }
+
+// SNAP is an 802.2 header of organization 0 (RFC 1042) before payload.
+func SNAP(etherType uint16, payload []byte) []byte {
+	return slices.Concat([]byte{0xaa, 0xaa, 3, 0, 0, 0}, be16(etherType), payload)
 }
 
 // IP describes an IPv4 or IPv6 header. Zero addresses stand for the device's and

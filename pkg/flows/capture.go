@@ -5,7 +5,6 @@ package flows
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -87,8 +86,8 @@ func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func
 		return stats, err
 	}
 	if link, ok := r.Link(); ok {
-		if _, ok := linkHeader(link); !ok {
-			return stats, unsupportedLink(link)
+		if !Link(link).supported() {
+			return stats, unsupportedLink(Link(link))
 		}
 	}
 	assembler := NewAssembler(AssemblerConfig{Spec: cfg.RecordSpec, Locals: cfg.Locals, Emit: emit})
@@ -139,9 +138,8 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *CaptureConfig, table *Tab
 		case err != nil:
 			return fmt.Errorf("stopped at packet %d: %w", n, err)
 		}
-		header, ok := linkHeader(in.Link)
-		if !ok {
-			skipped[unsupportedLink(in.Link).Error()]++
+		if link := Link(in.Link); !link.supported() {
+			skipped[unsupportedLink(link).Error()]++
 			continue
 		}
 		stamp := stats.latest // a packet that carries no time has that of the one before
@@ -152,8 +150,7 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *CaptureConfig, table *Tab
 		if in.Overlong {
 			stats.Overlong++
 		}
-		kind, frame, wire := header(in.Data, in.Length)
-		verdict := Parse(&p, kind, frame, wire)
+		verdict := Parse(&p, Link(in.Link), in.Data, in.Length)
 		if verdict == Counted {
 			p.SegmentSize = fileSegmentSize(&p, cfg.Offloaded)
 			table.Add(&p, stamp)
@@ -211,79 +208,20 @@ func (s *CaptureStats) count(p *Packet, v Verdict) {
 }
 
 // fileSegmentSize is the payload of each wire packet behind p when p is an
-// offloaded super-packet, as far as a file can tell; 0 when p is one packet.
+// offloaded super-packet, as far as a file can tell; 0 when p is one packet. What
+// claims more than was on the wire is no super-packet.
 func fileSegmentSize(p *Packet, offloaded bool) uint32 {
 	limit := uint32(jumboSize)
 	if offloaded {
 		limit = ethernetSize
 	}
 	switch {
-	case p.Proto != protoTCP || p.Size <= limit:
+	case p.Proto != protoTCP || p.Size <= limit || p.Size > p.wire:
 		return 0
 	case p.Src.Is4():
 		return segmentIPv4
 	}
 	return segmentIPv6
-}
-
-// linkHeader returns the function that strips a link type's header where it is
-// not Ethernet's, by LINKTYPE number (www.tcpdump.org/linktypes.html).
-func linkHeader(link int) (func(data []byte, wire int) (Link, []byte, int), bool) {
-	switch link {
-	case 1:
-		return func(b []byte, wire int) (Link, []byte, int) { return LinkEthernet, b, wire }, true
-	case 12, 14, 101, 228, 229: // raw IP
-		return func(b []byte, wire int) (Link, []byte, int) { return LinkIP, b, wire }, true
-	case 0, 108: // BSD loopback: a 4-byte address family
-		return func(b []byte, wire int) (Link, []byte, int) {
-			if len(b) < 4 {
-				return LinkIP, nil, wire
-			}
-			family := b[0] | b[3] // either byte order, all families are below 256
-			if family == 2 || family == 24 || family == 28 || family == 30 {
-				return LinkIP, b[4:], wire - 4
-			}
-			return LinkNotIP, nil, wire
-		}, true
-	case 9, 50: // PPP, with or without the HDLC-like address and control bytes (RFC 1662)
-		return func(b []byte, wire int) (Link, []byte, int) {
-			off := 0
-			if len(b) >= 2 && b[0] == 0xff && b[1] == 0x03 {
-				off = 2
-			}
-			if len(b) < off+2 {
-				return LinkIP, nil, wire
-			}
-			return byProtocol(b, wire, off+2, binary.BigEndian.Uint16(b[off:]), 0x0021, 0x0057)
-		}, true
-	case 113: // Linux cooked, version 1
-		return func(b []byte, wire int) (Link, []byte, int) {
-			if len(b) < 16 {
-				return LinkIP, nil, wire
-			}
-			return byProtocol(b, wire, 16, binary.BigEndian.Uint16(b[14:]), etherIPv4, etherIPv6)
-		}, true
-	case 276: // Linux cooked, version 2
-		return func(b []byte, wire int) (Link, []byte, int) {
-			if len(b) < 20 {
-				return LinkIP, nil, wire
-			}
-			return byProtocol(b, wire, 20, binary.BigEndian.Uint16(b), etherIPv4, etherIPv6)
-		}, true
-	}
-	return nil, false
-}
-
-// byProtocol strips off bytes when protocol is one of the two for IP.
-func byProtocol(b []byte, wire, off int, protocol, ipv4, ipv6 uint16) (Link, []byte, int) {
-	if protocol != ipv4 && protocol != ipv6 {
-		return LinkNotIP, nil, wire
-	}
-	return LinkIP, b[off:], wire - off
-}
-
-func unsupportedLink(link int) error {
-	return fmt.Errorf("link type %d is not supported: want Ethernet, raw IP, PPP, loopback or Linux cooked", link)
 }
 
 // skippedPackets reports the packets of a file that were passed over.

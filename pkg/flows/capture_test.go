@@ -246,7 +246,9 @@ func TestReadPacketsDamaged(t *testing.T) {
 		{"captured length above the wire's, and the file's end", change(whole, one+8, 255), "packet 2: file ends in the middle", 1},
 		{"captured length of 1.9 GB", change(whole, one+11, 0x70), "packet 2: capture length exceeds", 1},
 		{"pcap version 3", change(whole, 4, 3), "version", 0},
-		{"unsupported link type", pcapFile(le, false, 105, stamped{1e6, query(20)}), "link type 105 is not supported", 0},
+		{"unsupported link type", pcapFile(le, false, 105, stamped{1e6, query(20)}), "link type 105 is not supported (802.11): want Ethernet", 0},
+		{"radiotap", pcapFile(le, false, 127, stamped{1e6, query(20)}), "link type 127 is not supported (802.11 with a radiotap header)", 0},
+		{"a link type without a name", pcapFile(le, false, 147, stamped{1e6, query(20)}), "link type 147 is not supported: want", 0},
 		{"pcapng cut in its header", ng[:20], "truncated", 0},
 		{"pcapng cut in the last packet", ng[:len(ng)-20], "packet 2: file ends in the middle", 1},
 		{"pcapng of version 2", change(ng, 12, 2), "pcapng header", 0},
@@ -306,6 +308,12 @@ func TestReadPacketsLinkTypes(t *testing.T) {
 	cooked2 := func(protocol uint16, ip []byte) []byte {
 		return slices.Concat(binary.BigEndian.AppendUint16(nil, protocol), make([]byte, 18), ip)
 	}
+	of := func(hardware byte, at int, frame []byte) []byte { // a cooked frame of another kind of interface
+		frame[at], frame[at+1] = 3, hardware
+		return frame
+	}
+	tagged := packet.VLAN(5, packet.IPv4Type, v4)
+	twice := packet.VLAN(5, packet.VLANType, packet.VLAN(6, packet.IPv6Type, v6))
 	for _, tt := range []struct {
 		name string
 		link uint32
@@ -325,19 +333,47 @@ func TestReadPacketsLinkTypes(t *testing.T) {
 		{"loopback, ipv6 of NetBSD", 0, append([]byte{24, 0, 0, 0}, v6...), "ip:fd00:7::2"},
 		{"loopback, ipv6 of FreeBSD", 0, append([]byte{28, 0, 0, 0}, v6...), "ip:fd00:7::2"},
 		{"loopback, ipv6 of Darwin", 0, append([]byte{30, 0, 0, 0}, v6...), "ip:fd00:7::2"},
+		{"loopback, ipv6 of Windows", 0, append([]byte{23, 0, 0, 0}, v6...), "ip:fd00:7::2"},
+		{"loopback, EtherType", 0, append([]byte{0, 0, 8, 0}, v4...), "ip:192.168.7.2"},
+		{"loopback, EtherType, little-endian", 0, append([]byte{0, 8, 0, 0}, v4...), "ip:192.168.7.2"},
+		{"loopback, EtherType of ipv6", 108, append([]byte{0, 0, 0x86, 0xdd}, v6...), "ip:fd00:7::2"},
+		{"loopback, EtherType of ipv6, little-endian", 0, append([]byte{0xdd, 0x86, 0, 0}, v6...), "ip:fd00:7::2"},
+		{"loopback, EtherType of a tag", 0, append([]byte{0, 0, 0x81, 0}, tagged...), "ip:192.168.7.2"},
+		{"loopback, EtherType of arp", 0, append([]byte{0, 0, 8, 6}, make([]byte, 28)...), "not_ip"},
+		{"loopback, neither", 0, append([]byte{1, 2, 8, 0}, v4...), "not_ip"},
 		{"loopback, AppleTalk", 0, append([]byte{16, 0, 0, 0}, v4...), "not_ip"},
 		{"loopback, cut", 0, []byte{2, 0, 0}, "malformed"},
 		{"ppp", 9, append([]byte{0xff, 3, 0, 0x21}, v4...), "ip:192.168.7.2"},
 		{"ppp without address and control", 9, append([]byte{0, 0x57}, v6...), "ip:fd00:7::2"},
 		{"ppp, HDLC framing", 50, append([]byte{0xff, 3, 0, 0x21}, v4...), "ip:192.168.7.2"},
+		{"ppp, protocol of one byte", 9, append([]byte{0xff, 3, 0x21}, v4...), "ip:192.168.7.2"},
+		{"ppp, protocol of one byte alone", 9, append([]byte{0x57}, v6...), "ip:fd00:7::2"},
+		{"ppp, HDLC framing, protocol of one byte", 50, append([]byte{0x21}, v4...), "ip:192.168.7.2"},
+		{"ppp, a label", 9, append([]byte{0xff, 3, 2, 0x81}, packet.MPLS(1, v4)...), "ip:192.168.7.2"},
+		{"ppp, Van Jacobson", 9, append([]byte{0xff, 3, 0x2d}, v4...), "not_ip"},
+		{"pppoe", 51, packet.PPPoE(packet.PPPIPv4, v4), "ip:192.168.7.2"},
+		{"pppoe, cut", 51, packet.PPPoE(packet.PPPIPv4, nil)[:7], "malformed"},
 		{"ppp, LCP", 9, []byte{0xff, 3, 0xc0, 0x21, 1, 1}, "not_ip"},
 		{"ppp, cut", 9, []byte{0xff, 3, 0}, "malformed"},
 		{"cooked", 113, cooked(packet.IPv4Type, v4), "ip:192.168.7.2"},
 		{"cooked, ipv6", 113, cooked(packet.IPv6Type, v6), "ip:fd00:7::2"},
 		{"cooked, arp", 113, cooked(packet.ARPType, make([]byte, 28)), "not_ip"},
+		{"cooked, a tag", 113, cooked(packet.VLANType, tagged), "ip:192.168.7.2"},
+		{"cooked, two tags", 113, cooked(packet.QinQType, twice), "ip:fd00:7::2"},
+		{"cooked, tag cut", 113, cooked(packet.VLANType, tagged[:3]), "malformed"},
+		{"cooked, pppoe in a tag", 113, cooked(packet.VLANType, packet.VLAN(5, packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, v4))), "ip:192.168.7.2"},
+		{"cooked, labels", 113, cooked(packet.MPLSType, packet.MPLS(3, v6)), "ip:fd00:7::2"},
+		{"cooked, snap", 113, cooked(4, packet.SNAP(packet.IPv4Type, v4)), "ip:192.168.7.2"},
+		{"cooked, spanning tree", 113, cooked(4, append([]byte{0x42, 0x42, 3}, make([]byte, 35)...)), "not_ip"},
+		{"cooked, radiotap", 113, of(0x23, 2, cooked(packet.IPv4Type, v4)), "not_ip"},
+		{"cooked, gre", 113, of(0x0a, 2, cooked(packet.IPv4Type, v4)), "ip:192.168.7.2"},
 		{"cooked, cut", 113, make([]byte, 15), "malformed"},
 		{"cooked 2", 276, cooked2(packet.IPv4Type, v4), "ip:192.168.7.2"},
 		{"cooked 2, arp", 276, cooked2(packet.ARPType, make([]byte, 28)), "not_ip"},
+		{"cooked 2, a tag", 276, cooked2(packet.VLANType, tagged), "ip:192.168.7.2"},
+		{"cooked 2, two tags", 276, cooked2(packet.QinQType, twice), "ip:fd00:7::2"},
+		{"cooked 2, pppoe", 276, cooked2(packet.PPPoEType, packet.PPPoE(packet.PPPIPv6, v6)), "ip:fd00:7::2"},
+		{"cooked 2, radiotap", 276, of(0x23, 8, cooked2(packet.IPv4Type, v4)), "not_ip"},
 		{"cooked 2, cut", 276, make([]byte, 19), "malformed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -403,6 +439,46 @@ func TestReadPacketsOffloaded(t *testing.T) {
 		t.Run(fmt.Sprintf("%d bytes, offloaded %v", tt.payload, tt.offloaded), func(t *testing.T) {
 			records, stats, err := readPackets(t, pcapFile(binary.LittleEndian, false, 1, stamped{1e6, super(tt.payload)}),
 				flows.CaptureConfig{Offloaded: tt.offloaded})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r := records[0]; r.PacketCount != tt.packets || r.TotalBytes != tt.bytes || stats.Seen != tt.packets {
+				t.Errorf("%d packets, %d bytes, %d seen; want %d, %d", r.PacketCount, r.TotalBytes, stats.Seen, tt.packets, tt.bytes)
+			}
+		})
+	}
+}
+
+// A frame that claims more than was on the wire is one packet, as it is live, where
+// the kernel says what is a super-packet.
+func TestReadPacketsClaimBeyondWire(t *testing.T) {
+	frame := func(ip packet.IP, b []byte) []byte { return packet.Ethernet(packet.IPv4Type, packet.IPv4(ip, b)) }
+	body := packet.TCP(5000, 443, packet.Payload(12000))
+	whole := frame(packet.IP{Proto: packet.TCPProto}, body)
+	for _, tt := range []struct {
+		name      string
+		frame     []byte
+		wire      int
+		offloaded bool
+		packets   uint64
+		bytes     uint64
+	}{
+		{"claims 40,000 of 60", frame(packet.IP{Proto: packet.TCPProto, Length: 40000}, body[:40]), 74, false, 1, 40000},
+		{"claims 40,000 of 60, offloaded", frame(packet.IP{Proto: packet.TCPProto, Length: 40000}, body[:40]), 74, true, 1, 40000},
+		{"claims 2,000 of 1,500, offloaded", frame(packet.IP{Proto: packet.TCPProto, Length: 2000}, body[:1480]), 1514, true, 1, 2000},
+		{"a byte short on the wire", whole, len(whole) - 1, false, 1, 12040},
+		{"on the wire, cut by the snapshot length", whole[:96], len(whole), false, 9, 12000 + 9*40},
+		{"whole", whole, len(whole), false, 9, 12000 + 9*40},
+		{"in a tag, a byte short", packet.Ethernet(packet.VLANType, packet.VLAN(1, packet.IPv4Type, whole[14:])), len(whole) + 3, false, 1, 12040},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			file := pcapFile(binary.LittleEndian, false, 1, stamped{1e6, tt.frame})
+			binary.LittleEndian.PutUint32(file[24+12:], uint32(tt.wire))
+			if tt.wire < len(tt.frame) { // the capture holds no more than the wire did
+				binary.LittleEndian.PutUint32(file[24+8:], uint32(tt.wire))
+				file = file[:24+16+tt.wire]
+			}
+			records, stats, err := readPackets(t, file, flows.CaptureConfig{Offloaded: tt.offloaded})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,8 +1,9 @@
 package flows
 
-// This file parses one frame: link header, VLAN tags, IP headers, ports and
-// payload. bpf/parse.h does the same in the kernel; the two agree on every
-// frame, which a differential test in package loader checks.
+// This file parses one frame: what stands between its link header and IP (link.go
+// reads the link header itself), IP headers, ports and payload. bpf/parse.h does the
+// same in the kernel; the two agree on every frame, which a differential test in
+// package loader checks.
 
 import (
 	"encoding/binary"
@@ -15,24 +16,29 @@ type Verdict uint8
 const (
 	// Counted frames carry an IP packet that belongs to a flow.
 	Counted Verdict = iota
-	// NotIP frames carry something else: ARP, EAPOL, LLC, ...
+	// NotIP frames carry something else: ARP, EAPOL, LLC but for IP in SNAP, ...
 	NotIP
 	// Malformed frames have an incomplete or impossible link or IP header.
 	Malformed
 )
 
-// Limits of the header walk. A packet past one of them is counted without ports.
+// Limits of the header walk. A packet past the last two is counted without ports.
 const (
-	maxVLANTags    = 2 // tags after which the ports are still read (802.1ad)
-	maxVLANWalk    = 8 // tags walked to find the IP header at all
+	maxShims       = 8 // headers between the link header and IP that are walked
+	maxMPLSLabels  = 4 // MPLS labels of those
+	maxVLANTags    = 2 // VLAN tags after which the ports are still read (802.1ad)
 	maxIPv6Headers = 6 // IPv6 extension headers walked
 )
 
 // EtherTypes (IEEE 802) and IP protocol numbers (IANA) that the parser knows.
 const (
+	etherMin   = 0x0600 // below: a length, and an LLC header follows (IEEE 802.2)
 	etherIPv4  = 0x0800
-	etherIPv6  = 0x86dd
 	etherVLAN  = 0x8100
+	etherIPv6  = 0x86dd
+	etherMPLS  = 0x8847
+	etherMPLSm = 0x8848 // multicast, or with an upstream label
+	etherPPPoE = 0x8864 // of a session; 0x8863 is discovery
 	etherQinQ  = 0x88a8
 	etherQinQ1 = 0x9100
 
@@ -45,18 +51,6 @@ const (
 	extAuth     = 51
 	extNoNext   = 59
 	extDestOpts = 60
-)
-
-// Link is how a frame begins.
-type Link uint8
-
-const (
-	// LinkEthernet frames begin with an Ethernet II or 802.3 header.
-	LinkEthernet Link = iota
-	// LinkIP frames begin with the IP header: raw IP, tun, ppp.
-	LinkIP
-	// LinkNotIP frames carry no IP packet, as their link header says.
-	LinkNotIP
 )
 
 // Packet is one parsed frame.
@@ -74,6 +68,7 @@ type Packet struct {
 	Payload        []byte // the payload bytes present, at most PayloadLen
 	Fragment       bool   // first or later fragment
 	Truncated      bool   // the frame is shorter than Size claims
+	wire           uint32 // length on the wire from the IP header on
 	SegmentSize    uint32 // payload of one wire packet when this is an offloaded super-packet, else 0
 }
 
@@ -111,37 +106,33 @@ func (p *Packet) segment(k uint64) (size uint32, payload []byte) {
 // than Counted p has no meaning beyond its MACs.
 func Parse(p *Packet, link Link, frame []byte, wireLen int) Verdict {
 	*p = Packet{}
-	switch link {
-	case LinkIP:
-		if len(frame) == 0 {
-			return Malformed
+	etherType, off, v := link.header(frame)
+	if v != Counted {
+		return v
+	}
+	if link == LinkEthernet {
+		p.HasMAC = true
+		p.DstMAC, p.SrcMAC = MAC(frame[:6]), MAC(frame[6:12])
+	}
+	tags, labels := 0, 0
+	for n := 0; etherType != etherIPv4 && etherType != etherIPv6; n++ {
+		if isVLAN(etherType) {
+			tags++
+		} else if isMPLS(etherType) {
+			labels++
 		}
-		return p.parseIP(frame, wireLen, frame[0]>>4, true)
-	case LinkNotIP:
-		return NotIP
-	}
-	if len(frame) < 14 {
-		return Malformed
-	}
-	p.HasMAC = true
-	p.DstMAC, p.SrcMAC = MAC(frame[:6]), MAC(frame[6:12])
-	etherType := binary.BigEndian.Uint16(frame[12:])
-	off, tags := 14, 0
-	for ; isVLAN(etherType) && tags < maxVLANWalk; tags++ {
-		if len(frame) < off+4 {
-			return Malformed
+		if n == maxShims || labels > maxMPLSLabels {
+			return NotIP
 		}
-		etherType = binary.BigEndian.Uint16(frame[off+2:])
-		off += 4
+		size := 0
+		if etherType, size, v = shim(etherType, frame[off:]); v != Counted {
+			return v
+		}
+		off += size
 	}
-	var version byte
-	switch etherType {
-	case etherIPv4:
-		version = 4
-	case etherIPv6:
+	version := byte(4)
+	if etherType == etherIPv6 {
 		version = 6
-	default:
-		return NotIP
 	}
 	return p.parseIP(frame[off:], wireLen-off, version, tags <= maxVLANTags)
 }
@@ -150,11 +141,96 @@ func isVLAN(etherType uint16) bool {
 	return etherType == etherVLAN || etherType == etherQinQ || etherType == etherQinQ1
 }
 
+func isMPLS(etherType uint16) bool {
+	return etherType == etherMPLS || etherType == etherMPLSm
+}
+
+// shim reads one header that stands between the link header and IP, at the begin of
+// b: its length, and the EtherType of what follows. On a verdict other than Counted
+// nothing that is IP does.
+func shim(etherType uint16, b []byte) (next uint16, size int, v Verdict) {
+	switch {
+	case isVLAN(etherType):
+		if len(b) < 4 {
+			return 0, 0, Malformed
+		}
+		return binary.BigEndian.Uint16(b[2:]), 4, Counted
+	case etherType < etherMin:
+		if len(b) < 8 || [6]byte(b) != [6]byte{0xaa, 0xaa, 3} { // SNAP (RFC 1042), organization 0
+			return 0, 0, NotIP
+		}
+		return binary.BigEndian.Uint16(b[6:]), 8, Counted
+	case etherType == etherPPPoE:
+		if len(b) < 8 {
+			return 0, 0, Malformed
+		}
+		if b[0] != 0x11 || b[1] != 0 { // version, type and code of a session's data (RFC 2516)
+			return 0, 0, NotIP
+		}
+		next, size, v = ppp(b[6:])
+		return next, 6 + size, v
+	case isMPLS(etherType):
+		return mpls(etherType, b)
+	}
+	return 0, 0, NotIP
+}
+
+// ppp reads a PPP protocol field (RFC 1661), of one byte if it is compressed.
+func ppp(b []byte) (next uint16, size int, v Verdict) {
+	var protocol uint16
+	switch {
+	case len(b) > 0 && b[0]&1 != 0:
+		protocol, size = uint16(b[0]), 1
+	case len(b) > 1:
+		protocol, size = binary.BigEndian.Uint16(b), 2
+	default:
+		return 0, 0, Malformed
+	}
+	switch protocol {
+	case 0x0021:
+		return etherIPv4, size, Counted
+	case 0x0057:
+		return etherIPv6, size, Counted
+	case 0x0281:
+		return etherMPLS, size, Counted
+	case 0x0283:
+		return etherMPLSm, size, Counted
+	}
+	return 0, 0, NotIP
+}
+
+// mpls reads a label (RFC 3032). What follows the last one is told by its first bits.
+func mpls(etherType uint16, b []byte) (next uint16, size int, v Verdict) {
+	if len(b) < 4 {
+		return 0, 0, Malformed
+	}
+	if last := b[2]&1 != 0; !last {
+		return etherType, 4, Counted
+	}
+	if len(b) == 4 {
+		return 0, 0, Malformed
+	}
+	next, v = ipType(b[4])
+	return next, 4, v
+}
+
+// ipType is the EtherType of a packet that begins with first, if that is IP.
+func ipType(first byte) (uint16, Verdict) {
+	switch first >> 4 {
+	case 4:
+		return etherIPv4, Counted
+	case 6:
+		return etherIPv6, Counted
+	}
+	return 0, NotIP
+}
+
 // parseIP reads from the IP header on. rest is the wire length from there.
 func (p *Packet) parseIP(b []byte, rest int, version byte, ports bool) Verdict {
 	if len(b) == 0 || b[0]>>4 != version {
 		return Malformed
 	}
+	p.wire = uint32(max(rest, 0))
 	switch version {
 	case 4:
 		return p.parseIPv4(b, rest, ports)

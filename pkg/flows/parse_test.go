@@ -3,6 +3,7 @@ package flows
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/packet"
@@ -98,7 +99,19 @@ func TestParse(t *testing.T) {
 		// No record.
 		{"arp", packet.Ethernet(packet.ARPType, make([]byte, 46)), 0, notIP},
 		{"eapol", packet.Ethernet(packet.EAPType, make([]byte, 46)), 0, notIP},
-		{"llc", packet.Ethernet(60, append([]byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, packet.IPv4(IP{Proto: 17}, udp)...)), 0, notIP},
+		{"llc, spanning tree", packet.LLC(append([]byte{0x42, 0x42, 3}, make([]byte, 43)...)), 0, notIP},
+		{"llc, ip without snap", packet.LLC(append([]byte{6, 6, 3}, packet.IPv4(IP{Proto: 17}, udp)...)), 0, notIP},
+		{"llc, three bytes", packet.LLC([]byte{0, 1, 0xaf}), 0, notIP},
+		{"snap of another organization", packet.LLC(append([]byte{0xaa, 0xaa, 3, 0, 0, 0x0c, 8, 0}, packet.IPv4(IP{Proto: 17}, udp)...)), 0, notIP},
+		{"snap with an information command", packet.LLC(append([]byte{0xaa, 0xaa, 0, 0, 0, 0, 8, 0}, packet.IPv4(IP{Proto: 17}, udp)...)), 0, notIP},
+		{"snap, arp", packet.LLC(packet.SNAP(packet.ARPType, make([]byte, 28))), 0, notIP},
+		{"snap cut", packet.LLC(packet.SNAP(packet.IPv4Type, nil)[:7]), 0, notIP},
+		{"pppoe, lcp", packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPLCP, make([]byte, 40))), 0, notIP},
+		{"pppoe discovery", packet.Ethernet(0x8863, packet.PPPoE(packet.PPPIPv4, packet.IPv4(IP{Proto: 17}, udp))), 0, notIP},
+		{"pppoe of version 2", packet.Ethernet(packet.PPPoEType, append([]byte{0x21}, packet.PPPoE(packet.PPPIPv4, packet.IPv4(IP{Proto: 17}, udp))[1:]...)), 0, notIP},
+		{"pppoe with a code", packet.Ethernet(packet.PPPoEType, append([]byte{0x11, 0xa7}, packet.PPPoE(packet.PPPIPv4, packet.IPv4(IP{Proto: 17}, udp))[2:]...)), 0, notIP},
+		{"five labels", packet.Ethernet(packet.MPLSType, packet.MPLS(5, packet.IPv4(IP{Proto: 17}, udp))), 0, notIP},
+		{"label, a pseudowire's control word", packet.Ethernet(packet.MPLSType, packet.MPLS(1, append(make([]byte, 4), ipv4(IP{Proto: 17}, udp)...))), 0, notIP},
 		{"arp in a tag", packet.Ethernet(packet.VLANType, packet.VLAN(1, packet.ARPType, make([]byte, 46))), 0, notIP},
 		{"link header alone, not ip", packet.Ethernet(packet.ARPType, nil), 0, notIP},
 
@@ -106,6 +119,10 @@ func TestParse(t *testing.T) {
 		{"empty", nil, 0, malformed},
 		{"link header cut", packet.Ethernet(packet.IPv4Type, nil)[:13], 0, malformed},
 		{"tag cut", packet.Ethernet(packet.VLANType, []byte{0, 1, 8}), 0, malformed},
+		{"pppoe cut", packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, nil)[:7]), 0, malformed},
+		{"pppoe, version 6 under the protocol of 4", packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, packet.IPv6(IP{Proto: 17}, udp))), 0, malformed},
+		{"label cut", packet.Ethernet(packet.MPLSType, packet.MPLS(2, nil)[:7]), 0, malformed},
+		{"labels alone", packet.Ethernet(packet.MPLSType, packet.MPLS(2, nil)), 0, malformed},
 		{"link header alone", packet.Ethernet(packet.IPv4Type, nil), 0, malformed},
 		{"ipv4 header cut", ipv4(IP{Proto: 17}, udp)[:14+19], 142, malformed},
 		{"ipv4 options cut", ipv4(IP{Proto: 17, Options: make([]byte, 8)}, udp)[:14+27], 150, malformed},
@@ -132,8 +149,25 @@ func TestParse(t *testing.T) {
 		{"eight tags", tags(8), 0, counted(17, -1, -1, 128, 0)},
 		{"more tags than are walked", tags(9), 0, notIP},
 		{"802.1ad", packet.Ethernet(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.IPv6Type, packet.IPv6(IP{Proto: 17}, udp)))), 0, counted(17, 5000, 53, 148, 100)},
+		{"a tag, then a label", packet.Ethernet(packet.VLANType, packet.VLAN(1, packet.MPLSType, packet.MPLS(1, packet.IPv4(IP{Proto: 17}, udp)))), 0, counted(17, 5000, 53, 128, 100)},
 		{"three tags", tags(3), 0, counted(17, -1, -1, 128, 0)},
 		{"priority tag", packet.Ethernet(packet.VLANType, packet.VLAN(0xe000, packet.IPv4Type, packet.IPv4(IP{Proto: 17}, udp))), 0, counted(17, 5000, 53, 128, 100)},
+
+		// What else stands between the link header and IP.
+		{"snap", packet.LLC(packet.SNAP(packet.IPv4Type, packet.IPv4(IP{Proto: 17}, udp))), 0, counted(17, 5000, 53, 128, 100)},
+		{"snap, ipv6, padded", append(packet.LLC(packet.SNAP(packet.IPv6Type, packet.IPv6(IP{Proto: 6}, tcp))), 0, 0, 0), 0, counted(6, 5000, 443, 160, 100)},
+		{"snap in a tag", packet.Ethernet(packet.VLANType, packet.VLAN(3, 136, packet.SNAP(packet.IPv4Type, packet.IPv4(IP{Proto: 17}, udp)))), 0, counted(17, 5000, 53, 128, 100)},
+		{"a tag in snap", packet.LLC(packet.SNAP(packet.VLANType, packet.VLAN(3, packet.IPv4Type, packet.IPv4(IP{Proto: 17}, udp)))), 0, counted(17, 5000, 53, 128, 100)},
+		{"pppoe", packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, packet.IPv4(IP{Proto: 6}, tcp))), 0, counted(6, 5000, 443, 140, 100)},
+		{"pppoe, ipv6", packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPIPv6, packet.IPv6(IP{Proto: 17}, udp))), 0, counted(17, 5000, 53, 148, 100)},
+		{"pppoe, protocol of one byte", packet.Ethernet(packet.PPPoEType, slices.Concat(packet.PPPoE(packet.PPPIPv4, nil)[:6], []byte{packet.PPPIPv4}, packet.IPv4(IP{Proto: 17}, udp))), 0, counted(17, 5000, 53, 128, 100)},
+		{"pppoe in two tags", packet.Ethernet(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, packet.IPv4(IP{Proto: 17}, udp))))), 0, counted(17, 5000, 53, 128, 100)},
+		{"pppoe, a label", packet.Ethernet(packet.PPPoEType, packet.PPPoE(0x0281, packet.MPLS(1, packet.IPv4(IP{Proto: 17}, udp)))), 0, counted(17, 5000, 53, 128, 100)},
+		{"a label", packet.Ethernet(packet.MPLSType, packet.MPLS(1, packet.IPv4(IP{Proto: 17, Options: make([]byte, 8)}, udp))), 0, counted(17, 5000, 53, 136, 100)},
+		{"four labels, ipv6", packet.Ethernet(0x8848, packet.MPLS(4, packet.IPv6(IP{Proto: 17}, udp))), 0, counted(17, 5000, 53, 148, 100)},
+		{"eight headers", eightShims(packet.IPv4(IP{Proto: 17}, udp)), 0, counted(17, 5000, 53, 128, 100)},
+		{"nine headers", packet.Ethernet(packet.VLANType, append([]byte{0, 1}, eightShims(packet.IPv4(IP{Proto: 17}, udp))[12:]...)), 0, notIP},
+
 		{"six extension headers", extensions(6), 0, counted(17, 5000, 53, 196, 100)},
 		{"seven extension headers", extensions(7), 0, counted(packet.DestOpts, -1, -1, 204, 0)},
 		{"each kind of extension header", ipv6(IP{Proto: packet.HopByHop},
@@ -196,6 +230,12 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// eightShims are as many headers as are walked, one of each kind among them.
+func eightShims(ip []byte) []byte {
+	pppoe := packet.PPPoE(0x0281, packet.MPLS(4, ip))
+	return packet.LLC(packet.SNAP(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.PPPoEType, pppoe))))
+}
+
 // Frames of links without a link header.
 func TestParseLinkIP(t *testing.T) {
 	datagram := packet.UDP(5000, 53, packet.Payload(9))
@@ -209,7 +249,7 @@ func TestParseLinkIP(t *testing.T) {
 		{"ipv6", LinkIP, packet.IPv6(packet.IP{Proto: 17}, datagram), Counted},
 		{"empty", LinkIP, nil, Malformed},
 		{"version 5", LinkIP, []byte{0x55, 0, 0, 0}, Malformed},
-		{"not ip", LinkNotIP, packet.IPv4(packet.IP{Proto: 17}, datagram), NotIP},
+		{"a link type that is not read", 127, packet.IPv4(packet.IP{Proto: 17}, datagram), NotIP},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var p Packet
@@ -253,6 +293,8 @@ func TestParseCutAtEveryByte(t *testing.T) {
 		{"tcp with options", packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: 6, Options: make([]byte, 4)}, packet.TCPOffset(5, 6, 8, body))), 38, 42, 70},
 		{"in two tags", packet.Ethernet(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.IPv4Type,
 			packet.IPv4(packet.IP{Proto: 17}, packet.UDP(5, 6, body))))), 42, 46, 50},
+		{"in pppoe", packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, packet.IPv4(packet.IP{Proto: 17}, packet.UDP(5, 6, body)))), 42, 46, 50},
+		{"in two labels", packet.Ethernet(packet.MPLSType, packet.MPLS(2, packet.IPv4(packet.IP{Proto: 17}, packet.UDP(5, 6, body)))), 42, 46, 50},
 		{"ipv6 with extension headers", packet.Ethernet(packet.IPv6Type, packet.IPv6(packet.IP{Proto: packet.HopByHop},
 			packet.Extension(packet.DestOpts, 1, packet.Extension(17, 0, packet.UDP(5, 6, body))))), 54, 82, 86},
 	} {
@@ -328,7 +370,7 @@ func TestPacketSegments(t *testing.T) {
 }
 
 // What a file's super-packets are told by: TCP above 9,216 bytes, or above 1,500
-// when the capturing host's offloads were on.
+// when the capturing host's offloads were on, all of it on the wire.
 func TestFileSegmentSize(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("fd00::1")
 	for _, tt := range []struct {
@@ -337,14 +379,16 @@ func TestFileSegmentSize(t *testing.T) {
 		offloaded bool
 		want      uint32
 	}{
-		{"jumbo", Packet{Src: v4, Proto: 6, Size: 9216}, false, 0},
-		{"above jumbo", Packet{Src: v4, Proto: 6, Size: 9217}, false, 1460},
-		{"above jumbo, ipv6", Packet{Src: v6, Proto: 6, Size: 9217}, false, 1440},
-		{"udp above jumbo", Packet{Src: v4, Proto: 17, Size: 20000}, false, 0},
-		{"1,500", Packet{Src: v4, Proto: 6, Size: 1500}, true, 0},
-		{"1,501", Packet{Src: v4, Proto: 6, Size: 1501}, true, 1460},
-		{"1,501, ipv6", Packet{Src: v6, Proto: 6, Size: 1501}, true, 1440},
-		{"udp", Packet{Src: v4, Proto: 17, Size: 1501}, true, 0},
+		{"jumbo", Packet{Src: v4, Proto: 6, Size: 9216, wire: 9216}, false, 0},
+		{"above jumbo", Packet{Src: v4, Proto: 6, Size: 9217, wire: 9217}, false, 1460},
+		{"above jumbo, a byte less on the wire", Packet{Src: v4, Proto: 6, Size: 9217, wire: 9216}, false, 0},
+		{"above jumbo, ipv6", Packet{Src: v6, Proto: 6, Size: 9217, wire: 9220}, false, 1440},
+		{"udp above jumbo", Packet{Src: v4, Proto: 17, Size: 20000, wire: 20000}, false, 0},
+		{"1,500", Packet{Src: v4, Proto: 6, Size: 1500, wire: 1500}, true, 0},
+		{"1,501", Packet{Src: v4, Proto: 6, Size: 1501, wire: 1501}, true, 1460},
+		{"1,501, a byte less on the wire", Packet{Src: v4, Proto: 6, Size: 1501, wire: 1500}, true, 0},
+		{"1,501, ipv6", Packet{Src: v6, Proto: 6, Size: 1501, wire: 1501}, true, 1440},
+		{"udp", Packet{Src: v4, Proto: 17, Size: 1501, wire: 1501}, true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := fileSegmentSize(&tt.p, tt.offloaded); got != tt.want {
@@ -363,12 +407,19 @@ func FuzzParse(f *testing.F) {
 		packet.Ethernet(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.IPv6Type, packet.IPv6(packet.IP{Proto: packet.HopByHop},
 			packet.Extension(packet.FragmentV6, 0, packet.FragmentHeader(packet.Auth, 0, false, packet.AuthHeader(17, 1, udp))))))),
 	} {
-		f.Add(uint8(LinkEthernet), seed, uint32(len(seed)))
-		f.Add(uint8(LinkIP), seed[14:], uint32(len(seed)))
+		f.Add(uint16(LinkEthernet), seed, uint32(len(seed)))
+		f.Add(uint16(LinkIP), seed[14:], uint32(len(seed)))
 	}
-	f.Fuzz(func(t *testing.T, link uint8, frame []byte, wire uint32) {
+	ip := packet.IPv4(packet.IP{Proto: 17}, udp)
+	f.Add(uint16(LinkEthernet), eightShims(ip), uint32(8000))
+	f.Add(uint16(LinkPPPoE), packet.PPPoE(packet.PPPIPv4, ip), uint32(len(ip)))
+	f.Add(uint16(LinkPPP), append([]byte{0xff, 3, packet.PPPIPv4}, ip...), uint32(len(ip)))
+	f.Add(uint16(LinkNull), append([]byte{0, 0, 8, 0}, ip...), uint32(len(ip)))
+	f.Add(uint16(LinkCooked), append(make([]byte, 14), packet.VLAN(packet.VLANType, 1, append([]byte{8, 0}, ip...))...), uint32(99))
+	f.Add(uint16(LinkCooked2), append([]byte{0x88, 0x47}, append(make([]byte, 18), packet.MPLS(3, ip)...)...), uint32(99))
+	f.Fuzz(func(t *testing.T, link uint16, frame []byte, wire uint32) {
 		var p Packet
-		v := Parse(&p, Link(link%3), frame, int(wire))
+		v := Parse(&p, Link(link), frame, int(wire))
 		if v != Counted {
 			return
 		}
@@ -385,7 +436,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("payload %d of %d, not truncated", len(p.Payload), p.PayloadLen)
 		}
 		p.SegmentSize = fileSegmentSize(&p, true)
-		if n := p.Segments(); n == 0 || p.WireBytes() < uint64(p.Size) {
+		if n := p.Segments(); n == 0 || p.WireBytes() < uint64(p.Size) || n > 1 && p.Size > wire {
 			t.Errorf("%d segments, %d wire bytes of %d", n, p.WireBytes(), p.Size)
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -151,12 +152,13 @@ func tsharkPacket(values []string, emit func(int, outsider)) error {
 	return err
 }
 
-// networkProtocols are what lies directly on Ethernet, or on its tags, and what
-// follows it, or its extension headers.
+// networkProtocols are what lies on Ethernet, or on the headers that may stand between,
+// and what follows it, or its extension headers.
 func networkProtocols(protocols string) (outer, inner string) {
+	shims := []string{"eth", "ethertype", "vlan", "ieee8021ad", "llc", "pppoes", "ppp", "mpls"}
 	for p := range strings.SplitSeq(protocols, ":") {
 		switch {
-		case p == "eth" || p == "ethertype" || p == "vlan" || p == "ieee8021ad" || strings.HasPrefix(p, "ipv6."):
+		case slices.Contains(shims, p) || strings.HasPrefix(p, "ipv6."):
 		case outer == "":
 			outer = p
 		default:

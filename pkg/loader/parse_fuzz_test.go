@@ -3,6 +3,7 @@ package loader
 // This file sends random and mutated frames through both parsers.
 
 import (
+	"encoding/binary"
 	"io/fs"
 	"math"
 	"math/rand/v2"
@@ -128,11 +129,11 @@ func (f *fuzzer) random() []byte {
 	for i := range b {
 		b[i] = byte(f.rng.Uint32())
 	}
-	types := []uint16{packet.IPv4Type, packet.IPv6Type, packet.VLANType, packet.QinQType, 0x9100}
+	types := []uint16{packet.IPv4Type, packet.IPv6Type, packet.VLANType, packet.QinQType, 0x9100, packet.PPPoEType, packet.MPLSType, 0x8848, 60}
 	if n := f.rng.IntN(2 * len(types)); n < len(types) {
 		b[12], b[13] = byte(types[n]>>8), byte(types[n])
 		if len(b) > minFrame && f.rng.IntN(2) == 0 {
-			b[14] = []byte{0x45, 0x46, 0x4f, 0x60}[f.rng.IntN(4)]
+			b[14] = []byte{0x45, 0x46, 0x4f, 0x60, 0x11, 0xaa}[f.rng.IntN(6)]
 		}
 	}
 	return b
@@ -147,18 +148,23 @@ func (f *fuzzer) mutate(b []byte) []byte {
 	if f.rng.IntN(4) > 0 {
 		at = f.rng.IntN(min(len(b), 90))
 	}
-	switch f.rng.IntN(6) {
+	switch f.rng.IntN(7) {
 	case 0:
 		b[at] ^= 1 << f.rng.IntN(8)
 	case 1:
-		b[at] = []byte{0, 1, 4, 5, 6, 17, 43, 44, 51, 58, 59, 60, 0x45, 0x60, 0x7f, 0x80, 0xff}[f.rng.IntN(17)]
+		b[at] = []byte{0, 1, 4, 5, 6, 17, 33, 43, 44, 51, 58, 59, 60, 0x45, 0x57, 0x60, 0x7f, 0x80, 0xff}[f.rng.IntN(19)]
 	case 2:
 		b[at] = byte(f.rng.Uint32())
 	case 3: // cut
 		b = b[:at]
 	case 4: // more
 		b = append(b, make([]byte, f.rng.IntN(maxFrame))...)
-	case 5: // a piece again, or out
+	case 5: // another EtherType
+		if len(b) > minFrame {
+			types := []uint16{packet.IPv4Type, packet.IPv6Type, packet.VLANType, packet.PPPoEType, packet.MPLSType, 46}
+			binary.BigEndian.PutUint16(b[12:], types[f.rng.IntN(len(types))])
+		}
+	case 6: // a piece again, or out
 		if to := at + f.rng.IntN(len(b)-at); f.rng.IntN(2) == 0 {
 			b = slices.Concat(b[:to], b[at:])
 		} else {

@@ -65,7 +65,20 @@ func craftedFrames() map[string][]byte {
 		"v4 in v6 frame":      packet.Ethernet(packet.IPv6Type, packet.IPv4(IP{Proto: 17}, udp)),
 		"arp":                 packet.Ethernet(packet.ARPType, make([]byte, 46)),
 		"eapol":               packet.Ethernet(packet.EAPType, make([]byte, 46)),
-		"llc":                 packet.Ethernet(60, append([]byte{0xaa, 0xaa, 3, 0, 0, 0, 8, 0}, packet.IPv4(IP{Proto: 17}, udp)...)),
+		"llc":                 packet.LLC(append([]byte{0x42, 0x42, 3}, make([]byte, 43)...)),
+		"snap":                packet.LLC(packet.SNAP(packet.IPv4Type, packet.IPv4(IP{Proto: 17}, udp))),
+		"snap of another":     packet.LLC(append([]byte{0xaa, 0xaa, 3, 0, 0, 0x0c, 8, 0}, packet.IPv4(IP{Proto: 17}, udp)...)),
+		"snap, arp":           packet.LLC(packet.SNAP(packet.ARPType, make([]byte, 28))),
+		"snap in a tag":       packet.Ethernet(packet.VLANType, packet.VLAN(3, 136, packet.SNAP(packet.IPv6Type, packet.IPv6(IP{Proto: 17}, udp)))),
+		"pppoe":               packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, packet.IPv4(IP{Proto: 6}, tcp))),
+		"pppoe, ipv6":         packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPIPv6, packet.IPv6(IP{Proto: 17}, udp))),
+		"pppoe, one byte":     packet.Ethernet(packet.PPPoEType, slices.Concat(packet.PPPoE(packet.PPPIPv4, nil)[:6], []byte{packet.PPPIPv4}, packet.IPv4(IP{Proto: 17}, udp))),
+		"pppoe, lcp":          packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPLCP, make([]byte, 40))),
+		"pppoe with a code":   packet.Ethernet(packet.PPPoEType, append([]byte{0x11, 0xa7}, packet.PPPoE(packet.PPPIPv4, packet.IPv4(IP{Proto: 17}, udp))[2:]...)),
+		"pppoe in two tags":   packet.Ethernet(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, packet.IPv4(IP{Proto: 17}, udp))))),
+		"pseudowire":          packet.Ethernet(packet.MPLSType, packet.MPLS(1, append(make([]byte, 4), ipv4(IP{Proto: 17}, udp)...))),
+		"one of each":         packet.LLC(packet.SNAP(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.PPPoEType, packet.PPPoE(0x0281, packet.MPLS(4, packet.IPv4(IP{Proto: 17}, udp))))))),
+		"one too many":        packet.LLC(packet.SNAP(packet.QinQType, packet.VLAN(0, packet.VLANType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.PPPoEType, packet.PPPoE(0x0281, packet.MPLS(4, packet.IPv4(IP{Proto: 17}, udp)))))))),
 		"empty":               packet.Ethernet(packet.IPv4Type, nil),
 		"802.1ad":             packet.Ethernet(packet.QinQType, packet.VLAN(1, packet.VLANType, packet.VLAN(2, packet.IPv6Type, packet.IPv6(IP{Proto: 17}, udp)))),
 	}
@@ -77,6 +90,7 @@ func craftedFrames() map[string][]byte {
 			b, next = packet.Extension(next, 0, b), packet.DestOpts
 		}
 		frames[fmt.Sprintf("%d tags", n)] = packet.Ethernet(typ, inner)
+		frames[fmt.Sprintf("%d labels", n)] = packet.Ethernet(packet.MPLSType+uint16(n%2), packet.MPLS(n, packet.IPv6(IP{Proto: 17}, udp)))
 		frames[fmt.Sprintf("%d extensions", n)] = ipv6(IP{Proto: next}, b)
 	}
 	for _, a := range []string{
@@ -302,6 +316,8 @@ func TestSegmentsOfSuperPackets(t *testing.T) {
 		payload []int // of each wire packet
 	}{
 		{"tcp", tcp, 1000, 40, []int{1000, 1000, 500}},
+		{"tcp in pppoe", packet.Ethernet(packet.PPPoEType, packet.PPPoE(packet.PPPIPv4, tcp[14:])), 1000, 40, []int{1000, 1000, 500}},
+		{"tcp behind a label", packet.Ethernet(packet.MPLSType, packet.MPLS(1, tcp[14:])), 1000, 40, []int{1000, 1000, 500}},
 		{"udp over ipv6", udp, 1250, 48, []int{1250, 1250}},
 		{"more segments than samples", tcp, 100, 40, slices.Repeat([]int{100}, 25)},
 		{"one segment", tcp, 2500, 40, []int{2500}},
@@ -317,14 +333,18 @@ func TestSegmentsOfSuperPackets(t *testing.T) {
 			if got := k.count().Packets; got.Seen-before.Seen != want || got.Counted-before.Counted != want {
 				t.Errorf("seen %d, counted %d, want %d", got.Seen-before.Seen, got.Counted-before.Counted, want)
 			}
-			wire := uint64(len(tt.frame)-14) + (want-1)*uint64(tt.headers)
+			all := 0
+			for _, n := range tt.payload {
+				all += n
+			}
+			wire := uint64(all) + want*uint64(tt.headers)
 			if packets, bytes := k.total(); packets != want || bytes != wire {
 				t.Errorf("%d packets, %d bytes, want %d, %d", packets, bytes, want, wire)
 			}
 			if len(k.samples) != min(10, len(tt.payload)) {
 				t.Fatalf("%d samples", len(k.samples))
 			}
-			rest := tt.frame[14+tt.headers:]
+			rest := tt.frame[len(tt.frame)-all:]
 			for i, s := range k.samples {
 				n := tt.payload[i]
 				if s.Size != tt.headers+uint32(n) || int(s.Index) != i || !bytes.Equal(s.Payload, rest[:min(n, 1000)]) {
@@ -338,7 +358,7 @@ func TestSegmentsOfSuperPackets(t *testing.T) {
 
 // A super-packet of a tunnel is cut by the packets inside: the kernel's count holds.
 func TestTunnelledSegments(t *testing.T) {
-	const mpls, gre, vxlan, count = 0x8847, 47, 4789, 3
+	const gre, vxlan, count = 47, 4789, 3
 	inner := packet.IPv4(packet.IP{Proto: packet.TCPProto}, packet.TCP(1, 2, packet.Payload(2400)))
 	k := newKernel(t, Config{Packets: 10, Prefix: 1000})
 	for _, tt := range []struct {
@@ -349,7 +369,7 @@ func TestTunnelledSegments(t *testing.T) {
 		{"vxlan", packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto},
 			packet.UDP(5000, vxlan, append(make([]byte, 8), packet.Ethernet(packet.IPv4Type, inner)...)))), 20 + 8 + 8 + 14 + 2440},
 		{"gre", packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: gre}, append([]byte{0, 0, 8, 0}, inner...))), 20 + 4 + 2440},
-		{"mpls", packet.Ethernet(mpls, append([]byte{0, 0, 0x11, 64}, inner...)), 0},
+		{"a pseudowire", packet.Ethernet(packet.MPLSType, packet.MPLS(1, append(make([]byte, 4), packet.Ethernet(packet.IPv4Type, inner)...))), 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			*k.events = events{}
