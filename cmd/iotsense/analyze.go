@@ -55,6 +55,9 @@ func analyzeData(c *cli.Context) error {
 	if err := c.Context.Err(); err != nil {
 		return err
 	}
+	if dataset.Refused(damaged) {
+		return damaged
+	}
 	result := a.Result()
 	if result.Records == 0 {
 		return errors.Join(damaged, errors.New("no records: the data holds no packet of a device (see --manifest and --local)"))

@@ -201,6 +201,7 @@ func openPart(c *cli.Context, spec flows.RecordSpec, p part, show func(done, tot
 		WholePayloads: p.wholePayloads,
 		AnyDirection:  p.anyDirection,
 		Progress:      show,
+		Outputs:       outputFiles(c),
 	})
 	if err != nil {
 		return nil, err

@@ -98,7 +98,7 @@ func evaluate(c *cli.Context) error {
 		return errors.Join(e.err, damaged)
 	case e.devices == 0 && damaged == nil:
 		return errors.New("no device to score: the data holds no packet of one (see --manifest and --local)")
-	case e.devices == 0:
+	case e.devices == 0 || dataset.Refused(damaged):
 		return damaged
 	}
 	if !e.known {

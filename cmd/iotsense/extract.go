@@ -140,8 +140,8 @@ func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, 
 		if err := ctx.Err(); err != nil {
 			return inputError{err}
 		}
-		if report.Records == 0 && damaged != nil {
-			return inputError{damaged} // nothing could be read: no file, not an empty one
+		if damaged != nil && (report.Records == 0 || dataset.Refused(damaged)) {
+			return inputError{damaged} // nothing to keep: no file, not an empty one
 		}
 		return w.Close()
 	})

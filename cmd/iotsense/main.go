@@ -88,6 +88,7 @@ func onUsageError(_ *cli.Context, err error, _ bool) error { return usageError{e
 
 func setUsageError(c *cli.Command) {
 	c.OnUsageError = onUsageError
+	c.Before = guardInputs
 	c.HideHelpCommand = true
 	for _, sub := range c.Subcommands {
 		setUsageError(sub)

@@ -326,7 +326,12 @@ func (p *trainPlan) checkpoint(service string) string {
 	if p.options.Checkpoint == "" || service == "" {
 		return p.options.Checkpoint
 	}
-	return p.options.Checkpoint + "." + strings.ReplaceAll(service, "/", "_")
+	return serviceCheckpoint(p.options.Checkpoint, service)
+}
+
+// serviceCheckpoint is the checkpoint of one of several services.
+func serviceCheckpoint(path, service string) string {
+	return path + "." + strings.ReplaceAll(service, "/", "_")
 }
 
 // removeCheckpoints ends the runs that need not go on.

@@ -30,7 +30,8 @@ type Options struct {
 	// AnyDirection takes records files of another direction than Capture's too.
 	AnyDirection bool
 	Progress     func(done, total int, name string) // called before each file; may be nil
-	// Outputs are paths about to be written: one that is found in a directory is left out.
+	// Outputs are files about to be written: records of an earlier run that a directory
+	// holds under such a name are left out of it, a capture there is an error.
 	Outputs []string
 }
 
@@ -51,10 +52,7 @@ func Open(opts Options) (*Set, error) {
 		if len(opts.Data) == 0 {
 			return nil, errors.New("no data: name capture files, directories or parquet files, or a --manifest")
 		}
-		if err := s.find(opts.Data); err != nil {
-			return nil, err
-		}
-		return s, s.leaveOut(opts.Outputs)
+		return s, s.find(opts.Data)
 	}
 	listed, err := ReadManifest(opts.Manifest)
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/pcap"
 )
 
@@ -123,6 +124,13 @@ func (s *Set) pass(path, why string) {
 // in it, or is called one: what is wrong with it is told when it is read.
 func (s *Set) consider(path string, met map[string]bool) error {
 	kind, gzipped, err := identify(path)
+	if s.isOutput(path) {
+		if kind.IsCapture() || kind == pcap.Parquet && !flows.IsExtracted(path) {
+			return fmt.Errorf("%s is to be read and to be written: name another output", path)
+		}
+		s.pass(path, "the output")
+		return nil
+	}
 	if !kind.IsCapture() && (kind != pcap.Parquet || gzipped) && !isDataFile(path) {
 		s.pass(path, cmp.Or(problem(err), unpack(kind, gzipped), noCapture))
 		return nil
@@ -132,6 +140,21 @@ func (s *Set) consider(path string, met map[string]bool) error {
 		s.add(path, kind == pcap.Parquet && !gzipped)
 	}
 	return err
+}
+
+// isOutput reports whether a file is one of those that are about to be written, under
+// whatever name.
+func (s *Set) isOutput(path string) bool {
+	for _, o := range s.opts.Outputs {
+		written, err := os.Stat(o)
+		if err != nil {
+			continue
+		}
+		if info, err := os.Stat(path); err == nil && os.SameFile(written, info) {
+			return true
+		}
+	}
+	return false
 }
 
 // unpack says that a file may be of use when it is unpacked, if so.

@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -79,6 +78,21 @@ type ended struct {
 	at     int64
 	number int // of the file, which may be named twice
 	file   string
+}
+
+// RefusedError is of records that do not go together with others: what was read of them
+// is no data set, not even in part.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// Refused reports whether an error of [Set.Records] is a RefusedError.
+func Refused(err error) bool {
+	var refused *RefusedError
+	return errors.As(err, &refused)
 }
 
 func newTimes() *times { return &times{map[string][]stretched{}, map[stream]ended{}} }
@@ -187,7 +201,7 @@ func (s *Set) readParquet(ctx context.Context, number int, file string, seen *ti
 			return nil
 		}
 		if err := cmp.Or(seen.twice(r), seen.follow(r, number, file)); err != nil {
-			fatal = fmt.Errorf("records %s: %w", file, err)
+			fatal = &RefusedError{fmt.Errorf("records %s: %w", file, err)}
 			return fatal
 		}
 		if r.Capture == "" {
@@ -211,27 +225,4 @@ func (s *Set) readParquet(ctx context.Context, number int, file string, seen *ti
 		err = fmt.Errorf("records %s: none of its %d records is of --split %s", file, other, strings.Join(s.opts.Splits, ","))
 	}
 	return err, named.end(done)
-}
-
-// leaveOut drops the files that are about to be written.
-func (s *Set) leaveOut(outputs []string) error {
-	var written []os.FileInfo
-	for _, o := range outputs {
-		if info, err := os.Stat(o); err == nil {
-			written = append(written, info)
-		}
-	}
-	isOutput := func(file string) bool {
-		info, err := os.Stat(file)
-		return err == nil && slices.ContainsFunc(written, func(w os.FileInfo) bool { return os.SameFile(w, info) })
-	}
-	if len(written) == 0 {
-		return nil
-	}
-	s.parquet = slices.DeleteFunc(s.parquet, isOutput)
-	s.captures = slices.DeleteFunc(s.captures, func(c Capture) bool { return isOutput(c.Path) })
-	if s.Len() == 0 {
-		return errors.New("data: the only file there is the output")
-	}
-	return nil
 }

@@ -80,6 +80,16 @@ func FirstUnnamed(ctx context.Context, path string) (first int64, ok bool, err e
 	return first, ok, nil
 }
 
+// IsExtracted reports whether the file at path holds records that [RecordWriter] wrote.
+func IsExtracted(path string) bool {
+	own := false
+	err := openRecords(path, func(f *recordsFile) error {
+		own = strings.HasPrefix(f.Metadata().CreatedBy, recordsWriter)
+		return nil
+	})
+	return err == nil && own
+}
+
 // recordsFile is a parquet file whose columns are those of records.
 type recordsFile struct {
 	*parquet.File

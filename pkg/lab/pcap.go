@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -53,7 +56,11 @@ func WriteDataset(dir string, units, captures int, seed int64) error {
 	if units < 2 || captures < 1 {
 		return fmt.Errorf("lab data set of %d units, %d captures each: want at least 2 units (one to test on) and 1 capture", units, captures)
 	}
-	rows := [][]string{{"capture", "mac", "label", "unit", "split", "start_epoch"}}
+	manifest := filepath.Join(dir, "manifest.csv")
+	if err := checkManifest(manifest); err != nil {
+		return err
+	}
+	rows := [][]string{manifestColumns}
 	for _, k := range Kinds() {
 		for u := range units {
 			split := "train"
@@ -76,7 +83,33 @@ func WriteDataset(dir string, units, captures int, seed int64) error {
 			}
 		}
 	}
-	return writeManifest(filepath.Join(dir, "manifest.csv"), rows)
+	return writeManifest(manifest, rows)
+}
+
+// manifestColumns are those of a data set's manifest.
+var manifestColumns = []string{"capture", "mac", "label", "unit", "split", "start_epoch"}
+
+// checkManifest refuses to replace a manifest that is not of an earlier data set of the
+// lab.
+func checkManifest(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("lab data set: %w", err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	own := err == nil && len(rows) > 0 && slices.Equal(rows[0], manifestColumns)
+	for i := 1; own && i < len(rows); i++ {
+		unit := rows[i][3]
+		own = slices.ContainsFunc(Kinds(), func(k string) bool { return strings.HasPrefix(unit, k+"-") })
+	}
+	if !own {
+		return fmt.Errorf("lab data set: %s is a manifest of other captures: name another directory", path)
+	}
+	return nil
 }
 
 func writeFile(path string, c Capture) error {

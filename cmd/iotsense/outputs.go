@@ -1,0 +1,175 @@
+package main
+
+// This file keeps commands from writing over what they read.
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/model/train"
+)
+
+// Flags that name files to write, directories to write into, and files to read.
+var (
+	outputFlags = []string{"output", "checkpoint"}
+	reportFlags = []string{"report", "dump"}
+	inputFlags  = []string{"manifest", "model", "like", "labels"}
+)
+
+// guardInputs refuses a command line by which a file would be read and written: the same
+// file under whatever name, and what a manifest lists. Files below directories that are
+// read are for dataset.Open, which looks there.
+func guardInputs(c *cli.Context) error {
+	outputs := outputFiles(c)
+	for i, o := range outputs {
+		for _, other := range outputs[:i] {
+			if sameFile(o, other) {
+				return usagef("%s and %s are one file: name two", other, o)
+			}
+		}
+	}
+	if path := c.String("checkpoint"); path != "" {
+		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+			return usagef("--checkpoint %s: it is no regular file, from which a run could go on", path)
+		}
+	}
+	for _, dir := range reportFlags {
+		outputs = append(outputs, reportFiles(c.String(dir), c.Command.Name)...)
+	}
+	if len(outputs) == 0 {
+		return nil
+	}
+	inputs := map[fileID]string{}
+	for _, in := range inputFiles(c) {
+		if id, ok := identity(in); ok {
+			inputs[id] = in
+		}
+	}
+	for _, o := range outputs {
+		id, ok := identity(o)
+		if in := inputs[id]; ok && in != "" {
+			return usagef("%s is to be read, and %s to be written, which is the same file: name another output", in, o)
+		}
+	}
+	return nil
+}
+
+// outputFiles are the files that a command's flags name to be written.
+func outputFiles(c *cli.Context) []string {
+	var files []string
+	for _, name := range outputFlags {
+		if path := c.String(name); path != "" {
+			files = append(files, path)
+		}
+	}
+	if path := c.String("checkpoint"); path != "" {
+		files = append(files, path+train.CheckpointPart)
+		for _, service := range strings.Split(c.String("services"), ",") {
+			own := serviceCheckpoint(path, strings.TrimSpace(service))
+			files = append(files, own, own+train.CheckpointPart)
+		}
+	}
+	if dir := c.String("report"); dir != "" && c.Command.Name == "train" {
+		files = append(files, filepath.Join(dir, "train.json"))
+	}
+	if page := c.String("report"); filepath.Ext(page) == ".html" {
+		files = append(files, page)
+	}
+	return files
+}
+
+// globQuote is a path as a pattern of itself.
+func globQuote(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}
+
+// Names that reports give to files, by what they end in; models are of series alone.
+var (
+	reportEnds = []string{".json", ".html", ".png", ".svg", ".npy", "folds.csv", "predictions.csv"}
+	seriesEnds = []string{".safetensors", ".st"}
+	series     = []string{"strategies", "ablation", "inference"}
+)
+
+// reportFiles are the files in a report's directory, and in those in it, that the report
+// may replace.
+func reportFiles(dir, command string) []string {
+	if dir == "" {
+		return nil
+	}
+	ends := reportEnds
+	if slices.Contains(series, command) {
+		ends = slices.Concat(ends, seriesEnds)
+	}
+	var files []string
+	for _, depth := range []string{"*", "*/*"} {
+		found, err := filepath.Glob(filepath.Join(globQuote(dir), depth))
+		if err != nil {
+			continue
+		}
+		for _, f := range found {
+			if slices.ContainsFunc(ends, func(end string) bool { return strings.HasSuffix(f, end) }) {
+				files = append(files, f)
+			}
+		}
+	}
+	return files
+}
+
+// inputFiles are the files that a command line names to be read, those of its manifest
+// among them. What is missing or wrong with them is told when they are read.
+func inputFiles(c *cli.Context) []string {
+	var files []string
+	if c.Command.Name != "lab" { // its argument is written
+		files = c.Args().Slice()
+	}
+	for _, name := range inputFlags {
+		if path := c.String(name); path != "" {
+			files = append(files, path)
+		}
+	}
+	if path := c.String("manifest"); path != "" {
+		if listed, err := dataset.ReadManifest(path); err == nil {
+			for _, capture := range listed {
+				files = append(files, capture.Path)
+			}
+		}
+	}
+	return files
+}
+
+// sameFile reports whether two paths are one file, or would be.
+func sameFile(a, b string) bool {
+	if filepath.Clean(a) == filepath.Clean(b) {
+		return true
+	}
+	x, okX := identity(a)
+	y, okY := identity(b)
+	return okX && okY && x == y
+}
+
+// fileID tells files apart that have several names, as os.SameFile does.
+type fileID struct{ device, inode uint64 }
+
+// identity is that of the file behind a path, standard input for "-". ok is false where
+// there is none, and where nothing can be written over: a directory, a device.
+func identity(path string) (id fileID, ok bool) {
+	info, err := os.Stat(path)
+	if path == "-" {
+		info, err = os.Stdin.Stat()
+	}
+	if err != nil || info.IsDir() || info.Mode()&fs.ModeDevice != 0 {
+		return id, false
+	}
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if ok {
+		id = fileID{uint64(s.Dev), s.Ino}
+	}
+	return id, ok
+}
