@@ -107,7 +107,7 @@ func note(d *registry.DeviceVerdict) string {
 }
 
 func openFlows(c *cli.Context) error {
-	list, err := api.NewClient(c.String("socket")).Flows(c.Context)
+	list, left, err := api.NewClient(c.String("socket")).Flows(c.Context)
 	if err != nil {
 		return err
 	}
@@ -127,6 +127,9 @@ func openFlows(c *cli.Context) error {
 	}
 	if !c.Bool("json") {
 		t.Render()
+	}
+	if left > 0 {
+		say("%d more flows are open than the sensor lists", left)
 	}
 	return nil
 }
@@ -167,6 +170,7 @@ func stats(c *cli.Context) error {
 		{"records", s.Records, ""},
 		{"  incomplete", s.IncompleteRecords, ""},
 		{"inferences", s.Inferences, ""},
+		{"verdicts dropped", s.DroppedVerdicts, "not printed: standard output was not read"},
 		{"devices dropped", s.EvictedDevices, "to stay within --max-devices"},
 		{"user CPU", fmt.Sprintf("%.2f s", s.UserCPUS), ""},
 	})

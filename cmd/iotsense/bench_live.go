@@ -95,6 +95,9 @@ func benchLive(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := undoes(c.Context); err != nil {
+		return err
+	}
 	if err := replay.RemoveStale(); err != nil {
 		return err
 	}

@@ -82,6 +82,9 @@ func benchSamples(c *cli.Context) error {
 	if os.Geteuid() != 0 {
 		return errors.New("bench samples makes network namespaces and loads programs into the kernel: run it as root")
 	}
+	if err := undoes(c.Context); err != nil {
+		return err
+	}
 	if err := replay.RemoveStale(); err != nil {
 		return err
 	}

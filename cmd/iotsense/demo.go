@@ -65,6 +65,9 @@ func demo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := undoes(c.Context); err != nil {
+		return err
+	}
 	if err := replay.RemoveStale(); err != nil {
 		return err
 	}
@@ -119,11 +122,19 @@ func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoO
 	b.header()
 	var failed error
 	for v := range sensor.verdicts {
-		failed = errors.Join(failed, b.show(v))
+		if failed != nil {
+			continue
+		}
+		if failed = b.show(v); failed != nil {
+			stop() // there is nobody to play for
+		}
 	}
-	stop() // where the sensor has ended by itself, there is nobody to play for
-	if err := errors.Join(failed, <-played); err != nil {
+	stop() // the same where the sensor has ended by itself
+	switch err := <-played; {
+	case errors.Is(failed, errLeftover): // who read has seen enough
 		return err
+	case failed != nil || err != nil:
+		return errors.Join(failed, err)
 	}
 	b.score(&summary)
 	return b.summary(summary)

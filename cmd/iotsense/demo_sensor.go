@@ -37,6 +37,7 @@ type demoSensor struct {
 	verdicts chan registry.Verdict // closed when the sensor has ended
 	hook     string                // what --hook auto has taken
 	process  *os.Process
+	hurry    context.Context // ends when there is no time to judge the flows still open
 	ended    <-chan error
 	stderr   bytes.Buffer // to be read once ended is
 }
@@ -52,7 +53,7 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 		return nil, fmt.Errorf("pipe to the sensor: %w", err)
 	}
 	socket := filepath.Join(n.Dir, "sensor.sock")
-	s := &demoSensor{client: api.NewClient(socket), verdicts: make(chan registry.Verdict)}
+	s := &demoSensor{client: api.NewClient(socket), verdicts: make(chan registry.Verdict), hurry: endingOf(ctx).hurry}
 	cmd := exec.Command(self, append([]string{"run", "-i", replay.Interface, "--hook", opts.hook, "--model", opts.model, "--json",
 		"--socket", socket, "--pin", "", "--speed", strconv.FormatFloat(opts.speed, 'g', -1, 64)}, opts.flags...)...)
 	cmd.Env = append(os.Environ(), opts.env...)
@@ -134,8 +135,12 @@ func (s *demoSensor) stop() error {
 			return s.failure(err)
 		}
 		return nil
+	case <-s.hurry.Done():
+		_ = s.process.Kill() // it may have ended by now; its network goes with this process
+		<-s.ended
+		return errors.New("the sensor was killed: there was no time for it to end")
 	case <-time.After(sensorStop):
-		_ = s.process.Kill() // it may have ended by now
+		_ = s.process.Kill()
 		<-s.ended
 		return fmt.Errorf("the sensor had not ended %v after SIGTERM: killed", sensorStop)
 	}

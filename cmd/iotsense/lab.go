@@ -22,7 +22,7 @@ func labCommand() *cli.Command {
 			if c.NArg() != 1 {
 				return usagef("lab: name one directory to write to")
 			}
-			if err := lab.WriteDataset(c.Args().First(), c.Int("units"), c.Int("captures"), c.Int64("seed")); err != nil {
+			if err := lab.WriteDataset(c.Context, c.Args().First(), c.Int("units"), c.Int("captures"), c.Int64("seed")); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(c.App.Writer, "captures of %d kinds of device written to %s\n", len(lab.Kinds()), c.Args().First())

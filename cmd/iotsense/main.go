@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
@@ -22,18 +20,20 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, os.Args))
+	os.Exit(run(withEnding(context.Background()), os.Args))
 }
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string) int {
-	out := &printer{w: os.Stdout}
+	out := &printer{w: &stream{ctx: ctx, file: os.Stdout}}
 	app := newApp()
 	app.Writer = out
 	err := app.RunContext(ctx, flagsFirst(app, args))
-	if failed := out.end(); failed != nil && !errors.Is(err, failed) { // else the command said so
+	failed := out.end()
+	if errors.Is(failed, errLeftover) && endingOf(ctx).inOrder.Load() {
+		failed = nil // the command has ended in order for it
+	}
+	if failed != nil && !errors.Is(err, failed) { // else the command said so
 		err = errors.Join(err, fmt.Errorf("write output: %w", failed))
 	}
 	if err == nil {

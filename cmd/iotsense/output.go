@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
@@ -23,9 +24,17 @@ import (
 
 var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "machine-readable output on stdout, nothing else there"}
 
-// say writes one line for people to stderr.
+// say writes one line for people to stderr, if that takes it within half a second.
 func say(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, "iotsense: %s\n", cell(fmt.Sprintf(format, args...)))
+	written := make(chan struct{})
+	go func() {
+		fmt.Fprintf(os.Stderr, "iotsense: %s\n", cell(fmt.Sprintf(format, args...)))
+		close(written)
+	}()
+	select {
+	case <-written:
+	case <-time.After(writePatience / 2):
+	}
 }
 
 // cell is a value in one line, as a table's cell.

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -52,25 +56,31 @@ func runCommand() *cli.Command {
 }
 
 func runSensor(c *cli.Context) error {
-	cfg, err := sensorConfig(c)
+	ctx, stop := context.WithCancelCause(c.Context)
+	defer stop(nil)
+	log := newPatientLog(&stream{ctx: ctx, file: os.Stderr}, stop)
+	defer log.Close()
+	cfg, err := sensorConfig(c, log.Logger)
 	if err != nil {
 		return err
 	}
-	out := &verdictLog{w: c.App.Writer, json: c.Bool("json"), shown: map[string]string{}}
-	cfg.Verdict = out.show
+	if err := undoes(ctx); err != nil {
+		return err
+	}
+	out := &verdictLog{w: c.App.Writer, json: c.Bool("json"), gone: stop}
+	cfg.Verdict, cfg.Hurry = out.show, endingOf(ctx).hurry
 	s, err := sensor.Open(cfg)
 	if err != nil {
 		return err
 	}
-	ctx := c.Context
 	if d := c.Duration("duration"); d > 0 {
-		var stop context.CancelFunc
-		ctx, stop = context.WithTimeout(ctx, d)
-		defer stop()
+		var end context.CancelFunc
+		ctx, end = context.WithTimeout(ctx, d)
+		defer end()
 	}
 	err = s.Run(ctx)
 	logAccounts(cfg, s)
-	return errors.Join(err, s.Close(), out.err)
+	return errors.Join(err, s.Close(), out.failure())
 }
 
 // logAccounts says at the end what became of every packet.
@@ -84,11 +94,12 @@ func logAccounts(cfg sensor.Config, s *sensor.Sensor) {
 	cfg.Log.Info("stopped", "seen", p.Seen, "counted", p.Counted, "not_ip", p.NotIP, "malformed", p.Malformed,
 		"table_full", p.TableFull, "duplicate", p.Duplicate, "in_closed", p.InClosed, "in_open", p.InOpen,
 		"with_device", p.WithDevice, "no_device", p.NoDevice, "ring_full", stats.Samples.RingFull,
-		"records", stats.Records, "incomplete", stats.IncompleteRecords, "inferences", stats.Inferences)
+		"records", stats.Records, "incomplete", stats.IncompleteRecords, "inferences", stats.Inferences,
+		"dropped_verdicts", stats.DroppedVerdicts)
 }
 
-func sensorConfig(c *cli.Context) (sensor.Config, error) {
-	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), Speed: c.Float64("speed"), Log: logger()}
+func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
+	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), Speed: c.Float64("speed"), Log: log}
 	if len(c.StringSlice("interface")) == 0 {
 		return cfg, usagef("run: -i IFACE is missing")
 	}
@@ -164,28 +175,50 @@ func parseSize(s string) (int, error) {
 // verdictLog prints a line per inference (JSON), or a line whenever what is said
 // of a device changes.
 type verdictLog struct {
-	w     io.Writer
-	json  bool
-	shown map[string]string // by device
-	err   error             // the first that printing met
+	w    io.Writer
+	json bool
+	gone func(error) // called when nobody will read any more
+
+	mu  sync.Mutex
+	err error // the first that printing met
 }
 
-func (l *verdictLog) show(v registry.Verdict) {
+// show prints a verdict.
+func (l *verdictLog) show(v registry.Verdict) error {
+	err := l.print(v)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, errLeftover) {
+		l.gone(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err = cmp.Or(l.err, err)
+	return err
+}
+
+func (l *verdictLog) print(v registry.Verdict) error {
 	if l.json {
-		l.note(printJSON(l.w, v))
-		return
+		return printJSON(l.w, v)
+	}
+	if !v.News {
+		return nil
 	}
 	label, confidence := labelText(&v)
-	if said := string(v.State) + " " + label; l.shown[v.Device] != said {
-		l.shown[v.Device] = said
-		_, err := fmt.Fprintf(l.w, "%s  %s  %-8s %-24s %s  (%d windows)\n",
-			v.Time.Local().Format(time.TimeOnly), v.Device, v.State, label, confidence, v.Windows)
-		l.note(err)
+	if _, err := fmt.Fprintf(l.w, "%s  %s  %-8s %-24s %s  (%d windows)\n",
+		v.Time.Local().Format(time.TimeOnly), v.Device, v.State, label, confidence, v.Windows); err != nil {
+		return fmt.Errorf("write output: %w", err)
 	}
+	return nil
 }
 
-func (l *verdictLog) note(err error) {
-	if l.err == nil {
-		l.err = err
+// failure is the first error of printing. A reader that has seen enough is none.
+func (l *verdictLog) failure() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if errors.Is(l.err, errLeftover) {
+		return nil
 	}
+	return l.err
 }

@@ -307,6 +307,9 @@ func (p *trainPlan) train(c *cli.Context, service string) (m *model.Model, repor
 	options.Checkpoint = p.checkpoint(service)
 	show, end := trainProgress(service)
 	defer end()
+	if err := undoes(c.Context); err != nil { // an interrupted training saves its best model
+		return nil, nil, err
+	}
 	return train.Train(c.Context, cfg, store, learn, held, options, show)
 }
 

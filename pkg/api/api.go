@@ -1,7 +1,10 @@
 // Package api is how a running sensor is asked: HTTP with JSON over a unix
 // socket. It holds the answers' types, the server and the client; it never
-// computes an answer itself.
+// computes an answer itself. Whatever clients do, the sensor's own work goes on:
+// how often an answer is computed, and how many are given at once, has a bound.
 package api
+
+// This file holds the answers and the client.
 
 import (
 	"bytes"
@@ -11,11 +14,9 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -37,6 +38,7 @@ type Stats struct {
 	Records           uint64             `json:"records"`
 	IncompleteRecords uint64             `json:"incomplete_records"`
 	Inferences        uint64             `json:"inferences"`
+	DroppedVerdicts   uint64             `json:"dropped_verdicts"` // the listener was too slow for them
 	EvictedDevices    uint64             `json:"evicted_devices"`
 	UserCPUS          float64            `json:"user_cpu_s"`
 	KernelNSTotal     *uint64            `json:"kernel_ns_total"` // null without --kernel-stats
@@ -61,63 +63,8 @@ type Flow struct {
 type Source interface {
 	Stats() (Stats, error)
 	Devices() ([]registry.DeviceVerdict, error)
-	Flows() ([]Flow, error)
-}
-
-// ErrInUse is returned by Listen when another sensor answers on the socket.
-var ErrInUse = errors.New("another sensor answers on the socket")
-
-// Listen makes the socket at path, readable by its owner and group. A stale one,
-// which nobody answers on, is replaced.
-func Listen(path string) (net.Listener, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
-	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		conn.Close()
-		return nil, fmt.Errorf("socket %s: %w: stop it or choose another --socket", path, ErrInUse)
-	} else if errors.Is(err, syscall.ECONNREFUSED) {
-		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("socket: %w", err)
-		}
-	}
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, fmt.Errorf("socket: %w", err)
-	}
-	if err := os.Chmod(path, 0o660); err != nil {
-		l.Close()
-		return nil, fmt.Errorf("socket: %w", err)
-	}
-	return l, nil
-}
-
-// Serve answers on l until ctx ends.
-func Serve(ctx context.Context, l net.Listener, src Source, log *slog.Logger) {
-	mux := http.NewServeMux()
-	mux.Handle("GET /stats", answer(src.Stats, log))
-	mux.Handle("GET /devices", answer(src.Devices, log))
-	mux.Handle("GET /flows", answer(src.Flows, log))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		log.Error("socket stopped answering", "error", err)
-	}
-}
-
-func answer[T any](ask func() (T, error), log *slog.Logger) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		v, err := ask()
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		if err := json.NewEncoder(w).Encode(v); err != nil {
-			log.Warn("answer not sent", "path", r.URL.Path, "error", err)
-		}
-	})
+	// Flows lists at most so many lines; left is how many flows it is without.
+	Flows(most int) (list []Flow, left int, err error)
 }
 
 // Client asks a sensor.
@@ -129,7 +76,7 @@ type Client struct {
 // NewClient returns a client of the sensor that listens on the socket at path.
 func NewClient(path string) *Client {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		return (&net.Dialer{}).DialContext(ctx, "unix", address(path))
 	}
 	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second}}
 }
@@ -142,30 +89,69 @@ func (c *Client) Devices(ctx context.Context) (d []registry.DeviceVerdict, err e
 	return d, c.get(ctx, "/devices", &d)
 }
 
-// Flows asks for the open flows.
-func (c *Client) Flows(ctx context.Context) (f []Flow, err error) { return f, c.get(ctx, "/flows", &f) }
+// Flows asks for the open flows; left is how many more there are than an answer
+// lists, see MaxFlows.
+func (c *Client) Flows(ctx context.Context) (f []Flow, left int, err error) {
+	header, err := c.ask(ctx, "/flows", &f)
+	if err == nil && header.Get(leftOut) != "" {
+		if left, err = strconv.Atoi(header.Get(leftOut)); err != nil {
+			err = fmt.Errorf("answer of the sensor on %s: %w", c.path, err)
+		}
+	}
+	return f, left, err
+}
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
+	_, err := c.ask(ctx, path, into)
+	return err
+}
+
+// tries is how often a busy sensor is asked, a second apart.
+const tries = 5
+
+func (c *Client) ask(ctx context.Context, path string, into any) (http.Header, error) {
+	for n := 1; ; n++ {
+		header, busy, err := c.askOnce(ctx, path, into)
+		if !busy || n == tries {
+			return header, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// askOnce decodes the answer; busy tells of an error that may be gone soon.
+func (c *Client) askOnce(ctx context.Context, path string, into any) (header http.Header, busy bool, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://iotsense"+path, nil)
 	if err != nil {
-		return err
+		return nil, false, err
 	}
 	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, false, c.explain(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what was read is better than nothing
+		return nil, response.StatusCode == http.StatusServiceUnavailable,
+			fmt.Errorf("ask the sensor for %s: %s: %s", path, response.Status, bytes.TrimSpace(why))
+	}
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return nil, false, fmt.Errorf("answer of the sensor on %s: %w", c.path, err)
+	}
+	return response.Header, false, nil
+}
+
+// explain says what to do about a sensor that cannot be asked.
+func (c *Client) explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no sensor answers on %s: start `iotsense run`, or name its --socket", c.path)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("socket %s: permission denied: ask as root or as a member of its group", c.path)
-	case err != nil:
-		return fmt.Errorf("ask the sensor: %w", err)
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what was read is better than nothing
-		return fmt.Errorf("ask the sensor for %s: %s: %s", path, response.Status, bytes.TrimSpace(why))
-	}
-	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
-		return fmt.Errorf("answer of the sensor on %s: %w", c.path, err)
-	}
-	return nil
+	return fmt.Errorf("ask the sensor: %w", err)
 }

@@ -24,7 +24,9 @@ func (a answers) Devices() ([]registry.DeviceVerdict, error) {
 	return []registry.DeviceVerdict{{Verdict: registry.Verdict{Device: "02:00:00:00:00:01"}, Addresses: []string{}}}, a.err
 }
 
-func (a answers) Flows() ([]Flow, error) { return []Flow{{Remote: "192.0.2.1", DevPort: -1}}, a.err }
+func (a answers) Flows(int) ([]Flow, int, error) {
+	return []Flow{{Remote: "192.0.2.1", DevPort: -1}}, 3, a.err
+}
 
 // serve answers on a new socket until the test ends.
 func serve(t *testing.T, src Source) (path string) {
@@ -55,9 +57,9 @@ func TestRoundTrip(t *testing.T) {
 	if want, _ := (answers{}).Devices(); err != nil || !cmp.Equal(devices, want) {
 		t.Errorf("devices: %v, %v", err, cmp.Diff(want, devices))
 	}
-	list, err := c.Flows(ctx)
-	if want, _ := (answers{}).Flows(); err != nil || !cmp.Equal(list, want) {
-		t.Errorf("flows: %v, %v", err, cmp.Diff(want, list))
+	list, left, err := c.Flows(ctx)
+	if want, more, _ := (answers{}).Flows(0); err != nil || !cmp.Equal(list, want) || left != more {
+		t.Errorf("flows: %v, %v, %d left out", err, cmp.Diff(want, list), left)
 	}
 }
 
@@ -103,22 +105,4 @@ func stale(t *testing.T) string {
 	l.SetUnlinkOnClose(false)
 	l.Close()
 	return path
-}
-
-func TestListen(t *testing.T) {
-	l, err := Listen(stale(t))
-	if err != nil {
-		t.Fatalf("a stale socket is not replaced: %v", err)
-	}
-	defer l.Close()
-	if _, err := Listen(l.Addr().String()); !errors.Is(err, ErrInUse) {
-		t.Errorf("a second sensor: %v, want ErrInUse", err)
-	}
-	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Listen(filepath.Join(file, "s.sock")); err == nil {
-		t.Error("a socket below a file is made")
-	}
 }

@@ -236,7 +236,7 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 		listed[d.Name] = d
 	}
 	summary.Stats, err = flows.ReadCapture(ctx, c.Path, cfg, func(r *flows.Record) {
-		if !s.opts.Period.Contains(r.FirstSeen) {
+		if ctx.Err() != nil || !s.opts.Period.Contains(r.FirstSeen) {
 			return
 		}
 		summary.Records++

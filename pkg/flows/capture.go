@@ -10,7 +10,6 @@ import (
 	"io"
 	"maps"
 	"net/netip"
-	"os"
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/pcap"
@@ -56,15 +55,11 @@ type CaptureStats struct {
 // ReadCapture reads the capture file at path ("-": standard input) and emits its
 // records; see ReadPackets.
 func ReadCapture(ctx context.Context, path string, cfg CaptureConfig, emit func(*Record)) (CaptureStats, error) {
-	in := os.Stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return CaptureStats{}, fmt.Errorf("capture: %w", err)
-		}
-		defer f.Close()
-		in = f
+	in, closeInput, err := openInput(ctx, path)
+	if err != nil {
+		return CaptureStats{}, fmt.Errorf("capture: %w", err)
 	}
+	defer closeInput()
 	stats, err := ReadPackets(ctx, in, cfg, emit)
 	if err != nil {
 		return stats, fmt.Errorf("capture %s: %w", path, err)

@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bufio"
+	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -51,8 +52,9 @@ const (
 // WriteDataset writes captures of units of every kind below dir, each in a home
 // of its own, and a manifest.csv with the columns capture, mac, label, unit,
 // split and start_epoch. A third of the units, at least one of two, are
-// split=test: no unit is in both splits. Captures last one to three minutes.
-func WriteDataset(dir string, units, captures int, seed int64) error {
+// split=test: no unit is in both splits. Captures last one to three minutes. Where
+// ctx ends it, there is no manifest.
+func WriteDataset(ctx context.Context, dir string, units, captures int, seed int64) error {
 	if units < 2 || captures < 1 {
 		return fmt.Errorf("lab data set of %d units, %d captures each: want at least 2 units (one to test on) and 1 capture", units, captures)
 	}
@@ -68,6 +70,9 @@ func WriteDataset(dir string, units, captures int, seed int64) error {
 				split = "test"
 			}
 			for n := range captures {
+				if err := ctx.Err(); err != nil {
+					return fmt.Errorf("lab data set: %w", err)
+				}
 				r := newRand("dataset", k, u, n, seed)
 				length := shortestCapture + time.Duration(r.Int64N(int64(longestCapture-shortestCapture)))
 				c, err := Generate(k, u, r.Int64(), length)

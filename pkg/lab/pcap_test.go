@@ -61,7 +61,7 @@ func TestWritePCAPReportsErrors(t *testing.T) {
 func TestWriteDataset(t *testing.T) {
 	dir := t.TempDir()
 	const units, captures = 2, 1
-	if err := WriteDataset(dir, units, captures, 5); err != nil {
+	if err := WriteDataset(t.Context(), dir, units, captures, 5); err != nil {
 		t.Fatal(err)
 	}
 	manifest := filepath.Join(dir, "manifest.csv")
@@ -125,7 +125,7 @@ func TestWriteDatasetRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if err := WriteDataset(tt.dir, tt.units, tt.captures, 1); err == nil || !strings.Contains(err.Error(), tt.want) {
+			if err := WriteDataset(t.Context(), tt.dir, tt.units, tt.captures, 1); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one that says %q", err, tt.want)
 			}
 		})

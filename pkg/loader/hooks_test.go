@@ -199,7 +199,7 @@ func TestHooksCountWhatTheInterfaceCounts(t *testing.T) {
 			if stats.Flows.Open != 7 || !stats.Interfaces[0].Attached || (hook != HookAuto && stats.Interfaces[0].Hook != hook) {
 				t.Errorf("%+v", stats)
 			}
-			open, err := s.OpenFlows()
+			open, _, err := s.OpenFlows(1 << 20)
 			if err != nil || len(open) != 7 || open[0].Interface != replay.Interface {
 				t.Errorf("open flows %+v, %v", open, err)
 			}

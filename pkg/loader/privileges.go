@@ -48,3 +48,7 @@ func hasCapability(bit uint) bool {
 	}
 	return data[bit/32].Effective&(1<<(bit%32)) != 0
 }
+
+// CheckPrivileges is Open's error where a capability that cfg needs is missing, for
+// whoever has something to make before.
+func CheckPrivileges(Config) error { return checkPrivileges() }

@@ -151,8 +151,35 @@ type OpenFlow struct {
 	Interface string // that carried its first direction; empty when it is gone
 }
 
-// OpenFlows lists the lives going on, in no order.
-func (s *Sensor) OpenFlows() ([]OpenFlow, error) {
+// OpenFlows lists the lives going on, in no order, and no more than so many; left
+// counts the others. Packets are read meanwhile: a life may be missing that has been
+// followed by another. Close must not be called before it returns.
+func (s *Sensor) OpenFlows(most int) (list []OpenFlow, left int, err error) {
+	names := s.interfaceNames()
+	const batch = 4096 // more than any hash bucket will hold
+	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := s.maps[flowsMap].BatchLookup(&cursor, keys, values, nil)
+		for i := range n {
+			if len(list) == most {
+				left += n - i
+				break
+			}
+			owner := max(values[i].Owner[0], values[i].Owner[1])
+			list = append(list, OpenFlow{s.closeOf(keys[i], values[i]), names[owner>>1]})
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return list, left, nil
+		}
+		if err != nil {
+			return nil, 0, fmt.Errorf("read the open flows: %w", err)
+		}
+	}
+}
+
+// interfaceNames are the present names of the interfaces watched, by index.
+func (s *Sensor) interfaceNames() map[uint32]string {
 	s.ring.Flush()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,23 +187,7 @@ func (s *Sensor) OpenFlows() ([]OpenFlow, error) {
 	for _, a := range s.attached {
 		names[uint32(a.index)] = a.name
 	}
-	const batch = 4096 // more than any hash bucket will hold
-	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
-	var cursor ebpf.MapBatchCursor
-	var list []OpenFlow
-	for {
-		n, err := s.maps[flowsMap].BatchLookup(&cursor, keys, values, nil)
-		for i := range n {
-			owner := max(values[i].Owner[0], values[i].Owner[1])
-			list = append(list, OpenFlow{s.closeOf(keys[i], values[i]), names[owner>>1]})
-		}
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return list, nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read the open flows: %w", err)
-		}
-	}
+	return names
 }
 
 // kernelStats keeps the kernel's run-time statistics on.

@@ -55,7 +55,14 @@ type device struct {
 	newest    int64 // last packet of the newest windowed record
 	addresses []address
 	shared    bool
+	said      said
 	in        *list.List
+}
+
+// said is what a device's last verdict was.
+type said struct {
+	state State
+	label string
 }
 
 // address is one of a device's IP addresses and when it was last active, us
@@ -151,6 +158,8 @@ func (r *Registry) Window(rec *flows.Record, probs []float32, index []int) Verdi
 	d.joined.add(len(r.cfg.Labels), probs, index)
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
+	now := said{v.State, *v.Label}
+	v.News, d.said = now != d.said, now
 	if want := map[bool]*list.List{true: r.known, false: r.unknown}[v.Known]; want != d.in {
 		d.in.Remove(r.devices[d.name])
 		d.in = want

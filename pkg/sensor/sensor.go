@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/iotsense/iotsense/internal/queue"
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -33,19 +34,35 @@ type Config struct {
 	Socket     string        // path; empty: no socket
 	// Speed divides the lifetime of flows and multiplies their times back, for
 	// traffic that is played faster than it was; 0 or 1: as it is.
-	Speed   float64
-	Verdict func(registry.Verdict) // after each inference; may be nil
-	Record  func(*flows.Record)    // each record; may be nil
-	Log     *slog.Logger
+	Speed float64
+	// Verdict takes the verdict after each inference; may be nil. It is called from
+	// a goroutine of its own, behind a queue: however long it takes, packets are not
+	// held up by it. What the queue cannot hold, and what it fails on, is Stats'
+	// DroppedVerdicts.
+	Verdict func(registry.Verdict) error
+	// Record takes each record, on the ring's way: it must not wait. May be nil.
+	Record func(*flows.Record)
+	// Hurry, once it has ended, makes Run end without judging what flows are still
+	// open; nil: never.
+	Hurry context.Context
+	Log   *slog.Logger
 }
+
+const (
+	// verdictQueue is how many verdicts wait for the listener.
+	verdictQueue = 8192
+	// lastVerdicts is how long the listener may take for those of the last flows.
+	lastVerdicts = 2 * time.Second
+)
 
 // Sensor watches interfaces until its Run ends.
 type Sensor struct {
-	cfg     Config
-	spec    flows.RecordSpec // of the records that the model needs
-	kernel  *loader.Sensor
-	socket  net.Listener
-	started time.Time
+	cfg      Config
+	spec     flows.RecordSpec // of the records that the model needs
+	kernel   *loader.Sensor
+	socket   net.Listener
+	verdicts *queue.Queue[registry.Verdict] // nil: nobody listens
+	started  time.Time
 
 	mu         sync.Mutex // guards what events change
 	locals     *flows.Locals
@@ -60,12 +77,22 @@ func Open(cfg Config) (*Sensor, error) {
 	if cfg.Speed == 0 {
 		cfg.Speed = 1
 	}
+	if cfg.Hurry == nil {
+		cfg.Hurry = context.Background()
+	}
 	s := &Sensor{cfg: cfg, started: time.Now()}
+	opts := classify.Options{MaxDevices: cfg.MaxDevices}
+	if cfg.Verdict != nil {
+		opts.Verdict = func(v registry.Verdict) { s.verdicts.Put(v) }
+	}
 	var err error
-	if s.classifier, err = classify.New(cfg.Model, classify.Options{MaxDevices: cfg.MaxDevices, Verdict: cfg.Verdict}); err != nil {
+	if s.classifier, err = classify.New(cfg.Model, opts); err != nil {
 		return nil, err
 	}
 	if err := s.recordsOf(cfg.Model); err != nil {
+		return nil, err
+	}
+	if err := loader.CheckPrivileges(s.cfg.Loader); err != nil { // else what misses them first says so, worse
 		return nil, err
 	}
 	if cfg.Socket != "" {
@@ -80,6 +107,9 @@ func Open(cfg Config) (*Sensor, error) {
 			s.socket.Close()
 		}
 		return nil, err
+	}
+	if cfg.Verdict != nil {
+		s.verdicts = queue.New(verdictQueue, cfg.Verdict)
 	}
 	s.locals = locals(s.kernel.Host())
 	s.assembler = flows.NewAssembler(flows.AssemblerConfig{
@@ -113,7 +143,8 @@ func (s *Sensor) moved(h loader.Host) {
 }
 
 // Run works until ctx ends, then closes every open flow, so that its records are
-// made and judged before it returns.
+// made and judged before it returns, and the listener has got the verdicts if it
+// takes them within two seconds.
 func (s *Sensor) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var answering sync.WaitGroup
@@ -121,13 +152,27 @@ func (s *Sensor) Run(ctx context.Context) error {
 		answering.Go(func() { api.Serve(serving, s.socket, s, s.cfg.Log) })
 	}
 	err := s.kernel.Run(ctx, &sink{sensor: s})
+	s.endVerdicts()
 	stop()
 	answering.Wait()
 	return err
 }
 
+// endVerdicts gives the listener the time to take the last verdicts.
+func (s *Sensor) endVerdicts() {
+	if s.verdicts == nil {
+		return
+	}
+	within := lastVerdicts
+	if s.cfg.Hurry.Err() != nil {
+		within = 0
+	}
+	s.verdicts.Close(within)
+}
+
 // Close detaches the kernel half and removes the socket.
 func (s *Sensor) Close() error {
+	s.endVerdicts() // where there was no Run
 	if s.socket != nil {
 		s.socket.Close()
 	}
@@ -172,6 +217,9 @@ func (s *Sensor) record(r *flows.Record) {
 	if s.cfg.Record != nil {
 		s.cfg.Record(r)
 	}
+	if s.cfg.Hurry.Err() != nil {
+		return
+	}
 	if err := s.classifier.Record(r); err != nil {
 		s.failures++
 		if s.failures&(s.failures-1) == 0 { // the 1st, 2nd, 4th, ...: never a flood
@@ -203,6 +251,7 @@ func (s *Sensor) Stats() (api.Stats, error) {
 		Records:           made.Records,
 		IncompleteRecords: made.Incomplete,
 		Inferences:        s.classifier.Inferences(),
+		DroppedVerdicts:   s.droppedVerdicts(),
 		EvictedDevices:    s.classifier.Registry().Evicted(),
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
 	}
@@ -213,6 +262,13 @@ func (s *Sensor) Stats() (api.Stats, error) {
 	return stats, nil
 }
 
+func (s *Sensor) droppedVerdicts() uint64 {
+	if s.verdicts == nil {
+		return 0
+	}
+	return s.verdicts.Dropped()
+}
+
 // Devices implements api.Source.
 func (s *Sensor) Devices() ([]registry.DeviceVerdict, error) {
 	return s.classifier.Registry().Devices(), nil
@@ -220,27 +276,32 @@ func (s *Sensor) Devices() ([]registry.DeviceVerdict, error) {
 
 // Flows implements api.Source: a line for each device end of each open flow, and
 // one for a flow without any.
-func (s *Sensor) Flows() ([]api.Flow, error) {
-	open, err := s.kernel.OpenFlows()
+func (s *Sensor) Flows(most int) (list []api.Flow, left int, err error) {
+	open, left, err := s.kernel.OpenFlows(most)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	list := make([]api.Flow, 0, len(open))
+	locals := s.locals // is replaced, never changed: records are made meanwhile
+	s.mu.Unlock()
+	list = make([]api.Flow, 0, len(open))
 	for i := range open {
-		list = append(list, s.flowsOf(&open[i])...)
+		lines := s.flowsOf(&open[i], locals)
+		if len(list)+len(lines) > most {
+			return list, left + len(open) - i, nil
+		}
+		list = append(list, lines...)
 	}
-	return list, nil
+	return list, left, nil
 }
 
-func (s *Sensor) flowsOf(f *loader.OpenFlow) []api.Flow {
+func (s *Sensor) flowsOf(f *loader.OpenFlow, locals *flows.Locals) []api.Flow {
 	a, b := f.Life.Key.A, f.Life.Key.B
 	var list []api.Flow
-	if name, ok := s.locals.Device(a); ok {
+	if name, ok := locals.Device(a); ok {
 		list = append(list, s.flow(f, &name, a, b))
 	}
-	if name, ok := s.locals.Device(b); ok && s.cfg.Loader.Direction == flows.Bi {
+	if name, ok := locals.Device(b); ok && s.cfg.Loader.Direction == flows.Bi {
 		list = append(list, s.flow(f, &name, b, a))
 	}
 	if list == nil {

@@ -1,0 +1,201 @@
+package main
+
+// This file ends a command before it is done: signals, readers that have gone away,
+// readers that do not read.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/iotsense/iotsense/internal/queue"
+)
+
+const (
+	// endPatience is how long a command may take to end after the first signal,
+	// unless it is undoing or saving something.
+	endPatience = 1500 * time.Millisecond
+	// hurriedPatience is how long that may take after the second signal.
+	hurriedPatience = 1500 * time.Millisecond
+	// sameSignal is how close two signals are that one act sends twice, as
+	// timeout(1) and a terminal do.
+	sameSignal = 100 * time.Millisecond
+	// writePatience is how long a reader may keep a command waiting at its end.
+	writePatience = time.Second
+	// logQueue is how many lines of the log wait for standard error.
+	logQueue = 1024
+)
+
+// ending is how a command is told to end: in order, then at once.
+type ending struct {
+	hurry   context.Context // ends with the second signal
+	inOrder atomic.Bool     // the command has something to undo or to save, see undoes
+	die     func(error)     // ends the process; does not return
+}
+
+type endingKey struct{}
+
+// endingOf is the ending of the command that ctx is of.
+func endingOf(ctx context.Context) *ending {
+	if e, ok := ctx.Value(endingKey{}).(*ending); ok {
+		return e
+	}
+	return &ending{hurry: context.Background()}
+}
+
+// undoes says that from here on the command needs its time to end: it makes state in
+// the kernel, or saves what it has learned. The error is that it is to end already.
+func undoes(ctx context.Context) error {
+	endingOf(ctx).inOrder.Store(true)
+	return ctx.Err()
+}
+
+// withEnding returns a context that the first signal ends, with an ending.
+func withEnding(parent context.Context) context.Context {
+	// A second Ctrl-\ or the abort of a watchdog has its stack dump, by the runtime.
+	ends := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGQUIT}
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		ends = append(ends, syscall.SIGHUP)
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, ends...)
+	// Caught, so that a write to a pipe without a reader fails, and does not kill;
+	// not ignored, which children would inherit.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	hurry, atOnce := context.WithCancel(context.WithoutCancel(parent))
+	e := &ending{hurry: hurry, die: die}
+	ctx, stop := context.WithCancelCause(context.WithValue(parent, endingKey{}, e))
+	go e.watch(signals, stop, atOnce, nil)
+	return ctx
+}
+
+// watch ends the command, and the process where the command does not end. It returns
+// when gone is closed, which never happens outside tests.
+func (e *ending) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, atOnce context.CancelFunc, gone <-chan struct{}) {
+	s := <-signals
+	cause := fmt.Errorf("%v signal received", s)
+	stop(cause)
+	first, patience := time.Now(), time.After(endPatience)
+	for {
+		select {
+		case <-gone:
+			return
+		case s = <-signals:
+			// A closed terminal hangs up once for the shell and once for the kernel.
+			if s == syscall.SIGHUP || time.Since(first) < sameSignal || e.hurry.Err() != nil {
+				continue
+			}
+			if !e.inOrder.Load() {
+				e.die(cause)
+			}
+			atOnce()
+			patience = time.After(hurriedPatience)
+		case <-patience:
+			if !e.inOrder.Load() || e.hurry.Err() != nil {
+				e.die(cause)
+			}
+		}
+	}
+}
+
+// die ends the process as a failed command does.
+func die(cause error) {
+	say("%s", cause)
+	os.Exit(exitFailed)
+}
+
+var (
+	errUnread   = errors.New("nobody reads it")
+	errLeftover = errors.New("its reader is gone")
+)
+
+// stream is standard output or standard error. Once ctx has ended, a write that does
+// not get on is given up, and so is all that comes later.
+type stream struct {
+	ctx  context.Context
+	file io.Writer
+
+	mu     sync.Mutex
+	waited time.Duration // in writes that began or went on after ctx had ended
+}
+
+// Write implements io.Writer. It is errLeftover when the reader has gone away.
+func (s *stream) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.waited >= writePatience {
+		return 0, errUnread
+	}
+	var n int
+	var err error
+	done := make(chan struct{})
+	b = slices.Clone(b) // the write may go on when this one has returned
+	go func() {
+		n, err = s.file.Write(b)
+		close(done)
+	}()
+	select {
+	case <-done:
+		return n, goneReader(err)
+	case <-s.ctx.Done():
+	}
+	begin := time.Now()
+	select {
+	case <-done:
+		s.waited += time.Since(begin)
+		return n, goneReader(err)
+	case <-time.After(writePatience - s.waited):
+		s.waited = writePatience
+		return 0, errUnread
+	}
+}
+
+func goneReader(err error) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return errors.Join(errLeftover, err)
+	}
+	return err
+}
+
+// patientLog is a log that never keeps waiting whoever writes to it.
+type patientLog struct {
+	*slog.Logger
+	lines *queue.Queue[[]byte]
+}
+
+// newPatientLog logs to w; gone is called when its reader has gone away.
+func newPatientLog(w io.Writer, gone func(error)) *patientLog {
+	l := &patientLog{}
+	var told uint64
+	l.lines = queue.New(logQueue, func(line []byte) error {
+		if n := l.lines.Dropped(); n > told {
+			line = fmt.Appendf(line, "iotsense: %d lines of the log are missing here, nobody read them\n", n-told)
+			told = n
+		}
+		_, err := w.Write(line)
+		if errors.Is(err, errLeftover) {
+			gone(err)
+		}
+		return err
+	})
+	l.Logger = slog.New(slog.NewTextHandler(l, nil))
+	return l
+}
+
+// Write implements io.Writer for the handler: a line at a time.
+func (l *patientLog) Write(line []byte) (int, error) {
+	l.lines.Put(slices.Clone(line))
+	return len(line), nil
+}
+
+// Close gives standard error the time to take the last lines.
+func (l *patientLog) Close() { l.lines.Close(writePatience) }

@@ -1,0 +1,270 @@
+package api
+
+// This file answers. Clients are not trusted with the sensor's time or memory.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// MaxFlows is how many lines an answer to /flows has at most: those of a full table
+// of the default size, each flow with a device at both ends.
+const MaxFlows = 1 << 17
+
+// leftOut is the header of how many flows an answer is without.
+const leftOut = "Iotsense-Left-Out"
+
+// Bounds of what clients may ask for.
+const (
+	maxConns    = 64 // at once; more wait in the socket's backlog
+	connHeld    = 50 * time.Millisecond
+	maxHeader   = 4 << 10
+	readRequest = 2 * time.Second
+	idleAfter   = 2 * time.Second
+	writeAnswer = 5 * time.Second // and all that is done for it
+
+	slots    = 4                      // long answers of one kind given at once
+	slotWait = time.Second            // for one of them, then status 503
+	slotHeld = 250 * time.Millisecond // at least, which bounds their rate
+	apart    = 100 * time.Millisecond // between two computations of an answer
+	flowsAge = time.Second            // of the copy that /flows is answered from
+	keepCopy = 5 * time.Second        // that nobody asks for
+	logApart = time.Minute            // between two lines of the log about clients
+)
+
+// Serve answers on l until ctx ends; then it closes all connections, and returns
+// when src is no longer asked.
+func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger) {
+	quiet := &quietLog{log: logger}
+	mux := http.NewServeMux()
+	answers := map[string]*answer{
+		"/stats":   {compute: encoded(src.Stats)},
+		"/devices": {compute: encoded(src.Devices), free: make(chan struct{}, slots)},
+		"/flows":   {compute: flowsOf(src), free: make(chan struct{}, slots), maxAge: flowsAge},
+	}
+	for path, a := range answers {
+		a.log, a.turn = quiet, make(chan struct{}, 1)
+		mux.Handle("GET "+path, a)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		wait(r.Context(), connHeld)
+		http.NotFound(w, r)
+	})
+	server := &http.Server{
+		Handler: mux, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: readRequest, ReadTimeout: writeAnswer,
+		IdleTimeout: idleAfter, WriteTimeout: writeAnswer,
+		ErrorLog:    log.New(quiet, "", 0),
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(&limited{l, make(chan struct{}, maxConns)}); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		logger.Error("socket stopped answering", "error", err)
+		server.Close()
+	}
+	for _, a := range answers {
+		a.turn <- struct{}{} // for good: nothing is computed from here on
+	}
+}
+
+// text is an encoded answer.
+type text struct {
+	json []byte
+	left int // flows that it is without
+}
+
+// encoded is ask's answer.
+func encoded[T any](ask func() (T, error)) func() (text, error) {
+	return func() (text, error) {
+		v, err := ask()
+		if err != nil {
+			return text{}, err
+		}
+		b, err := json.Marshal(v)
+		return text{json: b}, err
+	}
+}
+
+func flowsOf(src Source) func() (text, error) {
+	return func() (t text, err error) {
+		list, left, err := src.Flows(MaxFlows)
+		if err != nil {
+			return t, err
+		}
+		t.left = left
+		t.json, err = json.Marshal(list)
+		return t, err
+	}
+}
+
+// answer is one that all who ask meanwhile get from one computation: from one that
+// has begun after their request came, or at most maxAge before.
+type answer struct {
+	compute func() (text, error)
+	maxAge  time.Duration
+	free    chan struct{} // has room for those given at once; nil: any number
+	log     *quietLog
+
+	turn  chan struct{} // has who computes; guards what follows
+	begun time.Time
+	text  text
+	err   error
+}
+
+// ServeHTTP implements http.Handler.
+func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !a.enter(r.Context()) {
+		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Connection", "close")
+		http.Error(w, "too many ask at once: ask again", http.StatusServiceUnavailable)
+		return
+	}
+	defer a.leave(time.Now())
+	t, err := a.get(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if t.left > 0 {
+		w.Header().Set(leftOut, strconv.Itoa(t.left))
+	}
+	if _, err := w.Write(t.json); err != nil {
+		a.log.warn("answer not sent", "path", r.URL.Path, "error", err)
+	}
+}
+
+// enter waits for a place among those who are answered.
+func (a *answer) enter(ctx context.Context) bool {
+	if a.free == nil {
+		return true
+	}
+	select {
+	case a.free <- struct{}{}:
+		return true
+	case <-time.After(slotWait):
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// leave gives the place to another, but not before its time.
+func (a *answer) leave(since time.Time) {
+	if a.free != nil {
+		time.AfterFunc(slotHeld-time.Since(since), func() { <-a.free })
+	}
+}
+
+func (a *answer) get(ctx context.Context) (text, error) {
+	asked := time.Now()
+	select {
+	case a.turn <- struct{}{}:
+	case <-ctx.Done():
+		return text{}, ctx.Err()
+	}
+	defer func() { <-a.turn }()
+	if a.begun.After(asked.Add(-a.maxAge)) {
+		return a.text, a.err
+	}
+	wait(ctx, time.Until(a.begun.Add(apart)))
+	if err := ctx.Err(); err != nil {
+		return text{}, err
+	}
+	a.begun = time.Now()
+	a.text, a.err = a.compute()
+	time.AfterFunc(keepCopy, a.drop)
+	return a.text, a.err
+}
+
+// drop frees an old copy.
+func (a *answer) drop() {
+	select {
+	case a.turn <- struct{}{}:
+	default: // a new one is being made, or there will be none
+		return
+	}
+	defer func() { <-a.turn }()
+	if time.Since(a.begun) >= keepCopy {
+		a.text, a.begun = text{}, time.Time{}
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+// quietLog passes on one line about clients now and then, and says how many there
+// were since.
+type quietLog struct {
+	log    *slog.Logger
+	mu     sync.Mutex
+	last   time.Time
+	unsaid int
+}
+
+func (q *quietLog) warn(msg string, args ...any) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.last.IsZero() && time.Since(q.last) < logApart {
+		q.unsaid++
+		return
+	}
+	if q.unsaid > 0 {
+		args = append(args, "more_since_last", q.unsaid)
+	}
+	q.last, q.unsaid = time.Now(), 0
+	q.log.Warn(msg, args...)
+}
+
+// Write implements io.Writer for what http.Server has to say.
+func (q *quietLog) Write(line []byte) (int, error) {
+	q.warn("socket", "error", strings.TrimSpace(string(line)))
+	return len(line), nil
+}
+
+// limited accepts so many connections at once, and a bounded number in a time.
+type limited struct {
+	net.Listener
+	free chan struct{}
+}
+
+// Accept implements net.Listener.
+func (l *limited) Accept() (net.Conn, error) {
+	l.free <- struct{}{}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.free
+		return nil, err
+	}
+	since := time.Now()
+	return &limitedConn{Conn: c, free: sync.OnceFunc(func() {
+		time.AfterFunc(connHeld-time.Since(since), func() { <-l.free })
+	})}, nil
+}
+
+// limitedConn makes room for another when it is closed.
+type limitedConn struct {
+	net.Conn
+	free func()
+}
+
+// Close implements net.Conn.
+func (c *limitedConn) Close() error {
+	c.free()
+	return c.Conn.Close()
+}
