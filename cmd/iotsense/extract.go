@@ -47,18 +47,6 @@ func (r *extractReport) add(s *flows.CaptureStats) {
 	r.SetBack += s.SetBack
 }
 
-// oddities are what text output says of captures that are not as they should be.
-func (r *extractReport) oddities() string {
-	var text string
-	if r.Overlong > 0 {
-		text += fmt.Sprintf("; %d cut to their length on the wire", r.Overlong)
-	}
-	if r.SetBack > 0 {
-		text += fmt.Sprintf("; %d flows begun anew as time was set back", r.SetBack)
-	}
-	return text
-}
-
 func extract(c *cli.Context) error {
 	if c.String("output") == "" {
 		return usagef("extract: -o OUT.parquet is missing")
@@ -82,9 +70,9 @@ func extract(c *cli.Context) error {
 	if c.Bool("json") {
 		err = printJSON(c.App.Writer, report)
 	} else {
-		_, err = fmt.Fprintf(c.App.Writer, "%d records of %d captures written to %s (packets: %d seen, %d counted, %d not IP, %d malformed, %d truncated; %d of no device%s)\n",
+		_, err = fmt.Fprintf(c.App.Writer, "%d records of %d captures written to %s (packets: %d seen, %d counted, %d not IP, %d malformed, %d truncated; %d of no device)\n",
 			report.Records, report.Captures, report.Output, report.Packets.Seen, report.Packets.Counted, report.Packets.NotIP,
-			report.Packets.Malformed, report.Packets.Truncated, report.Packets.NoDevice, report.oddities())
+			report.Packets.Malformed, report.Packets.Truncated, report.Packets.NoDevice)
 	}
 	return errors.Join(damaged, err)
 }

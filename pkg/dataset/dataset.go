@@ -153,8 +153,7 @@ func (s *Set) Records(ctx context.Context, emit func(flows.LabelledRecord) error
 		if fatal != nil {
 			return fatal
 		}
-		var wrong *flows.AccountingError
-		if err != nil && summary.Stats.Seen > 0 && !errors.As(err, &wrong) {
+		if err != nil && summary.Stats.Seen > 0 {
 			err = &PartialError{err}
 		}
 		if err != nil {
@@ -198,7 +197,7 @@ func (e *PartialError) Unwrap() error { return e.Err }
 func OnlyPartial(err error) bool {
 	switch e := err.(type) {
 	case *PartialError:
-		return true
+		return !errors.As(e, new(*flows.AccountingError)) // what was read cannot be trusted
 	case interface{ Unwrap() error }:
 		return OnlyPartial(e.Unwrap())
 	case interface{ Unwrap() []error }:

@@ -2,6 +2,8 @@ package dataset_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,5 +103,16 @@ func TestDamagedCaptures(t *testing.T) {
 				t.Errorf("without a window: %v, want %d", got, tt.without)
 			}
 		})
+	}
+}
+
+// A capture whose packets do not add up is not one that was read in part.
+func TestOnlyPartial(t *testing.T) {
+	cut := &dataset.PartialError{Err: errors.New("a.pcap: cut")}
+	wrong := &dataset.PartialError{Err: fmt.Errorf("b.pcap: %w", errors.Join(errors.New("cut"), (&flows.PacketStats{Seen: 1}).Check()))}
+	for err, want := range map[error]bool{cut: true, errors.Join(cut, cut): true, wrong: false, errors.Join(cut, wrong): false, errors.New("none"): false} {
+		if got := dataset.OnlyPartial(err); got != want {
+			t.Errorf("%v: %v, want %v", err, got, want)
+		}
 	}
 }
