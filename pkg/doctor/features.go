@@ -11,6 +11,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/loader"
 )
 
+const seePrivileges = "see capabilities and system calls"
+
 // probe asks the kernel; what could not be asked is a finding.
 func probe() ([]loader.Feature, []Check) {
 	features, err := loader.Probe()
@@ -55,7 +57,7 @@ func kindCheck(kind string, features []loader.Feature) (Check, bool) {
 	case len(lacking) > 0:
 		return Check{kind, Fail, "not supported: " + strings.Join(lacking, ", "), "use Linux 6.1 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF"}, true
 	case len(denied) > 0:
-		return Check{kind, Fail, fmt.Sprintf("%d could not be tried: not permitted", len(denied)), "see capabilities"}, true
+		return Check{kind, Fail, fmt.Sprintf("%d could not be tried: not permitted", len(denied)), seePrivileges}, true
 	case len(unclear) > 0 && kind == loader.Programs:
 		return Check{kind, Fail, "refused: " + strings.Join(unclear, ", "), "report this line with the kernel's version"}, true
 	case len(unclear) > 0:
@@ -109,7 +111,7 @@ func hookCheck(root fs.FS, f loader.Feature, features []loader.Feature) Check {
 		return clsactFromFiles(root)
 	case f.NotPermitted():
 		c.Status, c.Found = lost, "could not be tried: not permitted"
-		c.Advice = "see capabilities"
+		c.Advice = seePrivileges
 		return c
 	default:
 		c.Status, c.Found = lost, f.Err.Error()

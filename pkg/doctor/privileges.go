@@ -31,7 +31,8 @@ func privilegeChecks(root fs.FS) []Check {
 		binary = "/path/of/iotsense"
 	}
 	return []Check{
-		capabilityCheck(effective(), bounding(), binary), userNamespace(root), unprivilegedBPF(root), memlock(root),
+		capabilityCheck(effective(), bounding(), binary), systemCallFilter(root, effective(), askBPF()),
+		userNamespace(root), unprivilegedBPF(root), memlock(root),
 	}
 }
 
@@ -90,7 +91,7 @@ func capabilityCheck(set *cap.Set, barred []cap.Value, binary string) Check {
 		for _, v := range barred {
 			outside = append(outside, upper(v))
 		}
-		advice = fmt.Sprintf("this service or container bars %s, which setcap cannot undo: add them to CapabilityBoundingSet= (docker: --cap-add); then %s",
+		advice = fmt.Sprintf("this service or container bars %s, which setcap cannot undo: add them to CapabilityBoundingSet= (docker: --cap-add; a Docker that knows no CAP_BPF: SYS_ADMIN and NET_ADMIN); then %s",
 			strings.Join(outside, ", "), advice)
 	}
 	return Check{name, Fail, found, advice}
