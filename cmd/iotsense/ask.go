@@ -4,7 +4,11 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"net/netip"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -18,7 +22,7 @@ var socketFlag = &cli.StringFlag{Name: "socket", Value: api.DefaultSocket, Usage
 
 func devicesCommand() *cli.Command {
 	return &cli.Command{
-		Name: "devices", Usage: "the devices a running sensor knows", ArgsUsage: "[MAC]",
+		Name: "devices", Usage: "the devices a running sensor knows", ArgsUsage: "[MAC|IP]",
 		Flags: []cli.Flag{socketFlag, jsonFlag}, Action: devices,
 	}
 }
@@ -38,46 +42,158 @@ func statsCommand() *cli.Command {
 }
 
 func devices(c *cli.Context) error {
-	wanted := c.Args().First()
-	if mac, err := flows.ParseMAC(wanted); err == nil {
-		wanted = mac.String()
-	} else if wanted != "" && !strings.HasPrefix(wanted, "ip:") {
-		return usageError{err}
-	}
-	list, err := api.NewClient(c.String("socket")).Devices(c.Context)
+	wanted, err := parseWanted(c)
 	if err != nil {
 		return err
 	}
-	t := newTable(c.App.Writer, "Device", "Label", "Confidence", "State", "Windows", "Flows", "Packets", "Bytes", "Last seen", "Addresses")
-	found := false
-	for _, d := range list {
-		if wanted != "" && d.Device != wanted {
-			continue
-		}
-		found = true
-		if c.Bool("json") {
+	client := api.NewClient(c.String("socket"))
+	list, err := client.Devices(c.Context)
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(d registry.DeviceVerdict) bool { return !wanted.is(&d) })
+	if len(list) == 0 && wanted != (deviceName{}) {
+		return fmt.Errorf("device %s: the sensor has not seen it", c.Args().First())
+	}
+	switch {
+	case c.Bool("json"):
+		for _, d := range list {
 			if err := printJSON(c.App.Writer, d); err != nil {
 				return err
 			}
-			continue
 		}
+		return nil
+	case wanted != (deviceName{}):
+		for i := range list {
+			printDevice(c.App.Writer, &list[i])
+		}
+		return nil
+	}
+	s, err := client.Stats(c.Context)
+	if err != nil {
+		return err
+	}
+	printDevices(c.App.Writer, list, s, time.Now())
+	return nil
+}
+
+// parseWanted reads the device that devices is asked for; the zero one stands for all.
+func parseWanted(c *cli.Context) (deviceName, error) {
+	switch c.NArg() {
+	case 0:
+		return deviceName{}, nil
+	case 1:
+		return parseDeviceName(c.Args().First())
+	}
+	return deviceName{}, usagef("devices: one MAC or address at a time, got %d", c.NArg())
+}
+
+// deviceName is a device as people name it.
+type deviceName struct {
+	name string     // as records have it; empty: any with the address
+	addr netip.Addr // invalid: whatever it has
+}
+
+// parseDeviceName reads a MAC, an IP address or "ip:ADDR".
+func parseDeviceName(s string) (deviceName, error) {
+	if mac, err := flows.ParseMAC(s); err == nil {
+		return deviceName{name: mac.String()}, nil
+	}
+	text, only := strings.CutPrefix(s, "ip:")
+	addr, err := netip.ParseAddr(text)
+	switch {
+	case err != nil:
+		return deviceName{}, usagef("device %q: want a MAC like 50:c7:bf:00:fc:a3, or an IP address", s)
+	case only:
+		return deviceName{name: "ip:" + addr.String()}, nil
+	}
+	return deviceName{addr: addr}, nil
+}
+
+// is reports whether d goes by the name.
+func (n deviceName) is(d *registry.DeviceVerdict) bool {
+	if n.addr.IsValid() {
+		text := n.addr.String()
+		return d.Device == "ip:"+text || slices.Contains(d.Addresses, text)
+	}
+	return n.name == "" || n.name == d.Device
+}
+
+// printDevices prints what fits a terminal, and in the first minute, or without a
+// device, why there is no more.
+func printDevices(w io.Writer, list []registry.DeviceVerdict, s api.Stats, now time.Time) {
+	t := newTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
+	t.wrap(1, 17)
+	t.wrap(2, 18)
+	t.wrap(3, 20)
+	judged := false
+	for i := range list {
+		d := &list[i]
+		judged = judged || d.Windows > 0
 		label, confidence := labelText(&d.Verdict)
-		addresses := strings.Join(d.Addresses, " ")
-		if d.SharedMAC {
-			addresses += " (shared MAC: a router or repeater)"
-		}
-		if d.RandomMAC {
-			addresses += " (random MAC)"
-		}
-		t.AppendRow(table.Row{d.Device, label, confidence, d.State, d.Windows, d.Flows, d.Packets, d.Bytes, d.LastSeen.Local().Format("15:04:05"), addresses})
+		t.AppendRow(table.Row{d.Device, addressText(d.Addresses), label, confidence, d.State, clock(d.LastSeen.Time, now), note(d)})
 	}
-	if wanted != "" && !found {
-		return fmt.Errorf("device %s: the sensor has not seen it", wanted)
-	}
-	if !c.Bool("json") {
+	if len(list) > 0 {
 		t.Render()
 	}
-	return nil
+	up := time.Duration(s.UptimeS * float64(time.Second)).Round(time.Second)
+	switch {
+	case len(list) == 0 && up > noDeviceAfter:
+		printParagraph(w, fmt.Sprintf("no device seen in %v: %s", up, whyNoDevice(s.Packets)))
+	case s.Model == nil:
+		fmt.Fprintln(w, "records only (--model none): no device is named")
+	case !judged:
+		printParagraph(w, fmt.Sprintf("gathering for %v: a flow's record is complete a minute after its first packet, then come the first verdicts (model: %s)", up, *s.Model))
+	}
+}
+
+// printDevice prints all that is known of one device.
+func printDevice(w io.Writer, d *registry.DeviceVerdict) {
+	t := newTable(w, "Key", "Value")
+	t.wrap(2, 70)
+	label, confidence := labelText(&d.Verdict)
+	t.AppendRows([]table.Row{
+		{"device", d.Device}, {"label", label}, {"confidence", confidence}, {"state", d.State}, {"windows", d.Windows},
+	})
+	for _, l := range sortedKeys(d.Votes) {
+		t.AppendRow(table.Row{"  for " + l, d.Votes[l]})
+	}
+	t.AppendRows([]table.Row{
+		{"flows", d.Flows}, {"  IPv6", d.IPv6Flows}, {"packets", d.Packets}, {"bytes", d.Bytes},
+		{"first seen", d.FirstSeen.Local().Format(time.DateTime)}, {"last seen", d.LastSeen.Local().Format(time.DateTime)},
+		{"addresses", strings.Join(d.Addresses, ", ")},
+	})
+	if d.SharedMAC {
+		t.AppendRow(table.Row{"shared MAC", "two addresses at once: several devices behind a router or repeater"})
+	}
+	if d.RandomMAC {
+		t.AppendRow(table.Row{"random MAC", "no manufacturer's: the device may come back under another"})
+	}
+	t.Render()
+}
+
+// addressText is the address to know a device by, and how many more it has.
+func addressText(addresses []string) string {
+	if len(addresses) == 0 {
+		return "-"
+	}
+	text := addresses[0]
+	if i := slices.IndexFunc(addresses, func(a string) bool { return !strings.Contains(a, ":") }); i >= 0 {
+		text = addresses[i]
+	}
+	if more := len(addresses) - 1; more > 0 {
+		text += fmt.Sprintf(" +%d", more)
+	}
+	return text
+}
+
+// clock is a time of today, or the day.
+func clock(t, now time.Time) string {
+	t, now = t.Local(), now.Local()
+	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format("02 Jan")
 }
 
 // labelText is a verdict's best guess, with a question mark where the device is
@@ -111,27 +227,50 @@ func openFlows(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	t := newTable(c.App.Writer, "Device", "Port", "Remote", "Port", "Proto", "First seen", "Packets", "Bytes", "Interface")
+	if left > 0 {
+		say("%d more flows are open than the sensor lists", left)
+	}
+	slices.SortStableFunc(list, func(a, b api.Flow) int { return a.FirstSeen.Compare(b.FirstSeen.Time) })
+	if !c.Bool("json") {
+		printFlows(c.App.Writer, list)
+		return nil
+	}
 	for _, f := range list {
-		if c.Bool("json") {
-			if err := printJSON(c.App.Writer, f); err != nil {
-				return err
-			}
-			continue
+		if err := printJSON(c.App.Writer, f); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func printFlows(w io.Writer, list []api.Flow) {
+	t := newTable(w, "Began", "Device", "Port", "Proto", "Remote", "Port", "Packets", "Bytes", "On")
+	t.wrap(2, 17)
+	t.wrap(5, 16)
+	for _, f := range list {
 		device := "-"
 		if f.Device != nil {
 			device = *f.Device
 		}
-		t.AppendRow(table.Row{device, f.DevPort, f.Remote, f.RemPort, f.Proto, f.FirstSeen.Local().Format("15:04:05.000"), f.Packets, f.Bytes, f.Interface})
+		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, portText(f.DevPort), protocolName(f.Proto), f.Remote, portText(f.RemPort), f.Packets, f.Bytes, f.Interface})
 	}
-	if !c.Bool("json") {
-		t.Render()
+	t.Render()
+}
+
+func portText(port int32) string {
+	if port == flows.Missing {
+		return "-"
 	}
-	if left > 0 {
-		say("%d more flows are open than the sensor lists", left)
+	return fmt.Sprint(port)
+}
+
+// protocolName is an IP protocol as people call it (IANA's registry), else its number.
+func protocolName(n uint8) string {
+	name, ok := map[uint8]string{1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmpv6", 132: "sctp"}[n]
+	if !ok {
+		return fmt.Sprint(n)
 	}
-	return nil
+	return name
 }
 
 func stats(c *cli.Context) error {
@@ -142,13 +281,19 @@ func stats(c *cli.Context) error {
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, s)
 	}
-	t := newTable(c.App.Writer, "Counter", "Value", "Meaning")
+	printStats(c.App.Writer, s)
+	return nil
+}
+
+func printStats(w io.Writer, s api.Stats) {
+	t := newTable(w, "Counter", "Value", "Meaning")
 	p := s.Packets
 	for _, i := range s.Interfaces {
 		t.AppendRow(table.Row{"interface " + i.Name, i.Hook, map[bool]string{true: "attached", false: "waiting for the interface"}[i.Attached]})
 	}
 	t.AppendRows([]table.Row{
 		{"uptime", fmt.Sprintf("%.0f s", s.UptimeS), ""},
+		{"model", "", modelOrNone(s.Model)},
 		{"packets seen", p.Seen, "= counted + not IP + malformed + table full + duplicate"},
 		{"  counted", p.Counted, "= in closed + in open lives"},
 		{"  not IP", p.NotIP, "ARP, EAPOL, LLC"},
@@ -166,7 +311,9 @@ func stats(c *cli.Context) error {
 		{"samples lost", s.Samples.RingFull, "ring buffer was full: their records are incomplete"},
 		{"lives open", s.Flows.Open, ""},
 		{"lives closed", s.Flows.Closed, ""},
-		{"lives refused", s.Flows.Refused, "flow table was full"},
+		{"lives refused", s.Flows.Refused, "one for each packet that found no room to open one"},
+		{"  over share", s.Flows.OverShare, "the MAC held as many flows as one may"},
+		{"  over reserve", s.Flows.OverReserve, "what was left was for known devices"},
 		{"records", s.Records, ""},
 		{"  incomplete", s.IncompleteRecords, ""},
 		{"inferences", s.Inferences, ""},
@@ -178,5 +325,11 @@ func stats(c *cli.Context) error {
 		t.AppendRow(table.Row{"kernel programs", fmt.Sprintf("%d runs, %d ns", *s.KernelRuns, *s.KernelNSTotal), ""})
 	}
 	t.Render()
-	return nil
+}
+
+func modelOrNone(name *string) string {
+	if name == nil {
+		return noModel
+	}
+	return *name
 }

@@ -170,7 +170,7 @@ model    %s
 sensor   %s on %s, in a network namespace of its own; every packet goes through the kernel
 
 A flow's record is complete a minute after its first packet, here %v: then come the first verdicts.
-A verdict with a question mark is the best guess about a device that the model refuses to name.
+A verdict with a question mark is the best guess about a device that stays unknown: the model is not sure enough.
 `, s.Data, len(t.truth), len(t.frames), t.length().Round(time.Second), s.Speed, s.Model, s.Hook, replay.Interface, lifetime)
 }
 

@@ -56,6 +56,14 @@ func (b *board) outcome(device string) string {
 	return outcomeWrong
 }
 
+// outcomeText is an outcome in the words of the other commands.
+func outcomeText(outcome string) string {
+	if outcome == outcomeRefused {
+		return string(registry.Unknown)
+	}
+	return outcome
+}
+
 // demoLine is a verdict as `demo --json` prints it.
 type demoLine struct {
 	registry.Verdict
@@ -89,12 +97,9 @@ func (b *board) show(v registry.Verdict) error {
 	if !ok || v.Label == nil || seen && before.Known == v.Known && (!v.Known || *before.Label == *v.Label) {
 		return nil
 	}
-	label := *v.Label
-	if !v.Known {
-		label += "?"
-	}
+	label, _ := labelText(&v)
 	_, err := fmt.Fprintf(b.w, "%6.1fs  %-17s  %-*s  %-*s  %10.2f  %7d  %s\n", time.Since(b.begin).Seconds(),
-		v.Device, b.width, truth, b.width, label, *v.Confidence, v.Windows, b.outcome(v.Device))
+		v.Device, b.width, truth, b.width, label, *v.Confidence, v.Windows, outcomeText(b.outcome(v.Device)))
 	return err
 }
 
@@ -152,12 +157,12 @@ func (b *board) summary(s demoSummary) error {
 	for _, d := range devices {
 		v := b.latest[d]
 		label, confidence := labelText(&v)
-		t.AppendRow(table.Row{d, b.truth[d], label, confidence, v.Windows, v.Flows, b.outcome(d)})
+		t.AppendRow(table.Row{d, b.truth[d], label, confidence, v.Windows, v.Flows, outcomeText(b.outcome(d))})
 	}
 	t.Render()
 	p := s.Stats.Packets
 	_, err := fmt.Fprintf(b.w, `
-%d devices: %d right, %d wrong, %d refused (not confident enough to name; best guess right for %d), %d without a window.
+%d devices: %d right, %d wrong, %d unknown (not confident enough to name; best guess right for %d), %d without a window.
 %d other machines in the traffic (routers, phones) that nobody has labelled: %d named all the same.
 %d frames played; packets: %d seen = %d counted + %d not IP + %d malformed + %d table full + %d duplicate.
 counted = %d in closed flows + %d in open ones; samples: %d sent, %d lost; %d records, %d incomplete, %d inferences.

@@ -232,8 +232,8 @@ func TestBoard(t *testing.T) {
 	}
 	live, _, _ := strings.Cut(strings.TrimSpace(text.String()), "\n\n") // header and changes, before the final table
 	if got := strings.Split(strings.TrimSpace(live), "\n")[1:]; len(got) != 4 ||
-		!strings.Contains(got[0], "Plug?") || !strings.HasSuffix(got[0], "refused") ||
-		!strings.HasSuffix(got[1], "right") || !strings.HasSuffix(got[2], "WRONG") || !strings.HasSuffix(got[3], "refused") {
+		!strings.Contains(got[0], "Plug?") || !strings.HasSuffix(got[0], "unknown") ||
+		!strings.HasSuffix(got[1], "right") || !strings.HasSuffix(got[2], "WRONG") || !strings.HasSuffix(got[3], "unknown") {
 		t.Errorf("live lines:\n%s", live)
 	}
 	decoder := json.NewDecoder(&lines)

@@ -48,12 +48,12 @@ func printFindings(w io.Writer, checks []doctor.Check, asJSON bool) error {
 // printChecks gives each finding its advice on a line of its own, unbroken, so
 // that commands can be copied.
 func printChecks(w io.Writer, checks []doctor.Check) {
-	const width = 100
 	name := 0
 	for _, c := range checks {
 		name = max(name, len(c.Name))
 	}
 	margin := strings.Repeat(" ", len("warn  ")+name+len("  "))
+	width := max(40, terminalWidth-len(margin))
 	for _, c := range checks {
 		head := fmt.Sprintf("%-4s  %-*s  ", c.Status, name, c.Name)
 		for line := range strings.Lines(text.WrapSoft(c.Found, width)) {

@@ -281,8 +281,8 @@ func printScore(c *cli.Context, r *score.Result) {
 	s.AppendRows([]table.Row{
 		{"confidence, right", number(r.Confidence.MeanCorrect), "", "mean"},
 		{"confidence, wrong", number(r.Confidence.MeanWrong), "", "mean"},
-		{"low confidence", number(r.Confidence.LowFraction), "", fmt.Sprintf("windows under the threshold of %.2f", r.Confidence.Threshold)},
-		{"low, with 3 local flows", number(r.Confidence.LowLocal), "", "low windows"},
+		{"unknown", number(r.Confidence.LowFraction), "", fmt.Sprintf("windows of a confidence below %.2f", r.Confidence.Threshold)},
+		{"unknown, with 3 local flows", number(r.Confidence.LowLocal), "", "unknown windows"},
 		{"confident errors", number(r.Confidence.HighWrong), "", fmt.Sprintf("%d of the windows at or over it", r.Confidence.HighWrongCount)},
 		{"errors that are confident", number(r.Confidence.WrongHigh), "", "wrong windows"},
 		{"calibration error", number(r.Confidence.ECE), "", ""},

@@ -70,6 +70,9 @@ type inputError struct{ error }
 // Unwrap gives the cause.
 func (e inputError) Unwrap() error { return e.error }
 
+// terminalWidth is what text for people fits into.
+const terminalWidth = 100
+
 // textTable is a plain table.
 type textTable struct {
 	table.Writer
@@ -104,6 +107,13 @@ func (t *textTable) Render() string {
 		fmt.Fprintln(t.w, strings.TrimRight(line, " \n"))
 	}
 	return text
+}
+
+// printParagraph prints text in lines that a terminal holds.
+func printParagraph(w io.Writer, s string) {
+	for line := range strings.Lines(text.WrapSoft(s, terminalWidth)) {
+		fmt.Fprintln(w, strings.TrimSpace(line))
+	}
 }
 
 // logger writes to stderr, where --json output never goes.

@@ -37,6 +37,7 @@ func runCommand() *cli.Command {
 			&cli.BoolFlag{Name: "promisc", Usage: "promiscuous mode, for a mirror port (default: with the XDP hooks)"},
 			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or none for records only (default: the embedded model)"},
 			&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private, unique local and link-local ranges and the interfaces' own)"},
+			&cli.StringSliceFlag{Name: "ignore", Usage: "no verdict on the device with this `MAC|IP`, such as the gateway (repeatable)"},
 			&cli.StringFlag{Name: "ring-size", Value: "8MiB", Usage: "`SIZE` of the ring buffer"},
 			&cli.IntFlag{Name: "max-flows", Value: loader.DefaultMaxFlows, Usage: "`N` flows open at once"},
 			&cli.IntFlag{Name: "max-devices", Value: registry.DefaultMaxDevices, Usage: "`N` devices remembered"},
@@ -78,7 +79,7 @@ func runSensor(c *cli.Context) error {
 		ctx, end = context.WithTimeout(ctx, d)
 		defer end()
 	}
-	err = s.Run(ctx)
+	err = runWatched(ctx, s, cfg)
 	logAccounts(cfg, s)
 	return errors.Join(err, s.Close(), out.failure())
 }
@@ -126,10 +127,14 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if err != nil {
 		return cfg, err
 	}
+	if cfg.Ignored, err = parseIgnore(c); err != nil {
+		return cfg, err
+	}
 	if c.String("model") != noModel {
 		if cfg.Model, err = loadModel(c); err != nil {
 			return cfg, err
 		}
+		cfg.ModelName = modelText(c.String("model"), cfg.Model)
 	}
 	cfg.Loader = loader.Config{
 		Interfaces: c.StringSlice("interface"), Hook: hook, MaxFlows: c.Int("max-flows"), RingSize: ring,

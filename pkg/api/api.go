@@ -31,6 +31,7 @@ const DefaultSocket = "/run/iotsense/iotsense.sock"
 // Stats is the answer to `iotsense stats`.
 type Stats struct {
 	UptimeS           float64            `json:"uptime_s"`
+	Model             *string            `json:"model"` // in words; null: records only
 	Interfaces        []loader.Interface `json:"interfaces"`
 	Packets           flows.PacketStats  `json:"packets"`
 	Samples           loader.SampleStats `json:"samples"`

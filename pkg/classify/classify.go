@@ -21,6 +21,9 @@ type Options struct {
 	// DefaultCacheBytes. A device whose memory is trimmed costs more once, when it is
 	// active again, and gets the same verdict.
 	CacheBytes int
+	// Ignored reports whether a record makes its device one that is counted but not
+	// judged from then on; nil: never.
+	Ignored func(*flows.Record) bool
 	// Verdict takes the device's verdict after each inference; may be nil.
 	Verdict func(registry.Verdict)
 	// Judged takes each output of a model; may be nil.
@@ -91,6 +94,7 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 		Labels:     labels,
 		Threshold:  func(label string) float64 { return thresholds[label] },
 		MaxDevices: opts.MaxDevices,
+		Ignored:    opts.Ignored,
 	}
 	c.start()
 	return c, nil
@@ -163,7 +167,9 @@ func (c *Classifier) Inferences() uint64 { return c.inferences }
 // Record takes a device's next record and runs the model on it if it makes a row that
 // is judged. The error is the model's, on values it refuses.
 func (c *Classifier) Record(r *flows.Record) error {
-	c.registry.Record(r)
+	if c.registry.Record(r) {
+		return nil
+	}
 	service, _ := flows.ServiceOf(r, c.services)
 	s := c.streams[service]
 	if s == nil {

@@ -31,6 +31,9 @@ type Config struct {
 	Threshold  func(label string) float64 // confidence from which a label is known
 	MaxDevices int                        // 0: DefaultMaxDevices
 	Evicted    func(device string)        // called when a device is dropped; may be nil
+	// Ignored reports whether a record makes its device one that gets no verdict from
+	// then on; nil: never.
+	Ignored func(*flows.Record) bool
 }
 
 // Registry is safe for concurrent use.
@@ -56,6 +59,7 @@ type device struct {
 	addresses []address
 	shared    bool
 	said      said
+	ignored   bool
 	in        *list.List
 }
 
@@ -80,9 +84,10 @@ func New(cfg Config) *Registry {
 	return &Registry{cfg: cfg, devices: map[string]*list.Element{}, unknown: list.New(), known: list.New()}
 }
 
-// Record counts one record of a device. When the registry is full the least
-// recently active device makes room, one without a known verdict first.
-func (r *Registry) Record(rec *flows.Record) {
+// Record counts one record of a device, and reports whether the device is ignored:
+// its windows are not wanted. When the registry is full the least recently active
+// device makes room, one without a known verdict first.
+func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
@@ -94,6 +99,10 @@ func (r *Registry) Record(rec *flows.Record) {
 	d.packets += rec.PacketCount
 	d.bytes += rec.TotalBytes
 	d.active(rec)
+	if r.cfg.Ignored != nil && !d.ignored && r.cfg.Ignored(rec) {
+		d.ignored, d.joined = true, joined{} // what was said before is taken back
+	}
+	return d.ignored
 }
 
 // touch finds or adds the record's device and makes it the most recently active.
@@ -172,6 +181,9 @@ func (r *Registry) verdict(d *device) Verdict {
 	v := Verdict{
 		Device: d.name, State: Gathering, Windows: d.joined.windows,
 		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{},
+	}
+	if d.ignored {
+		v.State = Ignored
 	}
 	if d.joined.windows == 0 {
 		return v

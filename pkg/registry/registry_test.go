@@ -172,3 +172,23 @@ func jsonText(t *testing.T, v any) string {
 	}
 	return string(b)
 }
+
+// An ignored device is counted, and what was said of it is taken back.
+func TestIgnored(t *testing.T) {
+	gateway := netip.MustParseAddr("10.0.0.1")
+	r := registry.New(registry.Config{
+		Labels: []string{"camera", "plug"}, Threshold: func(string) float64 { return 0.8 },
+		Ignored: func(rec *flows.Record) bool { return rec.DeviceAddr == gateway },
+	})
+	before := record("m", "169.254.0.9", 0, 1)
+	if r.Record(before) {
+		t.Error("ignored before it had the address")
+	}
+	r.Window(before, []float32{0, 1}, []int{0, 1})
+	if !r.Record(record("m", "10.0.0.1", 2, 3)) || !r.Record(record("m", "169.254.0.9", 4, 5)) {
+		t.Error("not ignored from then on")
+	}
+	if v := r.Devices()[0]; v.State != registry.Ignored || v.Label != nil || v.Windows != 0 || v.Known || v.Flows != 3 {
+		t.Errorf("%+v", v)
+	}
+}

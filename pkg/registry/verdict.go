@@ -13,6 +13,7 @@ const (
 	Gathering State = "gathering" // no window yet
 	Known     State = "known"     // confidence at or over the label's threshold
 	Unknown   State = "unknown"   // windows, but no label with enough confidence
+	Ignored   State = "ignored"   // counted, but not judged, by the operator's wish
 )
 
 // Time prints as RFC 3339 in UTC with microseconds; the zero value as null.

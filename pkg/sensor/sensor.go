@@ -30,8 +30,12 @@ const maxLifetimes = 5
 type Config struct {
 	Loader     loader.Config // Direction, Packets, Prefix and Lifetime are set from Model
 	Model      model.Bundle  // nil: records only
+	ModelName  string        // in words
 	MaxDevices int           // 0: registry.DefaultMaxDevices
-	Socket     string        // path; empty: no socket
+	// Ignored reports whether a record makes its device one that is counted but not
+	// judged from then on; nil: never.
+	Ignored func(*flows.Record) bool
+	Socket  string // path; empty: no socket
 	// Speed divides the lifetime of flows and multiplies their times back, for
 	// traffic that is played faster than it was; 0 or 1: as it is.
 	Speed float64
@@ -81,7 +85,7 @@ func Open(cfg Config) (*Sensor, error) {
 		cfg.Hurry = context.Background()
 	}
 	s := &Sensor{cfg: cfg, started: time.Now()}
-	opts := classify.Options{MaxDevices: cfg.MaxDevices}
+	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored}
 	if cfg.Verdict != nil {
 		opts.Verdict = func(v registry.Verdict) { s.verdicts.Put(v) }
 	}
@@ -255,6 +259,9 @@ func (s *Sensor) Stats() (api.Stats, error) {
 		EvictedDevices:    s.classifier.Registry().Evicted(),
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
 	}
+	if s.cfg.Model != nil {
+		stats.Model = &s.cfg.ModelName
+	}
 	if k := kernel.Kernel; k != nil {
 		ns := uint64(k.Time.Nanoseconds())
 		stats.KernelNSTotal, stats.KernelRuns = &ns, &k.Runs
@@ -267,11 +274,6 @@ func (s *Sensor) droppedVerdicts() uint64 {
 		return 0
 	}
 	return s.verdicts.Dropped()
-}
-
-// Devices implements api.Source.
-func (s *Sensor) Devices() ([]registry.DeviceVerdict, error) {
-	return s.classifier.Registry().Devices(), nil
 }
 
 // Flows implements api.Source: a line for each device end of each open flow, and

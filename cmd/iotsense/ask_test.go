@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+// deviceOf is a device with a verdict of the confidence; 0: none.
+func deviceOf(name, label string, confidence float64, addresses ...string) registry.DeviceVerdict {
+	d := registry.DeviceVerdict{Verdict: registry.Verdict{Device: name, State: registry.Gathering}, Addresses: addresses}
+	d.LastSeen = registry.Time{Time: time.Date(2026, 3, 4, 12, 30, 1, 0, time.Local)}
+	if confidence > 0 {
+		d.Label, d.Confidence, d.Windows, d.State, d.Known = &label, &confidence, 3, registry.Known, confidence > 0.8
+		if !d.Known {
+			d.State = registry.Unknown
+		}
+	}
+	return d
+}
+
+// The list of devices is for a terminal, an unsure label has its question mark.
+func TestPrintDevices(t *testing.T) {
+	model := "the model of this test"
+	now := time.Date(2026, 3, 4, 13, 0, 0, 0, time.Local)
+	long := strings.Repeat("Outdoor Camera ", 4)
+	shared := deviceOf("00:17:88:0a:0b:0c", long, 0.9, "fe80::217:88ff:fe0a:b0c", "192.168.178.200", "192.168.178.201", "2001:db8::1")
+	shared.SharedMAC = true
+	yesterday := deviceOf("00:17:88:0a:0b:0d", "Plug", 0.5, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
+	yesterday.LastSeen.Time = now.Add(-20 * time.Hour)
+	for _, tt := range []struct {
+		name    string
+		list    []registry.DeviceVerdict
+		stats   api.Stats
+		says    []string
+		without []string
+	}{
+		{"known and unknown", []registry.DeviceVerdict{shared, yesterday}, api.Stats{UptimeS: 9, Model: &model},
+			[]string{"shared MAC", "192.168.178.200 +3", "12:30:01", "03 Mar", "Plug?", "unknown", "0.500"}, []string{"Camera?", "gathering", "fe80"}},
+		{"gathering", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, api.Stats{UptimeS: 20, Model: &model},
+			[]string{"gathering for 20s", model, "a minute after"}, nil},
+		{"nothing yet", nil, api.Stats{UptimeS: 20, Model: &model}, []string{"gathering for 20s", model}, []string{"DEVICE"}},
+		{"records only", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, api.Stats{UptimeS: 20}, []string{"--model none"}, nil},
+		{"the wrong side", nil, api.Stats{UptimeS: 300, Model: &model, Packets: flows.PacketStats{Seen: 9, Counted: 8, NoDevice: 8}}, []string{"no device seen in 5m0s", "WAN", "--local"}, []string{"gathering"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var b bytes.Buffer
+			printDevices(&b, tt.list, tt.stats, now)
+			widths(t, b.String())
+			for _, s := range tt.says {
+				if !strings.Contains(b.String(), s) {
+					t.Errorf("%q is not in\n%s", s, &b)
+				}
+			}
+			for _, s := range tt.without {
+				if strings.Contains(b.String(), s) {
+					t.Errorf("%q is in\n%s", s, &b)
+				}
+			}
+		})
+	}
+	var b bytes.Buffer
+	printDevice(&b, &shared)
+	widths(t, b.String())
+	for _, a := range shared.Addresses {
+		if !strings.Contains(b.String(), a) {
+			t.Errorf("%s is not in\n%s", a, &b)
+		}
+	}
+}
+
+// A device goes by its MAC, in any spelling, and by each of its addresses.
+func TestDeviceNames(t *testing.T) {
+	lamp := deviceOf("00:17:88:0a:0b:0c", "", 0, "10.0.0.5", "fe80::5")
+	tunnel := deviceOf("ip:10.0.0.6", "", 0)
+	for _, tt := range []struct {
+		asked       string
+		lamp, other bool
+	}{
+		{"00:17:88:0A:0B:0C", true, false},
+		{"10.0.0.5", true, false},
+		{"fe80:0::5", true, false},
+		{"ip:10.0.0.5", false, false},
+		{"10.0.0.6", false, true},
+		{"ip:10.0.0.6", false, true},
+		{"10.0.0.50", false, false},
+	} {
+		n, err := parseDeviceName(tt.asked)
+		if err != nil || n.is(&lamp) != tt.lamp || n.is(&tunnel) != tt.other {
+			t.Errorf("%s: %v, %v, %v", tt.asked, n.is(&lamp), n.is(&tunnel), err)
+		}
+	}
+	for _, bad := range []string{"lamp", "10.0.0", "00:17:88:0a:0b", "ip:"} {
+		if _, _, status := command(t, "devices", bad, "--socket", "/nonexistent"); status != exitUsage {
+			t.Errorf("devices %s: status %d", bad, status)
+		}
+		if _, stderr, status := command(t, "run", "-i", "lo", "--ignore", bad); status != exitUsage || !strings.Contains(stderr, "--ignore") {
+			t.Errorf("run --ignore %s: status %d, %s", bad, status, stderr)
+		}
+	}
+	if _, _, status := command(t, "devices", "10.0.0.5", "10.0.0.6", "--socket", "/nonexistent"); status != exitUsage {
+		t.Errorf("two devices: status %d", status)
+	}
+}
+
+// Open flows in the order of their beginnings, protocols by name, for a terminal.
+func TestPrintFlows(t *testing.T) {
+	device := "00:17:88:0a:0b:0c"
+	line := api.Flow{Device: &device, Remote: "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", Proto: 6, DevPort: 50000, RemPort: 50001, Packets: 9_999_999, Bytes: 1e9, Interface: "enp0s31f6"}
+	var list []api.Flow
+	for _, proto := range []uint8{6, 17, 1, 58, 200} {
+		line.Proto = proto
+		list = append(list, line)
+	}
+	list[2].DevPort, list[2].RemPort, list[2].Device = flows.Missing, flows.Missing, nil
+	var b bytes.Buffer
+	printFlows(&b, list)
+	widths(t, b.String())
+	if !regexp.MustCompile(`(?s) tcp .* udp .* icmp .* icmpv6 .* 200 `).MatchString(b.String()) {
+		t.Errorf("protocols:\n%s", &b)
+	}
+}
+
+// Every counter of the sensor is in its text.
+func TestPrintStatsShowsAll(t *testing.T) {
+	s := api.Stats{Interfaces: []loader.Interface{{Name: "lan0"}}, KernelRuns: new(uint64), KernelNSTotal: new(uint64)}
+	n := 70_000
+	var names []string
+	var fill func(path string, v reflect.Value)
+	fill = func(path string, v reflect.Value) {
+		switch v.Kind() {
+		case reflect.Struct:
+			for i := range v.NumField() {
+				fill(path+"."+v.Type().Field(i).Name, v.Field(i))
+			}
+		case reflect.Pointer:
+			if !v.IsNil() {
+				fill(path, v.Elem())
+			}
+		case reflect.Slice:
+			fill(path, v.Index(0))
+		case reflect.Uint64:
+			n++
+			v.SetUint(uint64(n))
+			names = append(names, path)
+		case reflect.Float64:
+			n++
+			v.SetFloat(float64(n))
+			names = append(names, path)
+		}
+	}
+	fill("stats", reflect.ValueOf(&s).Elem())
+	var b bytes.Buffer
+	printStats(&b, s)
+	widths(t, b.String())
+	for i, name := range names {
+		if want := fmt.Sprint(70_001 + i); !strings.Contains(b.String(), want) {
+			t.Errorf("%s is not shown", name)
+		}
+	}
+}
+
+// A sensor that sees traffic and no device says why, once.
+func TestNoDevice(t *testing.T) {
+	begin := time.Unix(1_800_000_000, 0)
+	wan := flows.PacketStats{Seen: 50, Counted: 50, NoDevice: 50}
+	for _, tt := range []struct {
+		name    string
+		packets flows.PacketStats
+		devices int
+		says    string // after a minute; empty: nothing
+		done    bool
+	}{
+		{"WAN side", wan, 0, "WAN side", true},
+		{"no IP", flows.PacketStats{Seen: 5, NotIP: 4, Malformed: 1}, 0, "4 not IP", true},
+		{"no packet", flows.PacketStats{}, 0, "", false},
+		{"a device", wan, 1, "", true},
+		{"a device that was forgotten", flows.PacketStats{Seen: 50, Counted: 50, WithDevice: 50}, 0, "", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var n noDevice
+			why, done := n.look(tt.packets, tt.devices, begin)
+			if why != "" || done && tt.devices == 0 && tt.packets.WithDevice == 0 {
+				t.Errorf("at once: %q, %v", why, done)
+			}
+			if done {
+				return
+			}
+			if why, done = n.look(tt.packets, tt.devices, begin.Add(noDeviceAfter-time.Second)); why != "" || done {
+				t.Errorf("too early: %q, %v", why, done)
+			}
+			why, done = n.look(tt.packets, tt.devices, begin.Add(noDeviceAfter))
+			if !strings.Contains(why, tt.says) || why == "" && tt.says != "" || done != tt.done {
+				t.Errorf("after a minute: %q, %v; want %q, %v", why, done, tt.says, tt.done)
+			}
+		})
+	}
+	if why := whyNoDevice(flows.PacketStats{}); !strings.Contains(why, "no packet") {
+		t.Error(why)
+	}
+}
+
+// --ignore takes a device by its MAC, or by the address of one of its records.
+func TestIgnore(t *testing.T) {
+	var got []bool
+	for _, tt := range []struct{ device, addr string }{
+		{"00:17:88:0a:0b:0c", "10.0.0.9"}, {"00:17:88:0a:0b:0d", "10.0.0.1"}, {"ip:10.0.0.1", "10.0.0.1"}, {"00:17:88:0a:0b:0d", "10.0.0.2"},
+	} {
+		app := newApp()
+		for _, c := range app.Commands {
+			if c.Name == "run" {
+				c.Action = func(c *cli.Context) error {
+					ignored, err := parseIgnore(c)
+					if err == nil {
+						got = append(got, ignored(&flows.Record{Device: tt.device, DeviceAddr: netip.MustParseAddr(tt.addr)}))
+					}
+					return err
+				}
+			}
+		}
+		if err := app.Run([]string{"iotsense", "run", "--ignore", "00:17:88:0A:0B:0C", "--ignore", "10.0.0.1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []bool{true, true, true, false}; !reflect.DeepEqual(got, want) {
+		t.Errorf("ignored %v, want %v", got, want)
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+// This file holds what `run` says of itself beside verdicts, and whom it ignores.
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/sensor"
+)
+
+const (
+	// noDeviceAfter is how long traffic may go on without a device before something
+	// must be wrong: flows end after a minute, and then belong to one.
+	noDeviceAfter = 70 * time.Second
+	noDeviceEvery = 5 * time.Second
+)
+
+// whyNoDevice is what the counters of a sensor without a device tell.
+func whyNoDevice(p flows.PacketStats) string {
+	switch {
+	case p.Seen == 0:
+		return "no packet passed: is this the interface that the devices' traffic takes?"
+	case p.Counted == 0:
+		return fmt.Sprintf("none of %d packets is a flow's (%d not IP, %d malformed)", p.Seen, p.NotIP, p.Malformed)
+	}
+	return fmt.Sprintf("neither end of %d packets is local: is this the WAN side? Watch the interface of the LAN, or name its range with --local CIDR", p.Counted)
+}
+
+// noDevice watches for a sensor that sees traffic but no device.
+type noDevice struct {
+	since time.Time // the first look that found traffic
+}
+
+// look takes the counters at a time. done is true once there is no more to be said:
+// a device is there, or why says why not.
+func (n *noDevice) look(p flows.PacketStats, devices int, now time.Time) (why string, done bool) {
+	switch {
+	case devices > 0 || p.WithDevice > 0:
+		return "", true
+	case p.Seen == 0:
+		return "", false
+	case n.since.IsZero():
+		n.since = now
+	case now.Sub(n.since) >= noDeviceAfter:
+		return whyNoDevice(p), true
+	}
+	return "", false
+}
+
+// runWatched runs the sensor, and says what to expect of it and what is odd.
+func runWatched(ctx context.Context, s *sensor.Sensor, cfg sensor.Config) error {
+	if cfg.Model != nil {
+		cfg.Log.Info("gathering: a flow's record is complete a minute after its first packet, then come the first verdicts", "model", cfg.ModelName)
+	}
+	watched, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { warnWithoutDevice(watched, s, cfg.Log) })
+	err := s.Run(ctx)
+	stop()
+	watching.Wait()
+	return err
+}
+
+// warnWithoutDevice warns once of a sensor that sees no device in its traffic.
+func warnWithoutDevice(ctx context.Context, s api.Source, log *slog.Logger) {
+	tick := time.NewTicker(noDeviceEvery)
+	defer tick.Stop()
+	var n noDevice
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			stats, err := s.Stats()
+			if err != nil {
+				return // whoever asks for them is told
+			}
+			devices, err := s.Devices()
+			if err != nil {
+				return
+			}
+			why, done := n.look(stats.Packets, len(devices), now)
+			if why != "" {
+				log.Warn("no device seen", "why", why)
+			}
+			if done {
+				return
+			}
+		}
+	}
+}
+
+// parseIgnore reads --ignore; nil when it was not given.
+func parseIgnore(c *cli.Context) (func(*flows.Record) bool, error) {
+	ignored := map[deviceName]bool{}
+	for _, s := range c.StringSlice("ignore") {
+		name, err := parseDeviceName(s)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--ignore: %w", err)}
+		}
+		ignored[name] = true
+	}
+	if len(ignored) == 0 {
+		return nil, nil
+	}
+	return func(r *flows.Record) bool {
+		return ignored[deviceName{name: r.Device}] || ignored[deviceName{addr: r.DeviceAddr}]
+	}, nil
+}

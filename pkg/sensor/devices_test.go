@@ -1,0 +1,48 @@
+package sensor
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+// A device is listed from its first packet on, and was seen when its open flows say.
+func TestListingOfOpenFlows(t *testing.T) {
+	known := registry.DeviceVerdict{
+		Verdict:   registry.Verdict{Device: "00:17:88:0a:0b:0c", State: registry.Known, Flows: 3},
+		Addresses: []string{"10.0.0.5"}, FirstSeen: registry.UnixMicro(1e6), LastSeen: registry.UnixMicro(60e6),
+	}
+	gateway := netip.MustParseAddr("10.0.0.1")
+	l := listing{
+		list: []registry.DeviceVerdict{known}, at: map[string]int{known.Device: 0}, most: 3,
+		ignored: func(r *flows.Record) bool { return r.DeviceAddr == gateway },
+	}
+	l.seen(known.Device, netip.MustParseAddr("10.0.0.5"), 50e6, 90e6)
+	l.seen(known.Device, netip.MustParseAddr("fe80::5"), 50e6, 70e6) // does not set it back
+	l.seen(known.Device, netip.IPv4Unspecified(), 50e6, 70e6)
+	l.seen("02:00:00:00:00:07", netip.MustParseAddr("10.0.0.7"), 80e6, 85e6)
+	l.seen("00:1d:aa:01:02:03", gateway, 81e6, 82e6)
+	l.seen("00:1d:aa:01:02:04", netip.MustParseAddr("10.0.0.8"), 81e6, 82e6) // one more than there may be
+	type line struct {
+		device      string
+		state       registry.State
+		first, last int64
+		addresses   int
+		random      bool
+	}
+	var got []line
+	for _, d := range l.list {
+		got = append(got, line{d.Device, d.State, d.FirstSeen.UnixMicro(), d.LastSeen.UnixMicro(), len(d.Addresses), d.RandomMAC})
+	}
+	want := []line{
+		{known.Device, registry.Known, 1e6, 90e6, 2, false},
+		{"02:00:00:00:00:07", registry.Gathering, 80e6, 85e6, 1, true},
+		{"00:1d:aa:01:02:03", registry.Ignored, 81e6, 82e6, 1, false},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%+v\nwant %+v", got, want)
+	}
+}
