@@ -172,43 +172,35 @@ func TestPrintStatsShowsAll(t *testing.T) {
 	}
 }
 
-// A sensor that sees traffic and no device says why, once.
+// A sensor that sees traffic and no device for a minute says why.
 func TestNoDevice(t *testing.T) {
 	begin := time.Unix(1_800_000_000, 0)
 	wan := flows.PacketStats{Seen: 50, Counted: 50, NoDevice: 50}
 	for _, tt := range []struct {
-		name    string
-		packets flows.PacketStats
-		devices int
-		says    string // after a minute; empty: nothing
-		done    bool
+		name      string
+		packets   flows.PacketStats
+		due, done bool // after a minute
+		why       string
 	}{
-		{"WAN side", wan, 0, "WAN side", true},
-		{"no IP", flows.PacketStats{Seen: 5, NotIP: 4, Malformed: 1}, 0, "4 not IP", true},
-		{"no packet", flows.PacketStats{}, 0, "", false},
-		{"a device", wan, 1, "", true},
-		{"a device that was forgotten", flows.PacketStats{Seen: 50, Counted: 50, WithDevice: 50}, 0, "", true},
+		{"WAN side", wan, true, false, "WAN side"},
+		{"no IP", flows.PacketStats{Seen: 5, NotIP: 4, Malformed: 1}, true, false, "4 not IP"},
+		{"no packet", flows.PacketStats{}, false, false, "no packet"},
+		{"a device", flows.PacketStats{Seen: 50, Counted: 50, WithDevice: 1, NoDevice: 49}, false, true, "WAN side"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var n noDevice
-			why, done := n.look(tt.packets, tt.devices, begin)
-			if why != "" || done && tt.devices == 0 && tt.packets.WithDevice == 0 {
-				t.Errorf("at once: %q, %v", why, done)
+			for _, later := range []time.Duration{0, noDeviceAfter - time.Second} {
+				if due, done := n.look(tt.packets, begin.Add(later)); due || done != tt.done {
+					t.Errorf("after %v: %v, %v", later, due, done)
+				}
 			}
-			if done {
-				return
+			if due, done := n.look(tt.packets, begin.Add(noDeviceAfter)); due != tt.due || done != tt.done {
+				t.Errorf("after a minute: %v, %v; want %v, %v", due, done, tt.due, tt.done)
 			}
-			if why, done = n.look(tt.packets, tt.devices, begin.Add(noDeviceAfter-time.Second)); why != "" || done {
-				t.Errorf("too early: %q, %v", why, done)
-			}
-			why, done = n.look(tt.packets, tt.devices, begin.Add(noDeviceAfter))
-			if !strings.Contains(why, tt.says) || why == "" && tt.says != "" || done != tt.done {
-				t.Errorf("after a minute: %q, %v; want %q, %v", why, done, tt.says, tt.done)
+			if why := whyNoDevice(tt.packets); !strings.Contains(why, tt.why) {
+				t.Errorf("%q is not in %q", tt.why, why)
 			}
 		})
-	}
-	if why := whyNoDevice(flows.PacketStats{}); !strings.Contains(why, "no packet") {
-		t.Error(why)
 	}
 }
 

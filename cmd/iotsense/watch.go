@@ -39,20 +39,18 @@ type noDevice struct {
 	since time.Time // the first look that found traffic
 }
 
-// look takes the counters at a time. done is true once there is no more to be said:
-// a device is there, or why says why not.
-func (n *noDevice) look(p flows.PacketStats, devices int, now time.Time) (why string, done bool) {
+// look takes the counters at a time. due is true after a minute of traffic without a
+// flow of a device, done when there was one.
+func (n *noDevice) look(p flows.PacketStats, now time.Time) (due, done bool) {
 	switch {
-	case devices > 0 || p.WithDevice > 0:
-		return "", true
+	case p.WithDevice > 0:
+		return false, true
 	case p.Seen == 0:
-		return "", false
+		return false, false
 	case n.since.IsZero():
 		n.since = now
-	case now.Sub(n.since) >= noDeviceAfter:
-		return whyNoDevice(p), true
 	}
-	return "", false
+	return now.Sub(n.since) >= noDeviceAfter, false
 }
 
 // runWatched runs the sensor, and says what to expect of it and what is odd.
@@ -83,17 +81,17 @@ func warnWithoutDevice(ctx context.Context, s api.Source, log *slog.Logger) {
 			if err != nil {
 				return // whoever asks for them is told
 			}
-			devices, err := s.Devices()
-			if err != nil {
-				return
-			}
-			why, done := n.look(stats.Packets, len(devices), now)
-			if why != "" {
-				log.Warn("no device seen", "why", why)
-			}
+			due, done := n.look(stats.Packets, now)
 			if done {
 				return
 			}
+			if !due {
+				continue
+			}
+			if devices, err := s.Devices(); err == nil && len(devices) == 0 { // of flows still open too
+				log.Warn("no device seen", "why", whyNoDevice(stats.Packets))
+			}
+			return
 		}
 	}
 }
