@@ -230,3 +230,18 @@ func TestIgnore(t *testing.T) {
 		t.Errorf("ignored %v, want %v", got, want)
 	}
 }
+
+// Lines of run have the time at which they are said, which is in order: records of
+// several devices come as their flows end.
+func TestRunLinesHaveTheirTime(t *testing.T) {
+	var b bytes.Buffer
+	l := &verdictLog{w: &b}
+	d := deviceOf("00:17:88:0a:0b:0c", "Plug", 0.5)
+	d.News, d.Time.Time = true, time.Now().Add(-6*time.Hour)
+	if err := l.show(d.Verdict); err != nil {
+		t.Fatal(err)
+	}
+	if strings.HasPrefix(b.String(), d.Time.Format("15:")) || !strings.Contains(b.String(), "unknown  Plug? ") {
+		t.Error(b.String())
+	}
+}

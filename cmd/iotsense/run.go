@@ -178,7 +178,7 @@ func parseSize(s string) (int, error) {
 }
 
 // verdictLog prints a line per inference (JSON), or a line whenever what is said
-// of a device changes.
+// of a device changes, with the time at which it is said.
 type verdictLog struct {
 	w    io.Writer
 	json bool
@@ -211,8 +211,8 @@ func (l *verdictLog) print(v registry.Verdict) error {
 		return nil
 	}
 	label, confidence := labelText(&v)
-	if _, err := fmt.Fprintf(l.w, "%s  %s  %-8s %-24s %s  (%d windows)\n",
-		v.Time.Local().Format(time.TimeOnly), v.Device, v.State, label, confidence, v.Windows); err != nil {
+	if _, err := fmt.Fprintf(l.w, "%s  %s  %-8s %-24s %s  (windows: %d)\n",
+		time.Now().Format(time.TimeOnly), v.Device, v.State, label, confidence, v.Windows); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil

@@ -36,7 +36,7 @@ const (
 	slotWait = time.Second            // for one of them, then status 503
 	slotHeld = 250 * time.Millisecond // at least, which bounds their rate
 	apart    = 100 * time.Millisecond // between two computations of an answer
-	flowsAge = time.Second            // of the copy that /flows is answered from
+	flowsAge = time.Second            // of the copy that /flows and /devices are answered from
 	keepCopy = 5 * time.Second        // that nobody asks for
 	logApart = time.Minute            // between two lines of the log about clients
 )
@@ -48,7 +48,7 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 	mux := http.NewServeMux()
 	answers := map[string]*answer{
 		"/stats":   {compute: encoded(src.Stats)},
-		"/devices": {compute: encoded(src.Devices), free: make(chan struct{}, slots)},
+		"/devices": {compute: encoded(src.Devices), free: make(chan struct{}, slots), maxAge: flowsAge},
 		"/flows":   {compute: flowsOf(src), free: make(chan struct{}, slots), maxAge: flowsAge},
 	}
 	for path, a := range answers {

@@ -66,7 +66,7 @@ type device struct {
 // said is what a device's last verdict was.
 type said struct {
 	state State
-	label string
+	label string // of a known device
 }
 
 // address is one of a device's IP addresses and when it was last active, us
@@ -167,7 +167,10 @@ func (r *Registry) Window(rec *flows.Record, probs []float32, index []int) Verdi
 	d.joined.add(len(r.cfg.Labels), probs, index)
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
-	now := said{v.State, *v.Label}
+	now := said{state: v.State}
+	if v.Known { // of an unknown device the best guess may be another each time
+		now.label = *v.Label
+	}
 	v.News, d.said = now != d.said, now
 	if want := map[bool]*list.List{true: r.known, false: r.unknown}[v.Known]; want != d.in {
 		d.in.Remove(r.devices[d.name])

@@ -192,3 +192,23 @@ func TestIgnored(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// News is another state or another name, not another guess about an unknown device.
+func TestNews(t *testing.T) {
+	r := newRegistry(0, nil)
+	device := func(name string, probs ...float32) bool {
+		rec := record(name, "10.0.0.1", 0, 0)
+		r.Record(rec)
+		return r.Window(rec, probs, []int{0, 1, 2}).News
+	}
+	var got []bool
+	for _, probs := range [][]float32{{.5, .4, .1}, {.2, .7, .1}, {0, .5, .5}} { // unknown: camera, plug, plug
+		got = append(got, device("a", probs...))
+	}
+	for _, probs := range [][]float32{{.95, .05, 0}, {.9, .1, 0}, {.1, .8, .1}, {1, 0, 0}} { // known, known, unknown, unknown
+		got = append(got, device("b", probs...))
+	}
+	if want := []bool{true, false, false, true, false, true, false}; !slices.Equal(got, want) {
+		t.Errorf("news %v, want %v", got, want)
+	}
+}

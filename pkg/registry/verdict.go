@@ -59,7 +59,7 @@ type Verdict struct {
 	WindowConfidence *float64       `json:"window_confidence"` // of the newest window alone
 	PaddingFraction  *float64       `json:"padding_fraction"`  // of the newest explanation
 	Trusted          *bool          `json:"trusted"`           // known and padding fraction within its threshold
-	News             bool           `json:"-"`                 // of Window: state or label differ from the device's verdict before
+	News             bool           `json:"-"`                 // of Window: the state, or a known label, is another than before
 }
 
 // DeviceVerdict is a Verdict with what else is known of a device: one line of
