@@ -2,7 +2,6 @@ package main
 
 import (
 	"io"
-	"math"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -34,6 +33,10 @@ func classifyFiles(c *cli.Context) error {
 	return damaged
 }
 
+// maxFileDevices is far more than a network has: a file of invented ones must not take
+// all memory.
+const maxFileDevices = 1 << 20
+
 // classifyData runs the model over the records that the flags and arguments name,
 // a Classifier for each capture. each takes every record before its verdict, done
 // each capture once it is read, with the devices of which it has a record.
@@ -63,7 +66,7 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 	if err := restrict(c, set, true); err != nil {
 		return nil, err
 	}
-	opts.MaxDevices = math.MaxInt // as many as the captures hold
+	opts.MaxDevices = maxFileDevices
 	one, err := classify.New(bundle, opts)
 	if err != nil {
 		return nil, err
@@ -85,6 +88,7 @@ func classifyData(c *cli.Context, opts classify.Options, each func(flows.Labelle
 		var devices []registry.DeviceVerdict
 		if k != nil {
 			devices = k.Registry().Devices()
+			sayForgotten(s, k.Registry().Evicted())
 			k.End()
 		}
 		sayFindings(s, devices, bundle)

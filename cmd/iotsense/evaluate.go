@@ -290,7 +290,7 @@ func printScore(c *cli.Context, r *score.Result) {
 	})
 	s.Render()
 	d := r.Devices
-	fmt.Fprintf(c.App.Writer, "%d devices in captures: %d named right, %d named wrong, %d refused, %d without a window\n",
+	fmt.Fprintf(c.App.Writer, "%d devices in captures: %d named right, %d named wrong, %d unknown, %d without a window\n",
 		d.Count, d.NamedRight, d.NamedWrong, d.Refused, d.WithoutWindow)
 }
 

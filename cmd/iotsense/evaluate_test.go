@@ -241,7 +241,7 @@ func TestEvaluateWithAnotherModel(t *testing.T) {
 	}
 }
 
-// Each device is named rightly, wrongly, refused, or without a window: one line says
+// Each device is named rightly, wrongly, unknown, or without a window: one line says
 // how many of each.
 func TestEvaluateSaysWhoIsNamed(t *testing.T) {
 	manifest, _ := labData(t)
@@ -249,7 +249,7 @@ func TestEvaluateSaysWhoIsNamed(t *testing.T) {
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, stderr)
 	}
-	line := regexp.MustCompile(`(?m)^(\d+) devices in captures: (\d+) named right, (\d+) named wrong, (\d+) refused, (\d+) without a window$`).FindStringSubmatch(stdout)
+	line := regexp.MustCompile(`(?m)^(\d+) devices in captures: (\d+) named right, (\d+) named wrong, (\d+) unknown, (\d+) without a window$`).FindStringSubmatch(stdout)
 	if line == nil {
 		t.Fatalf("no such line in\n%s", stdout)
 	}

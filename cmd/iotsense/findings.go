@@ -26,6 +26,13 @@ func sayFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, bun
 	}
 }
 
+// sayForgotten tells of devices that found no room.
+func sayForgotten(s dataset.CaptureSummary, devices uint64) {
+	if devices > 0 {
+		say("%s: %d devices have no line: there are more than %d", captureName(s), devices, maxFileDevices)
+	}
+}
+
 // captureName names a capture where records files may have none.
 func captureName(s dataset.CaptureSummary) string {
 	if s.Name == "" {

@@ -18,8 +18,8 @@ import (
 
 const (
 	// noDeviceAfter is how long traffic may go on without a device before something
-	// must be wrong: flows end after a minute, and then belong to one.
-	noDeviceAfter = 70 * time.Second
+	// must be wrong.
+	noDeviceAfter = time.Minute
 	noDeviceEvery = 5 * time.Second
 )
 
