@@ -245,13 +245,23 @@ static __always_inline enum outcome take(struct flow *f, const struct packet *p,
 	return ADDED;
 }
 
-/* Is f, read meanwhile, still the entry of key? An entry that was marked before the
- * packet came can be deleted under it, and the next flow takes its place at once.
- * One found here unmarked stays for as long as the packet does. So whoever comes
- * while user space deletes has to look twice. */
-static __always_inline bool check_entry(const struct flow_key *key, const struct flow *f, bool closing)
+/* Is f still the entry of key, and which life is in it? An entry that was marked
+ * before the packet came can be deleted under it, and the next flow takes its place at
+ * once. One read unmarked and then found again stays for as long as the packet does.
+ * So whoever comes while user space deletes has to look twice, and in this order: a
+ * processor that orders its loads less than amd64 could look before it has read. An
+ * atomic operation that returns a value orders what is around it (LKMM, "fully
+ * ordered"; on arm64 LDSETAL, or a loop and a barrier), and at all other times a load
+ * will do. */
+static __always_inline bool check_entry(const struct flow_key *key, struct flow *f, bool closing,
+					__u64 *life)
 {
-	return !closing || bpf_map_lookup_elem(&flows, key) == f;
+	if (!closing) {
+		*life = read_life(f);
+		return true;
+	}
+	*life = __sync_fetch_and_or(&f->life, 0);
+	return bpf_map_lookup_elem(&flows, key) == f;
 }
 
 /* Tries to add p to the life in f. g says which samples p has taken of it. */
@@ -263,10 +273,10 @@ static __always_inline enum outcome add(struct scratch *work, struct flow *f, bo
 	struct clock *t = &work->clock;
 	__u32 side = !from_a, holder = *(volatile __u32 *)&f->owner[side];
 	enum outcome o = ADDED;
-	__u64 life = read_life(f);
+	__u64 life;
 	bool sampled;
 
-	if (!check_entry(key, f, work->closing))
+	if (!check_entry(key, f, work->closing, &life))
 		return AGAIN;
 	/* The owner decides even for a marked life: the second sight of a packet
 	 * that was added before the mark is no late packet. */

@@ -63,10 +63,10 @@ static __always_inline struct mac_share *add_share(__u64 mac, __u64 flows_before
 enum hold { HELD, OVER_SHARE, GONE };
 
 /* s is the entry of mac, found by a packet that has seen closing as given; for why
- * it is looked up again see check_entry. */
+ * it is looked up again, and read how, see check_entry. */
 static __always_inline enum hold hold(struct mac_share *s, __u64 mac, bool closing)
 {
-	__u32 word = *(volatile __u32 *)&s->word;
+	__u32 word = closing ? __sync_fetch_and_or(&s->word, 0) : *(volatile __u32 *)&s->word;
 
 	if (word & MAC_GONE || (closing && find_share(mac) != s))
 		return GONE;

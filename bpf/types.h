@@ -4,6 +4,10 @@
  * Numbers are in host order, addresses are bytes as on the wire. */
 #pragma once
 
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "little-endian only: keys are built from words, see store_end and make_key"
+#endif
+
 /* Upper bounds that the verifier needs; what is used is in struct config. */
 enum limits {
 	MAX_SAMPLES = 32,   /* samples of one life */

@@ -56,6 +56,9 @@ func (s *Sensor) attach(name string) (*attachment, error) {
 }
 
 func (s *Sensor) attachTo(a *attachment, l netlink.Link) error {
+	if err := checkLinkType(l); err != nil {
+		return err
+	}
 	if err := s.removeStale(l); err != nil {
 		return err
 	}

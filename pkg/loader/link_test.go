@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
@@ -83,5 +84,61 @@ func TestTun(t *testing.T) {
 		if c.Life.Key != key || c.Packets[side] != 1 || c.Bytes[side] != want.WireBytes() {
 			t.Errorf("%+v, want one packet of %d bytes of %+v", c, want.WireBytes(), key)
 		}
+	}
+}
+
+// What begins with neither an Ethernet nor an IP header is refused by name, at each
+// hook, and nothing is left on it.
+func TestLinkTypeIsRefused(t *testing.T) {
+	testenv.Root(t)
+	n := newNetwork(t, "linktype")
+	for _, tt := range []struct {
+		name    string
+		arphrd  int // linux/if_arp.h
+		hook    Hook
+		refused string // what the error says; empty: it is watched
+	}{
+		{"radiotap", unix.ARPHRD_IEEE80211_RADIOTAP, HookAuto, "ieee802.11/radiotap cannot be read"},
+		{"radiotap at xdp", unix.ARPHRD_IEEE80211_RADIOTAP, HookXDPGeneric, "access point"},
+		{"802.11", unix.ARPHRD_IEEE80211, HookTC, "ieee802.11 cannot be read"},
+		{"netlink", unix.ARPHRD_NETLINK, HookAuto, "824"},
+		{"infiniband", unix.ARPHRD_INFINIBAND, HookAuto, "infiniband cannot be read"},
+		{"raw ip", unix.ARPHRD_RAWIP, HookAuto, ""},
+		{"ppp", unix.ARPHRD_PPP, HookAuto, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var s *Sensor
+			err := n.Do(func() error {
+				link := &netlink.Tuntap{
+					LinkAttrs: netlink.LinkAttrs{Name: "odd0"}, Mode: netlink.TUNTAP_MODE_TUN,
+					Flags: netlink.TUNTAP_NO_PI, Queues: 1, NonPersist: true,
+				}
+				if err := netlink.LinkAdd(link); err != nil {
+					t.Skipf("no tun on this machine: %v", err)
+				}
+				t.Cleanup(func() { link.Fds[0].Close() })
+				if err := unix.IoctlSetInt(int(link.Fds[0].Fd()), unix.TUNSETLINK, tt.arphrd); err != nil {
+					return err
+				}
+				if err := netlink.LinkSetUp(link); err != nil {
+					return err
+				}
+				var err error
+				s, err = Open(Config{Interfaces: []string{"odd0"}, Hook: tt.hook, MaxFlows: 4096})
+				return err
+			})
+			if s != nil {
+				defer s.Close()
+			}
+			if tt.refused == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), "odd0") || !strings.Contains(err.Error(), tt.refused) {
+				t.Errorf("%v, want the interface and %q in it", err, tt.refused)
+			}
+		})
 	}
 }

@@ -63,6 +63,31 @@ func TestLoopsEndInAJump(t *testing.T) {
 	}
 }
 
+// Where a packet looks twice, what it has read between is read by an atomic operation
+// that returns it: a load could come after the second look on arm64.
+func TestSecondLookIsOrdered(t *testing.T) {
+	spec := compiled(t)
+	for _, name := range []string{inProgram, outProgram, inIPProgram, outIPProgram, xdpProgram} {
+		var sizes []asm.Size
+		ordered := false // read, and not looked yet
+		for _, ins := range spec.Programs[name].Instructions {
+			switch op := ins.OpCode; {
+			case op.Class().IsStore() && op.Mode() == asm.AtomicMode && op.AtomicOp() == asm.FetchOr:
+				ordered = true
+				sizes = append(sizes, op.Size())
+			case ordered && op.JumpOp() == asm.Call:
+				if ins.Constant != int64(asm.FnMapLookupElem) {
+					t.Errorf("%s: %v where a lookup should follow what was read", name, ins)
+				}
+				ordered = false
+			}
+		}
+		if slices.Sort(sizes); !slices.Equal(sizes, []asm.Size{asm.Word, asm.DWord}) {
+			t.Errorf("%s: %v, want a life and a MAC's share read so", name, sizes)
+		}
+	}
+}
+
 // fallThroughLoop walks a program as the verifier does (check_cfg): depth first,
 // the next instruction before the target of a jump.
 func fallThroughLoop(program asm.Instructions) (from, to int, found bool) {
