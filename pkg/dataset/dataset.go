@@ -98,30 +98,53 @@ func below(listed []Capture, paths []string) ([]Capture, error) {
 	var kept []Capture
 	roots := map[string]bool{}
 	for _, p := range paths {
-		abs, err := filepath.Abs(p)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := os.Stat(abs); err != nil {
+		if _, err := os.Stat(p); err != nil {
 			return nil, fmt.Errorf("data: %w", err)
 		}
-		roots[abs] = true
-	}
-	for _, c := range listed {
-		abs, err := filepath.Abs(c.Path)
+		names, err := names(p)
 		if err != nil {
 			return nil, err
 		}
-		for at := abs; ; at = filepath.Dir(at) {
-			if roots[at] {
-				kept = append(kept, c)
-			}
-			if roots[at] || at == filepath.Dir(at) {
-				break
-			}
+		for _, n := range names {
+			roots[n] = true
+		}
+	}
+	for _, c := range listed {
+		names, err := names(c.Path)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(names, func(n string) bool { return isBelow(n, roots) }) {
+			kept = append(kept, c)
 		}
 	}
 	return kept, nil
+}
+
+// names are a path as it is named, and where its links lead if it is there.
+func names(path string) ([]string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	if real, err := filepath.EvalSymlinks(abs); err == nil {
+		return []string{abs, real}, nil
+	}
+	return []string{abs}, nil
+}
+
+// isBelow reports whether an absolute path is, or lies below, one of the roots.
+func isBelow(path string, roots map[string]bool) bool {
+	for {
+		if roots[path] {
+			return true
+		}
+		parent := filepath.Dir(path)
+		if parent == path {
+			return false
+		}
+		path = parent
+	}
 }
 
 // CaptureSummary is what was found in one capture.

@@ -128,3 +128,34 @@ func TestDirectoryDamage(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A manifest's captures lie below a directory by whatever name that is given.
+func TestManifestBelowLink(t *testing.T) {
+	content, err := os.ReadFile(captureAt(t, time.Date(2023, 5, 5, 12, 0, 0, 0, time.UTC)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	for _, dir := range []string{"day", "other"} {
+		if err := os.Mkdir(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, content := range map[string][]byte{"day/a.pcap": content, "m.csv": []byte("capture,mac,label\nday/a.pcap,02:00:00:00:00:0d,Plug\nlinked/a.pcap,02:00:00:00:00:0e,Bulb\n")} {
+		if err := os.WriteFile(filepath.Join(root, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("day", filepath.Join(root, "linked")); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]int{"day": 2, "linked": 2, "linked/": 2, "day/a.pcap": 2, "": 2, "other": 0} {
+		set, err := dataset.Open(dataset.Options{Manifest: filepath.Join(root, "m.csv"), Data: []string{root + "/" + dir}})
+		if want == 0 && err != nil {
+			continue
+		}
+		if err != nil || set.Len() != want {
+			t.Errorf("%q: %v, want %d captures", dir, err, want)
+		}
+	}
+}
