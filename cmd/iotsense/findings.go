@@ -45,7 +45,12 @@ func captureName(s dataset.CaptureSummary) string {
 func packetFindings(s dataset.CaptureSummary) []string {
 	var found []string
 	p := s.Stats
-	if p.Seen > 0 && p.Counted == 0 {
+	switch {
+	case p.Seen == 0 && s.Records == 0:
+		found = append(found, "no device: it holds no packet")
+	case p.Seen > 0 && p.Counted == 0 && p.Malformed > p.NotIP:
+		found = append(found, fmt.Sprintf("no device: %d of its %d packets are malformed, the others not IP (a short snap length?)", p.Malformed, p.Seen))
+	case p.Seen > 0 && p.Counted == 0:
 		found = append(found, fmt.Sprintf("no device: none of its %d packets is IP (%d not IP, %d malformed)", p.Seen, p.NotIP, p.Malformed))
 	}
 	if len(s.Unseen) > 0 {
@@ -95,19 +100,25 @@ func remoteFinding(s dataset.CaptureSummary) string {
 
 // deviceFindings is what stands in the way of a device's verdict, or in its light.
 func deviceFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, bundle model.Bundle) []string {
-	var ipv6, shared []string
+	var ipv6, few, shared []string
 	for i := range devices {
 		d := &devices[i]
 		if d.SharedMAC {
 			shared = append(shared, d.Device)
 		}
-		if onlyIPv6(d) && !readsIPv6(bundle) {
+		switch {
+		case onlyIPv6(d) && !readsIPv6(bundle):
 			ipv6 = append(ipv6, d.Device)
+		case d.Windows == 0 && d.Flows > 0:
+			few = append(few, d.Device)
 		}
 	}
 	var found []string
 	if len(ipv6) > 0 {
 		found = append(found, fmt.Sprintf("no verdict on %s: IPv6 flows only, which this model leaves out", some(ipv6)))
+	}
+	if len(few) > 0 {
+		found = append(found, fmt.Sprintf("no verdict on %s: too few flows of the kind this model reads (--window-mode padded begins with the first)", some(few)))
 	}
 	if len(shared) > 0 {
 		found = append(found, fmt.Sprintf("shared MAC %s: several devices behind a router or repeater have one verdict there", some(shared)))
