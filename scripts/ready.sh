@@ -54,6 +54,6 @@ esac
 [ -z "$why" ] || scripts/root.sh --ask "$why"
 if [ -n "$tools" ]; then
   # shellcheck disable=SC2086
-  scripts/need.sh $tools
+  scripts/need.sh $tools || echo "make $target: goes on without what apt could not install" >&2
 fi
 scripts/go version >/dev/null

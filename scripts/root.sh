@@ -17,6 +17,7 @@ if [ "${1:-}" = --ask ]; then
   ask=yes why=$2
 fi
 if [ "$(id -u)" -ne 0 ]; then
+  [ "${IOTSENSE_ROOT:-}" != no ] || fail "it was refused before"
   command -v sudo >/dev/null || fail "there is no sudo here, so run this as root"
   if ! sudo -n true 2>/dev/null; then
     # sudo asks on the terminal itself: the standard input may be anything.
