@@ -14,5 +14,5 @@ python3 -c 'import ensurepip' 2>/dev/null || scripts/need.sh /nonexistent:python
 echo "installing Python packages for the tests' comparisons into $venv" >&2
 rm -rf "$venv"
 python3 -m venv "$venv"
-"$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$wanted"
+scripts/patiently.sh "installing Python packages" "$venv/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: -r "$wanted"
 cp "$wanted" "$venv/installed.txt"
