@@ -1,6 +1,6 @@
 """Does our training graph compute what PyTorch computes?
 
-    go test ./pkg/model/train -run TestDumpForTorch -dump DIR
+    go test ./pkg/model/cnn/learn -run TestDumpForTorch -dump DIR
     python3 bench/peers/oracle_torch.py DIR
 
 DIR holds three model files: before.safetensors (initial weights; the inputs as

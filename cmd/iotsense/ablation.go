@@ -15,6 +15,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/cnn/learn"
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/model/train"
 	"github.com/iotsense/iotsense/pkg/report"
@@ -240,7 +242,11 @@ func (x *experiment) early(row *ablationRow, seed int64, flags []string) error {
 	if err != nil {
 		return err
 	}
-	row.Params, row.Trained, row.Scored = m.Parameters()-train.Fixed(m.Arch, ablatedLayers(flags)), trained, scored
+	net, err := cnn.Of(m)
+	if err != nil {
+		return err
+	}
+	row.Params, row.Trained, row.Scored = m.Parameters()-learn.Fixed(net.Arch, ablatedLayers(flags)), trained, scored
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/report"
 )
 
@@ -95,7 +96,7 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	}
 	mode := model.Padded
 	for _, m := range bundle {
-		cfg.Rows, mode = m.Arch.K, m.Record.WindowMode
+		cfg.Rows, mode = m.Net.Span(), m.Record.WindowMode
 	}
 	if c.IsSet("window") {
 		if cfg.Rows = c.Int("window"); cfg.Rows < 1 {
@@ -106,7 +107,7 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	if asked != nil {
 		mode = *asked
 	}
-	cfg.First = mode.First(cmp.Or(cfg.Rows, model.DefaultRows))
+	cfg.First = mode.First(cmp.Or(cfg.Rows, cnn.DefaultRows))
 	return cfg, spec, err
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
 
 // maxDump bounds the windows in a dump: 62 MB at the paper's sizes.
@@ -27,7 +28,11 @@ func dumpInference(dir string, m *model.Model, traffic *bench.Traffic) error {
 	if err != nil {
 		return err
 	}
-	d, err := m.Dims()
+	net, err := cnn.Of(m)
+	if err != nil {
+		return fmt.Errorf("--dump: %w", err)
+	}
+	d, err := net.Dims(m.Record)
 	if err != nil {
 		return err
 	}
@@ -35,10 +40,10 @@ func dumpInference(dir string, m *model.Model, traffic *bench.Traffic) error {
 	if len(windows) > maxDump {
 		return usagef("--dump: %d windows are too many: take a sample with --windows %d", len(windows), maxDump)
 	}
-	scaler, size := model.NewScaler(m.Record, m.Scaling), m.Arch.K*d.Width
+	scaler, size := cnn.NewScaler(m.Record, m.Scaling), m.Net.Span()*d.Width
 	inputs, probs := make([]float32, len(windows)*size), make([]float32, len(windows)*d.Classes)
 	for i, w := range windows {
-		if err := scaler.Window(inputs[i*size:(i+1)*size], m.Arch.K, w); err != nil {
+		if err := scaler.Window(inputs[i*size:(i+1)*size], m.Net.Span(), w); err != nil {
 			return fmt.Errorf("dump: %w", err)
 		}
 		if err := engine.Predict(w, probs[i*d.Classes:(i+1)*d.Classes]); err != nil {
@@ -49,7 +54,7 @@ func dumpInference(dir string, m *model.Model, traffic *bench.Traffic) error {
 		return fmt.Errorf("dump: %w", err)
 	}
 	return errors.Join(
-		writeNumPy(filepath.Join(dir, "windows.npy"), inputs, len(windows), m.Arch.K, d.Width),
+		writeNumPy(filepath.Join(dir, "windows.npy"), inputs, len(windows), m.Net.Span(), d.Width),
 		writeNumPy(filepath.Join(dir, "probs.npy"), probs, len(windows), d.Classes),
 		m.Save(filepath.Join(dir, "model.safetensors")),
 	)

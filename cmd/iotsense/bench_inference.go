@@ -179,13 +179,11 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memor
 	if mode == nil {
 		mode = &m.Record.WindowMode
 	}
-	if traffic, err = bench.NewTraffic(streams, m.Arch.K, mode.First(m.Arch.K), c.Int("windows")); err != nil {
+	if traffic, err = bench.NewTraffic(streams, m.Net.Span(), mode.First(m.Net.Span()), c.Int("windows")); err != nil {
 		return nil, 0, err
 	}
 	report.Windows = len(traffic.Windows())
-	if report.RowLengths, err = bench.RowLengths(m, traffic); err != nil {
-		return nil, 0, err
-	}
+	report.RowLengths = bench.RowLengths(m.Record, traffic)
 	if dir := c.String("dump"); dir != "" {
 		err = dumpInference(dir, m, traffic)
 	}

@@ -121,8 +121,8 @@ func parseWindowMode(c *cli.Context) (*model.WindowMode, error) {
 // checkWindow refuses a --window that the model was not made for.
 func checkWindow(c *cli.Context, bundle model.Bundle) error {
 	for _, m := range bundle {
-		if c.IsSet("window") && c.Int("window") != m.Arch.K {
-			return usagef("--window %d: the model was trained on windows of %d", c.Int("window"), m.Arch.K)
+		if c.IsSet("window") && c.Int("window") != m.Net.Span() {
+			return usagef("--window %d: the model was trained on windows of %d", c.Int("window"), m.Net.Span())
 		}
 	}
 	return nil

@@ -140,7 +140,7 @@ func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
 	e := &evaluation{labels: cfg.Labels, reading: map[string]*reading{}}
 	cfg.Thresholds.PerClass = map[string]float64{}
 	for _, m := range bundle {
-		cfg.Mode, e.rows = m.Record.WindowMode, m.Arch.K
+		cfg.Mode, e.rows = m.Record.WindowMode, m.Net.Span()
 		cfg.Thresholds.Default = max(cfg.Thresholds.Default, m.Thresholds.Default)
 		for _, l := range m.Labels {
 			cfg.Thresholds.PerClass[l] = max(cfg.Thresholds.PerClass[l], m.Thresholds.For(l))

@@ -91,7 +91,7 @@ func printModel(c *cli.Context, service string, m *model.Model) {
 		{"parameters", m.Parameters()},
 		{"classes", len(m.Labels)},
 		{"labels", strings.Join(m.Labels, ", ")},
-		{"window", fmt.Sprintf("%d rows of %d values, %s", m.Arch.K, m.Record.Width(), m.Record.WindowMode)},
+		{"window", fmt.Sprintf("%d rows of %d values, %s", m.Net.Span(), m.Record.Width(), m.Record.WindowMode)},
 		{"direction", m.Record.Direction},
 		{"temperature", m.Temperature()},
 		{"threshold", m.Thresholds.Default},

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 )
 
@@ -67,10 +68,11 @@ func TestModelImportKeras(t *testing.T) {
 		t.Fatal(err)
 	}
 	small := *bundle[""]
-	small.Arch.Kernel1, small.Arch.Filters, small.Arch.Hidden = 10, [2]int{2, 3}, 7
 	small.Record.Packets, small.Record.Payload = 1, 27
 	small.Background = nil
-	small.Weights = sized(t, &small)
+	arch := cnn.DefaultArchitecture(5)
+	arch.Kernel1, arch.Filters, arch.Hidden = 10, [2]int{2, 3}, 7
+	small.Net = sized(t, arch, &small)
 	like := filepath.Join(dir, "like.safetensors")
 	if err := small.Save(like); err != nil {
 		t.Fatal(err)
@@ -97,18 +99,18 @@ func TestModelImportKeras(t *testing.T) {
 	}
 }
 
-// sized are zero weights of the right sizes.
-func sized(t *testing.T, m *model.Model) (w model.Weights) {
+// sized is a network of zeros.
+func sized(t *testing.T, a cnn.Architecture, m *model.Model) *cnn.Net {
 	t.Helper()
-	d, err := m.Dims()
+	d, err := a.Dims(m.Record.Width(), len(m.Labels))
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := m.Arch
+	var w cnn.Weights
 	zeros := func(n int) []float32 { return make([]float32, n) }
 	w.Conv1, w.Conv1Bias = zeros(a.Kernel1*a.Filters[0]), zeros(a.Filters[0])
 	w.Conv2, w.Conv2Bias = zeros(a.Kernel2[0]*a.Kernel2[1]*a.Filters[0]*a.Filters[1]), zeros(a.Filters[1])
 	w.Dense1, w.Dense1Bias = zeros(d.Flat*a.Hidden), zeros(a.Hidden)
 	w.Dense2, w.Dense2Bias = zeros(a.Hidden*d.Classes), zeros(d.Classes)
-	return w
+	return &cnn.Net{Arch: a, Weights: w}
 }

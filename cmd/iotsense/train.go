@@ -21,6 +21,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/cnn/learn"
 	"github.com/iotsense/iotsense/pkg/model/train"
 	"github.com/iotsense/iotsense/pkg/report"
 )
@@ -87,7 +89,7 @@ func learnFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
 		&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
 		&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
-		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `LAYER` out: " + strings.Join(train.Layers, ", ") + " (repeatable)"},
+		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `LAYER` out: " + strings.Join(learn.Layers, ", ") + " (repeatable)"},
 		&cli.StringSliceFlag{Name: "without", Usage: "hide `FIELD` of every row: " + strings.Join(model.Fields, ", ") + " (repeatable)"},
 		&cli.IntFlag{Name: "filters", Value: 2, Usage: "`N` filters of each convolution"},
 		&cli.IntFlag{Name: "packets", Value: flows.RowPackets, Usage: "describe the first `N` packets of a record, at most 10"},
@@ -110,7 +112,7 @@ type trainPlan struct {
 	streams    map[string]flows.StreamSpec // by service; "" for one model of everything
 	record     model.RecordSpec
 	rows       int
-	arch       model.Architecture
+	arch       cnn.Architecture
 	ablate     []string // layers left out of it
 	options    train.Options
 	validation float64
@@ -222,7 +224,7 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 		return nil, usageError{fmt.Errorf("--memory: %w", err)}
 	}
 	p := &trainPlan{
-		streams: map[string]flows.StreamSpec{}, rows: model.DefaultRows,
+		streams: map[string]flows.StreamSpec{}, rows: cnn.DefaultRows,
 		validation: c.Float64("validation"), memory: int64(memory),
 	}
 	if c.IsSet("window") {
@@ -245,11 +247,11 @@ func planTraining(c *cli.Context) (*trainPlan, error) {
 	p.record = model.DefaultRecordSpec()
 	p.record.RecordSpec = spec
 	p.record.Without, p.record.Packets, p.record.Payload = c.StringSlice("without"), c.Int("packets"), c.Int("payload")
-	p.arch = model.DefaultArchitecture(p.rows)
+	p.arch = cnn.DefaultArchitecture(p.rows)
 	p.arch.Filters = [2]int{c.Int("filters"), c.Int("filters")}
 	p.arch.Kernel1 = p.record.MetaValues() // one placement of conv1 takes all of them in
 	p.ablate = c.StringSlice("ablate")
-	if p.arch, err = train.Ablated(p.arch, p.ablate); err != nil {
+	if p.arch, err = learn.Ablated(p.arch, p.ablate); err != nil {
 		return nil, usageError{fmt.Errorf("--ablate: %w", err)}
 	}
 	p.record.IPv6, p.record.ScaleDelimiters = c.Bool("ipv6"), c.Bool("scale-delimiters")
@@ -318,7 +320,7 @@ func (p *trainPlan) config(stream flows.StreamSpec, flags map[string]string) tra
 	record := p.record
 	record.Services = append([]flows.Service{}, stream.Services...)
 	record.Among = stream.Among
-	return train.Config{Arch: p.arch, Record: record, Flags: flags, Ablate: p.ablate}
+	return train.Config{Design: learn.Design{Arch: p.arch, Ablate: p.ablate}, Record: record, Flags: flags}
 }
 
 // first is the number of the first row of a stream that is judged.

@@ -200,7 +200,7 @@ func (b *Inference) worker(e *model.Engine, thread, size int) worker {
 
 // coldWorker takes the windows one after the other, each thread from another place.
 func (b *Inference) coldWorker(e *model.Engine, thread int, probs [][]float32) worker {
-	windows, memories, batch := b.traffic.windows, newMemories(len(probs)), make([]flows.Row, len(probs))
+	windows, memories, batch := b.traffic.windows, newMemories(e, len(probs)), make([]flows.Row, len(probs))
 	at := thread * len(windows) / b.cfg.Threads
 	return func() error {
 		for i, m := range memories {
@@ -208,7 +208,9 @@ func (b *Inference) coldWorker(e *model.Engine, thread int, probs [][]float32) w
 			w := windows[at%len(windows)]
 			m.Reset()
 			for _, row := range w[:len(w)-1] {
-				e.Skip(m, row)
+				if err := e.Skip(m, row); err != nil {
+					return err
+				}
 			}
 			batch[i] = w[len(w)-1]
 		}
@@ -220,7 +222,7 @@ func (b *Inference) coldWorker(e *model.Engine, thread int, probs [][]float32) w
 // streams that no other place has, one after the other, each to its end, so that
 // all are taken equally often.
 func (b *Inference) slidingWorker(e *model.Engine, thread int, probs [][]float32) worker {
-	memories, rest, batch := newMemories(len(probs)), make([]Stream, len(probs)), make([]flows.Row, len(probs))
+	memories, rest, batch := newMemories(e, len(probs)), make([]Stream, len(probs)), make([]flows.Row, len(probs))
 	streams := b.traffic.streams
 	at := thread * len(streams) / b.cfg.Threads
 	return func() error {
@@ -230,7 +232,9 @@ func (b *Inference) slidingWorker(e *model.Engine, thread int, probs [][]float32
 				rest[i] = streams[at%len(streams)]
 				m.Reset()
 				for _, row := range rest[i][:b.traffic.first] {
-					e.Skip(m, row)
+					if err := e.Skip(m, row); err != nil {
+						return err
+					}
 				}
 				rest[i] = rest[i][b.traffic.first:]
 			}
@@ -240,10 +244,10 @@ func (b *Inference) slidingWorker(e *model.Engine, thread int, probs [][]float32
 	}
 }
 
-func newMemories(n int) []*model.Memory {
-	m := make([]*model.Memory, n)
+func newMemories(e *model.Engine, n int) []model.Memory {
+	m := make([]model.Memory, n)
 	for i := range m {
-		m[i] = new(model.Memory)
+		m[i] = e.Memory()
 	}
 	return m
 }

@@ -95,23 +95,18 @@ type Lengths struct {
 }
 
 // RowLengths measures the newest row of every window as the model sees it.
-func RowLengths(m *model.Model, t *Traffic) (Lengths, error) {
-	scaler := model.NewScaler(m.Record, m.Scaling)
-	row := make([]float32, m.Record.Width())
+func RowLengths(spec model.RecordSpec, t *Traffic) Lengths {
 	lengths := make([]int, len(t.windows))
 	sum := 0
 	for i, w := range t.windows {
-		n, err := scaler.Row(row, w[len(w)-1])
-		if err != nil {
-			return Lengths{}, fmt.Errorf("row lengths: device %s: %w", w[0].Device, err)
-		}
+		n := spec.Length(w[len(w)-1])
 		lengths[i], sum = n, sum+n
 	}
 	slices.Sort(lengths)
 	return Lengths{
 		P10: percentile(lengths, 10), P50: percentile(lengths, 50), P90: percentile(lengths, 90),
 		P99: percentile(lengths, 99), Max: lengths[len(lengths)-1], Mean: sum / len(lengths),
-	}, nil
+	}
 }
 
 // percentile is the smallest value that at least p percent of the values do not

@@ -8,6 +8,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
 
 // services are the services of those names.
@@ -24,20 +25,21 @@ func services(t *testing.T, names ...string) []flows.Service {
 func sure(t *testing.T, service string, labels ...string) *model.Model {
 	t.Helper()
 	m := &model.Model{
-		Labels: labels, Arch: model.DefaultArchitecture(5), Record: model.DefaultRecordSpec(),
+		Labels: labels, Record: model.DefaultRecordSpec(),
 		Scaling:    model.Scaling{Bytes: model.Moments{Deviation: 1}, Packets: model.Moments{Deviation: 1}},
 		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
 	}
 	m.Record.Services = services(t, service)
-	d, err := m.Dims()
+	arch := cnn.DefaultArchitecture(5)
+	d, err := arch.Dims(m.Record.Width(), 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	zeros := func(n int) []float32 { return make([]float32, n) }
-	m.Weights = model.Weights{
+	m.Net = &cnn.Net{Arch: arch, Weights: cnn.Weights{
 		Conv1: zeros(40 * 2), Conv1Bias: zeros(2), Conv2: zeros(3 * 5 * 2 * 2), Conv2Bias: zeros(2),
 		Dense1: zeros(d.Flat * 100), Dense1Bias: zeros(100), Dense2: zeros(100 * 2), Dense2Bias: []float32{0, 9},
-	}
+	}}
 	return m
 }
 

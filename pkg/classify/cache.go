@@ -40,10 +40,10 @@ func newCache(limit int) *cache {
 
 // use runs f on a device's memory, that of a new device if there is none, and then
 // trims the memories least recently used until the others fit the limit.
-func (c *cache) use(key cacheKey, f func(*model.Memory) error) error {
+func (c *cache) use(key cacheKey, f func(model.Memory) error) error {
 	v := c.entries[key]
 	if v == nil {
-		v = &cached{}
+		v = &cached{memory: key.stream.engine.Memory()}
 		c.entries[key] = v
 	}
 	if v.place == nil {
@@ -51,7 +51,7 @@ func (c *cache) use(key cacheKey, f func(*model.Memory) error) error {
 	} else {
 		c.order.MoveToFront(v.place)
 	}
-	err := f(&v.memory)
+	err := f(v.memory)
 	n := v.memory.Bytes()
 	c.bytes += n - v.bytes
 	v.bytes = n

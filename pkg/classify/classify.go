@@ -149,7 +149,7 @@ func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream
 	}
 	s := &stream{
 		spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine,
-		first: first.First(m.Arch.K), probs: make([]float32, len(m.Labels)),
+		first: first.First(m.Net.Span()), probs: make([]float32, len(m.Labels)),
 	}
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)
@@ -179,10 +179,9 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if !ok {
 		return nil
 	}
-	err := c.cache.use(cacheKey{s, r.Device}, func(m *model.Memory) error {
+	err := c.cache.use(cacheKey{s, r.Device}, func(m model.Memory) error {
 		if step.Number < s.first {
-			s.engine.Skip(m, step.Row)
-			return nil
+			return s.engine.Skip(m, step.Row)
 		}
 		return s.engine.Next(m, step.Row, s.probs)
 	})

@@ -1,11 +1,12 @@
-// Package model holds the paper's convolutional network (section IV-A): its
-// file, its scaling and the engine that runs it on live traffic.
+// Package model holds what every model has, whatever network is in it: class names,
+// the record it was made for, scaling, calibration, thresholds, and the file.
 //
-// In goes a [flows.Window] of raw records, out come class probabilities. The
-// package neither trains (that is pkg/model/train) nor scores (pkg/model/score),
-// and it never imports gorgonia, so the packet path stays small.
+// In go rows of devices' streams, out come class probabilities. The package neither
+// trains (that is pkg/model/train) nor scores (pkg/model/score), and it never imports
+// gorgonia, so the packet path stays small. What is between a row and its logits is a
+// [Net]; package networks has the kinds there are.
 //
-//	flows.Window -> Scaler -> Engine -> probabilities
-//	                  ^         ^
-//	                  Model (safetensors file)
+//	flows.Step -> Runner, with the device's Memory -> logits -> Engine -> probabilities
+//	                ^                                             ^
+//	                Net                  of a Model (safetensors file)
 package model

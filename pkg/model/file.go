@@ -20,7 +20,10 @@ import (
 // FormatVersion is the version of the model file that this package writes and reads.
 const FormatVersion = 1
 
-const backgroundName = "background"
+const (
+	backgroundName  = "background"
+	architectureKey = "architecture"
+)
 
 // Bundle is what one model file holds: a model for each service, or one model
 // for everything under the empty service (the specialised and the other
@@ -48,13 +51,12 @@ func isService(name string) bool {
 // section is a model's metadata by key, in the model's own types.
 func (m *Model) section() map[string]any {
 	return map[string]any{
-		"labels":       &m.Labels,
-		"architecture": &m.Arch,
-		"record":       &m.Record,
-		"scaling":      &m.Scaling,
-		"calibration":  &m.Calibration,
-		"thresholds":   &m.Thresholds,
-		"training":     &m.Training,
+		"labels":      &m.Labels,
+		"record":      &m.Record,
+		"scaling":     &m.Scaling,
+		"calibration": &m.Calibration,
+		"thresholds":  &m.Thresholds,
+		"training":    &m.Training,
 	}
 }
 
@@ -78,7 +80,9 @@ func (b Bundle) Record() (flows.RecordSpec, error) {
 // Metadata is what the file says about the model beside its weights: JSON by key.
 func (m *Model) Metadata() (map[string]json.RawMessage, error) {
 	out := map[string]json.RawMessage{"format_version": json.RawMessage(fmt.Sprint(FormatVersion))}
-	for key, v := range m.section() {
+	section := m.section()
+	section[architectureKey] = m.Net.Shape()
+	for key, v := range section {
 		text, err := json.Marshal(v)
 		if err != nil {
 			return nil, fmt.Errorf("metadata %s: %w", key, err)
@@ -124,7 +128,7 @@ func (b Bundle) Write(w io.Writer) error {
 	for key, text := range section {
 		metadata[key] = string(text)
 	}
-	var tensors []tensor
+	var tensors []Tensor
 	for _, service := range slices.Sorted(maps.Keys(b)) {
 		m := b[service]
 		if !isService(service) {
@@ -136,9 +140,7 @@ func (b Bundle) Write(w io.Writer) error {
 		if err := m.Validate(); err != nil {
 			return fmt.Errorf("write model: %w", err)
 		}
-		if tensors, err = m.appendTensors(tensors, prefix(service)); err != nil {
-			return fmt.Errorf("write model: %w", err)
-		}
+		tensors = m.appendTensors(tensors, prefix(service))
 	}
 	if err := writeSafetensors(w, metadata, tensors); err != nil {
 		return fmt.Errorf("write model: %w", err)
@@ -147,20 +149,17 @@ func (b Bundle) Write(w io.Writer) error {
 }
 
 // appendTensors appends the model's tensors under their file names.
-func (m *Model) appendTensors(dst []tensor, prefix string) ([]tensor, error) {
-	d, err := m.Dims()
-	if err != nil {
-		return nil, err
-	}
-	slots := m.Weights.slots()
-	for i, t := range m.Arch.tensors(d) {
-		dst = append(dst, tensor{prefix + t.name, t.shape, *slots[i]})
+func (m *Model) appendTensors(dst []Tensor, prefix string) []Tensor {
+	for _, t := range m.Net.Tensors() {
+		t.Name = prefix + t.Name
+		dst = append(dst, t)
 	}
 	if n := len(m.Background); n > 0 {
-		shape := []int{n / (m.Arch.K * d.Width), m.Arch.K, d.Width}
-		dst = append(dst, tensor{prefix + backgroundName, shape, m.Background})
+		input := Tensor{Shape: m.Net.Input(m.Record)}
+		shape := append([]int{n / input.Size()}, input.Shape...)
+		dst = append(dst, Tensor{prefix + backgroundName, shape, m.Background})
 	}
-	return dst, nil
+	return dst
 }
 
 // Save writes the file of all the bundle's models at path, in one step.
@@ -247,66 +246,67 @@ func ReadBundle(r io.Reader) (Bundle, error) {
 	return b, nil
 }
 
-// SetMetadata sets everything but the weights from what [Model.Metadata] gave,
-// whichever kind of file carried it. The error names the key.
-func (m *Model) SetMetadata(metadata map[string]string) error {
-	if v := metadata["format_version"]; v != fmt.Sprint(FormatVersion) {
-		return fmt.Errorf("format_version is %.20q, this program reads %d", v, FormatVersion)
-	}
+// SetMetadata sets everything but the network from what [Model.Metadata] gave,
+// whichever kind of file carried it, and returns the network's shape. The error names
+// the key.
+func (m *Model) SetMetadata(metadata map[string]string) (shape json.RawMessage, err error) {
 	return m.setMetadata(metadata, "")
 }
 
-func (m *Model) setMetadata(metadata map[string]string, prefix string) error {
+func (m *Model) setMetadata(metadata map[string]string, prefix string) (shape json.RawMessage, err error) {
+	if v := metadata[prefix+"format_version"]; v != fmt.Sprint(FormatVersion) {
+		return nil, fmt.Errorf("%sformat_version is %.20q, this program reads %d: use a program that is as new as the file",
+			prefix, v, FormatVersion)
+	}
 	section := m.section()
+	section[architectureKey] = &shape
 	for _, key := range slices.Sorted(maps.Keys(section)) {
 		text, ok := metadata[prefix+key]
 		if !ok {
-			return fmt.Errorf("metadata %s%s is missing", prefix, key)
+			return nil, fmt.Errorf("metadata %s%s is missing", prefix, key)
 		}
 		if !utf8.ValidString(text) { // JSON would change it
-			return fmt.Errorf("metadata %s%s is not UTF-8", prefix, key)
+			return nil, fmt.Errorf("metadata %s%s is not UTF-8", prefix, key)
 		}
 		if err := json.Unmarshal([]byte(text), section[key]); err != nil {
-			return fmt.Errorf("metadata %s%s: %w", prefix, key, err)
+			return nil, fmt.Errorf("metadata %s%s: %w", prefix, key, err)
 		}
 	}
-	return nil
+	return shape, m.Record.validate()
 }
 
 // assemble builds the model under a prefix and counts the tensors it took.
-func assemble(metadata map[string]string, tensors map[string]tensor, prefix string) (*Model, int, error) {
-	if v := metadata[prefix+"format_version"]; v != fmt.Sprint(FormatVersion) {
-		return nil, 0, fmt.Errorf("%sformat_version is %.20q, this program reads %d: use a program that is as new as the file",
-			prefix, v, FormatVersion)
-	}
+func assemble(metadata map[string]string, tensors map[string]Tensor, prefix string) (*Model, int, error) {
 	m := &Model{}
-	if err := m.setMetadata(metadata, prefix); err != nil {
+	shape, err := m.setMetadata(metadata, prefix)
+	if err != nil {
 		return nil, 0, err
 	}
-	if err := m.Record.validate(); err != nil {
-		return nil, 0, err
-	}
-	d, err := m.Dims()
+	kind, err := kindOf(shape)
 	if err != nil {
 		return nil, 0, err
 	}
 	used := 0
-	slots := m.Weights.slots()
-	for i, spec := range m.Arch.tensors(d) {
-		t, ok := tensors[prefix+spec.name]
+	take := func(name string, shape ...int) ([]float32, error) {
+		t, ok := tensors[prefix+name]
 		if !ok {
-			return nil, 0, fmt.Errorf("tensor %s%s is missing", prefix, spec.name)
+			return nil, fmt.Errorf("tensor %s%s is missing", prefix, name)
 		}
-		if !slices.Equal(t.shape, spec.shape) {
-			return nil, 0, fmt.Errorf("tensor %s%s has shape %v, want %v", prefix, spec.name, t.shape, spec.shape)
+		if !slices.Equal(t.Shape, shape) {
+			return nil, fmt.Errorf("tensor %s%s has shape %v, want %v", prefix, name, t.Shape, shape)
 		}
-		*slots[i], used = t.data, used+1
+		used++
+		return t.Data, nil
+	}
+	if m.Net, err = kind.Read(shape, m.Record, len(m.Labels), take); err != nil {
+		return nil, 0, err
 	}
 	if t, ok := tensors[prefix+backgroundName]; ok {
-		if len(t.shape) != 3 || t.shape[1] != m.Arch.K || t.shape[2] != d.Width {
-			return nil, 0, fmt.Errorf("tensor %s%s has shape %v, want [N %d %d]", prefix, backgroundName, t.shape, m.Arch.K, d.Width)
+		input := m.Net.Input(m.Record)
+		if len(t.Shape) == 0 || !slices.Equal(t.Shape[1:], input) {
+			return nil, 0, fmt.Errorf("tensor %s%s has shape %v, want N of %v", prefix, backgroundName, t.Shape, input)
 		}
-		m.Background, used = t.data, used+1
+		m.Background, used = t.Data, used+1
 	}
 	if err := m.Validate(); err != nil {
 		return nil, 0, err

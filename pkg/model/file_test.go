@@ -17,22 +17,23 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
 // small is a model of few bytes: short rows, few units.
 func small(seed uint64, classes int) *model.Model {
 	r := rand.New(rand.NewPCG(seed, 1))
-	m := modeltest.Model(r, model.DefaultArchitecture(2), classes)
+	m := modeltest.Model(r, cnn.DefaultArchitecture(2), classes)
 	spec := m.Record
 	spec.Packets, spec.Payload = 2, 20
-	arch := model.Architecture{K: 2, Filters: [2]int{2, 2}, Kernel1: 16, Kernel2: [2]int{2, 3}, Pool: [2]int{1, 3}, Hidden: 4, Dropout: 0.5}
+	arch := cnn.Architecture{K: 2, Filters: [2]int{2, 2}, Kernel1: 16, Kernel2: [2]int{2, 3}, Pool: [2]int{1, 3}, Hidden: 4, Dropout: 0.5}
 	d, err := arch.Dims(spec.Width(), classes)
 	if err != nil {
 		panic(err)
 	}
-	m.Record, m.Arch = spec, arch
-	w := &m.Weights
+	m.Record, modeltest.Net(m).Arch = spec, arch
+	w := &modeltest.Net(m).Weights
 	w.Conv1, w.Conv2 = w.Conv1[:16*2], w.Conv2[:2*3*2*2]
 	w.Dense1, w.Dense1Bias = w.Dense1[:d.Flat*4], w.Dense1Bias[:4]
 	w.Dense2 = w.Dense2[:4*classes]
@@ -49,7 +50,7 @@ func bytesOf(t testing.TB, b model.Bundle) []byte {
 }
 
 func TestFileRoundTrip(t *testing.T) {
-	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 21)
+	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), cnn.DefaultArchitecture(5), 21)
 	m.Calibration.Temperature = 1.25
 	m.Thresholds.PerClass = map[string]float64{"class003": 0.9, "class001": 0.5}
 	m.Record.Among = []flows.Service{{Proto: 6, Port: 80}, {Proto: 17, Port: 53}}
@@ -89,7 +90,7 @@ func TestBundleRoundTrip(t *testing.T) {
 
 // Any reader of safetensors must find the documented names, shapes and metadata.
 func TestFileLayout(t *testing.T) {
-	text := bytesOf(t, model.Bundle{"": modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 21)})
+	text := bytesOf(t, model.Bundle{"": modeltest.Model(rand.New(rand.NewPCG(1, 1)), cnn.DefaultArchitecture(5), 21)})
 	size := binary.LittleEndian.Uint64(text)
 	if size%8 != 0 {
 		t.Errorf("header of %d bytes: the data is not aligned", size)
@@ -318,7 +319,7 @@ func TestSaveIsOneStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad := small(2, 3)
-	bad.Weights.Conv1[0] = float32(math.NaN())
+	modeltest.Net(bad).Weights.Conv1[0] = float32(math.NaN())
 	if err := bad.Save(path); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("saving a NaN: %v, want an error that names the file", err)
 	}
@@ -383,7 +384,7 @@ func TestLabelsAreText(t *testing.T) {
 		plain[key] = string(v)
 	}
 	plain["labels"] = "[\"T\xfcr\"]"
-	if err := m.SetMetadata(plain); err == nil || !strings.Contains(err.Error(), "labels is not UTF-8") {
+	if _, err := m.SetMetadata(plain); err == nil || !strings.Contains(err.Error(), "labels is not UTF-8") {
 		t.Errorf("metadata with a label in Latin-1: error %v", err)
 	}
 }

@@ -14,46 +14,27 @@ import (
 	"github.com/iotsense/iotsense/pkg/identify"
 )
 
+// MaxClasses and MaxParameters bound what a hostile file can ask for; every variant of
+// the paper's Table VI is far below.
+const (
+	MaxClasses    = 1 << 14
+	MaxParameters = 1 << 26
+)
+
 // Model is one trained network with all that is needed to use it. It is read
 // only once built: engines share it.
 type Model struct {
 	Labels      []string // class names, sorted; index = output of the network
-	Arch        Architecture
+	Net         Net
 	Record      RecordSpec
 	Scaling     Scaling
 	Calibration Calibration
 	Thresholds  Thresholds
 	Training    Training
-	Weights     Weights
 
-	// Background is the reference set of explanations, [N, K, width] scaled
-	// values; empty when the model has none. The engine never reads it.
+	// Background is the reference set of explanations: inputs of the network, one
+	// after the other; empty when the model has none. The engine never reads it.
 	Background []float32
-}
-
-// Weights are the trained values, row-major, in the shapes of the file format.
-type Weights struct {
-	Conv1, Conv1Bias   []float32 // [kernel1, f1], [f1]
-	Conv2, Conv2Bias   []float32 // [kernel2 rows, kernel2 columns, f1, f2], [f2]
-	Dense1, Dense1Bias []float32 // [flat, hidden], [hidden]
-	Dense2, Dense2Bias []float32 // [hidden, classes], [classes]
-}
-
-// slots are the weight tensors in file order.
-func (w *Weights) slots() [8]*[]float32 {
-	return [8]*[]float32{
-		&w.Conv1, &w.Conv1Bias, &w.Conv2, &w.Conv2Bias,
-		&w.Dense1, &w.Dense1Bias, &w.Dense2, &w.Dense2Bias,
-	}
-}
-
-// Clone is a deep copy.
-func (w *Weights) Clone() Weights {
-	c := *w
-	for _, s := range c.slots() {
-		*s = slices.Clone(*s)
-	}
-	return c
 }
 
 // RecordSpec says which records and windows the model was made for; the same
@@ -68,6 +49,17 @@ type RecordSpec struct {
 	Without          []string        `json:"without,omitempty"` // fields that are hidden from the network, of [Fields]
 	Scrub            bool            `json:"scrub"`             // identifiers in payloads are masked (identify.Scrub)
 }
+
+// Fields of a row that a model can do without.
+const (
+	FieldRemote  = "remote"  // address octets
+	FieldPorts   = "ports"   // both
+	FieldTime    = "time"    // since the previous record, and packets' offsets
+	FieldPayload = "payload" // all of it, delimiters too
+)
+
+// Fields are all of them.
+var Fields = []string{FieldRemote, FieldPorts, FieldTime, FieldPayload}
 
 // DefaultRecordSpec is the project's default: the paper's sizes, bidirectional,
 // padded windows, no IPv6, delimiters unscaled.
@@ -84,6 +76,18 @@ func (s RecordSpec) MetaValues() int { return 10 + 3*s.Packets }
 
 // Width is the number of values of a row: metadata and payload.
 func (s RecordSpec) Width() int { return s.MetaValues() + s.Payload }
+
+// Length is how many values a row has before its padding, metadata included.
+func (s RecordSpec) Length(r flows.Row) int {
+	if slices.Contains(s.Without, FieldPayload) {
+		return s.MetaValues()
+	}
+	payload := 0
+	for _, p := range r.Packets[:min(len(r.Packets), s.Packets)] {
+		payload += min(len(p.Payload), s.Prefix) + 2 // delimiters
+	}
+	return s.MetaValues() + min(payload, s.Payload)
+}
 
 // Stream is which records the model's streams are made of.
 func (s RecordSpec) Stream() flows.StreamSpec {
@@ -163,14 +167,11 @@ type Training struct {
 // Parameters is the number of trained values.
 func (m *Model) Parameters() int {
 	n := 0
-	for _, s := range m.Weights.slots() {
-		n += len(*s)
+	for _, t := range m.Net.Tensors() {
+		n += len(t.Data)
 	}
 	return n
 }
-
-// Dims are the sizes of the model's layers.
-func (m *Model) Dims() (Dims, error) { return m.Arch.Dims(m.Record.Width(), len(m.Labels)) }
 
 // Temperature is the calibration's divisor, 1 when there is none.
 func (m *Model) Temperature() float64 {
@@ -187,8 +188,13 @@ func (m *Model) Validate() error {
 	if err := m.Record.validate(); err != nil {
 		return err
 	}
-	d, err := m.Dims()
-	if err != nil {
+	if m.Net == nil {
+		return errors.New("there is no network")
+	}
+	if n := len(m.Labels); n < 1 || n > MaxClasses {
+		return fmt.Errorf("classes is %d, want 1 to %d", n, MaxClasses)
+	}
+	if err := m.Net.Fits(m.Record, len(m.Labels)); err != nil {
 		return err
 	}
 	if err := validateLabels(m.Labels); err != nil {
@@ -211,20 +217,19 @@ func (m *Model) Validate() error {
 	if err := plaintext.Check(m.Training.Digest); err != nil {
 		return fmt.Errorf("training: digest: %w", err)
 	}
-	slots := m.Weights.slots()
-	for i, t := range m.Arch.tensors(d) {
-		if got := len(*slots[i]); got != t.size() {
-			return fmt.Errorf("%s has %d values, want %d (%v)", t.name, got, t.size(), t.shape)
+	for _, t := range m.Net.Tensors() {
+		if len(t.Data) != t.Size() {
+			return fmt.Errorf("%s has %d values, want %d (%v)", t.Name, len(t.Data), t.Size(), t.Shape)
 		}
-		if j := notFinite(*slots[i]); j >= 0 {
-			return fmt.Errorf("%s[%d] is %v: weights must be finite", t.name, j, (*slots[i])[j])
+		if i := NotFinite(t.Data); i >= 0 {
+			return fmt.Errorf("%s[%d] is %v: weights must be finite", t.Name, i, t.Data[i])
 		}
 	}
-	if window := m.Arch.K * d.Width; len(m.Background)%window != 0 {
-		return fmt.Errorf("background has %d values, not a multiple of a window's %d", len(m.Background), window)
+	if input := (Tensor{Shape: m.Net.Input(m.Record)}).Size(); len(m.Background)%input != 0 {
+		return fmt.Errorf("background has %d values, not a multiple of an input's %d", len(m.Background), input)
 	}
-	if j := notFinite(m.Background); j >= 0 {
-		return fmt.Errorf("background[%d] is %v: must be finite", j, m.Background[j])
+	if i := NotFinite(m.Background); i >= 0 {
+		return fmt.Errorf("background[%d] is %v: must be finite", i, m.Background[i])
 	}
 	return nil
 }
@@ -265,8 +270,8 @@ func (t Thresholds) validate(labels []string) error {
 	return nil
 }
 
-// notFinite is the index of the first NaN or infinity in v, or -1.
-func notFinite(v []float32) int {
+// NotFinite is the index of the first NaN or infinity in v, or -1.
+func NotFinite(v []float32) int {
 	for i, x := range v {
 		if !(x-x == 0) {
 			return i

@@ -29,15 +29,8 @@ const (
 	metadataKey = "__metadata__"    // the header entry that is no tensor
 	dtypeF32    = "F32"             // the only element type of a model file
 	headerAlign = 8                 // headers are filled with spaces to this size
-	maxElements = 2 * maxParameters // values of one file, background included
+	maxElements = 2 * MaxParameters // values of one file, background included
 )
-
-// tensor is one named array of a file.
-type tensor struct {
-	name  string
-	shape []int
-	data  []float32
-}
 
 // tensorEntry is a tensor's line in the header.
 type tensorEntry struct {
@@ -62,16 +55,16 @@ func (e tensorEntry) elements() (int64, error) {
 
 // writeSafetensors writes metadata and tensors, in the order given. The same
 // input gives the same bytes.
-func writeSafetensors(w io.Writer, metadata map[string]string, tensors []tensor) error {
+func writeSafetensors(w io.Writer, metadata map[string]string, tensors []Tensor) error {
 	header := map[string]any{metadataKey: metadata}
 	var offset int64
 	for _, t := range tensors {
-		end := offset + int64(len(t.data))*floatBytes
-		shape := make([]int64, len(t.shape))
-		for i, s := range t.shape {
+		end := offset + int64(len(t.Data))*floatBytes
+		shape := make([]int64, len(t.Shape))
+		for i, s := range t.Shape {
 			shape[i] = int64(s)
 		}
-		header[t.name] = tensorEntry{dtypeF32, shape, [2]int64{offset, end}}
+		header[t.Name] = tensorEntry{dtypeF32, shape, [2]int64{offset, end}}
 		offset = end
 	}
 	text, err := json.Marshal(header)
@@ -90,7 +83,7 @@ func writeSafetensors(w io.Writer, metadata map[string]string, tensors []tensor)
 	b.Write(buf[:]) // bufio keeps the first error for Flush
 	b.Write(text)
 	for _, t := range tensors {
-		for _, v := range t.data {
+		for _, v := range t.Data {
 			binary.LittleEndian.PutUint32(buf[:4], math.Float32bits(v))
 			b.Write(buf[:4])
 		}
@@ -99,7 +92,7 @@ func writeSafetensors(w io.Writer, metadata map[string]string, tensors []tensor)
 }
 
 // readSafetensors reads a whole file. Errors name the tensor concerned.
-func readSafetensors(r io.Reader) (map[string]string, map[string]tensor, error) {
+func readSafetensors(r io.Reader) (map[string]string, map[string]Tensor, error) {
 	r = bufio.NewReader(r)
 	metadata, entries, err := readHeader(r)
 	if err != nil {
@@ -109,7 +102,7 @@ func readSafetensors(r io.Reader) (map[string]string, map[string]tensor, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	tensors := make(map[string]tensor, len(names))
+	tensors := make(map[string]Tensor, len(names))
 	for _, name := range names {
 		e := entries[name]
 		data, err := readFloats(r, (e.Offsets[1]-e.Offsets[0])/floatBytes)
@@ -120,7 +113,7 @@ func readSafetensors(r io.Reader) (map[string]string, map[string]tensor, error) 
 		for i, s := range e.Shape {
 			shape[i] = int(s)
 		}
-		tensors[name] = tensor{name, shape, data}
+		tensors[name] = Tensor{name, shape, data}
 	}
 	var one [1]byte
 	if n, err := io.ReadFull(r, one[:]); n != 0 {

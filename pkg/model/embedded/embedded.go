@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	_ "github.com/iotsense/iotsense/pkg/model/networks" // what the files are of
 )
 
 var (

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
@@ -37,7 +38,7 @@ func check(t *testing.T, n *Network, err error) {
 	if err != nil {
 		return
 	}
-	like := modeltest.Model(rand.New(rand.NewPCG(65, 66)), model.DefaultArchitecture(5), 4)
+	like := modeltest.Model(rand.New(rand.NewPCG(65, 66)), cnn.DefaultArchitecture(5), 4)
 	like.Record.Packets, like.Record.Payload = 1, 27
 	m, err := n.Model(like, nil)
 	if err != nil {

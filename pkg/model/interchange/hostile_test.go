@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
 
 // repeated is a message of n copies of a field.
@@ -164,7 +164,7 @@ func sharedBytes(n, bytes int) []byte {
 
 // The classes are counted before each gets a name.
 func TestImportClasses(t *testing.T) {
-	n := &Network{Arch: model.Architecture{Filters: [2]int{2, 2}, Kernel1: 10, Kernel2: [2]int{3, 5}, Hidden: 7}, Classes: 4}
+	n := &Network{Arch: cnn.Architecture{Filters: [2]int{2, 2}, Kernel1: 10, Kernel2: [2]int{3, 5}, Hidden: 7}, Classes: 4}
 	if err := n.bounds(); err != nil {
 		t.Error(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/interchange"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
@@ -24,10 +25,10 @@ var foreign = []string{"keras2.h5", "keras3.weights.h5", "keras3.h5", "keras3.ke
 // small is a model for the records of testdata's network.
 func small(t *testing.T) *model.Model {
 	t.Helper()
-	arch := model.DefaultArchitecture(5)
+	arch := cnn.DefaultArchitecture(5)
 	arch.Kernel1 = 10
-	m := modeltest.Model(rand.New(rand.NewPCG(61, 62)), model.DefaultArchitecture(5), 4)
-	m.Arch, m.Record.Packets, m.Record.Payload = arch, 1, 27
+	m := modeltest.Model(rand.New(rand.NewPCG(61, 62)), cnn.DefaultArchitecture(5), 4)
+	modeltest.Net(m).Arch, m.Record.Packets, m.Record.Payload = arch, 1, 27
 	return m
 }
 
@@ -52,13 +53,13 @@ func TestImport(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			e, err := model.NewEngine(m)
+			r, err := m.Net.Runner(m.Record, m.Scaling)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for i, window := range want.Windows {
-				logits := make([]float32, e.Classes())
-				if err := e.Forward(window, logits); err != nil {
+				logits := make([]float32, len(labels))
+				if err := r.(*cnn.Runner).Forward(window, logits); err != nil {
 					t.Fatal(err)
 				}
 				probs := softmax(logits)

@@ -12,6 +12,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
 
 // Formats of files that [Read] knows, as [Network.Format] has them.
@@ -34,10 +36,10 @@ const maxFile = 64 << 20
 // Network is what a foreign file says about a network. What it does not say is 0.
 type Network struct {
 	Format  string
-	Weights model.Weights      // in the layout of the model file
-	Arch    model.Architecture // filters, kernels and hidden are always known, the rest not
-	Width   int                // values of a row
-	Flat    int                // inputs of the first dense layer
+	Weights cnn.Weights      // in the layout of the model file
+	Arch    cnn.Architecture // filters, kernels and hidden are always known, the rest not
+	Width   int              // values of a row
+	Flat    int              // inputs of the first dense layer
 	Classes int
 	// Temperature is what the logits are divided by before the softmax, 1 if nothing.
 	Temperature float64
@@ -121,7 +123,7 @@ func (n *Network) bounds() error {
 // same records. labels name the outputs in their order; nil: as the file or like
 // has them.
 func (n *Network) Model(like *model.Model, labels []string) (*model.Model, error) {
-	m, err := n.frame(like)
+	m, net, err := n.frame(like)
 	if err != nil {
 		return nil, err
 	}
@@ -131,57 +133,67 @@ func (n *Network) Model(like *model.Model, labels []string) (*model.Model, error
 	if len(labels) != n.Classes {
 		return nil, fmt.Errorf("%d labels for a network of %d classes: name each output, in order, with --labels", len(labels), n.Classes)
 	}
-	m.Weights = n.Weights.Clone()
-	if err := sortClasses(m, labels); err != nil {
+	net.Weights = n.Weights.Clone()
+	if err := sortClasses(m, net, labels); err != nil {
 		return nil, err
 	}
-	d, err := m.Dims()
+	d, err := net.Dims(m.Record)
 	if err != nil {
 		return nil, err
 	}
+	m.Net = net
 	if n.Width != 0 && n.Width != d.Width {
 		return nil, fmt.Errorf("the network reads rows of %d values, the records give %d: name a model for its records with --like", n.Width, d.Width)
 	}
 	if n.Flat != d.Flat {
 		return nil, fmt.Errorf("the first dense layer has %d inputs, windows of %d rows of %d values give %d: name a model for its records with --like",
-			n.Flat, m.Arch.K, d.Width, d.Flat)
+			n.Flat, net.Arch.K, d.Width, d.Flat)
 	}
 	return m, m.Validate()
 }
 
-// frame is the model without its weights and with unsorted labels.
-func (n *Network) frame(like *model.Model) (*model.Model, error) {
+// frame is the model with unsorted labels, and its network without weights.
+func (n *Network) frame(like *model.Model) (*model.Model, *cnn.Net, error) {
 	m := &model.Model{}
 	if n.Metadata != nil {
-		if err := m.SetMetadata(n.Metadata); err != nil {
-			return nil, err
+		shape, err := m.SetMetadata(n.Metadata)
+		if err != nil {
+			return nil, nil, err
 		}
-		return m, nil
+		net := &cnn.Net{}
+		if err := json.Unmarshal(shape, &net.Arch); err != nil {
+			return nil, nil, fmt.Errorf("metadata architecture: %w", err)
+		}
+		return m, net, nil
 	}
 	if like == nil {
-		return nil, errors.New("the file does not say for which records the network was made: name a model for the same records with --like")
+		return nil, nil, errors.New("the file does not say for which records the network was made: name a model for the same records with --like")
 	}
 	m.Labels, m.Record, m.Scaling = like.Labels, like.Record, like.Scaling
 	m.Thresholds.Default = like.Thresholds.Default
 	m.Calibration.Temperature = n.Temperature
 	m.Training = model.Training{Digest: n.digest, Options: map[string]string{"imported": n.Format}}
-	m.Arch = like.Arch
-	m.Arch.Filters, m.Arch.Kernel1, m.Arch.Kernel2, m.Arch.Hidden = n.Arch.Filters, n.Arch.Kernel1, n.Arch.Kernel2, n.Arch.Hidden
+	of, err := cnn.Of(like)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--like: %w", err)
+	}
+	net := &cnn.Net{Arch: of.Arch}
+	net.Arch.Filters, net.Arch.Kernel1, net.Arch.Kernel2, net.Arch.Hidden = n.Arch.Filters, n.Arch.Kernel1, n.Arch.Kernel2, n.Arch.Hidden
 	if n.Arch.K != 0 {
-		m.Arch.K = n.Arch.K
+		net.Arch.K = n.Arch.K
 	}
 	if n.Arch.Pool != [2]int{} {
-		m.Arch.Pool = n.Arch.Pool
+		net.Arch.Pool = n.Arch.Pool
 	}
 	if n.Arch.Dropout != 0 {
-		m.Arch.Dropout = n.Arch.Dropout
+		net.Arch.Dropout = n.Arch.Dropout
 	}
-	return m, nil
+	return m, net, nil
 }
 
 // sortClasses gives the model its labels in the order that a model file wants,
 // and moves the outputs along.
-func sortClasses(m *model.Model, labels []string) error {
+func sortClasses(m *model.Model, net *cnn.Net, labels []string) error {
 	order := make([]int, len(labels))
 	for i := range order {
 		order[i] = i
@@ -199,8 +211,8 @@ func sortClasses(m *model.Model, labels []string) error {
 		}
 	}
 	m.Labels = sorted
-	m.Weights.Dense2 = columns(m.Weights.Dense2, order)
-	m.Weights.Dense2Bias = columns(m.Weights.Dense2Bias, order)
+	net.Weights.Dense2 = columns(net.Weights.Dense2, order)
+	net.Weights.Dense2Bias = columns(net.Weights.Dense2Bias, order)
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/interchange"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
@@ -31,14 +32,14 @@ func predictions(t *testing.T, m *model.Model, windows [][]flows.Row) (probs, in
 	if err != nil {
 		t.Fatal(err)
 	}
-	scaler := model.NewScaler(m.Record, m.Scaling)
-	size, classes := m.Arch.K*m.Record.Width(), e.Classes()
+	scaler := cnn.NewScaler(m.Record, m.Scaling)
+	size, classes := m.Net.Span()*m.Record.Width(), e.Classes()
 	probs, input = make([]float32, len(windows)*classes), make([]float32, len(windows)*size)
 	for i, w := range windows {
 		if err := e.Predict(w, probs[i*classes:][:classes]); err != nil {
 			t.Fatal(err)
 		}
-		if err := scaler.Window(input[i*size:][:size], m.Arch.K, w); err != nil {
+		if err := scaler.Window(input[i*size:][:size], m.Net.Span(), w); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,13 +120,13 @@ func models(t *testing.T) map[string]*model.Model {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(51, 52))
-	list := map[string]*model.Model{"embedded": bundle[""], "paper": modeltest.Model(r, model.DefaultArchitecture(5), 21)}
+	list := map[string]*model.Model{"embedded": bundle[""], "paper": modeltest.Model(r, cnn.DefaultArchitecture(5), 21)}
 	for k := range 3 {
-		arch := model.DefaultArchitecture(k + 1)
+		arch := cnn.DefaultArchitecture(k + 1)
 		arch.Filters = [2]int{4, 3}
 		list["K="+string(rune('1'+k))] = modeltest.Model(r, arch, 5)
 	}
-	hot := modeltest.Model(r, model.DefaultArchitecture(5), 4)
+	hot := modeltest.Model(r, cnn.DefaultArchitecture(5), 4)
 	hot.Calibration.Temperature = 2.5
 	list["temperature"] = hot
 	return list
@@ -136,7 +137,7 @@ func models(t *testing.T) map[string]*model.Model {
 func TestONNXRuntimeEqualsEngine(t *testing.T) {
 	for name, m := range models(t) {
 		t.Run(name, func(t *testing.T) {
-			windows := modeltest.Windows(modeltest.Stream(rand.New(rand.NewPCG(53, 54)), 24), m.Arch.K)
+			windows := modeltest.Windows(modeltest.Stream(rand.New(rand.NewPCG(53, 54)), 24), m.Net.Span())
 			if name == "embedded" {
 				windows = realWindows(t, m)
 			}
@@ -148,7 +149,7 @@ func TestONNXRuntimeEqualsEngine(t *testing.T) {
 				t.Logf("%d windows: ONNX Runtime is at most %g away", len(windows), d)
 			}
 			if _, free := about.Input[0].(string); !free || len(about.Input) != 3 {
-				t.Errorf("input %v: want [N %d %d] with N free", about.Input, m.Arch.K, m.Record.Width())
+				t.Errorf("input %v: want [N %d %d] with N free", about.Input, m.Net.Span(), m.Record.Width())
 			}
 			want, err := m.Metadata()
 			if err != nil {
@@ -168,7 +169,7 @@ func TestONNXRuntimeEqualsEngine(t *testing.T) {
 func realWindows(t *testing.T, m *model.Model) (windows [][]flows.Row) {
 	t.Helper()
 	const every = 20
-	for i, w := range modeltest.RealWindows(t, m.Record.Stream(), m.Arch.K) {
+	for i, w := range modeltest.RealWindows(t, m.Record.Stream(), m.Net.Span()) {
 		if (i+1)%every == 0 {
 			windows = append(windows, w)
 		}
@@ -220,10 +221,10 @@ func TestSafetensorsInPython(t *testing.T) {
 		shape  []int
 		values []float32
 	}{
-		"conv1.weight": {[]int{40, 2}, m.Weights.Conv1}, "conv1.bias": {[]int{2}, m.Weights.Conv1Bias},
-		"conv2.weight": {[]int{3, 5, 2, 2}, m.Weights.Conv2}, "conv2.bias": {[]int{2}, m.Weights.Conv2Bias},
-		"dense1.weight": {[]int{1998, 100}, m.Weights.Dense1}, "dense1.bias": {[]int{100}, m.Weights.Dense1Bias},
-		"dense2.weight": {[]int{100, 21}, m.Weights.Dense2}, "dense2.bias": {[]int{21}, m.Weights.Dense2Bias},
+		"conv1.weight": {[]int{40, 2}, modeltest.Net(m).Weights.Conv1}, "conv1.bias": {[]int{2}, modeltest.Net(m).Weights.Conv1Bias},
+		"conv2.weight": {[]int{3, 5, 2, 2}, modeltest.Net(m).Weights.Conv2}, "conv2.bias": {[]int{2}, modeltest.Net(m).Weights.Conv2Bias},
+		"dense1.weight": {[]int{1998, 100}, modeltest.Net(m).Weights.Dense1}, "dense1.bias": {[]int{100}, modeltest.Net(m).Weights.Dense1Bias},
+		"dense2.weight": {[]int{100, 21}, modeltest.Net(m).Weights.Dense2}, "dense2.bias": {[]int{21}, modeltest.Net(m).Weights.Dense2Bias},
 	} {
 		sum := 0.0
 		for _, v := range want.values {

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
 
 // What the files say of themselves. Operator set 13 is what ONNX Runtime has read
@@ -36,14 +37,18 @@ func WriteONNX(w io.Writer, m *model.Model) error {
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	if m.Arch.Hidden == 0 {
+	net, err := cnn.Of(m)
+	if err != nil {
+		return fmt.Errorf("export: %w", err)
+	}
+	if net.Arch.Hidden == 0 {
 		return errors.New("export: a network without its first dense layer is for comparison only")
 	}
 	metadata, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	g, err := newGraph(m)
+	g, err := newGraph(m, net)
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -59,12 +64,12 @@ type graph struct {
 	last string // the newest node's output
 }
 
-func newGraph(m *model.Model) (*graph, error) {
-	d, err := m.Dims()
+func newGraph(m *model.Model, net *cnn.Net) (*graph, error) {
+	d, err := net.Dims(m.Record)
 	if err != nil {
 		return nil, err
 	}
-	a, w := m.Arch, m.Weights
+	a, w := net.Arch, net.Weights
 	f1, f2 := a.Filters[0], a.Filters[1]
 	g := &graph{last: inputName}
 	g.body.text(graphName, internalName)

@@ -7,7 +7,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/iotsense/iotsense/pkg/model/train/internal/loops"
+	"github.com/iotsense/iotsense/pkg/model/internal/loops"
 )
 
 // Adam's constants, as Keras, PyTorch and the paper of Kingma and Ba have them.
@@ -17,25 +17,27 @@ const (
 	adamEpsilon = 1e-8
 )
 
-// adam is the optimiser's state: a running mean and mean square of every gradient.
-type adam struct {
+// Adam is the optimiser's state: a running mean and mean square of every gradient
+// (Kingma and Ba).
+type Adam struct {
 	rate    float64
 	steps   uint64
 	means   [][]float32
 	squares [][]float32
 }
 
-func newAdam(rate float64, weights [][]float32) *adam {
-	a := &adam{rate: rate}
-	for _, w := range weights {
+// NewAdam is the optimiser of values that have not moved yet.
+func NewAdam(rate float64, values [][]float32) *Adam {
+	a := &Adam{rate: rate}
+	for _, w := range values {
 		a.means = append(a.means, make([]float32, len(w)))
 		a.squares = append(a.squares, make([]float32, len(w)))
 	}
 	return a
 }
 
-// step moves the weights against their gradients and sets those to 0.
-func (a *adam) step(weights, gradients [][]float32) {
+// Step moves the values against their gradients and sets those to 0.
+func (a *Adam) Step(values, gradients [][]float32) {
 	a.steps++
 	t := float64(a.steps)
 	s := &loops.AdamStep{
@@ -45,7 +47,7 @@ func (a *adam) step(weights, gradients [][]float32) {
 		Scale:   float32(1 / math.Sqrt(1-math.Pow(adamBeta2, t))),
 		Epsilon: adamEpsilon,
 	}
-	for i, w := range weights {
+	for i, w := range values {
 		loops.Adam(s, w, a.means[i], a.squares[i], gradients[i])
 	}
 }

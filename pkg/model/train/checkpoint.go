@@ -23,7 +23,7 @@ const CheckpointPart = ".part"
 type checkpoint struct {
 	State   state
 	Steps   uint64 // of Adam, and of dropout's random numbers
-	Weights [][]float32
+	Values  [][]float32
 	Means   [][]float32
 	Squares [][]float32
 	Average [][]float32
@@ -33,7 +33,7 @@ type checkpoint struct {
 func (r *trainer) fingerprint() string {
 	o := r.o
 	o.Threads, o.Checkpoint, o.CheckpointEvery = 0, "", 0
-	h := sha256.Sum256(fmt.Appendf(nil, "%s %+v %+v %+v %+v %v", r.m.Training.Digest, o, r.m.Arch, r.m.Record, r.m.Scaling, r.m.Training.Options))
+	h := sha256.Sum256(fmt.Appendf(nil, "%s %+v %+v %+v %+v %v", r.m.Training.Digest, o, r.m.Net.Shape(), r.m.Record, r.m.Scaling, r.m.Training.Options))
 	return hex.EncodeToString(h[:])
 }
 
@@ -45,7 +45,7 @@ func (r *trainer) save() error {
 	}
 	r.saved = time.Now()
 	r.Elapsed = time.Since(r.began)
-	c := checkpoint{r.state, r.net.adam.steps, r.net.values(), r.net.adam.means, r.net.adam.squares, r.net.average.values}
+	c := checkpoint{r.state, r.adam.steps, r.learner.Values(), r.adam.means, r.adam.squares, r.average.values}
 	path, err := wholefile.Target(r.o.Checkpoint)
 	if err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
@@ -90,8 +90,8 @@ func (r *trainer) resume() error {
 		return fmt.Errorf("checkpoint %s: it is of a run with other data or options: remove it, or name another file", r.o.Checkpoint)
 	}
 	for _, part := range []struct{ to, from [][]float32 }{
-		{r.net.values(), c.Weights}, {r.net.adam.means, c.Means}, {r.net.adam.squares, c.Squares},
-		{r.net.average.values, c.Average},
+		{r.learner.Values(), c.Values}, {r.adam.means, c.Means}, {r.adam.squares, c.Squares},
+		{r.average.values, c.Average},
 	} {
 		if len(part.to) != len(part.from) {
 			return fmt.Errorf("checkpoint %s: %d tensors, want %d: remove it to start again", r.o.Checkpoint, len(part.from), len(part.to))
@@ -103,7 +103,7 @@ func (r *trainer) resume() error {
 		}
 	}
 	r.state = c.State
-	r.net.adam.steps, r.net.batch.step = c.Steps, c.Steps
+	r.adam.steps = c.Steps
 	r.began = r.began.Add(-r.Elapsed)
 	r.report.Resumed = r.Epoch
 	return nil

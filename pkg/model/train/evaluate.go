@@ -11,6 +11,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/workers"
 )
 
 // scores are the logits of windows whose class is known.
@@ -24,23 +25,23 @@ type scores struct {
 // model's labels, valid until it returns; it is called by as many goroutines as
 // threads says.
 func Predict(m *model.Model, store *dataset.Store, examples []int, threads int, each func(i int, logits, probs []float32)) error {
-	threads = threadsOr(threads)
+	threads = workers.Or(threads)
 	first, err := model.NewEngine(m)
 	if err != nil {
 		return err
 	}
-	workers := make([]*streamRunner, threads)
-	for i := range workers {
+	runners := make([]*streamRunner, threads)
+	for i := range runners {
 		engine := first
 		if i > 0 {
 			engine = first.Clone()
 		}
-		workers[i] = &streamRunner{store: store, engine: engine, span: m.Arch.K, slots: make([]dataset.Buffer, m.Arch.K+1), probs: make([]float32, first.Classes())}
+		runners[i] = &streamRunner{store: store, engine: engine, span: m.Net.Span(), slots: make([]dataset.Buffer, m.Net.Span()+1), probs: make([]float32, first.Classes())}
 	}
 	parts := byStream(store, examples)
 	errs := make([]error, threads)
-	parallel(threads, len(parts), func(worker, i int) {
-		if err := workers[worker].run(examples, parts[i], each); err != nil {
+	workers.Each(threads, len(parts), func(worker, i int) {
+		if err := runners[worker].run(examples, parts[i], each); err != nil {
 			errs[worker] = err
 		}
 	})
@@ -82,7 +83,7 @@ type streamRunner struct {
 
 // run gives the outputs of a stream's examples, by their places in the list.
 func (r *streamRunner) run(examples, part []int, each func(i int, logits, probs []float32)) error {
-	var memory model.Memory
+	memory := r.engine.Memory()
 	next := 0 // the first row that the memory does not know
 	for _, i := range part {
 		_, place := r.store.Stream(examples[i])
@@ -96,13 +97,15 @@ func (r *streamRunner) run(examples, part []int, each func(i int, logits, probs 
 			if err != nil {
 				return err
 			}
-			r.engine.Skip(&memory, row)
+			if err := r.engine.Skip(memory, row); err != nil {
+				return err
+			}
 		}
 		row, err := r.row(rows[len(rows)-1])
 		if err != nil {
 			return err
 		}
-		if err := r.engine.Next(&memory, row, r.probs); err != nil {
+		if err := r.engine.Next(memory, row, r.probs); err != nil {
 			return err
 		}
 		next = place + 1

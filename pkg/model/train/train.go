@@ -11,19 +11,16 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/iotsense/iotsense/pkg/dataset"
-	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/workers"
 )
 
 // Config says what is to be trained.
 type Config struct {
-	Arch   model.Architecture
+	Design Design
 	Record model.RecordSpec
 	Flags  map[string]string // kept in the model file as training.options
-	Ablate []string          // layers that are left out; Arch is of [Ablated]
 }
 
 // Options say how; begin with [DefaultOptions].
@@ -150,15 +147,14 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if progress == nil {
 		progress = func(Progress) {}
 	}
-	o.Threads = threadsOr(o.Threads)
+	o.Threads = workers.Or(o.Threads)
 	rng := rand.New(rand.NewPCG(uint64(o.Seed), 1))
-	set, err := choose(store, cfg.Arch.K, training, validation, o, rng)
+	set, err := choose(store, cfg.Design.Span(), training, validation, o, rng)
 	if err != nil {
 		return nil, nil, err
 	}
 	m := &model.Model{
 		Labels:     set.labels,
-		Arch:       cfg.Arch,
 		Record:     cfg.Record,
 		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
 		Training:   model.Training{Seed: o.Seed, Threads: o.Threads, Options: cfg.Flags},
@@ -169,31 +165,27 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if m.Training.Digest, err = set.digest(); err != nil {
 		return nil, nil, err
 	}
-	d, err := m.Dims()
+	learner, err := cfg.Design.Learner(m, o.Batch, o.Threads, rng)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := shape{m.Arch, d}
-	m.Weights = initial(s, rng)
-	left, err := newAbsent(cfg.Ablate)
-	if err != nil {
-		return nil, nil, err
-	}
-	left.initial(&m.Weights)
+	defer learner.Close()
+	values := learner.Values()
+	m.Net = learner.Net(values)
 	if err := m.Validate(); err != nil {
 		return nil, nil, err
 	}
-	net, err := newNetwork(newBatch(s, m.Record, m.Scaling, o.Batch, o.Threads, rng.Uint64()), m.Weights, o.LearningRate, o.EMA)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer net.close()
-	net.absent = left
 	report := &Report{Classes: set.classes, Windows: len(set.training), Validation: len(set.validation), Skipped: set.skipped}
 	if len(set.choosing) < len(set.validation) {
 		report.Calibration = len(set.fitting)
 	}
-	r := &trainer{ctx: ctx, o: o, set: set, m: m, net: net, report: report, progress: progress, began: time.Now()}
+	r := &trainer{
+		ctx: ctx, o: o, set: set, m: m, report: report, progress: progress, began: time.Now(),
+		learner: learner, adam: NewAdam(o.LearningRate, values), average: newAverage(o.EMA, values),
+	}
+	var judged int
+	r.rows, judged = cfg.Design.Cut()
+	r.pieces = cut(store, set.training, judged)
 	r.state = state{Run: r.fingerprint(), Epoch: 1, Best: math.Inf(1)}
 	if err := r.resume(); err != nil {
 		return nil, nil, err
@@ -216,7 +208,11 @@ type trainer struct {
 	o        Options
 	set      *set
 	m        *model.Model
-	net      *network
+	learner  Learner
+	adam     *Adam
+	average  *average
+	pieces   [][]int // examples of each
+	rows     int     // of a piece, at most
 	report   *Report
 	progress func(Progress)
 	began    time.Time // less the time before an interruption
@@ -236,7 +232,7 @@ type state struct {
 	Elapsed time.Duration // of the whole run
 	Best    float64       // least validation loss
 	Waited  int           // epochs since
-	Kept    model.Weights // of the best epoch
+	Kept    [][]float32   // values of the best epoch
 	Chosen  int           // the best epoch; 0: none
 	Epochs  []Epoch
 }
@@ -263,7 +259,7 @@ func (r *trainer) epochs() error {
 		r.Epochs = append(r.Epochs, e)
 		r.Waited++
 		if e.ValLoss < r.Best-r.o.MinDelta || r.o.Patience == 0 {
-			r.Best, r.Waited, r.Kept, r.Chosen = e.ValLoss, 0, r.m.Weights, r.Epoch
+			r.Best, r.Waited, r.Kept, r.Chosen = e.ValLoss, 0, r.values(), r.Epoch
 		}
 		p := r.at(r.batches(), loss)
 		p.Ended, p.ValLoss, p.ValAccuracy = true, e.ValLoss, e.ValAccuracy
@@ -285,11 +281,11 @@ func (r *trainer) epochs() error {
 	default:
 		r.report.Stopped = StoppedAtLimit
 	}
-	r.m.Weights = r.Kept
+	r.m.Net = r.learner.Net(r.Kept)
 	return nil
 }
 
-func (r *trainer) batches() int { return (len(r.set.training) + r.o.Batch - 1) / r.o.Batch }
+func (r *trainer) batches() int { return (len(r.pieces) + r.o.Batch - 1) / r.o.Batch }
 
 // at is the progress after some batches of the epoch.
 func (r *trainer) at(batch int, loss float64) Progress {
@@ -309,7 +305,7 @@ func (r *trainer) epoch() (loss float64, v *scores, err error) {
 	if loss, err = r.steps(); err != nil {
 		return 0, nil, err
 	}
-	r.m.Weights = r.net.weights()
+	r.m.Net = r.learner.Net(r.values())
 	if err := r.m.Validate(); err != nil {
 		return 0, nil, fmt.Errorf("training diverged (%w): lower the learning rate", err)
 	}
@@ -318,18 +314,22 @@ func (r *trainer) epoch() (loss float64, v *scores, err error) {
 	return loss, v, err
 }
 
-// cpuTime is what the process has used so far.
-func cpuTime() time.Duration {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		return 0
+// values are a copy of the learner's, or of their average if there is one.
+func (r *trainer) values() [][]float32 {
+	values := r.learner.Values()
+	if len(r.average.values) > 0 {
+		values = r.average.values
 	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	var c [][]float32
+	for _, v := range values {
+		c = append(c, slices.Clone(v))
+	}
+	return c
 }
 
-// order is the epoch's order of the training windows.
-func (r *trainer) order() []int {
-	all := slices.Clone(r.set.training)
+// order is the epoch's order of the pieces.
+func (r *trainer) order() [][]int {
+	all := slices.Clone(r.pieces)
 	rng := rand.New(rand.NewPCG(uint64(r.o.Seed), orderStream+uint64(r.Epoch)))
 	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
@@ -339,28 +339,27 @@ func (r *trainer) order() []int {
 // of the same seed.
 const orderStream = 1 << 32
 
-// steps takes every training window once, in a new order, from the batch on that
-// the epoch has come to, and returns their mean loss.
+// steps takes every piece once, in a new order, from the batch on that the epoch has
+// come to, and returns their mean loss.
 func (r *trainer) steps() (float64, error) {
 	all := r.order()
-	buffers := make([]dataset.Buffer, r.o.Batch)
-	windows, labels := make([][]flows.Row, r.o.Batch), make([]int, r.o.Batch)
+	buffers, pieces := make([]dataset.Buffer, r.o.Batch), make([]Piece, r.o.Batch)
 	for at := r.Batch * r.o.Batch; at < len(all); at += r.o.Batch {
 		if err := r.ctx.Err(); err != nil {
 			return 0, err
 		}
-		before := cpuTime()
+		before := workers.CPUTime()
 		part := all[at:min(at+r.o.Batch, len(all))]
-		if err := r.read(part, windows, labels, buffers); err != nil {
+		if err := r.read(part, pieces, buffers); err != nil {
 			return 0, err
 		}
-		loss, err := r.net.train(windows[:len(part)], labels[:len(part)])
+		loss, err := r.step(pieces[:len(part)])
 		if err != nil {
 			return 0, err
 		}
 		r.Loss += loss * float64(len(part))
 		r.Batch++
-		r.CPU += cpuTime() - before
+		r.CPU += workers.CPUTime() - before
 		if time.Since(r.saved) >= r.o.CheckpointEvery {
 			if err := r.save(); err != nil {
 				return 0, err
@@ -371,15 +370,32 @@ func (r *trainer) steps() (float64, error) {
 	return r.Loss / float64(len(all)), nil
 }
 
-// read gets the windows of a batch out of the store.
-func (r *trainer) read(part []int, windows [][]flows.Row, labels []int, buffers []dataset.Buffer) error {
+// step moves the values against their gradients and returns the mean loss before.
+func (r *trainer) step(pieces []Piece) (float64, error) {
+	loss, gradients, err := r.learner.Gradients(pieces, r.adam.steps+1)
+	if err != nil {
+		return 0, err
+	}
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return 0, fmt.Errorf("training diverged (loss %v): lower the learning rate", loss)
+	}
+	values := r.learner.Values()
+	r.adam.Step(values, gradients)
+	r.learner.Settle()
+	r.average.step(values, r.adam.steps)
+	return loss, nil
+}
+
+// read gets the pieces of a batch out of the store.
+func (r *trainer) read(part [][]int, pieces []Piece, buffers []dataset.Buffer) error {
 	errs := make([]error, r.o.Threads)
-	parallel(r.o.Threads, len(part), func(worker, i int) {
-		w, err := r.set.store.Read(part[i], r.set.span, &buffers[i])
+	workers.Each(r.o.Threads, len(part), func(worker, i int) {
+		newest := part[i][len(part[i])-1]
+		rows, err := r.set.store.Read(newest, r.rows, &buffers[i])
 		if err != nil {
 			errs[worker] = err
 		}
-		windows[i], labels[i] = w, r.set.class[r.set.store.Label(part[i])]
+		pieces[i] = Piece{Rows: rows, Judged: len(part[i]), Class: r.set.class[r.set.store.Label(newest)]}
 	})
 	return errors.Join(errs...)
 }

@@ -72,7 +72,7 @@ func trainOn(t testing.TB, ctx context.Context, o Options, training, validation 
 
 func config() Config {
 	return Config{
-		Arch:   model.DefaultArchitecture(5),
+		Design: PaperDesign(40),
 		Record: model.DefaultRecordSpec(),
 		Flags:  map[string]string{"epochs": "4"},
 	}
@@ -121,10 +121,10 @@ func TestTrainLearns(t *testing.T) {
 	}
 	probs, right := make([]float32, 4), 0
 	test := examples(3, 20)
-	memories := map[string]*model.Memory{}
+	memories := map[string]model.Memory{}
 	for _, e := range test {
 		if memories[e.Name] == nil {
-			memories[e.Name] = &model.Memory{}
+			memories[e.Name] = engine.Memory()
 		}
 		if err := engine.Next(memories[e.Name], e.Row, probs); err != nil {
 			t.Fatal(err)
@@ -253,7 +253,7 @@ func TestTrainRefuses(t *testing.T) {
 		{"no batch", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.Batch = 0 }, "batch"},
 		{"no rate", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.LearningRate = math.NaN() }, "learning rate"},
 		{"a wild rate", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.LearningRate = 1e30 }, "learning rate"},
-		{"an absurd kernel", func(c *Config, _ *Options, _, _ *[]dataset.Example) { c.Arch.Kernel1 = 4000 }, "kernel"},
+		{"an absurd kernel", func(c *Config, _ *Options, _, _ *[]dataset.Example) { c.Design = PaperDesign(4000) }, "kernel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg, o, training, validation := config(), good, examples(1, 20), examples(2, 5)

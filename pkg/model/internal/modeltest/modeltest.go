@@ -14,12 +14,12 @@ import (
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
 
 // Model is a random model of the architecture with n classes.
-func Model(r *rand.Rand, arch model.Architecture, n int) *model.Model {
+func Model(r *rand.Rand, arch cnn.Architecture, n int) *model.Model {
 	m := &model.Model{
-		Arch:       arch,
 		Record:     model.DefaultRecordSpec(),
 		Scaling:    model.Scaling{Bytes: model.Moments{Mean: 6, Deviation: 2}, Packets: model.Moments{Mean: 1.5, Deviation: 1}},
 		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
@@ -28,7 +28,7 @@ func Model(r *rand.Rand, arch model.Architecture, n int) *model.Model {
 	for i := range n {
 		m.Labels = append(m.Labels, fmt.Sprintf("class%03d", i))
 	}
-	d, err := m.Dims()
+	d, err := arch.Dims(m.Record.Width(), n)
 	if err != nil {
 		panic(err) // a test asked for an architecture that cannot be
 	}
@@ -45,15 +45,27 @@ func Model(r *rand.Rand, arch model.Architecture, n int) *model.Model {
 	if last == 0 {
 		last = d.Flat
 	}
-	m.Weights = model.Weights{
+	m.Net = &cnn.Net{Arch: arch, Weights: cnn.Weights{
 		Conv1:     random(arch.Kernel1*f[0], arch.Kernel1, arch.Kernel1*f[0]),
 		Conv1Bias: random(f[0], 50, 50),
 		Conv2:     random(kernel*f[0]*f[1], kernel*f[0], kernel*f[1]),
 		Conv2Bias: random(f[1], 50, 50),
 		Dense1:    random(d.Flat*arch.Hidden, d.Flat, arch.Hidden), Dense1Bias: random(arch.Hidden, 100, 100),
 		Dense2: random(last*n, last, n), Dense2Bias: random(n, 100, 100),
-	}
+	}}
 	return m
+}
+
+// Net is the paper's network of a model.
+func Net(m *model.Model) *cnn.Net { return m.Net.(*cnn.Net) }
+
+// Dims are the sizes of its layers.
+func Dims(m *model.Model) cnn.Dims {
+	d, err := Net(m).Dims(m.Record)
+	if err != nil {
+		panic(err) // a test asked for records that do not fit
+	}
+	return d
 }
 
 // Record is a random record of the given packets, each with a payload of the
@@ -135,8 +147,7 @@ func RealWindows(t testing.TB, spec flows.StreamSpec, k int) [][]flows.Row {
 
 // Logits is the network written as its definition: float64, no cleverness.
 func Logits(m *model.Model, input []float32) []float64 {
-	a, w := m.Arch, m.Weights
-	d, _ := m.Dims()
+	a, w, d := Net(m).Arch, Net(m).Weights, Dims(m)
 	f1, f2 := a.Filters[0], a.Filters[1]
 	at := func(s []float32, i int) float64 { return float64(s[i]) }
 	c1 := make([]float64, a.K*d.Cols1*f1)

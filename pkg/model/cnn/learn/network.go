@@ -1,6 +1,6 @@
-package train
+package learn
 
-// This file is the training graph: the trunk, the dense layers, the loss, Adam.
+// This file is the training graph: the trunk, the dense layers, the loss.
 
 import (
 	"fmt"
@@ -13,16 +13,16 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/train/internal/loops"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/internal/loops"
+	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
-// network is a graph that is ready to train.
+// network is a graph that is ready to train: a [train.Learner].
 type network struct {
 	*batch
 	classes int
 	vm      gorgonia.VM
-	adam    *adam
-	average *average
 	params  gorgonia.Nodes // trunk, dense1 weight and bias unless it is left out, dense2 weight and bias
 	absent  absent         // convolutions left out; none by default
 	target  []float32      // [batch, classes]: one-hot rows divided by the windows in use
@@ -32,9 +32,8 @@ type network struct {
 // The dense layers' products are most of gorgonia's share of a step.
 func init() { gorgonia.Use(loops.BLAS{}) }
 
-// newNetwork builds the graph around the batch with the weights w, which it copies; ema
-// is the decay of their average, 0 for none.
-func newNetwork(b *batch, w model.Weights, rate, ema float64) (*network, error) {
+// newNetwork builds the graph around the batch with the weights w, which it copies.
+func newNetwork(b *batch, w cnn.Weights) (*network, error) {
 	n := &network{batch: b, classes: b.Classes}
 	size := len(b.windows)
 	g := gorgonia.NewGraph()
@@ -78,7 +77,6 @@ func newNetwork(b *batch, w model.Weights, rate, ema float64) (*network, error) 
 		return nil, fmt.Errorf("training graph: gradient: %w", err)
 	}
 	n.vm = gorgonia.NewTapeMachine(g, gorgonia.BindDualValues(n.params...))
-	n.adam, n.average = newAdam(rate, n.values()), newAverage(ema, n.values())
 	return n, nil
 }
 
@@ -92,9 +90,9 @@ func dense(x, w, b *gorgonia.Node) (*gorgonia.Node, error) {
 }
 
 // gradients computes the mean loss of at most a batch of windows with classes
-// labels, and leaves the gradients with the parameters.
-func (n *network) gradients(windows [][]flows.Row, labels []int) (float64, error) {
-	if err := n.load(windows); err != nil {
+// labels, and leaves the gradients with the parameters. Dropout follows from the step.
+func (n *network) gradients(windows [][]flows.Row, labels []int, step uint64) (float64, error) {
+	if err := n.load(windows, step); err != nil {
 		return 0, err
 	}
 	clear(n.target)
@@ -112,38 +110,39 @@ func (n *network) gradients(windows [][]flows.Row, labels []int) (float64, error
 	return float64(v), nil
 }
 
-// train does one step and returns the mean loss before it.
-func (n *network) train(windows [][]flows.Row, labels []int) (float64, error) {
-	loss, err := n.gradients(windows, labels)
+// Gradients implements train.Learner.
+func (n *network) Gradients(pieces []train.Piece, step uint64) (float64, [][]float32, error) {
+	windows, labels := make([][]flows.Row, len(pieces)), make([]int, len(pieces))
+	for i, p := range pieces {
+		windows[i], labels[i] = p.Rows, p.Class
+	}
+	loss, err := n.gradients(windows, labels, step)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return 0, fmt.Errorf("training diverged (loss %v): lower the learning rate", loss)
-	}
-	return loss, n.step()
+	gradients, err := n.slopes()
+	return loss, gradients, err
 }
 
-// step moves the parameters against their gradients.
-func (n *network) step() error {
+// slopes are the gradients that lie with the parameters, ready for a step.
+func (n *network) slopes() ([][]float32, error) {
 	var gradients [][]float32
 	for _, p := range n.params {
 		g, err := p.Grad()
 		if err != nil {
-			return fmt.Errorf("training step: %w", err)
+			return nil, fmt.Errorf("training step: %w", err)
 		}
 		gradients = append(gradients, g.Data().([]float32))
 	}
-	values := n.values()
-	n.absent.uncentre(n.split, values, gradients)
-	n.adam.step(values, gradients)
-	n.absent.centre(n.split, values)
-	n.average.step(values, n.adam.steps)
-	return nil
+	n.absent.uncentre(n.split, n.Values(), gradients)
+	return gradients, nil
 }
 
-// values are the parameters themselves, in the order of params.
-func (n *network) values() [][]float32 {
+// Settle implements train.Learner.
+func (n *network) Settle() { n.absent.centre(n.split, n.Values()) }
+
+// Values implements train.Learner: the parameters themselves, in the order of params.
+func (n *network) Values() [][]float32 {
 	var v [][]float32
 	for _, p := range n.params {
 		v = append(v, p.Value().Data().([]float32))
@@ -151,19 +150,15 @@ func (n *network) values() [][]float32 {
 	return v
 }
 
-// weights are a copy of the parameters, or of their average if there is one.
-func (n *network) weights() model.Weights {
-	v := n.values()
-	if len(n.average.values) > 0 {
-		v = n.average.values
-	}
-	var w model.Weights
+// Net implements train.Learner.
+func (n *network) Net(v [][]float32) model.Net {
+	var w cnn.Weights
 	w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias = n.split(v[0])
 	if n.Hidden > 0 {
 		w.Dense1, w.Dense1Bias = v[1], v[2]
 	}
 	w.Dense2, w.Dense2Bias = v[len(v)-2], v[len(v)-1]
-	return w.Clone()
+	return &cnn.Net{Arch: n.Architecture, Weights: w.Clone()}
 }
 
 func join(parts ...[]float32) []float32 {
@@ -175,7 +170,7 @@ func join(parts ...[]float32) []float32 {
 }
 
 // initial are weights drawn as Keras does by default: Glorot uniform, biases 0.
-func initial(s shape, rng *rand.Rand) model.Weights {
+func initial(s shape, rng *rand.Rand) cnn.Weights {
 	glorot := func(n, in, out int) []float32 {
 		limit := math.Sqrt(6 / float64(in+out))
 		w := make([]float32, n)
@@ -189,7 +184,7 @@ func initial(s shape, rng *rand.Rand) model.Weights {
 	if last == 0 {
 		last = s.Flat
 	}
-	return model.Weights{
+	return cnn.Weights{
 		Conv1: glorot(n1, s.Kernel1, s.Kernel1*f1), Conv1Bias: make([]float32, f1),
 		Conv2: glorot(n2, area2*f1, area2*f2), Conv2Bias: make([]float32, f2),
 		Dense1: glorot(s.Flat*s.Hidden, s.Flat, s.Hidden), Dense1Bias: make([]float32, s.Hidden),
@@ -197,10 +192,10 @@ func initial(s shape, rng *rand.Rand) model.Weights {
 	}
 }
 
-// close frees what the graph's machine holds. gorgonia gives the machine a finalizer
+// Close implements train.Learner. gorgonia gives the graph's machine a finalizer
 // although it is part of a cycle, which Go then never collects: without the second
 // call each training would leave its network, tens of megabytes, behind.
-func (n *network) close() {
+func (n *network) Close() {
 	n.vm.Close()
 	runtime.SetFinalizer(n.vm, nil)
 }

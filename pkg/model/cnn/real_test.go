@@ -1,4 +1,4 @@
-package model_test
+package cnn_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
@@ -33,15 +33,12 @@ func TestNextOnRealWindows(t *testing.T) {
 	}
 	m := bundle[""]
 	e, many, sliding, ref := newEngine(t, m), newEngine(t, m), newEngine(t, m), newEngine(t, m)
-	sliding.ComputePadding()
-	scaler := model.NewScaler(m.Record, m.Scaling)
-	d, err := m.Dims()
-	if err != nil {
-		t.Fatal(err)
-	}
-	input, logits := make([]float32, m.Arch.K*d.Width), make([]float32, d.Classes)
+	sliding.runner.ComputePadding()
+	scaler := cnn.NewScaler(m.Record, m.Scaling)
+	d := modeltest.Dims(m)
+	input, logits := make([]float32, m.Net.Span()*d.Width), make([]float32, d.Classes)
 	probs, slow := make([]float32, d.Classes), make([]float32, d.Classes)
-	type memories struct{ fast, shared, sliding model.Memory }
+	type memories struct{ fast, shared, sliding cnn.Memory }
 	var together batch
 	var alone [][]float32
 	compare := func() {
@@ -64,7 +61,7 @@ func TestNextOnRealWindows(t *testing.T) {
 	_, err = set.Steps(context.Background(), m.Record.Stream(), func(x dataset.Example) error {
 		key, row := x.Capture+x.Name, x.Step.Row
 		windows[key] = append(windows[key], row)
-		window := windows[key][max(0, len(windows[key])-m.Arch.K):]
+		window := windows[key][max(0, len(windows[key])-m.Net.Span()):]
 		s := devices[key]
 		if s == nil {
 			s = &memories{}
@@ -78,14 +75,14 @@ func TestNextOnRealWindows(t *testing.T) {
 			compare()
 		}
 		if n++; n%step >= 3 { // three successive windows of each stretch
-			s.sliding = model.Memory{}
+			s.sliding = cnn.Memory{}
 			return nil
 		}
 		checked++
-		if err := scaler.Window(input, m.Arch.K, window); err != nil {
+		if err := scaler.Window(input, m.Net.Span(), window); err != nil {
 			return err
 		}
-		if err := ref.Forward(input, logits); err != nil {
+		if err := ref.runner.Forward(input, logits); err != nil {
 			return err
 		}
 		for _, r := range window[min(s.sliding.Rows(), len(window)-1):] {
@@ -120,7 +117,7 @@ func TestNextOnRealWindows(t *testing.T) {
 // A memory's size follows its present rows: it forgets that there was a longer one.
 func TestMemorySize(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	e := newEngine(t, modeltest.Model(r, model.DefaultArchitecture(5), 27))
+	e := newEngine(t, modeltest.Model(r, cnn.DefaultArchitecture(5), 27))
 	median, full := []int{331, 330}, []int{1000, 1000, 1000} // the data set's median row has 665 payload values
 	for _, c := range []struct {
 		name   string
@@ -139,7 +136,7 @@ func TestMemorySize(t *testing.T) {
 		for range 5 {
 			rows = append(rows, flows.Row{Record: modeltest.Record(r, c.row...)})
 		}
-		var m model.Memory
+		var m cnn.Memory
 		probs := make([]float32, 27)
 		for _, row := range rows {
 			if err := e.Next(&m, row, probs); err != nil {

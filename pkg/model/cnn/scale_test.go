@@ -1,4 +1,4 @@
-package model_test
+package cnn_test
 
 import (
 	"math"
@@ -8,6 +8,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
@@ -57,7 +58,7 @@ func TestRowValues(t *testing.T) {
 			spec := model.DefaultRecordSpec()
 			c.spec(&spec)
 			dst := make([]float32, spec.Width())
-			n, err := model.NewScaler(spec, unit).Row(dst, dhcp)
+			n, err := cnn.NewScaler(spec, unit).Row(dst, dhcp)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -87,7 +88,7 @@ func TestWindowFillsMissingRowsAndPadding(t *testing.T) {
 	for i := range dst {
 		dst[i] = 99 // whatever stood there before
 	}
-	if err := model.NewScaler(spec, unit).Window(dst, 5, []flows.Row{dhcp, dhcp}); err != nil {
+	if err := cnn.NewScaler(spec, unit).Window(dst, 5, []flows.Row{dhcp, dhcp}); err != nil {
 		t.Fatal(err)
 	}
 	for i, v := range dst {
@@ -106,7 +107,7 @@ func TestWindowFillsMissingRowsAndPadding(t *testing.T) {
 func TestRowPayloadIsTheRecordsTokens(t *testing.T) {
 	r := rand.New(rand.NewPCG(17, 18))
 	spec := model.DefaultRecordSpec()
-	scaler := model.NewScaler(spec, unit)
+	scaler := cnn.NewScaler(spec, unit)
 	dst := make([]float32, spec.Width())
 	for i, row := range modeltest.Stream(r, 100) {
 		n, err := scaler.Row(dst, row)

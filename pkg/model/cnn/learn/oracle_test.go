@@ -1,4 +1,4 @@
-package train
+package learn
 
 // This file is the oracle: the whole network of gorgonia's stock operations, on
 // inputs that hold every value of every row.
@@ -13,7 +13,9 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
+	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
 // oracle is the stock graph; its parameters are in gorgonia's layouts.
@@ -30,15 +32,15 @@ type oracle struct {
 }
 
 // toStock permutes model weights to gorgonia's layouts; fromStock undoes it.
-func toStock(s shape, w model.Weights) [8][]float32 { return permute(s, w, false) }
+func toStock(s shape, w cnn.Weights) [8][]float32 { return permute(s, w, false) }
 
-func fromStock(s shape, p [8][]float32) model.Weights {
-	w := model.Weights{Conv1: p[0], Conv1Bias: p[1], Conv2: p[2], Conv2Bias: p[3], Dense1: p[4], Dense1Bias: p[5], Dense2: p[6], Dense2Bias: p[7]}
+func fromStock(s shape, p [8][]float32) cnn.Weights {
+	w := cnn.Weights{Conv1: p[0], Conv1Bias: p[1], Conv2: p[2], Conv2Bias: p[3], Dense1: p[4], Dense1Bias: p[5], Dense2: p[6], Dense2Bias: p[7]}
 	q := permute(s, w, true)
-	return model.Weights{Conv1: q[0], Conv1Bias: q[1], Conv2: q[2], Conv2Bias: q[3], Dense1: q[4], Dense1Bias: q[5], Dense2: q[6], Dense2Bias: q[7]}
+	return cnn.Weights{Conv1: q[0], Conv1Bias: q[1], Conv2: q[2], Conv2Bias: q[3], Dense1: q[4], Dense1Bias: q[5], Dense2: q[6], Dense2Bias: q[7]}
 }
 
-func permute(s shape, w model.Weights, back bool) [8][]float32 {
+func permute(s shape, w cnn.Weights, back bool) [8][]float32 {
 	move := func(src []float32, place func(visit func(ours, stock int))) []float32 {
 		dst := make([]float32, len(src))
 		place(func(ours, stock int) {
@@ -82,7 +84,7 @@ func permute(s shape, w model.Weights, back bool) [8][]float32 {
 	return [8][]float32{conv1, w.Conv1Bias, conv2, w.Conv2Bias, dense1, w.Dense1Bias, w.Dense2, w.Dense2Bias}
 }
 
-func newOracle(t testing.TB, s shape, w model.Weights, size int) *oracle {
+func newOracle(t testing.TB, s shape, w cnn.Weights, size int) *oracle {
 	t.Helper()
 	o := &oracle{s: s, size: size}
 	g := gorgonia.NewGraph()
@@ -131,7 +133,7 @@ func newOracle(t testing.TB, s shape, w model.Weights, size int) *oracle {
 // run computes loss, probabilities and gradients for full windows.
 func (o *oracle) run(t testing.TB, spec model.RecordSpec, scaling model.Scaling, windows [][]flows.Row, labels []int) float64 {
 	t.Helper()
-	scaler := model.NewScaler(spec, scaling)
+	scaler := cnn.NewScaler(spec, scaling)
 	clear(o.target)
 	for i, w := range windows {
 		part := o.s.K * o.s.Width
@@ -147,7 +149,7 @@ func (o *oracle) run(t testing.TB, spec model.RecordSpec, scaling model.Scaling,
 	return float64(o.loss.Data().(float32))
 }
 
-func (o *oracle) gradients(t testing.TB) model.Weights {
+func (o *oracle) gradients(t testing.TB) cnn.Weights {
 	t.Helper()
 	var p [8][]float32
 	for i, n := range o.params {
@@ -160,7 +162,7 @@ func (o *oracle) gradients(t testing.TB) model.Weights {
 	return fromStock(o.s, p)
 }
 
-func (o *oracle) weights() model.Weights {
+func (o *oracle) weights() cnn.Weights {
 	var p [8][]float32
 	for i, n := range o.params {
 		p[i] = append([]float32(nil), n.Value().Data().([]float32)...)
@@ -168,7 +170,7 @@ func (o *oracle) weights() model.Weights {
 	return fromStock(o.s, p)
 }
 
-func gradientsOf(t testing.TB, n *network) model.Weights {
+func gradientsOf(t testing.TB, n *network) cnn.Weights {
 	t.Helper()
 	var p [5][]float32
 	for i, node := range n.params {
@@ -178,14 +180,28 @@ func gradientsOf(t testing.TB, n *network) model.Weights {
 		}
 		p[i] = append([]float32(nil), g.Data().([]float32)...)
 	}
-	var w model.Weights
+	var w cnn.Weights
 	w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias = n.split(p[0])
 	w.Dense1, w.Dense1Bias, w.Dense2, w.Dense2Bias = p[1], p[2], p[3], p[4]
 	return w
 }
 
+// step moves the network's values against the gradients that lie with them.
+func step(t testing.TB, n *network, adam *train.Adam) {
+	t.Helper()
+	g, err := n.slopes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	adam.Step(n.Values(), g)
+	n.Settle()
+}
+
+// weightsOf are the network's values.
+func weightsOf(n *network) cnn.Weights { return n.Net(n.Values()).(*cnn.Net).Weights }
+
 // each visits the eight tensors of two sets of weights.
-func each(a, b model.Weights, visit func(name string, a, b []float32)) {
+func each(a, b cnn.Weights, visit func(name string, a, b []float32)) {
 	for _, p := range []struct {
 		name string
 		a, b []float32
@@ -208,14 +224,11 @@ func farthest(a, b []float32) float64 {
 }
 
 // fixture is a small batch for a network of the architecture.
-func fixture(t testing.TB, arch model.Architecture, size, threads int) (*model.Model, *batch, [][]flows.Row, []int) {
+func fixture(t testing.TB, arch cnn.Architecture, size, threads int) (*model.Model, *batch, [][]flows.Row, []int) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(31, 32))
 	m := modeltest.Model(r, arch, 4)
-	d, err := m.Dims()
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := modeltest.Dims(m)
 	s := shape{arch, d}
 	windows := modeltest.Windows(modeltest.Stream(r, size), arch.K)
 	labels := make([]int, size)
@@ -225,7 +238,7 @@ func fixture(t testing.TB, arch model.Architecture, size, threads int) (*model.M
 	return m, newBatch(s, m.Record, m.Scaling, size, threads, 5), windows, labels
 }
 
-func noDropout(a model.Architecture) model.Architecture {
+func noDropout(a cnn.Architecture) cnn.Architecture {
 	a.Dropout = 0
 	return a
 }
@@ -233,50 +246,49 @@ func noDropout(a model.Architecture) model.Architecture {
 // The trunk of our own and gorgonia's operations agree: loss, every gradient,
 // the probabilities of the live engine, and the weights after Adam steps.
 func TestNetworkEqualsStockOperations(t *testing.T) {
-	for name, arch := range map[string]model.Architecture{
-		"paper": noDropout(model.DefaultArchitecture(5)),
-		"K=2":   noDropout(model.DefaultArchitecture(2)),
-		"K=8":   noDropout(model.DefaultArchitecture(8)),
+	for name, arch := range map[string]cnn.Architecture{
+		"paper": noDropout(cnn.DefaultArchitecture(5)),
+		"K=2":   noDropout(cnn.DefaultArchitecture(2)),
+		"K=8":   noDropout(cnn.DefaultArchitecture(8)),
 	} {
 		t.Run(name, func(t *testing.T) {
 			const size, steps = 6, 8
 			m, b, windows, labels := fixture(t, arch, size, 2)
-			n, err := newNetwork(b, m.Weights, 1e-3, 0)
+			n, err := newNetwork(b, modeltest.Net(m).Weights)
 			if err != nil {
 				t.Fatal(err)
 			}
-			o := newOracle(t, b.shape, m.Weights, size)
-			for step := range steps {
-				got, err := n.gradients(windows, labels)
+			adam := train.NewAdam(1e-3, n.Values())
+			o := newOracle(t, b.shape, modeltest.Net(m).Weights, size)
+			for at := range steps {
+				got, err := n.gradients(windows, labels, 1)
 				if err != nil {
 					t.Fatal(err)
 				}
 				want := o.run(t, m.Record, m.Scaling, windows, labels)
 				if math.Abs(got-want) > 1e-5 {
-					t.Fatalf("step %d: loss %v, stock %v", step, got, want)
+					t.Fatalf("step %d: loss %v, stock %v", at, got, want)
 				}
-				if step == 0 {
+				if at == 0 {
 					checkEngine(t, m, windows, o.probs.Data().([]float32))
 				}
 				each(gradientsOf(t, n), o.gradients(t), func(tensor string, a, b []float32) {
 					if d, size := farthest(a, b), farthest(b, make([]float32, len(b))); d > 1e-6+1e-4*size {
-						t.Errorf("step %d: gradient of %s, of size %g, is %g away from stock", step, tensor, size, d)
+						t.Errorf("step %d: gradient of %s, of size %g, is %g away from stock", at, tensor, size, d)
 					}
 				})
-				if err := n.step(); err != nil {
-					t.Fatal(err)
-				}
+				step(t, n, adam)
 				if err := o.solver.Step(gorgonia.NodesToValueGrads(o.params)); err != nil {
 					t.Fatal(err)
 				}
 			}
-			each(n.weights(), o.weights(), func(tensor string, a, b []float32) {
+			each(weightsOf(n), o.weights(), func(tensor string, a, b []float32) {
 				if d := farthest(a, b); d > 2e-4 {
 					t.Errorf("after %d Adam steps %s is %g away from stock", steps, tensor, d)
 				}
 			})
 			moved := 0.0
-			each(n.weights(), m.Weights, func(_ string, a, b []float32) { moved = max(moved, farthest(a, b)) })
+			each(weightsOf(n), modeltest.Net(m).Weights, func(_ string, a, b []float32) { moved = max(moved, farthest(a, b)) })
 			if moved < 1e-3 {
 				t.Errorf("the weights moved by %g: nothing was trained", moved)
 			}

@@ -1,4 +1,4 @@
-package train
+package learn
 
 // This file makes the trunk one differentiable operation of a gorgonia graph.
 
@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"hash"
 	"hash/fnv"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
@@ -16,6 +13,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/workers"
 )
 
 // batch holds the windows that one step works on. The graph sees them only
@@ -46,9 +44,9 @@ func newBatch(s shape, spec model.RecordSpec, scaling model.Scaling, size, threa
 	return b
 }
 
-// load scales the windows of the next step.
-func (b *batch) load(windows [][]flows.Row) error {
-	b.step++
+// load scales the windows of a step.
+func (b *batch) load(windows [][]flows.Row, step uint64) error {
+	b.step = step
 	b.used = len(windows)
 	errs := make([]error, b.threads)
 	b.each(func(worker, i int) {
@@ -67,21 +65,7 @@ func (b *batch) load(windows [][]flows.Row) error {
 // each calls do for every window in use, spread over the workers. Which worker
 // takes a window must not matter to the result.
 func (b *batch) each(do func(worker, i int)) {
-	parallel(b.threads, b.used, do)
-}
-
-// parallel calls do for 0 to n-1 from the given number of goroutines.
-func parallel(threads, n int, do func(worker, i int)) {
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for worker := range threads {
-		wg.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				do(worker, i)
-			}
-		})
-	}
-	wg.Wait()
+	workers.Each(b.threads, b.used, do)
 }
 
 // forward writes the trunk's output for every window; windows not in use get 0.
@@ -251,12 +235,4 @@ func floats(n int, in []gorgonia.Value, out ...gorgonia.Value) ([][]float32, err
 		v = append(v, f)
 	}
 	return v, nil
-}
-
-// threadsOr is n, or the processors at hand when n is 0.
-func threadsOr(n int) int {
-	if n <= 0 {
-		return runtime.GOMAXPROCS(0)
-	}
-	return n
 }

@@ -1,4 +1,4 @@
-package model
+package cnn
 
 // This file turns raw rows into the network's input (paper III-C and IV; the
 // divisors are those of the record specification).
@@ -9,7 +9,8 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/model/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
 )
 
 // Divisors of a row's bounded values.
@@ -25,26 +26,15 @@ const (
 // (-255 / 255), after scaling.
 const Missing float32 = flows.Missing
 
-// Fields of a row that a model can do without; their values are [Missing] then.
-const (
-	FieldRemote  = "remote"  // address octets
-	FieldPorts   = "ports"   // both
-	FieldTime    = "time"    // since the previous record, and packets' offsets
-	FieldPayload = "payload" // all of it, delimiters too
-)
-
-// Fields are all of them.
-var Fields = []string{FieldRemote, FieldPorts, FieldTime, FieldPayload}
-
 // Scaler turns rows into network input. It is never written once built.
 type Scaler struct {
-	spec       RecordSpec
-	scale      Scaling
+	spec       model.RecordSpec
+	scale      model.Scaling
 	start, end float32 // scaled delimiters
 }
 
 // NewScaler prepares the scaling of rows as spec describes them.
-func NewScaler(spec RecordSpec, scale Scaling) *Scaler {
+func NewScaler(spec model.RecordSpec, scale model.Scaling) *Scaler {
 	s := &Scaler{spec: spec, scale: scale, start: flows.PayloadStart, end: flows.PayloadEnd}
 	if spec.ScaleDelimiters {
 		s.start, s.end = flows.PayloadStart/scaleByte, flows.PayloadEnd/scaleByte
@@ -60,10 +50,10 @@ func (s *Scaler) Row(dst []float32, r flows.Row) (int, error) {
 		return 0, errors.New("scale row: no record")
 	}
 	n := s.meta(dst, r)
-	if i := notFinite(dst[:n]); i >= 0 {
+	if i := model.NotFinite(dst[:n]); i >= 0 {
 		return 0, fmt.Errorf("scale row: value %d is %v: check the model's scaling", i+1, dst[i])
 	}
-	if slices.Contains(s.spec.Without, FieldPayload) {
+	if slices.Contains(s.spec.Without, model.FieldPayload) {
 		return n, nil
 	}
 	return n + s.payload(dst[n:s.spec.Width()], r.Packets), nil
@@ -126,11 +116,11 @@ func (s *Scaler) meta(dst []float32, r flows.Row) int {
 	}
 	for _, field := range s.spec.Without {
 		switch field {
-		case FieldRemote:
+		case model.FieldRemote:
 			hide(dst[1:5])
-		case FieldPorts:
+		case model.FieldPorts:
 			hide(dst[6:8])
-		case FieldTime:
+		case model.FieldTime:
 			hide(dst[:1])
 			hide(dst[10 : 10+n])
 		}

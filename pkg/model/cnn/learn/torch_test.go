@@ -1,4 +1,4 @@
-package train
+package learn
 
 import (
 	"flag"
@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
+	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
 var dump = flag.String("dump", "", "directory for the files that bench/peers/oracle_torch.py compares with PyTorch")
@@ -19,12 +21,12 @@ func TestDumpForTorch(t *testing.T) {
 		t.Skip("needs -dump DIR; bench/peers/oracle_torch.py then does the comparing")
 	}
 	const size, steps = 8, 30
-	m, b, windows, labels := fixture(t, noDropout(model.DefaultArchitecture(5)), size, 2)
-	n, err := newNetwork(b, m.Weights, 1e-3, 0)
+	m, b, windows, labels := fixture(t, noDropout(cnn.DefaultArchitecture(5)), size, 2)
+	n, err := newNetwork(b, modeltest.Net(m).Weights)
 	if err != nil {
 		t.Fatal(err)
 	}
-	scaler := model.NewScaler(m.Record, m.Scaling)
+	scaler := cnn.NewScaler(m.Record, m.Scaling)
 	part := b.K * b.Width
 	m.Background = make([]float32, size*part)
 	var names []string
@@ -34,29 +36,28 @@ func TestDumpForTorch(t *testing.T) {
 		}
 		names = append(names, fmt.Sprint(labels[i]))
 	}
-	save := func(name string, w model.Weights) {
+	save := func(name string, w cnn.Weights) {
 		t.Helper()
 		c := *m
-		c.Weights = w
+		c.Net = &cnn.Net{Arch: b.Architecture, Weights: w}
 		if err := c.Save(filepath.Join(*dump, name+".safetensors")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for step := range steps {
-		loss, err := n.gradients(windows, labels)
+	adam := train.NewAdam(1e-3, n.Values())
+	for at := range steps {
+		loss, err := n.gradients(windows, labels, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if step == 0 {
+		if at == 0 {
 			m.Training.Options = map[string]string{
 				"labels": strings.Join(names, ","), "loss": fmt.Sprint(loss), "steps": fmt.Sprint(steps),
 			}
-			save("before", m.Weights)
+			save("before", modeltest.Net(m).Weights)
 			save("gradient", gradientsOf(t, n))
 		}
-		if err := n.step(); err != nil {
-			t.Fatal(err)
-		}
+		step(t, n, adam)
 	}
-	save("after", n.weights())
+	save("after", weightsOf(n))
 }

@@ -1,21 +1,22 @@
-package train
+package learn
 
 import (
 	"math"
 	"testing"
 
-	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
 // dropped is the trunk's output with dropout for one window, many times over.
-func trunkMean(t *testing.T, arch model.Architecture, rounds int) (mean []float64, zero []float64) {
+func trunkMean(t *testing.T, arch cnn.Architecture, rounds int) (mean []float64, zero []float64) {
 	t.Helper()
 	m, b, windows, _ := fixture(t, arch, 2, 1)
-	theta := join(m.Weights.Conv1, m.Weights.Conv1Bias, m.Weights.Conv2, m.Weights.Conv2Bias)
+	theta := join(modeltest.Net(m).Weights.Conv1, modeltest.Net(m).Weights.Conv1Bias, modeltest.Net(m).Weights.Conv2, modeltest.Net(m).Weights.Conv2Bias)
 	out := make([]float32, 2*b.Flat)
 	mean, zero = make([]float64, b.Flat), make([]float64, b.Flat)
 	for range rounds {
-		if err := b.load(windows); err != nil {
+		if err := b.load(windows, b.step+1); err != nil {
 			t.Fatal(err)
 		}
 		b.forward(theta, out)
@@ -33,7 +34,7 @@ func trunkMean(t *testing.T, arch model.Architecture, rounds int) (mean []float6
 // and in the padding alike, and a share p is 0; so for other p than 0.5 too.
 func TestDropoutKeepsTheMean(t *testing.T) {
 	for _, p := range []float64{0.5, 0.2} {
-		arch := model.DefaultArchitecture(5)
+		arch := cnn.DefaultArchitecture(5)
 		arch.Pool = [2]int{1, 1}
 		arch.Hidden = 2
 		arch.Dropout = 0
@@ -100,15 +101,15 @@ func fixedMasks(s shape, in *instance, theta []float32, p float64, weight []floa
 // With the masks fixed, the output is the definition's and the gradient its slope.
 func TestDropoutGradientIsASlope(t *testing.T) {
 	for _, p := range []float64{0.5, 0.2} {
-		arch := model.DefaultArchitecture(5)
+		arch := cnn.DefaultArchitecture(5)
 		arch.Dropout = p
 		m, b, windows, _ := fixture(t, arch, 3, 1)
-		theta := join(m.Weights.Conv1, m.Weights.Conv1Bias, m.Weights.Conv2, m.Weights.Conv2Bias)
+		theta := join(modeltest.Net(m).Weights.Conv1, modeltest.Net(m).Weights.Conv1Bias, modeltest.Net(m).Weights.Conv2, modeltest.Net(m).Weights.Conv2Bias)
 		out, weight := make([]float32, b.Flat), make([]float32, b.Flat)
 		for i := range weight {
 			weight[i] = float32(i%7) / 7e3
 		}
-		if err := b.load(windows[2:]); err != nil {
+		if err := b.load(windows[2:], b.step+1); err != nil {
 			t.Fatal(err)
 		}
 		b.windows = b.windows[:1]

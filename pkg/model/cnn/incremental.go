@@ -1,4 +1,4 @@
-package model
+package cnn
 
 // This file computes a window's verdict without the work whose result is known.
 //
@@ -17,43 +17,29 @@ package model
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/model/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
 )
 
-// Next writes the class probabilities of a device's stream after its next row to
-// probs, which holds [Engine.Classes] values. Only that row is computed, unless m was
-// trimmed. A record must not change once seen. A row that is refused leaves m as it
-// was.
-func (e *Engine) Next(m *Memory, row flows.Row, probs []float32) error {
-	b := e.buf
-	if err := e.advance(m, row, probs, &b.lists[0], b.sums[0]); err != nil {
-		return fmt.Errorf("predict: %w", err)
+// Skip implements model.Runner. What the next output needs of the row is computed
+// then.
+func (e *Runner) Skip(of model.Memory, row flows.Row) error {
+	m, err := own(of)
+	if err != nil {
+		return err
 	}
-	e.net.path.Dense(b.sums[:1], e.net.dense1, b.lists[:1])
-	if err := e.finish(b.sums[0], probs); err != nil {
-		return fmt.Errorf("predict: %w", err)
-	}
-	return nil
-}
-
-// Skip moves a memory on by a row whose output nobody asks for. It is cheap: what the
-// next output needs of the row is computed then.
-func (e *Engine) Skip(m *Memory, row flows.Row) {
 	m.add(row, e.net.arch.K)
 	m.computed = false
+	return nil
 }
 
 // advance moves the memory on by a row and leaves the inputs of the first dense layer
 // in live, and what their products are added to in sums.
-func (e *Engine) advance(m *Memory, row flows.Row, probs []float32, live *conv.Live, sums []float32) error {
+func (e *Runner) advance(m *Memory, row flows.Row, live *conv.Live, sums []float32) error {
 	n, b := e.net, e.buf
-	if len(probs) != n.Classes {
-		return fmt.Errorf("room for %d probabilities, want %d", len(probs), n.Classes)
-	}
 	if !m.computed {
 		if err := e.again(m); err != nil {
 			return err
@@ -74,7 +60,7 @@ func (e *Engine) advance(m *Memory, row flows.Row, probs []float32, live *conv.L
 
 // again computes what a memory lacks of its rows, but for the oldest, which the next
 // window has no more.
-func (e *Engine) again(m *Memory) error {
+func (e *Runner) again(m *Memory) error {
 	n := e.net
 	n.clear(m, &e.buf.pool)
 	rows := m.rows[max(0, len(m.rows)+1-n.arch.K):]
@@ -88,23 +74,9 @@ func (e *Engine) again(m *Memory) error {
 	return nil
 }
 
-// finish writes the probabilities that follow from the first dense layer's sums.
-func (e *Engine) finish(sums, probs []float32) error {
-	n, b := e.net, e.buf
-	if err := n.output(b, sums); err != nil {
-		return err
-	}
-	softmax(probs, e.Logits(), n.temperature)
-	return nil
-}
-
-// Logits are the network's outputs, before calibration, of the window predicted
-// last. The next call overwrites them.
-func (e *Engine) Logits() []float32 { return e.buf.logits[0][:e.net.Classes] }
-
 // push computes one more row and drops the oldest. stays says that the conv2 row
 // it makes is part of the window asked for.
-func (e *Engine) push(s *Memory, r flows.Row, stays bool) error {
+func (e *Runner) push(s *Memory, r flows.Row, stays bool) error {
 	n, b := e.net, e.buf
 	length, err := e.scaler.Row(b.row, r)
 	if err != nil {
@@ -186,7 +158,7 @@ func (n *network) poolRows(dst []float32, rows []pooled2, f int) {
 
 // constants computes what columns of missing input come out as, and the dense
 // layer's share of all such columns from each column on.
-func (n *network) constants(m *Model) error {
+func (n *network) constants(m *Net) error {
 	row := filled(conv.Reach(1, n.arch.Kernel1), Missing)
 	out := planes(n.arch.Filters[0], conv.Lanes)
 	n.path.Convolve(out, [][]float32{row}, &n.conv1, 1)
@@ -223,7 +195,7 @@ func (n *network) constants(m *Model) error {
 			}
 		}
 	}
-	if notFinite(n.tail) >= 0 {
+	if model.NotFinite(n.tail) >= 0 {
 		return errors.New("dense1: sums of its weights overflow")
 	}
 	return nil

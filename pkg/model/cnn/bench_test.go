@@ -1,4 +1,4 @@
-package model_test
+package cnn_test
 
 // Benchmarks over the windows of the data set's test captures. `iotsense bench
 // inference` gives the figures of docs/BENCHMARKS.md; these are for work on the
@@ -11,6 +11,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
@@ -24,17 +25,14 @@ func realWindows(b *testing.B) (*model.Model, [][]flows.Row) {
 		b.Fatal(err)
 	}
 	m := bundle[""]
-	return m, modeltest.RealWindows(b, m.Record.Stream(), m.Arch.K)
+	return m, modeltest.RealWindows(b, m.Record.Stream(), m.Net.Span())
 }
 
 // benchmarkReal times each window and reports percentiles: of the time, and of
 // the length of the windows' newest rows.
-func benchmarkReal(b *testing.B, predict func(e *model.Engine, w []flows.Row, probs []float32) error) {
+func benchmarkReal(b *testing.B, predict func(e engine, w []flows.Row, probs []float32) error) {
 	m, windows := realWindows(b)
-	e, err := model.NewEngine(m)
-	if err != nil {
-		b.Fatal(err)
-	}
+	e := newEngine(b, m)
 	probs := make([]float32, e.Classes())
 	spent := make([]time.Duration, 0, 1<<20)
 	i := 0
@@ -64,13 +62,13 @@ func benchmarkReal(b *testing.B, predict func(e *model.Engine, w []flows.Row, pr
 
 // Successive windows of devices, as live: one row of five is new.
 func BenchmarkRealSliding(b *testing.B) {
-	var m model.Memory
-	benchmarkReal(b, func(e *model.Engine, w []flows.Row, probs []float32) error { return e.Next(&m, w[len(w)-1], probs) })
+	var m cnn.Memory
+	benchmarkReal(b, func(e engine, w []flows.Row, probs []float32) error { return e.Next(&m, w[len(w)-1], probs) })
 }
 
 // Independent windows: all rows are new.
 func BenchmarkRealCold(b *testing.B) {
-	benchmarkReal(b, func(e *model.Engine, w []flows.Row, probs []float32) error { return e.Predict(w, probs) })
+	benchmarkReal(b, func(e engine, w []flows.Row, probs []float32) error { return e.Predict(w, probs) })
 }
 
 // Successive windows of 256 devices in turn: their states do not stay in the
@@ -78,7 +76,7 @@ func BenchmarkRealCold(b *testing.B) {
 func BenchmarkRealSliding256(b *testing.B) {
 	const devices = 256
 	_, windows := realWindows(b)
-	memories := make([]model.Memory, devices)
+	memories := make([]cnn.Memory, devices)
 	step := len(windows) / devices
 	order := make([]flows.Row, 0, devices*step)
 	for i := range step {
@@ -88,7 +86,7 @@ func BenchmarkRealSliding256(b *testing.B) {
 		}
 	}
 	i := 0
-	benchmarkReal(b, func(e *model.Engine, _ []flows.Row, probs []float32) error {
+	benchmarkReal(b, func(e engine, _ []flows.Row, probs []float32) error {
 		i++
 		return e.Next(&memories[i%devices], order[i%len(order)], probs)
 	})

@@ -1,4 +1,4 @@
-package train
+package learn
 
 import (
 	"math"
@@ -7,18 +7,19 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
 // loss64 is the mean cross-entropy in float64, by the network's definition.
 func loss64(t testing.TB, m *model.Model, windows [][]flows.Row, labels []int) float64 {
 	t.Helper()
-	d, _ := m.Dims()
-	input := make([]float32, m.Arch.K*d.Width)
-	scaler := model.NewScaler(m.Record, m.Scaling)
+	d := modeltest.Dims(m)
+	input := make([]float32, m.Net.Span()*d.Width)
+	scaler := cnn.NewScaler(m.Record, m.Scaling)
 	sum := 0.0
 	for i, w := range windows {
-		if err := scaler.Window(input, m.Arch.K, w); err != nil {
+		if err := scaler.Window(input, m.Net.Span(), w); err != nil {
 			t.Fatal(err)
 		}
 		logits := modeltest.Logits(m, input)
@@ -33,17 +34,17 @@ func loss64(t testing.TB, m *model.Model, windows [][]flows.Row, labels []int) f
 
 // The gradients are the slopes of the definition: samples of every tensor.
 func TestGradientsAreSlopes(t *testing.T) {
-	arch := model.Architecture{K: 5, Filters: [2]int{3, 4}, Kernel1: 11, Kernel2: [2]int{2, 7}, Pool: [2]int{2, 2}, Hidden: 12}
+	arch := cnn.Architecture{K: 5, Filters: [2]int{3, 4}, Kernel1: 11, Kernel2: [2]int{2, 7}, Pool: [2]int{2, 2}, Hidden: 12}
 	m, b, windows, labels := fixture(t, arch, 3, 1)
-	n, err := newNetwork(b, m.Weights, 1e-3, 0)
+	n, err := newNetwork(b, modeltest.Net(m).Weights)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := n.gradients(windows, labels); err != nil {
+	if _, err := n.gradients(windows, labels, 1); err != nil {
 		t.Fatal(err)
 	}
 	const h = 1.0 / (1 << 14)
-	each(m.Weights, gradientsOf(t, n), func(name string, w, g []float32) {
+	each(modeltest.Net(m).Weights, gradientsOf(t, n), func(name string, w, g []float32) {
 		size := farthest(g, make([]float32, len(g)))
 		for _, i := range []int{0, len(w) / 2, len(w) - 1} {
 			old := w[i]
@@ -64,20 +65,17 @@ func TestGradientsAreSlopes(t *testing.T) {
 // that of the same values if none of them is known to be padding, and holds nothing
 // of the windows that were computed before in the same memory.
 func TestGradientAtTheEndOfTheHead(t *testing.T) {
-	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), model.DefaultArchitecture(5), 2)
-	d, err := m.Dims()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := shape{m.Arch, d}
-	w := &m.Weights
+	m := modeltest.Model(rand.New(rand.NewPCG(1, 1)), cnn.DefaultArchitecture(5), 2)
+	d := modeltest.Dims(m)
+	s := shape{modeltest.Net(m).Arch, d}
+	w := &modeltest.Net(m).Weights
 	for _, v := range [][]float32{w.Conv1, w.Conv2} { // every value behind the rows is above 0
 		for i := range v {
 			v[i] = float32(math.Abs(float64(v[i])))
 		}
 	}
 	for i := range w.Conv1 {
-		w.Conv1[i] *= model.Missing
+		w.Conv1[i] *= cnn.Missing
 	}
 	theta := join(w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias)
 	k := s.kernels(theta)

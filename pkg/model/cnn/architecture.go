@@ -1,4 +1,4 @@
-package model
+package cnn
 
 // This file holds the network's shape: which layers, which sizes, how many numbers.
 
@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
 )
 
 // Architecture is the shape of the network of section IV-A:
@@ -47,12 +48,10 @@ func DefaultArchitecture(k int) Architecture {
 // Sizes above these are refused: they bound what a hostile file can ask for and
 // leave room for every variant of the paper's Table VI and far beyond.
 const (
-	maxRows       = 64
-	maxKernel     = 1024
-	maxFilters    = 256
-	maxUnits      = 1 << 14
-	maxClasses    = 1 << 14
-	maxParameters = 1 << 26
+	maxRows    = 64
+	maxKernel  = 1024
+	maxFilters = 256
+	maxUnits   = 1 << 14
 )
 
 // Dims are the sizes that follow from an architecture, a row width and a number
@@ -83,7 +82,7 @@ func (a Architecture) Bounds(classes int) error {
 		{"kernel2[1]", a.Kernel2[1], maxKernel},
 		{"pool[0]", a.Pool[0], maxRows},
 		{"pool[1]", a.Pool[1], maxKernel},
-		{"classes", classes, maxClasses},
+		{"classes", classes, model.MaxClasses},
 	} {
 		if c.got < 1 || c.got > c.max {
 			return fmt.Errorf("architecture: %s is %d, want 1 to %d", c.name, c.got, c.max)
@@ -121,8 +120,8 @@ func (a Architecture) Dims(width, classes int) (Dims, error) {
 			a.Pool[0], a.Pool[1], d.Rows2, d.Cols2)
 	}
 	d.Flat = d.PoolRows * d.PoolCols * a.Filters[1]
-	if n := a.parameters(d); n > maxParameters {
-		return Dims{}, fmt.Errorf("architecture: %d parameters, want at most %d", n, maxParameters)
+	if n := a.parameters(d); n > model.MaxParameters {
+		return Dims{}, fmt.Errorf("architecture: %d parameters, want at most %d", n, model.MaxParameters)
 	}
 	return d, nil
 }
@@ -131,39 +130,25 @@ func (a Architecture) Dims(width, classes int) (Dims, error) {
 func (a Architecture) parameters(d Dims) int {
 	n := 0
 	for _, t := range a.tensors(d) {
-		n += t.size()
+		n += t.Size()
 	}
 	return n
 }
 
-// tensorSpec names one weight tensor and its shape.
-type tensorSpec struct {
-	name  string
-	shape []int
-}
-
-func (t tensorSpec) size() int {
-	n := 1
-	for _, s := range t.shape {
-		n *= s
-	}
-	return n
-}
-
-// tensors lists the weight tensors in file order.
-func (a Architecture) tensors(d Dims) [8]tensorSpec {
+// tensors lists the weight tensors, without their values, in file order.
+func (a Architecture) tensors(d Dims) [8]model.Tensor {
 	f, last := a.Filters, a.Hidden
 	if last == 0 {
 		last = d.Flat
 	}
-	return [8]tensorSpec{
-		{"conv1.weight", []int{a.Kernel1, f[0]}},
-		{"conv1.bias", []int{f[0]}},
-		{"conv2.weight", []int{a.Kernel2[0], a.Kernel2[1], f[0], f[1]}},
-		{"conv2.bias", []int{f[1]}},
-		{"dense1.weight", []int{d.Flat, a.Hidden}},
-		{"dense1.bias", []int{a.Hidden}},
-		{"dense2.weight", []int{last, d.Classes}},
-		{"dense2.bias", []int{d.Classes}},
+	return [8]model.Tensor{
+		{Name: "conv1.weight", Shape: []int{a.Kernel1, f[0]}},
+		{Name: "conv1.bias", Shape: []int{f[0]}},
+		{Name: "conv2.weight", Shape: []int{a.Kernel2[0], a.Kernel2[1], f[0], f[1]}},
+		{Name: "conv2.bias", Shape: []int{f[1]}},
+		{Name: "dense1.weight", Shape: []int{d.Flat, a.Hidden}},
+		{Name: "dense1.bias", Shape: []int{a.Hidden}},
+		{Name: "dense2.weight", Shape: []int{last, d.Classes}},
+		{Name: "dense2.bias", Shape: []int{d.Classes}},
 	}
 }

@@ -1,4 +1,4 @@
-package train
+package learn
 
 // This file computes the trunk - conv1, ReLU, conv2, ReLU, dropout, max pool -
 // and its gradient for one window, without gorgonia.
@@ -14,15 +14,16 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/internal/conv"
-	"github.com/iotsense/iotsense/pkg/model/train/internal/loops"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model/internal/loops"
 )
 
 // shape is the trunk's sizes and where its parameters stand in one vector: conv1
 // weight and bias, conv2 weight and bias, each as in the model file.
 type shape struct {
-	model.Architecture
-	model.Dims
+	cnn.Architecture
+	cnn.Dims
 }
 
 func (s *shape) sizes() (w1, b1, w2, b2 int) {
@@ -69,7 +70,7 @@ func (s *shape) kernels(theta []float32) *kernels {
 		k.w1 = append(k.w1, conv.Gather(w1, s.Kernel1, f1, f))
 		v := b1[f]
 		for _, w := range k.w1[f] {
-			v += w * model.Missing
+			v += w * cnn.Missing
 		}
 		k.const1 = append(k.const1, max(v, 0))
 	}
@@ -110,7 +111,7 @@ const noSource = -1
 
 // scratch is what a worker needs beside the instance.
 type scratch struct {
-	scaler *model.Scaler
+	scaler *cnn.Scaler
 	conv2  [][][]float32 // [pool rows][f2][columns], before ReLU: the pool begins at 0
 	best   []float32     // [columns]: largest kept value of the pool's rows
 	from   []int32       // [columns]: where it came from
@@ -149,13 +150,13 @@ func (s *shape) instance() *instance {
 		source:  make([]int32, s.Flat),
 	}
 	for _, row := range in.rows {
-		fill(row, model.Missing)
+		fill(row, cnn.Missing)
 	}
 	return in
 }
 
 func (s *shape) scratch(spec model.RecordSpec, scaling model.Scaling) *scratch {
-	c := &scratch{scaler: model.NewScaler(spec, scaling)}
+	c := &scratch{scaler: cnn.NewScaler(spec, scaling)}
 	for range s.Pool[0] {
 		c.conv2 = append(c.conv2, planes(s.Filters[1], conv.RoundUp(s.Cols2, conv.Lanes)+s.Pool[1]))
 	}
@@ -187,7 +188,7 @@ func (in *instance) load(s *scratch, rows []flows.Row) error {
 			}
 		}
 		if n < in.lengths[i] { // behind the row's last values is padding already
-			fill(row[n:in.lengths[i]], model.Missing)
+			fill(row[n:in.lengths[i]], cnn.Missing)
 		}
 		in.lengths[i] = n
 	}
@@ -422,7 +423,7 @@ func (s *shape) backwardConv1(in *instance, c *scratch, k *kernels, cols int, ta
 		if k.const1[ch] > 0 {
 			b1[ch] += float32(constant)
 			for t := range c.gw1[ch] {
-				c.gw1[ch][t] += float32(constant) * model.Missing
+				c.gw1[ch][t] += float32(constant) * cnn.Missing
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package train
+package learn
 
 // This file is the loss as an operation of a gorgonia graph. gorgonia's LogSoftMax
 // takes the batch's first logit for the maximum of every row: logits that are 90

@@ -1,4 +1,4 @@
-package model_test
+package cnn_test
 
 import (
 	"fmt"
@@ -10,7 +10,8 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
@@ -21,25 +22,25 @@ func sameBits(a, b []float32) bool {
 
 // batch is the arguments of a call.
 type batch struct {
-	memories []*model.Memory
+	memories []model.Memory
 	rows     []flows.Row
 	probs    [][]float32
 }
 
-func (b *batch) add(m *model.Memory, row flows.Row, classes int) {
+func (b *batch) add(m model.Memory, row flows.Row, classes int) {
 	b.memories, b.rows, b.probs = append(b.memories, m), append(b.rows, row), append(b.probs, make([]float32, classes))
 }
 
 // Whatever rows share a batch, each comes out as it does alone, though its device is
 // there twice, and whether or not its memory was trimmed.
 func TestBatchEqualsOneByOne(t *testing.T) {
-	onEach(t, func(t *testing.T, arch model.Architecture, path conv.Path) {
+	onEach(t, func(t *testing.T, arch cnn.Architecture, path conv.Path) {
 		r := rand.New(rand.NewPCG(21, 22))
 		m := modeltest.Model(r, arch, 9)
 		one, many := newEngineOn(t, m, path), newEngineOn(t, m, path)
 		type device struct {
 			rows      []flows.Row
-			one, many model.Memory
+			one, many cnn.Memory
 		}
 		devices := make([]device, 7)
 		for i := range devices {
@@ -50,7 +51,7 @@ func TestBatchEqualsOneByOne(t *testing.T) {
 		switch {
 		case testing.Short():
 			sizes = []int{9}
-		case arch == model.DefaultArchitecture(5):
+		case arch == cnn.DefaultArchitecture(5):
 			sizes = nil
 			for size := range 34 {
 				sizes = append(sizes, size)
@@ -90,13 +91,13 @@ func TestBatchEqualsOneByOne(t *testing.T) {
 // A row that fails is named and leaves its memory as it was; the others come out.
 func TestBatchWithFailures(t *testing.T) {
 	r := rand.New(rand.NewPCG(23, 24))
-	m := modeltest.Model(r, model.DefaultArchitecture(5), 3)
+	m := modeltest.Model(r, cnn.DefaultArchitecture(5), 3)
 	one, many := newEngine(t, m), newEngine(t, m)
 	const devices = 20
 	streams := make([][]flows.Row, devices)
-	memories, alone := make([]*model.Memory, devices), make([]model.Memory, devices)
+	memories, alone := make([]model.Memory, devices), make([]cnn.Memory, devices)
 	for i := range streams {
-		streams[i], memories[i] = modeltest.Stream(r, 8), &model.Memory{}
+		streams[i], memories[i] = modeltest.Stream(r, 8), &cnn.Memory{}
 	}
 	want := make([]float32, 3)
 	for step := range 8 {
@@ -107,8 +108,7 @@ func TestBatchWithFailures(t *testing.T) {
 		bad := map[int]string{}
 		if step == 6 {
 			b.rows[3].Record = nil
-			b.probs[19] = b.probs[19][:2]
-			bad = map[int]string{3: "no record", 19: "room for 2 probabilities"}
+			bad = map[int]string{3: "no record"}
 		}
 		err := many.NextBatch(b.memories, b.rows, b.probs)
 		if (err != nil) != (len(bad) > 0) {
@@ -134,6 +134,10 @@ func TestBatchWithFailures(t *testing.T) {
 	for name, call := range map[string]func() error{
 		"memories":      func() error { return many.NextBatch(memories[:1], streams[0][:2], make([][]float32, 2)) },
 		"probabilities": func() error { return many.NextBatch(memories[:2], streams[0][:2], make([][]float32, 1)) },
+		"room":          func() error { return many.NextBatch(memories[:1], streams[0][:1], [][]float32{make([]float32, 2)}) },
+		"a memory of another network": func() error {
+			return many.NextBatch([]model.Memory{nil}, streams[0][:1], [][]float32{make([]float32, 3)})
+		},
 	} {
 		if call() == nil {
 			t.Errorf("%s: one for two rows, and no error", name)
@@ -144,13 +148,13 @@ func TestBatchWithFailures(t *testing.T) {
 // A row whose outputs overflow fails in a batch as it does alone.
 func TestBatchRefusesWeightsThatOverflow(t *testing.T) {
 	r := rand.New(rand.NewPCG(25, 26))
-	m := modeltest.Model(r, model.DefaultArchitecture(5), 3)
-	for i := range m.Weights.Dense2 {
-		m.Weights.Dense2[i] = 3e38
+	m := modeltest.Model(r, cnn.DefaultArchitecture(5), 3)
+	for i := range modeltest.Net(m).Weights.Dense2 {
+		modeltest.Net(m).Weights.Dense2[i] = 3e38
 	}
 	var b batch
 	for _, row := range modeltest.Stream(r, 2) {
-		b.add(&model.Memory{}, row, 3)
+		b.add(&cnn.Memory{}, row, 3)
 	}
 	err := newEngine(t, m).NextBatch(b.memories, b.rows, b.probs)
 	if err == nil || !strings.Contains(err.Error(), "row 1 of the batch: output 0") {

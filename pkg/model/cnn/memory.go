@@ -1,4 +1,4 @@
-package model
+package cnn
 
 // This file holds what is kept of a device between two rows, and what it lies in.
 
@@ -48,10 +48,10 @@ func (m *Memory) Trim() { *m = Memory{rows: m.rows} }
 func (m *Memory) Bytes() int {
 	n := 0
 	for _, p := range m.conv1[:cap(m.conv1)] {
-		n += cap(p.values)*floatBytes + 40
+		n += cap(p.values)*4 + 40
 	}
 	for _, p := range m.conv2[:cap(m.conv2)] {
-		n += cap(p.values)*floatBytes + 32
+		n += cap(p.values)*4 + 32
 	}
 	return n
 }

@@ -1,4 +1,4 @@
-package train
+package learn
 
 import (
 	"math"
@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
 // The paper's Table VI, column of parameters: what we reproduce and what not.
@@ -19,7 +21,7 @@ func TestAblatedParameters(t *testing.T) {
 		{[]string{LayerDense}, -79},             // the paper: -81
 		{[]string{LayerConv1, LayerConv2}, -49}, // the paper: +1,416
 	} {
-		a, err := Ablated(model.DefaultArchitecture(5), tt.layers)
+		a, err := Ablated(cnn.DefaultArchitecture(5), tt.layers)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +38,7 @@ func TestAblatedParameters(t *testing.T) {
 			t.Errorf("without %v: %d parameters, %+.0f %%, want %+.0f %%", tt.layers, n, got, tt.percent)
 		}
 	}
-	if _, err := Ablated(model.DefaultArchitecture(5), []string{"softmax"}); err == nil {
+	if _, err := Ablated(cnn.DefaultArchitecture(5), []string{"softmax"}); err == nil {
 		t.Error("no softmax: no error")
 	}
 }
@@ -46,7 +48,7 @@ func TestAblatedParameters(t *testing.T) {
 func TestAblatedGradients(t *testing.T) {
 	for _, layers := range [][]string{{LayerConv1}, {LayerConv2}, {LayerConv1, LayerConv2}, {LayerMaxPool}, {LayerDense}} {
 		t.Run(layers[0], func(t *testing.T) {
-			arch, err := Ablated(noDropout(model.DefaultArchitecture(5)), layers)
+			arch, err := Ablated(noDropout(cnn.DefaultArchitecture(5)), layers)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,13 +57,13 @@ func TestAblatedGradients(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			left.initial(&m.Weights)
-			n, err := newNetwork(b, m.Weights, 1e-3, 0)
+			left.initial(&modeltest.Net(m).Weights)
+			n, err := newNetwork(b, modeltest.Net(m).Weights)
 			if err != nil {
 				t.Fatal(err)
 			}
 			n.absent = left
-			if _, err := n.gradients(windows, labels); err != nil {
+			if _, err := n.gradients(windows, labels, 1); err != nil {
 				t.Fatal(err)
 			}
 			var gradients [][]float32
@@ -72,7 +74,7 @@ func TestAblatedGradients(t *testing.T) {
 				}
 				gradients = append(gradients, slices.Clone(g.Data().([]float32)))
 			}
-			values := n.values()
+			values := n.Values()
 			left.uncentre(n.split, values, gradients) // both of the network as it is meant
 			fixed := fixedValues(n, left)
 			for i, v := range values {
@@ -88,7 +90,7 @@ func TestAblatedGradients(t *testing.T) {
 					for side, by := range []float32{eps, -eps} {
 						v[at] += by
 						left.centre(n.split, values)
-						loss[side], err = n.gradients(windows, labels)
+						loss[side], err = n.gradients(windows, labels, 1)
 						if err != nil {
 							t.Fatal(err)
 						}

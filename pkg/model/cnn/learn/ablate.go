@@ -1,4 +1,4 @@
-package train
+package learn
 
 // This file leaves layers out, for the paper's ablation (IV-D, Table VI).
 //
@@ -16,7 +16,7 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
 
 // Layers that [Ablated] leaves out.
@@ -36,7 +36,7 @@ var Layers = []string{LayerConv1, LayerConv2, LayerDropout, LayerMaxPool, LayerD
 const aboveInput = 16
 
 // Ablated is the architecture a without the layers named.
-func Ablated(a model.Architecture, layers []string) (model.Architecture, error) {
+func Ablated(a cnn.Architecture, layers []string) (cnn.Architecture, error) {
 	for _, l := range layers {
 		switch l {
 		case LayerConv1:
@@ -66,7 +66,7 @@ func Ablated(a model.Architecture, layers []string) (model.Architecture, error) 
 }
 
 // Fixed is the number of an ablated network's values that are not trained.
-func Fixed(a model.Architecture, layers []string) int {
+func Fixed(a cnn.Architecture, layers []string) int {
 	n := 0
 	if slices.Contains(layers, LayerConv1) {
 		n += a.Kernel1*a.Filters[0] + a.Filters[0]
@@ -81,12 +81,12 @@ func Fixed(a model.Architecture, layers []string) int {
 type absent struct{ conv1, conv2 bool }
 
 func newAbsent(layers []string) (absent, error) {
-	_, err := Ablated(model.DefaultArchitecture(5), layers)
+	_, err := Ablated(cnn.DefaultArchitecture(5), layers)
 	return absent{slices.Contains(layers, LayerConv1), slices.Contains(layers, LayerConv2)}, err
 }
 
 // initial replaces the weights of absent layers.
-func (a absent) initial(w *model.Weights) {
+func (a absent) initial(w *cnn.Weights) {
 	if a.conv2 {
 		channels := len(w.Conv2Bias)
 		clear(w.Conv2)
