@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/queue"
+	"github.com/iotsense/iotsense/internal/wholefile"
 )
 
 const (
@@ -109,6 +110,7 @@ func (e *ending) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, a
 
 // die ends the process as a failed command does.
 func die(cause error) {
+	wholefile.Abandon()
 	say("%s", cause)
 	os.Exit(exitFailed)
 }

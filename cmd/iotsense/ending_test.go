@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -41,9 +43,13 @@ type liveSensor struct {
 	client *api.Client
 }
 
-// runLive starts a sensor and returns once it is attached. stdout and stderr are the
-// sensor's alone from then on.
+// runLive starts a sensor on a network of its own.
 func runLive(t *testing.T, stdout, stderr *os.File, args ...string) *liveSensor {
+	t.Helper()
+	return runLiveOn(t, liveNetwork(t), stdout, stderr, args...)
+}
+
+func liveNetwork(t *testing.T) *replay.Network {
 	t.Helper()
 	n, err := replay.NewNetwork(strings.ReplaceAll(t.Name(), "/", "-"))
 	if err != nil {
@@ -54,6 +60,13 @@ func runLive(t *testing.T, stdout, stderr *os.File, args ...string) *liveSensor 
 			t.Error(err)
 		}
 	})
+	return n
+}
+
+// runLiveOn starts a sensor and returns once it is attached. stdout and stderr are the
+// sensor's alone from then on.
+func runLiveOn(t *testing.T, n *replay.Network, stdout, stderr *os.File, args ...string) *liveSensor {
+	t.Helper()
 	s := &liveSensor{t: t, n: n, socket: filepath.Join(n.Dir, "s"), pins: testenv.PinDirectory(t)}
 	s.client = api.NewClient(s.socket)
 	cmd := exec.Command(os.Args[0], append([]string{"run", "-i", replay.Interface, "--hook", "tc", "--socket", s.socket, "--pin", s.pins}, args...)...)
@@ -64,6 +77,7 @@ func runLive(t *testing.T, stdout, stderr *os.File, args ...string) *liveSensor 
 	if stderr != nil {
 		cmd.Stderr = stderr
 	}
+	var err error
 	if s.ended, err = n.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +162,28 @@ func TestRunEndsInOrder(t *testing.T) {
 				t.Errorf("status %d", status)
 			}
 		})
+	}
+}
+
+// What cannot be caught leaves filters, pins and the socket; the next sensor takes
+// them away.
+func TestRunAfterKill(t *testing.T) {
+	testenv.Root(t)
+	n := liveNetwork(t)
+	killed := runLiveOn(t, n, nil, nil, "--model", noModel)
+	if err := syscall.Kill(killed.pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	<-killed.ended
+	if _, err := os.Stat(killed.socket); err != nil {
+		t.Errorf("the socket is not there: %v", err)
+	}
+	next := runLiveOn(t, n, nil, nil, "--model", noModel)
+	if err := syscall.Kill(next.pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if status := next.end(); status != 0 {
+		t.Errorf("status %d", status)
 	}
 }
 
@@ -529,5 +565,57 @@ func TestVerdictLog(t *testing.T) {
 	l.json = true
 	if err := l.show(v); err != nil || !json.Valid(b.Bytes()) {
 		t.Errorf("%v, %s", err, &b)
+	}
+}
+
+// Clients of the socket that ask for all flows without a pause, and those that never
+// read, cost no sample and no record, and neither the others' answers nor the end.
+func TestRunClients(t *testing.T) {
+	testenv.Root(t)
+	s := runLive(t, nil, nil, "--model", labModel, "--speed", "12")
+	ctx, stop := context.WithCancel(t.Context())
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer stop()
+	for i := range 100 {
+		clients.Go(func() {
+			for ctx.Err() == nil {
+				c, err := net.Dial("unix", s.socket)
+				if err != nil {
+					time.Sleep(10 * time.Millisecond)
+					continue
+				}
+				_, _ = io.WriteString(c, "GET /flows HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") // may be cut off
+				if i%4 == 0 {
+					time.Sleep(time.Second) // and has read nothing
+				} else {
+					_, _ = io.Copy(io.Discard, c)
+				}
+				c.Close()
+			}
+		})
+	}
+	const flows = 25600
+	s.play(datagrams(flows, 6400))
+	stats := s.until("all flows are judged", func(stats api.Stats) bool { return stats.Records == flows && stats.Flows.Open == 0 })
+	if p := stats.Packets; p.Seen != flows || stats.Samples.RingFull != 0 || stats.IncompleteRecords != 0 || p.Counted != p.InClosed || p.InClosed != p.WithDevice {
+		t.Errorf("%+v", stats)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 400 << 10
+	var peak int // kB
+	if _, text, found := strings.Cut(string(status), "VmHWM:"); !found {
+		t.Error("no peak of memory")
+	} else if _, err := fmt.Sscan(text, &peak); err != nil || peak > most {
+		t.Errorf("took %d kB of memory, want %d at most (%v)", peak, most, err)
+	}
+	if err := syscall.Kill(s.pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if status := s.end(); status != 0 {
+		t.Errorf("status %d", status)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 )
 
@@ -41,6 +42,8 @@ func Write(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
+	parts.Store(f.Name(), true)
+	defer parts.Delete(f.Name())
 	if err = write(f); err == nil {
 		err = f.Sync()
 	}
@@ -51,6 +54,17 @@ func Write(path string, write func(io.Writer) error) error {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return syncDir(filepath.Dir(target))
+}
+
+// parts are the names of files that are not whole yet.
+var parts sync.Map
+
+// Abandon removes what calls of Write that are still under way have written, for a
+// process that ends without waiting for them.
+func Abandon() {
+	for name := range parts.Range {
+		os.Remove(name.(string))
+	}
 }
 
 // Check reports why Write could not make a file at path, before there is anything to

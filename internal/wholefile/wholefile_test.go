@@ -215,3 +215,24 @@ func TestWriteProtected(t *testing.T) {
 		}
 	}
 }
+
+// A process that ends in the middle of a write leaves nothing of it, and nothing else
+// is touched.
+func TestAbandon(t *testing.T) {
+	dir := t.TempDir()
+	whole, part := filepath.Join(dir, "whole"), filepath.Join(dir, "part")
+	if err := wholefile.Write(whole, func(w io.Writer) error { _, err := io.WriteString(w, "kept"); return err }); err != nil {
+		t.Fatal(err)
+	}
+	_ = wholefile.Write(part, func(io.Writer) error { // its file is gone when it would have its name
+		wholefile.Abandon()
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) != 1 {
+			t.Errorf("left: %v, %v", left, err)
+		}
+		return nil
+	})
+	if text, err := os.ReadFile(whole); err != nil || string(text) != "kept" {
+		t.Errorf("%q, %v", text, err)
+	}
+}

@@ -3,6 +3,7 @@ package dataset
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -284,5 +285,28 @@ func BenchmarkDevices(b *testing.B) {
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(devices), "ns/device")
 		})
+	}
+}
+
+// What is interrupted while it closes the flows of a capture gives out no more of
+// them: there may be a hundred thousand.
+func TestRecordsStopWithTheirContext(t *testing.T) {
+	dir := t.TempDir()
+	if err := lab.WriteDataset(t.Context(), dir, 2, 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	set, err := Open(Options{Manifest: filepath.Join(dir, "manifest.csv")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	given := 0
+	err = set.Records(ctx, func(flows.LabelledRecord) error {
+		given++
+		stop()
+		return nil
+	}, func(CaptureSummary) error { return nil })
+	if !errors.Is(err, context.Canceled) || given != 1 {
+		t.Errorf("%d records given, %v: want 1 and the context's error", given, err)
 	}
 }
