@@ -23,20 +23,19 @@ type rowTime struct {
 func (f *recordsFile) times(ctx context.Context) ([]rowTime, error) {
 	var times []rowTime
 	names := map[string]string{} // each text once, not once a row
-	for _, group := range f.RowGroups() {
+	for g, group := range f.RowGroups() {
 		start, rows := len(times), group.NumRows()
 		if rows < 0 || int64(start)+rows > parquetRows {
 			return nil, fmt.Errorf("more than %d rows: cut the file in parts", parquetRows)
 		}
-		for i, chunk := range group.ColumnChunks() {
-			c := f.columns[i]
+		for i, c := range f.columns {
 			if c.name != colDevice && c.name != colCapture && c.name != colFirstSeen {
 				continue
 			}
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			err := readValues(chunk, 0, int(rows), c, func(i int, v parquet.Value) error {
+			err := f.readValues(g, i, 0, int(rows), func(i int, v parquet.Value) error {
 				if start+i == len(times) { // grows with what really comes
 					times = append(times, rowTime{})
 				}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net/netip"
 	"os"
@@ -34,6 +33,7 @@ type recordColumn struct {
 	unit  time.Duration // of FirstSeen
 
 	unsigned bool // 32 bits without a sign
+	page     pageColumn
 }
 
 // String is the column's name as [RecordWriter] has it.
@@ -94,6 +94,7 @@ func IsExtracted(path string) bool {
 type recordsFile struct {
 	*parquet.File
 	columns []recordColumn
+	pages   pageReader
 }
 
 // openRecords opens a file for read.
@@ -123,7 +124,7 @@ func openRecords(path string, read func(*recordsFile) error) (err error) {
 	if err != nil {
 		return err
 	}
-	return read(&recordsFile{file, columns})
+	return read(&recordsFile{File: file, columns: columns})
 }
 
 func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) error {
@@ -151,9 +152,9 @@ func readRecords(ctx context.Context, path string, begin func(metadata map[strin
 // readRows gives every record with the number of its row.
 func (f *recordsFile) readRows(ctx context.Context, emit func(row int, r LabelledRecord) error) error {
 	row := 0
-	for _, group := range f.RowGroups() {
+	for g, group := range f.RowGroups() {
 		for from := int64(0); from < group.NumRows(); from += parquetBlock {
-			err := readBlock(ctx, group, from, f.columns, func(r LabelledRecord) error {
+			err := f.readBlock(ctx, g, from, func(r LabelledRecord) error {
 				row++
 				return emit(row-1, r)
 			})
@@ -165,22 +166,23 @@ func (f *recordsFile) readRows(ctx context.Context, emit func(row int, r Labelle
 	return nil
 }
 
-// readBlock reads some rows of a group, one column after the other: row by row, a
+// readBlock reads some rows of the g-th group, one column after the other: row by row, a
 // page of each of 3,000 columns would be in memory, and other writers' pages can
 // hold as many values as there are rows.
-func readBlock(ctx context.Context, group parquet.RowGroup, from int64, columns []recordColumn, emit func(LabelledRecord) error) error {
-	rows := make([]recordRow, min(parquetBlock, group.NumRows()-from))
+func (f *recordsFile) readBlock(ctx context.Context, g int, from int64, emit func(LabelledRecord) error) error {
+	rows := make([]recordRow, min(parquetBlock, f.RowGroups()[g].NumRows()-from))
 	for i := range rows {
 		rows[i].reset()
 	}
-	for i, chunk := range group.ColumnChunks() {
+	for i, c := range f.columns {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if columns[i].name == "" {
+		if c.name == "" {
 			continue
 		}
-		if err := readColumn(chunk, from, columns[i], rows); err != nil {
+		err := f.readValues(g, i, from, len(rows), func(at int, v parquet.Value) error { return rows[at].set(c, v) })
+		if err != nil {
 			return err
 		}
 	}
@@ -193,49 +195,34 @@ func readBlock(ctx context.Context, group parquet.RowGroup, from int64, columns 
 	return nil
 }
 
-// readColumn sets one column's values, from a row on, in the rows.
-func readColumn(chunk parquet.ColumnChunk, from int64, c recordColumn, rows []recordRow) error {
-	return readValues(chunk, from, len(rows), c, func(i int, v parquet.Value) error { return rows[i].set(c, v) })
-}
-
-// readValues gives n values of a column, from a row on, to set.
-func readValues(chunk parquet.ColumnChunk, from int64, n int, c recordColumn, set func(i int, v parquet.Value) error) error {
-	pages := chunk.Pages()
-	defer pages.Close()
-	if err := pages.SeekToRow(from); err != nil {
-		return fmt.Errorf("read column %v: %w", c, err)
-	}
-	var values [parquetBatch]parquet.Value
-	for at := 0; at < n; {
-		page, err := pages.ReadPage()
-		if err != nil {
-			return fmt.Errorf("read column %v: row %d: %w", c, from+int64(at), err)
-		}
-		for reader := page.Values(); err == nil && at < n; {
-			var got int
-			got, err = reader.ReadValues(values[:min(len(values), n-at)])
-			for _, v := range values[:got] {
-				if err := set(at, v); err != nil {
-					return fmt.Errorf("column %v: row %d: %w", c, from+int64(at), err)
-				}
-				at++
-			}
-		}
-		parquet.Release(page)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read column %v: row %d: %w", c, from+int64(at), err)
-		}
+// readValues gives n values of the i-th column in the g-th group, from a row on, to set.
+func (f *recordsFile) readValues(g, i int, from int64, n int, set func(at int, v parquet.Value) error) error {
+	c := f.columns[i]
+	next, refused := 0, false
+	f.pages.open(f.File, &f.Metadata().RowGroups[g].Columns[i].MetaData, c.page)
+	err := f.pages.read(from, n, func(at int, v parquet.Value) error {
+		next = at
+		err := set(at, v)
+		refused = err != nil
+		return err
+	})
+	switch {
+	case refused:
+		return fmt.Errorf("column %v: row %d: %w", c, from+int64(next), err)
+	case err != nil:
+		return fmt.Errorf("read column %v: from row %d on: %w", c, from+int64(next), err)
 	}
 	return nil
 }
 
-// checkCompression refuses LZ4, of which the decoder asks for memory without end when
-// a page is not as it expects.
+// checkCompression refuses what no bounds can be set to, before anything is read.
 func checkCompression(file *parquet.File) error {
 	for _, group := range file.Metadata().RowGroups {
 		for i := range group.Columns {
-			if codec := group.Columns[i].MetaData.Codec; codec == format.Lz4Raw {
-				return fmt.Errorf("compressed with %v: write it with zstd, snappy, gzip or without compression", codec)
+			switch codec := group.Columns[i].MetaData.Codec; codec {
+			case format.Uncompressed, format.Snappy, format.Gzip, format.Zstd:
+			default:
+				return unreadable(codec)
 			}
 		}
 	}
@@ -262,6 +249,14 @@ func mapColumns(schema *parquet.Schema) ([]recordColumn, error) {
 		}
 		found[c] = true
 		leaf, _ := schema.Lookup(path...)
+		if leaf.MaxRepetitionLevel > 0 {
+			return nil, fmt.Errorf("column %v holds lists: not a custom-flow records file", c)
+		}
+		t := leaf.Node.Type()
+		c.page = pageColumn{kind: t.Kind(), optional: leaf.MaxDefinitionLevel > 0}
+		if c.page.kind == parquet.FixedLenByteArray {
+			c.page.length = t.Length()
+		}
 		c.unsigned = isUnsigned(leaf.Node)
 		if c.name == colFirstSeen {
 			c.unit = timeUnit(leaf.Node)
