@@ -12,9 +12,15 @@ import (
 	"unicode/utf8"
 )
 
+// maxName is the length of the longest path, in bytes.
+const maxName = 4096
+
 // Check reports why s cannot be a name: it is not UTF-8, or holds a character that
-// controls, ends a line or turns the direction of writing.
+// controls, ends a line or turns the direction of writing, or is longer than a path.
 func Check(s string) error {
+	if len(s) > maxName {
+		return fmt.Errorf("%.40q has %d bytes: want at most %d", s, len(s), maxName)
+	}
 	if !utf8.ValidString(s) {
 		return fmt.Errorf("%q is not UTF-8: save it as UTF-8", s)
 	}

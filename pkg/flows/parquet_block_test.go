@@ -36,7 +36,7 @@ func TestReadBlock(t *testing.T) {
 	}
 	for _, from := range []int64{0, 1, 63, 64, 150, rows - 1} {
 		i := int(from)
-		err := (&recordsFile{File: f, columns: columns}).readBlock(t.Context(), 0, from, func(r LabelledRecord) error {
+		err := (&recordsFile{File: f, columns: columns, names: names{}}).readBlock(t.Context(), 0, from, func(r LabelledRecord) error {
 			p := r.Packets[0]
 			if r.FirstSeen != int64(i) || r.TotalBytes != uint64(i) || p.Size != uint32(i+40) || !bytes.Equal(p.Payload, bytes.Repeat([]byte{byte(i)}, i)) {
 				t.Fatalf("from %d: row %d is %+v", from, i, r.Record)

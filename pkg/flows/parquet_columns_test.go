@@ -38,7 +38,7 @@ func TestRecordRowRefuses(t *testing.T) {
 	} {
 		var r recordRow
 		r.reset()
-		err := r.set(columnOf(tt.column), tt.value)
+		err := r.set(columnOf(tt.column), tt.value, names{})
 		if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
 			t.Errorf("%s %v: %v, want %q", tt.column, tt.value, err, tt.says)
 		}

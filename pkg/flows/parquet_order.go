@@ -22,7 +22,6 @@ type rowTime struct {
 // times reads of every row what its order depends on.
 func (f *recordsFile) times(ctx context.Context) ([]rowTime, error) {
 	var times []rowTime
-	names := map[string]string{} // each text once, not once a row
 	for g, group := range f.RowGroups() {
 		start, rows := len(times), group.NumRows()
 		if rows < 0 || int64(start)+rows > parquetRows {
@@ -39,7 +38,7 @@ func (f *recordsFile) times(ctx context.Context) ([]rowTime, error) {
 				if start+i == len(times) { // grows with what really comes
 					times = append(times, rowTime{})
 				}
-				return times[start+i].set(c, v, names)
+				return times[start+i].set(c, v, f.names)
 			})
 			if err != nil {
 				return nil, err
@@ -49,15 +48,14 @@ func (f *recordsFile) times(ctx context.Context) ([]rowTime, error) {
 	return times, nil
 }
 
-func (t *rowTime) set(c recordColumn, v parquet.Value, names map[string]string) (err error) {
+func (t *rowTime) set(c recordColumn, v parquet.Value, names names) (err error) {
 	if c.name == colFirstSeen {
 		t.first, _, err = c.integer(v)
 		return err
 	}
-	s := text(v)
-	name, ok := names[s]
-	if !ok {
-		name, names[s] = s, s
+	name, err := names.of(v)
+	if err != nil {
+		return err
 	}
 	if c.name == colDevice {
 		t.device = name

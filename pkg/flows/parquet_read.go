@@ -95,6 +95,7 @@ type recordsFile struct {
 	*parquet.File
 	columns []recordColumn
 	pages   pageReader
+	names   names
 }
 
 // openRecords opens a file for read.
@@ -124,7 +125,7 @@ func openRecords(path string, read func(*recordsFile) error) (err error) {
 	if err != nil {
 		return err
 	}
-	return read(&recordsFile{File: file, columns: columns})
+	return read(&recordsFile{File: file, columns: columns, names: names{}})
 }
 
 func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) error {
@@ -181,7 +182,7 @@ func (f *recordsFile) readBlock(ctx context.Context, g int, from int64, emit fun
 		if c.name == "" {
 			continue
 		}
-		err := f.readValues(g, i, from, len(rows), func(at int, v parquet.Value) error { return rows[at].set(c, v) })
+		err := f.readValues(g, i, from, len(rows), func(at int, v parquet.Value) error { return rows[at].set(c, v, f.names) })
 		if err != nil {
 			return err
 		}
@@ -327,12 +328,16 @@ func (r *recordRow) reset() {
 }
 
 // set takes the value of a column.
-func (r *recordRow) set(c recordColumn, v parquet.Value) (err error) {
+func (r *recordRow) set(c recordColumn, v parquet.Value, names names) (err error) {
 	switch c.name {
 	case colDevice, colLabel, colUnit, colCapture, colSplit:
-		return r.setText(c, v)
+		return r.setText(c, v, names)
 	case colRemote:
-		if r.Remote, err = netip.ParseAddr(text(v)); err != nil {
+		addr, err := names.of(v)
+		if err != nil {
+			return err
+		}
+		if r.Remote, err = netip.ParseAddr(addr); err != nil {
 			return err
 		}
 	case colIncomplete:
@@ -344,10 +349,35 @@ func (r *recordRow) set(c recordColumn, v parquet.Value) (err error) {
 	return nil
 }
 
+// names are texts that can be names, each once, however many rows have it.
+type names map[string]string
+
+// maxNames bounds what is kept of a file whose rows all have others.
+const maxNames = 1 << 16
+
+// of is the text of a value, or what is wrong with it as a name.
+func (n names) of(v parquet.Value) (string, error) {
+	if k := v.Kind(); v.IsNull() || k != parquet.ByteArray && k != parquet.FixedLenByteArray {
+		return text(v), nil
+	}
+	if name, ok := n[string(v.ByteArray())]; ok {
+		return name, nil
+	}
+	name := text(v)
+	if err := plaintext.Check(name); err != nil {
+		return "", err
+	}
+	if len(n) == maxNames {
+		clear(n)
+	}
+	n[name] = name
+	return name, nil
+}
+
 // setText takes the value of a column of names.
-func (r *recordRow) setText(c recordColumn, v parquet.Value) error {
-	s := text(v)
-	if err := plaintext.Check(s); err != nil {
+func (r *recordRow) setText(c recordColumn, v parquet.Value, names names) error {
+	s, err := names.of(v)
+	if err != nil {
 		return err
 	}
 	switch c.name {
@@ -551,7 +581,7 @@ func truth(v parquet.Value) (bool, error) {
 	if k := v.Kind(); k == parquet.ByteArray || k == parquet.FixedLenByteArray {
 		yes, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text(v))))
 		if err != nil {
-			return false, fmt.Errorf("%q is neither true nor false", text(v))
+			return false, fmt.Errorf("%.40q is neither true nor false", text(v))
 		}
 		return yes, nil
 	}
