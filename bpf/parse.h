@@ -390,16 +390,17 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
 }
 
 /* On TC one skb can stand for many wire packets. The payload in pieces of gso_size
- * says how many; where gso_size is of a transport inside (a tunnel, ESP) or there
- * is none that we read, the kernel's own count, and one sample stands for all. The
- * headers that a tunnel's later packets repeat inside are not in their sizes. */
+ * says how many; where gso_size is of a transport inside (a tunnel, ESP), there is
+ * none that we read, or the frame has less than it claims, the kernel's own count,
+ * and one sample stands for all. The headers that a tunnel's later packets repeat inside are not in their sizes. */
 static __always_inline void cut(const struct __sk_buff *skb, enum verdict v, struct packet *p)
 {
 	__u32 size = skb->gso_size, count = skb->gso_segs, pieces = 1;
 
-	if (v == COUNTED && size && p->payload > size)
+	if (v == COUNTED && size && p->payload > size && !p->truncated)
 		pieces = (p->payload + size - 1) / size;
-	if (count > 1 && (v != COUNTED || (p->proto != IPPROTO_TCP && count != pieces))) {
+	if (count > 1 && (v != COUNTED || p->truncated ||
+			  (p->proto != IPPROTO_TCP && count != pieces))) {
 		p->segments = count;
 		p->size = (p->size + count - 1) / count;
 		p->present = min_u32(p->present, p->payload / count);

@@ -356,6 +356,30 @@ func TestSegmentsOfSuperPackets(t *testing.T) {
 	}
 }
 
+// A frame that claims more than it has is no more wire packets than the kernel counts:
+// one, as in a file, if that says nothing.
+func TestClaimBeyondFrame(t *testing.T) {
+	const claimed = 40000
+	frame := packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: 6, Length: claimed}, packet.TCP(1, 2, packet.Payload(1200))))
+	var p flows.Packet
+	if v := flows.Parse(&p, flows.LinkEthernet, frame, len(frame)); v != flows.Counted || p.Size != claimed || p.Segments() != 1 {
+		t.Fatalf("in a file %d packets of %d, verdict %v", p.Segments(), p.Size, v)
+	}
+	for _, tt := range []struct {
+		ctx     skb
+		packets uint64
+	}{{skb{}, 1}, {skb{gsoSize: 1000}, 1}, {skb{gsoSize: 1000, gsoSegs: 2}, 2}} {
+		k := newKernel(t, Config{Packets: 10, Prefix: 1000})
+		k.runWith(inProgram, ebpf.RunOptions{Data: frame, Context: tt.ctx.bytes()})
+		k.must(k.flush())
+		got := k.count().Packets
+		packets, bytes := k.total()
+		if got.Counted != tt.packets || got.Truncated != tt.packets || !identities(got) || packets != tt.packets || bytes != claimed {
+			t.Errorf("%+v: %d packets of %d bytes, %+v", tt.ctx, packets, bytes, got)
+		}
+	}
+}
+
 // A super-packet of a tunnel is cut by the packets inside: the kernel's count holds.
 func TestTunnelledSegments(t *testing.T) {
 	const gre, vxlan, count = 47, 4789, 3
