@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/pkg/api"
@@ -123,17 +124,18 @@ func (n deviceName) is(d *registry.DeviceVerdict) bool {
 // device, why there is no more.
 func printDevices(w io.Writer, list []registry.DeviceVerdict, s api.Stats, now time.Time) {
 	t := newTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
-	t.wrap(1, 17)
+	t.wrap(1, 20)
 	t.wrap(2, 18)
-	t.wrap(3, 20)
-	judged := false
+	judged, longest := false, 0
 	for i := range list {
 		d := &list[i]
 		judged = judged || d.Windows > 0
 		label, confidence := labelText(&d.Verdict)
+		longest = max(longest, text.StringWidth(label))
 		t.AppendRow(table.Row{d.Device, addressText(d.Addresses), label, confidence, d.State, clock(d.LastSeen.Time, now), note(d)})
 	}
 	if len(list) > 0 {
+		t.fit(3, longest)
 		t.Render()
 	}
 	up := time.Duration(s.UptimeS * float64(time.Second)).Round(time.Second)
@@ -202,7 +204,7 @@ func labelText(v *registry.Verdict) (label, confidence string) {
 	if v.Label == nil {
 		return "-", "-"
 	}
-	label = *v.Label
+	label = cell(*v.Label)
 	if !v.Known {
 		label += "?"
 	}
@@ -245,15 +247,17 @@ func openFlows(c *cli.Context) error {
 
 func printFlows(w io.Writer, list []api.Flow) {
 	t := newTable(w, "Began", "Device", "Port", "Proto", "Remote", "Port", "Packets", "Bytes", "On")
-	t.wrap(2, 17)
-	t.wrap(5, 16)
+	t.wrap(2, 20)
+	longest := 0
 	for _, f := range list {
 		device := "-"
 		if f.Device != nil {
 			device = *f.Device
 		}
+		longest = max(longest, len(f.Remote))
 		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, portText(f.DevPort), protocolName(f.Proto), f.Remote, portText(f.RemPort), f.Packets, f.Bytes, f.Interface})
 	}
+	t.fit(5, longest)
 	t.Render()
 }
 

@@ -49,6 +49,8 @@ func TestPrintDevices(t *testing.T) {
 	}{
 		{"known and unknown", []registry.DeviceVerdict{shared, yesterday}, api.Stats{UptimeS: 9, Model: &model},
 			[]string{"shared MAC", "192.168.178.200 +3", "12:30:01", "03 Mar", "Plug?", "unknown", "0.500"}, []string{"Camera?", "gathering", "fe80"}},
+		{"no MAC", []registry.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, api.Stats{UptimeS: 200, Model: &model},
+			[]string{"ip:192.168.100.200", "Weather Station of the Garden"}, nil},
 		{"gathering", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, api.Stats{UptimeS: 20, Model: &model},
 			[]string{"gathering for 20s", model, "a minute after"}, nil},
 		{"nothing yet", nil, api.Stats{UptimeS: 20, Model: &model}, []string{"gathering for 20s", model}, []string{"DEVICE"}},
@@ -130,6 +132,11 @@ func TestPrintFlows(t *testing.T) {
 	widths(t, b.String())
 	if !regexp.MustCompile(`(?s) tcp .* udp .* icmp .* icmpv6 .* 200 `).MatchString(b.String()) {
 		t.Errorf("protocols:\n%s", &b)
+	}
+	b.Reset()
+	printFlows(&b, []api.Flow{{Device: &device, Remote: "2001:db8::cccc:dddd:eeee:ffff", Proto: 6, DevPort: 80, RemPort: 1, Packets: 1, Bytes: 52, Interface: "lan"}})
+	if !strings.Contains(b.String(), "2001:db8::cccc:dddd:eeee:ffff") {
+		t.Errorf("broken where there is room:\n%s", &b)
 	}
 }
 

@@ -99,6 +99,18 @@ func (t *textTable) wrap(column, width int) {
 	t.SetColumnConfigs(t.columns)
 }
 
+// fit breaks the cells of a column, of which the longest is known, where the table
+// would else be wider than a terminal.
+func (t *textTable) fit(column, longest int) {
+	widest := 0
+	for line := range strings.Lines(t.Writer.Render()) {
+		widest = max(widest, text.StringWidth(strings.TrimRight(line, " \n")))
+	}
+	if over := widest - terminalWidth; over > 0 {
+		t.wrap(column, max(12, longest-over))
+	}
+}
+
 // Render writes the table and returns it; an error of writing is the printer's to
 // keep.
 func (t *textTable) Render() string {
