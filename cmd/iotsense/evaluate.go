@@ -140,7 +140,7 @@ func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
 	e := &evaluation{labels: cfg.Labels, reading: map[string]*reading{}}
 	cfg.Thresholds.PerClass = map[string]float64{}
 	for _, m := range bundle {
-		cfg.Mode, e.rows = m.Record.WindowMode, m.Net.Span()
+		cfg.Mode, e.rows = m.Record.WindowMode, model.Strict.First(m.Net.Span())+1
 		cfg.Thresholds.Default = max(cfg.Thresholds.Default, m.Thresholds.Default)
 		for _, l := range m.Labels {
 			cfg.Thresholds.PerClass[l] = max(cfg.Thresholds.PerClass[l], m.Thresholds.For(l))
@@ -213,7 +213,7 @@ func (e *evaluation) judged(j classify.Judged) {
 	}
 	err := e.scorer.Add(score.Window{
 		Device: j.Device, Capture: e.truth.Capture, Label: e.truth.Label, Probs: all,
-		Padded: j.Number < model.Strict.First(e.rows), Local: local,
+		Padded: j.Number < e.rows-1, Local: local,
 		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
 	})
 	e.err = errors.Join(e.err, err)

@@ -189,8 +189,14 @@ func (s *Store) read(id uint32, b *Buffer, at int) (flows.Row, error) {
 func (s *Store) Distinct(examples []int, span int) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		seen := make([]bool, s.Rows())
+		given := make([]uint32, len(s.streams)) // rows of each whole stream
 		for _, i := range examples {
-			for _, id := range s.Members(i, span) {
+			members := s.Members(i, span)
+			if e := &s.examples[i]; span == 0 {
+				members = members[min(given[e.stream], e.place+1):]
+				given[e.stream] = max(given[e.stream], e.place+1)
+			}
+			for _, id := range members {
 				if seen[id] {
 					continue
 				}
