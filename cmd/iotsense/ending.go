@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -123,18 +124,24 @@ var (
 // stream is standard output or standard error. Once ctx has ended, a write that does
 // not get on is given up, and so is all that comes later.
 type stream struct {
-	ctx  context.Context
-	file io.Writer
+	ctx     context.Context
+	file    io.Writer
+	journal bool // a reader that goes away is no reason to end
 
-	mu     sync.Mutex
-	waited time.Duration // in writes that began or went on after ctx had ended
+	mu    sync.Mutex
+	stuck bool
+}
+
+func newStream(ctx context.Context, f *os.File) *stream {
+	info, err := f.Stat()
+	return &stream{ctx: ctx, file: f, journal: err == nil && info.Mode().Type() == fs.ModeSocket}
 }
 
 // Write implements io.Writer. It is errLeftover when the reader has gone away.
 func (s *stream) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.waited >= writePatience {
+	if s.stuck {
 		return 0, errUnread
 	}
 	var n int
@@ -147,25 +154,18 @@ func (s *stream) Write(b []byte) (int, error) {
 	}()
 	select {
 	case <-done:
-		return n, goneReader(err)
 	case <-s.ctx.Done():
+		select {
+		case <-done:
+		case <-time.After(writePatience):
+			s.stuck = true
+			return 0, errUnread
+		}
 	}
-	begin := time.Now()
-	select {
-	case <-done:
-		s.waited += time.Since(begin)
-		return n, goneReader(err)
-	case <-time.After(writePatience - s.waited):
-		s.waited = writePatience
-		return 0, errUnread
+	if errors.Is(err, syscall.EPIPE) && !s.journal {
+		err = fmt.Errorf("%w: %w", errLeftover, err)
 	}
-}
-
-func goneReader(err error) error {
-	if errors.Is(err, syscall.EPIPE) {
-		return errors.Join(errLeftover, err)
-	}
-	return err
+	return n, err
 }
 
 // patientLog is a log that never keeps waiting whoever writes to it.

@@ -25,7 +25,7 @@ func main() {
 
 // run executes one command line and returns the exit status.
 func run(ctx context.Context, args []string) int {
-	out := &printer{w: &stream{ctx: ctx, file: os.Stdout}}
+	out := &printer{w: newStream(ctx, os.Stdout)}
 	app := newApp()
 	app.Writer = out
 	err := app.RunContext(ctx, flagsFirst(app, args))

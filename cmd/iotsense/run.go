@@ -59,7 +59,7 @@ func runCommand() *cli.Command {
 func runSensor(c *cli.Context) error {
 	ctx, stop := context.WithCancelCause(c.Context)
 	defer stop(nil)
-	log := newPatientLog(&stream{ctx: ctx, file: os.Stderr}, stop)
+	log := newPatientLog(newStream(ctx, os.Stderr), stop)
 	defer log.Close()
 	cfg, err := sensorConfig(c, log.Logger)
 	if err != nil {

@@ -35,7 +35,9 @@ const (
 	slots    = 4                      // long answers of one kind given at once
 	slotWait = time.Second            // for one of them, then status 503
 	slotHeld = 250 * time.Millisecond // at least, which bounds their rate
-	apart    = 100 * time.Millisecond // between two computations of an answer
+	apart    = 100 * time.Millisecond // between two computations of an answer,
+	duty     = 10                     // and so many times what the last one took,
+	apartMax = 2 * time.Second        // but no more than this
 	flowsAge = time.Second            // of the copy that /flows and /devices are answered from
 	keepCopy = 5 * time.Second        // that nobody asks for
 	logApart = time.Minute            // between two lines of the log about clients
@@ -116,6 +118,7 @@ type answer struct {
 
 	turn  chan struct{} // has who computes; guards what follows
 	begun time.Time
+	took  time.Duration
 	text  text
 	err   error
 }
@@ -175,12 +178,13 @@ func (a *answer) get(ctx context.Context) (text, error) {
 	if a.begun.After(asked.Add(-a.maxAge)) {
 		return a.text, a.err
 	}
-	wait(ctx, time.Until(a.begun.Add(apart)))
+	wait(ctx, time.Until(a.begun.Add(min(max(apart, duty*a.took), apartMax))))
 	if err := ctx.Err(); err != nil {
 		return text{}, err
 	}
 	a.begun = time.Now()
 	a.text, a.err = a.compute()
+	a.took = time.Since(a.begun)
 	time.AfterFunc(keepCopy, a.drop)
 	return a.text, a.err
 }

@@ -212,3 +212,15 @@ func TestNews(t *testing.T) {
 		t.Errorf("news %v, want %v", got, want)
 	}
 }
+
+// What was last said of a device is forgotten with it.
+func TestNewsOfAForgottenDevice(t *testing.T) {
+	r := newRegistry(1, nil)
+	for i, device := range []string{"a", "b", "a"} {
+		rec := record(device, "10.0.0.1", int64(i), int64(i))
+		r.Record(rec)
+		if v := r.Window(rec, []float32{.9, .1, 0}, []int{0, 1, 2}); !v.News {
+			t.Errorf("%d: no news of %s", i, device)
+		}
+	}
+}

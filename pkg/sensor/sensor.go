@@ -56,7 +56,7 @@ const (
 	// verdictQueue is how many verdicts wait for the listener.
 	verdictQueue = 8192
 	// lastVerdicts is how long the listener may take for those of the last flows.
-	lastVerdicts = 2 * time.Second
+	lastVerdicts = 3 * time.Second
 )
 
 // Sensor watches interfaces until its Run ends.
@@ -148,7 +148,7 @@ func (s *Sensor) moved(h loader.Host) {
 
 // Run works until ctx ends, then closes every open flow, so that its records are
 // made and judged before it returns, and the listener has got the verdicts if it
-// takes them within two seconds.
+// takes them within three seconds.
 func (s *Sensor) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var answering sync.WaitGroup
