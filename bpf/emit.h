@@ -48,20 +48,23 @@ static __always_inline __u64 wakeup(struct counters *c, __u32 bytes)
 }
 
 /* A sample that holds as much payload as there is room for: straight into the
- * ring, whose records are else copied from s. */
+ * ring, whose records are else copied from s. False: the payload cannot be read. */
 static __always_inline bool emit_full_sample(const struct hook *h, __u32 off,
 					     const struct sample *s, struct counters *c)
 {
 	struct sample *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
-	if (!e)
-		return false;
+	if (!e) {
+		c->ring_full++;
+		return true;
+	}
 	__builtin_memcpy(e, s, offsetof(struct sample, payload));
 	if (load(h, off, e->payload, MAX_PREFIX)) {
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
 		return false;
 	}
 	bpf_ringbuf_submit(e, wakeup(c, sizeof(*e)));
+	c->sent++;
 	return true;
 }
 
@@ -83,10 +86,8 @@ static __always_inline void emit_sample(const struct hook *h, const struct packe
 	bytes = min_u32(bytes, cfg.prefix);
 	if (bytes == MAX_PREFIX) {
 		if (emit_full_sample(h, p->payload_off + from, s, c))
-			c->sent++;
-		else
-			c->ring_full++;
-		return;
+			return;
+		bytes = 0; /* sent without, like a shorter one that cannot be read */
 	}
 	if (bytes) {
 		/* The form that every verifier since 6.1 accepts: the range of m is

@@ -71,7 +71,7 @@ struct {
 /* The lives that the last run of the sweep program has marked. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 8192);
+	__uint(max_entries, 8192); /* set at load */
 	__type(key, __u32);
 	__type(value, struct marked_life);
 } marked SEC(".maps");

@@ -30,13 +30,15 @@ static __always_inline void free_owner(struct flow *f, __u32 ifindex)
 }
 
 /* One life as the sweep program sees it: marked if it is too old, and listed for
- * the collect program. What is not listed counts as open. */
+ * the collect program. What is not listed counts as open. A full list ends the walk. */
 static long sweep_life(void *map, struct flow_key *key, struct flow *f, struct sweep_args *a)
 {
 	__u64 life = read_life(f);
 
+	if (a->limit && a->marked >= a->limit)
+		return 1;
 	free_owner(f, a->gone_ifindex);
-	if (a->marked < a->limit && (life_marked(life) || mark_old(key, f, life, a))) {
+	if (a->limit && (life_marked(life) || mark_old(key, f, life, a))) {
 		struct marked_life *slot = bpf_map_lookup_elem(&marked, &a->marked);
 
 		if (slot) {
