@@ -78,8 +78,8 @@ func TestCapabilities(t *testing.T) {
 		words  []string
 	}{
 		{"all three", "cap_bpf,cap_net_admin,cap_perfmon=ep", nil, OK, []string{
-			"CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON present; missing: CAP_NET_RAW (--promisc); missing: CAP_SYS_ADMIN (",
-			"for --promisc: setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep /opt/iotsense, or AmbientCapabilities= with CAP_NET_RAW too",
+			"CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON present; missing: CAP_NET_RAW (--promisc, the default with --hook xdp); missing: CAP_SYS_ADMIN (",
+			"for --promisc, the default with --hook xdp: setcap cap_bpf,cap_net_admin,cap_perfmon,cap_net_raw+ep /opt/iotsense, or AmbientCapabilities= with CAP_NET_RAW too",
 		}},
 		{"SYS_ADMIN stands for two", "cap_sys_admin,cap_net_admin=ep", nil, OK, nil},
 		{"SYS_ADMIN attaches nothing", "cap_sys_admin=ep", nil, Fail, []string{"missing: CAP_NET_ADMIN"}},

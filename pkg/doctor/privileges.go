@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"github.com/iotsense/iotsense/pkg/loader"
 )
 
 const sysAdmin = cap.SYS_ADMIN
@@ -99,7 +101,7 @@ func capabilityCheck(set *cap.Set, barred []cap.Value, binary string) Check {
 
 // options are capabilities that only a flag needs.
 var options = []need{
-	{cap.NET_RAW, "--promisc"},
+	{cap.NET_RAW, "--promisc, the default with --hook xdp"},
 	{sysAdmin, "--kernel-stats, and the names of other programs"},
 }
 
@@ -124,8 +126,7 @@ func upper(v cap.Value) string { return strings.ToUpper(v.String()) }
 // of the first user namespace.
 func userNamespace(root fs.FS) Check {
 	const name = "user namespace"
-	text, ok := read(root, "proc/self/uid_map")
-	if ok && strings.Join(strings.Fields(text), " ") != "0 0 4294967295" {
+	if !loader.FirstUserNamespace(root) {
 		return Check{name, Fail, "not the first one: capabilities held here do not reach bpf(2)",
 			"run outside of the rootless container (podman, docker: as root, without userns-remap)"}
 	}

@@ -4,6 +4,7 @@ package loader
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -22,10 +23,26 @@ var needed = []struct {
 	{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN, false},
 }
 
+// CheckPrivileges is Open's error where a capability that c needs is missing, for
+// whoever has something to make before.
+func CheckPrivileges(c Config) error {
+	if err := checkPrivileges(); err != nil {
+		return err
+	}
+	promisc := c.Promisc != nil && *c.Promisc || c.Promisc == nil && c.Hook.isXDP()
+	if promisc && !hasCapability(unix.CAP_NET_RAW) {
+		return fmt.Errorf("missing CAP_NET_RAW, which promiscuous mode needs (the default with --hook xdp; --promisc=false does without): run as root, or grant it with `setcap cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw+ep iotsense`: %w", os.ErrPermission)
+	}
+	return nil
+}
+
 // checkPrivileges names what is missing. Without it a program that lacks
-// CAP_PERFMON is told that it is too complex, and one that lacks CAP_BPF that a
-// memory limit is too low.
+// CAP_PERFMON is told that it is too complex, and one that lacks CAP_BPF, or holds
+// it in a user namespace, that a memory limit is too low.
 func checkPrivileges() error {
+	if !FirstUserNamespace(os.DirFS("/")) {
+		return fmt.Errorf("this is not the first user namespace: capabilities held here do not reach bpf(2): run outside of the rootless container (podman, docker: as root, without userns-remap): %w", os.ErrPermission)
+	}
 	var missing []string
 	for _, c := range needed {
 		if !hasCapability(c.bit) && !(c.root && hasCapability(unix.CAP_SYS_ADMIN)) {
@@ -39,6 +56,13 @@ func checkPrivileges() error {
 		strings.Join(missing, ", "), os.ErrPermission)
 }
 
+// FirstUserNamespace reports whether the process is in the one that bpf(2) asks for
+// capabilities; so it is taken to be where /proc below root does not say.
+func FirstUserNamespace(root fs.FS) bool {
+	text, err := fs.ReadFile(root, "proc/self/uid_map")
+	return err != nil || strings.Join(strings.Fields(string(text)), " ") == "0 0 4294967295"
+}
+
 // hasCapability reports whether the calling thread may use a capability.
 func hasCapability(bit uint) bool {
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
@@ -48,7 +72,3 @@ func hasCapability(bit uint) bool {
 	}
 	return data[bit/32].Effective&(1<<(bit%32)) != 0
 }
-
-// CheckPrivileges is Open's error where a capability that cfg needs is missing, for
-// whoever has something to make before.
-func CheckPrivileges(Config) error { return checkPrivileges() }
