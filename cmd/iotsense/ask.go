@@ -16,6 +16,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -277,6 +278,18 @@ func protocolName(n uint8) string {
 	return name
 }
 
+// interfaceText says how an interface is watched, and for how long it was not.
+func interfaceText(i loader.Interface) string {
+	text := "attached"
+	if !i.Attached {
+		text = "not attached: waiting for it, or see the log"
+	}
+	if i.Gaps > 0 {
+		text += fmt.Sprintf(", blind %d times, %.1f s", i.Gaps, i.GapS)
+	}
+	return text
+}
+
 func stats(c *cli.Context) error {
 	s, err := api.NewClient(c.String("socket")).Stats(c.Context)
 	if err != nil {
@@ -293,7 +306,7 @@ func printStats(w io.Writer, s api.Stats) {
 	t := newTable(w, "Counter", "Value", "Meaning")
 	p := s.Packets
 	for _, i := range s.Interfaces {
-		t.AppendRow(table.Row{"interface " + i.Name, i.Hook, map[bool]string{true: "attached", false: "waiting for the interface"}[i.Attached]})
+		t.AppendRow(table.Row{"interface " + i.Name, i.Hook, interfaceText(i)})
 	}
 	t.AppendRows([]table.Row{
 		{"uptime", fmt.Sprintf("%.0f s", s.UptimeS), ""},

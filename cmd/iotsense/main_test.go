@@ -17,6 +17,7 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
+	"github.com/iotsense/iotsense/pkg/loader"
 )
 
 // asCommand makes the test binary run as iotsense, so that a test sees what a
@@ -217,8 +218,8 @@ func TestFullDisk(t *testing.T) {
 func TestRunRefuses(t *testing.T) {
 	testenv.Root(t)
 	socket := filepath.Join(t.TempDir(), "s")
-	_, stderr, status := command(t, "run", "-i", "iotsense-none", "--socket", socket, "--pin", "")
-	if status != exitFailed || !strings.Contains(stderr, "iotsense-none") {
+	_, stderr, status := command(t, "run", "-i", "iotsense-none", "--socket", socket, "--pin", "", "--duration", "10ms")
+	if status != 0 || !strings.Contains(stderr, "waiting") || !strings.Contains(stderr, "iotsense-none") {
 		t.Errorf("missing interface: status %d, stderr %s", status, stderr)
 	}
 	nobody := &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -240,9 +241,28 @@ func TestRunRefuses(t *testing.T) {
 	}
 	defer func(old string) { os.Args[0] = old }(os.Args[0])
 	os.Args[0] = binary
-	_, stderr, status = commandAs(t, nobody, "run", "-i", "lo", "--socket", "", "--pin", "")
+	made := filepath.Join(filepath.Dir(socket), "made")
+	_, stderr, status = commandAs(t, nobody, "run", "-i", "lo", "--socket", filepath.Join(made, "s"), "--pin", "")
 	if status != exitFailed || !strings.Contains(stderr, "CAP_") {
 		t.Errorf("no privilege: status %d, stderr %s", status, stderr)
+	}
+	if _, err := os.Stat(made); err == nil {
+		t.Error("no privilege: the socket's directory was made all the same")
+	}
+}
+
+func TestInterfaceText(t *testing.T) {
+	for _, tt := range []struct {
+		i    loader.Interface
+		want string
+	}{
+		{loader.Interface{Attached: true}, "attached"},
+		{loader.Interface{Attached: true, Gaps: 2, GapS: 1.26}, "attached, blind 2 times, 1.3 s"},
+		{loader.Interface{Gaps: 1, GapS: 9}, "not attached: waiting for it, or see the log, blind 1 times, 9.0 s"},
+	} {
+		if got := interfaceText(tt.i); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.i, got, tt.want)
+		}
 	}
 }
 

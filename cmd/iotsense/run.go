@@ -33,7 +33,7 @@ func runCommand() *cli.Command {
 		Usage: "the sensor: watch interfaces, name devices, answer on the socket",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "interface", Aliases: []string{"i"}, Usage: "`IFACE` to watch (repeatable)"},
-			&cli.StringFlag{Name: "hook", Value: string(loader.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`: where packets are seen"},
+			&cli.StringFlag{Name: "hook", Value: string(loader.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc|tc-ingress`: where packets are seen"},
 			&cli.BoolFlag{Name: "promisc", Usage: "promiscuous mode, for a mirror port (default: with the XDP hooks)"},
 			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or none for records only (default: the embedded model)"},
 			&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private, unique local and link-local ranges and the interfaces' own)"},

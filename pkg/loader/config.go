@@ -22,6 +22,7 @@ const (
 	HookAuto       Hook = "auto"        // TCX, or clsact where the kernel has no TCX
 	HookTCX        Hook = "tcx"         // both directions, Linux 6.6
 	HookTC         Hook = "tc"          // both directions, a filter on a clsact qdisc
+	HookTCIngress  Hook = "tc-ingress"  // received packets only, on a clsact or an ingress qdisc; never chosen unasked
 	HookXDP        Hook = "xdp"         // received packets only, in the driver
 	HookXDPGeneric Hook = "xdp-generic" // received packets only, after the driver; never chosen unasked
 )
@@ -29,13 +30,14 @@ const (
 // ParseHook reads a hook's name.
 func ParseHook(s string) (Hook, error) {
 	h := Hook(s)
-	if !slices.Contains([]Hook{HookAuto, HookTCX, HookTC, HookXDP, HookXDPGeneric}, h) {
-		return "", fmt.Errorf("hook %q: want auto, tcx, tc, xdp or xdp-generic", s)
+	if !slices.Contains([]Hook{HookAuto, HookTCX, HookTC, HookTCIngress, HookXDP, HookXDPGeneric}, h) {
+		return "", fmt.Errorf("hook %q: want auto, tcx, tc, tc-ingress, xdp or xdp-generic", s)
 	}
 	return h, nil
 }
 
 func (h Hook) isXDP() bool { return h == HookXDP || h == HookXDPGeneric }
+func (h Hook) isTC() bool  { return h == HookTC || h == HookTCIngress }
 
 // Defaults and limits of Config.
 const (
@@ -78,6 +80,11 @@ type Config struct {
 func (c Config) withDefaults() (Config, error) {
 	if len(c.Interfaces) == 0 {
 		return c, fmt.Errorf("no interface given: name at least one with -i")
+	}
+	for i, name := range c.Interfaces {
+		if slices.Contains(c.Interfaces[:i], name) {
+			return c, fmt.Errorf("interface %s is named twice: give it once", name)
+		}
 	}
 	if c.Hook == "" {
 		c.Hook = HookAuto

@@ -48,7 +48,11 @@ func (s *Sensor) followHost() error {
 	if now.equal(before) {
 		return nil
 	}
-	s.log.Info("the sensor's own addresses have changed", "local", now.Local, "before", before.Local)
+	if slices.Equal(now.Local, before.Local) {
+		s.log.Info("the sensor's own addresses have changed", "own", now.Own, "before", before.Own)
+	} else {
+		s.log.Info("the local ranges have changed", "local", now.Local, "before", before.Local)
+	}
 	old, wanted := s.cfg.listedPrefixes(before.Local), s.cfg.listedPrefixes(now.Local)
 	both := slices.Concat(old, slices.DeleteFunc(slices.Clone(wanted), func(p netip.Prefix) bool { return slices.Contains(old, p) }))
 	if err := s.setPrefixes(old, both); err != nil {
@@ -71,14 +75,14 @@ func (s *Sensor) followHost() error {
 // readHost asks for the addresses of every configured interface that is there.
 func (s *Sensor) readHost() Host {
 	h := Host{Local: slices.Clone(s.cfg.Local), Own: map[flows.MAC][]netip.Addr{}}
-	for _, i := range s.interfaces() {
-		l, err := s.network.LinkByName(i.Name)
+	for _, name := range s.watchedNames() {
+		l, err := s.network.LinkByName(name)
 		if err != nil {
 			continue
 		}
 		list, err := s.network.AddrList(l, netlink.FAMILY_ALL)
 		if err != nil {
-			s.log.Warn("addresses cannot be read", "interface", i.Name, "error", err)
+			s.log.Warn("addresses cannot be read", "interface", name, "error", err)
 			continue
 		}
 		var mac flows.MAC
@@ -105,6 +109,18 @@ func (s *Sensor) readHost() Host {
 		slices.SortFunc(addrs, netip.Addr.Compare)
 	}
 	return h
+}
+
+// watchedNames are the present names of what is watched, or is to be.
+func (s *Sensor) watchedNames() []string {
+	if s.watches == nil {
+		return s.cfg.Interfaces
+	}
+	names := make([]string, len(s.watches))
+	for i, w := range s.watches {
+		names[i] = w.name
+	}
+	return names
 }
 
 // setPrefixes changes the local ranges that the programs look up, and how many of

@@ -66,6 +66,7 @@ func newKernel(t testing.TB, cfg Config, programs ...string) *kernel {
 			t.Error(err)
 		}
 	})
+	s.cfg.Interfaces = nil // step attaches to none
 	k := &kernel{s, &events{}, t}
 	s.sink = k.events
 	return k

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
@@ -33,28 +34,30 @@ type Sensor struct {
 
 	mu        sync.Mutex // guards what follows, the ring and the sweep
 	freed     bool
-	attached  []*attachment
+	watches   []*watch
 	host      Host
 	sink      flows.Sink // nil while Run is not running
 	record    ringbuf.Record
-	pending   []flows.Close // ended by rollover, see poll
+	pending   []flows.Close // ended by rollover, see sweepSome
+	ended     []flows.Close // all samples of them are delivered, see closeSome
+	sweeping  bool          // a sweep is due or has more to do
+	looked    time.Time     // when the interfaces were last looked at
 	inClosed  uint64        // packets of closes that the sink has got
 	closed    uint64        // such closes
 	refusals  refusals      // reported so far
 	suspended int64         // ns, as the programs know it
 }
 
-// Open loads the kernel half and attaches it to every interface of cfg. Whatever
-// fails, nothing is left attached. The caller must Close what it gets.
+// Open loads the kernel half and attaches it to every interface of cfg that is
+// there; Run attaches to the others when they come. Whatever fails, nothing is left
+// attached. The caller must Close what it gets.
 func Open(cfg Config) (*Sensor, error) {
 	s, err := load(cfg)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range s.cfg.Interfaces {
-		if err := s.add(name); err != nil {
-			return nil, errors.Join(err, s.Close())
-		}
+	if err := s.openWatches(); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
@@ -65,7 +68,7 @@ func load(cfg Config, programs ...string) (*Sensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(checkPrivileges(), checkTimeNamespace("/proc/self/timens_offsets")); err != nil {
+	if err := errors.Join(CheckPrivileges(cfg), checkTimeNamespace("/proc/self/timens_offsets")); err != nil {
 		return nil, err
 	}
 	s := &Sensor{cfg: cfg, log: cfg.Log, suspended: suspended()}
@@ -93,6 +96,7 @@ func load(cfg Config, programs ...string) (*Sensor, error) {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
+	s.network.listen(func() { s.ring.Flush() }) // Run looks at once
 	s.pins = pinAll(cfg.Pin, s.programs, s.maps, s.log)
 	return s, nil
 }
@@ -166,8 +170,8 @@ func configure(spec *ebpf.CollectionSpec, cfg Config, suspended int64) error {
 	return nil
 }
 
-// neededPrograms are the packet programs for the hook and the interfaces' link types.
-// An interface that is not there yet counts as Ethernet.
+// neededPrograms are the packet programs for the hook and the interfaces' link
+// types. One that is not there yet can be of either.
 func (s *Sensor) neededPrograms() []string {
 	if s.cfg.Hook.isXDP() {
 		return []string{xdpProgram}
@@ -175,7 +179,7 @@ func (s *Sensor) neededPrograms() []string {
 	list := []string{inProgram, outProgram}
 	for _, name := range s.cfg.Interfaces {
 		link, err := s.network.LinkByName(name)
-		if err == nil && !hasEthernetHeader(link) {
+		if err != nil || !hasEthernetHeader(link) {
 			return append(list, inIPProgram, outIPProgram)
 		}
 	}

@@ -5,11 +5,9 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"runtime"
-	"strconv"
-	"strings"
+	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -19,7 +17,19 @@ import (
 // network holds the sockets of one network namespace.
 type network struct {
 	*netlink.Handle
-	ns        netns.NsHandle
+	ns   netns.NsHandle
+	sub  *subscription // until listen
+	done chan struct{}
+	busy sync.WaitGroup // listening
+
+	mu   sync.Mutex // guards what follows
+	some bool       // something has changed
+	gone map[int]bool
+}
+
+// subscription is what the kernel tells of interfaces and addresses until it ends:
+// it does when more happens than its socket holds.
+type subscription struct {
 	links     chan netlink.LinkUpdate
 	addresses chan netlink.AddrUpdate
 	done      chan struct{}
@@ -34,11 +44,8 @@ func openNetwork() (*network, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open a route netlink socket: %w", err), ns.Close())
 	}
-	n := &network{
-		Handle: h, ns: ns, done: make(chan struct{}),
-		links: make(chan netlink.LinkUpdate, 64), addresses: make(chan netlink.AddrUpdate, 64),
-	}
-	if err := n.subscribe(); err != nil {
+	n := &network{Handle: h, ns: ns, done: make(chan struct{}), gone: map[int]bool{}}
+	if n.sub, err = subscribe(); err != nil {
 		n.Close()
 		return nil, err
 	}
@@ -46,28 +53,114 @@ func openNetwork() (*network, error) {
 }
 
 // subscribe asks for changes of interfaces and addresses.
-func (n *network) subscribe() error {
-	if err := netlink.LinkSubscribe(n.links, n.done); err != nil {
-		close(n.links)
-		close(n.addresses)
-		return fmt.Errorf("subscribe to interface changes: %w", err)
+func subscribe() (*subscription, error) {
+	s := &subscription{make(chan netlink.LinkUpdate, 64), make(chan netlink.AddrUpdate, 64), make(chan struct{})}
+	if err := netlink.LinkSubscribe(s.links, s.done); err != nil {
+		return nil, fmt.Errorf("subscribe to interface changes: %w", err)
 	}
-	if err := netlink.AddrSubscribe(n.addresses, n.done); err != nil {
-		close(n.addresses)
-		return fmt.Errorf("subscribe to address changes: %w", err)
+	if err := netlink.AddrSubscribe(s.addresses, s.done); err != nil {
+		close(s.addresses)
+		s.stop()
+		return nil, fmt.Errorf("subscribe to address changes: %w", err)
 	}
-	return nil
+	return s, nil
+}
+
+func (s *subscription) stop() {
+	close(s.done)
+	go func() { // the senders may be waiting for room
+		for range s.links {
+		}
+		for range s.addresses {
+		}
+	}()
+}
+
+// listen notes what the kernel tells, from now on and in the background; wake is
+// called when there is something new.
+func (n *network) listen(wake func()) {
+	sub := n.sub
+	n.sub = nil
+	n.busy.Go(func() {
+		for sub != nil {
+			n.relay(sub, wake)
+			sub.stop()
+			sub = n.subscribeAgain()
+			n.note(0, wake) // of what happened in between nobody has told
+		}
+	})
+}
+
+// relay notes changes until the subscription or the network ends.
+func (n *network) relay(sub *subscription, wake func()) {
+	for {
+		select {
+		case <-n.done:
+			return
+		case u, open := <-sub.links:
+			if !open {
+				return
+			}
+			gone := 0
+			// A port that leaves its bridge is a deletion to the bridge's family.
+			if u.Header.Type == unix.RTM_DELLINK && u.Family != unix.AF_BRIDGE {
+				gone = int(u.Index)
+			}
+			n.note(gone, wake)
+		case _, open := <-sub.addresses:
+			if !open {
+				return
+			}
+			n.note(0, wake)
+		}
+	}
+}
+
+// subscribeAgain tries each second until it can; nil: the network has ended.
+func (n *network) subscribeAgain() (sub *subscription) {
+	for sub == nil {
+		select {
+		case <-n.done:
+			return nil
+		case <-time.After(time.Second):
+		}
+		_ = n.inside(func() (err error) { sub, err = subscribe(); return err })
+	}
+	return sub
+}
+
+// note keeps a change for the next call of changed; gone is an interface that went, or 0.
+func (n *network) note(gone int, wake func()) {
+	n.mu.Lock()
+	first := !n.some
+	n.some = true
+	if gone != 0 {
+		n.gone[gone] = true
+	}
+	n.mu.Unlock()
+	if first {
+		wake()
+	}
+}
+
+// changed reports whether any interface or address has changed since the last
+// call, and which interfaces went, by index: another one can have got the index
+// of an old one since.
+func (n *network) changed() (some bool, gone map[int]bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	some, gone = n.some, n.gone
+	n.some, n.gone = false, map[int]bool{}
+	return some, gone
 }
 
 // Close ends the subscriptions and closes the sockets.
 func (n *network) Close() {
 	close(n.done)
-	go func() { // the senders may be waiting for room
-		for range n.links {
-		}
-		for range n.addresses {
-		}
-	}()
+	n.busy.Wait()
+	if n.sub != nil {
+		n.sub.stop()
+	}
 	n.Handle.Close()
 	n.ns.Close()
 }
@@ -95,38 +188,11 @@ func (n *network) inside(f func() error) error {
 	return <-done
 }
 
-// changed reports whether any interface or address has changed since the last
-// call, and which interfaces went, by index: another one can have got the index
-// of an old one since.
-func (n *network) changed() (some bool, gone map[int]bool) {
-	gone = map[int]bool{}
-	for {
-		select {
-		case u, open := <-n.links:
-			if !open { // the subscription has ended: look every time
-				return true, gone
-			}
-			some = true
-			// A port that leaves its bridge is a deletion to the bridge's family.
-			if u.Header.Type == unix.RTM_DELLINK && u.Family != unix.AF_BRIDGE {
-				gone[int(u.Index)] = true
-			}
-		case _, open := <-n.addresses:
-			if !open {
-				return true, gone
-			}
-			some = true
-		default:
-			return some, gone
-		}
-	}
-}
-
-// find is an interface by name.
+// find is an interface by its name or one of its alternative names; nil: there is none.
 func (n *network) find(name string) (netlink.Link, error) {
 	link, err := n.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return nil, fmt.Errorf("interface %s does not exist: `ip link` lists those that do: %w", name, err)
+		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
@@ -139,52 +205,6 @@ func (n *network) find(name string) (netlink.Link, error) {
 func hasEthernetHeader(link netlink.Link) bool {
 	kind := link.Attrs().EncapType
 	return kind == "ether" || kind == "loopback"
-}
-
-// hold takes an interface for this process: a socket in the abstract namespace
-// belongs to one network namespace and goes with its process, however that ends.
-// Anybody may bind its name: only a process that could be a sensor, root's or of
-// this user, keeps this one away. Else the result is nil.
-func (s *Sensor) hold(ifname string, ifindex int) (net.Listener, error) {
-	name := "@iotsense/if" + strconv.Itoa(ifindex)
-	l, err := net.Listen("unix", name)
-	if err == nil {
-		return l, nil
-	}
-	if !errors.Is(err, unix.EADDRINUSE) {
-		return nil, fmt.Errorf("hold the interface: %w", err)
-	}
-	who, err := holder(name)
-	if err != nil {
-		return nil, fmt.Errorf("another sensor is on it (its process is unknown: %w): stop that one first", err)
-	}
-	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", who.Pid))
-	comm := strings.TrimSpace(string(text))
-	if who.Uid != 0 && int(who.Uid) != os.Geteuid() {
-		s.log.Warn("a process that is no sensor pretends to watch the interface", "interface", ifname,
-			"pid", who.Pid, "uid", who.Uid, "command", comm)
-		return nil, nil
-	}
-	return nil, fmt.Errorf("another sensor is on it (%s): stop that one first", strings.TrimSpace(fmt.Sprintf("pid %d %s", who.Pid, comm)))
-}
-
-// holder is the process that listens on an abstract socket.
-func holder(name string) (*unix.Ucred, error) {
-	c, err := net.Dial("unix", name)
-	if err != nil {
-		return nil, err
-	}
-	defer c.Close()
-	raw, err := c.(*net.UnixConn).SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	var cred *unix.Ucred
-	var asked error
-	err = raw.Control(func(fd uintptr) {
-		cred, asked = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-	})
-	return cred, errors.Join(err, asked)
 }
 
 // promiscuous turns promiscuous mode on for as long as the returned socket is

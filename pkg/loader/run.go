@@ -41,32 +41,57 @@ func (s *Sensor) setSink(sink flows.Sink) {
 	s.sink = sink
 }
 
-// step waits for events, then does what is due; next is when to sweep.
+// closeBatch is how many lives are closed between two looks at the ring, which
+// fills up meanwhile.
+const closeBatch = 256
+
+// step waits for events, then does what is due; next is when to sweep. It does a
+// part of a sweep at most, so that the ring is read and others get the lock in between.
 func (s *Sensor) step(next *time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	deadline := time.Now().Add(pollEvery)
-	if next.Before(deadline) {
-		deadline = *next
-	}
-	if err := s.read(deadline); err != nil {
+	before := len(s.pending)
+	if err := s.read(s.deadline(*next)); err != nil {
 		return err
 	}
 	if err := s.followSuspend(); err != nil {
 		return err
 	}
-	if time.Now().Before(*next) {
+	if err := s.follow(time.Now()); err != nil {
+		return err
+	}
+	if !time.Now().Before(*next) {
+		*next = time.Now().Add(s.cfg.sweepEvery())
+		s.sweeping = true
+		s.readClock()
+		if err := s.watchRefusals(time.Now()); err != nil {
+			return err
+		}
+	}
+	// As many lives are closed as packets have ended meanwhile, or they would pile up.
+	return s.sweepPart(s.oldest(), max(closeBatch, len(s.pending)-before))
+}
+
+// deadline is until when to wait for events if the next sweep is due then.
+func (s *Sensor) deadline(next time.Time) time.Time {
+	if s.sweeping || len(s.ended) > 0 {
+		return time.Unix(1, 0)
+	}
+	if poll := time.Now().Add(pollEvery); poll.Before(next) {
+		return poll
+	}
+	return next
+}
+
+// follow looks at the interfaces as soon as one of them or its addresses change, and
+// each second all the same: of what others do to programs there is no word.
+func (s *Sensor) follow(now time.Time) error {
+	changed, gone := s.network.changed()
+	if !changed && now.Sub(s.looked) < lookEvery {
 		return nil
 	}
-	*next = time.Now().Add(s.cfg.sweepEvery())
-	s.readClock()
-	if err := s.follow(); err != nil {
-		return err
-	}
-	if err := s.sweep(s.oldest()); err != nil {
-		return err
-	}
-	return s.watchRefusals(time.Now())
+	s.looked = now
+	return s.look(gone)
 }
 
 // oldest is the first stamp of a life that just reaches its end now.
@@ -101,49 +126,75 @@ func (s *Sensor) read(deadline time.Time) error {
 	return nil
 }
 
-// close tells the sink of ended lives.
-func (s *Sensor) close(lives []flows.Close) {
-	for i := range lives {
+// closeSome tells the sink of ended lives, n at most.
+func (s *Sensor) closeSome(n int) {
+	n = min(n, len(s.ended))
+	for i := range s.ended[:n] {
+		e := &s.ended[i]
 		s.closed++
-		s.inClosed += lives[i].Packets[0] + lives[i].Packets[1]
-		s.sink.Close(&lives[i])
+		s.inClosed += e.Packets[0] + e.Packets[1]
+		s.sink.Close(e)
+	}
+	s.ended = s.ended[n:]
+	if len(s.ended) == 0 {
+		s.ended = nil
 	}
 }
 
-// sweep ends every life whose first packet came before firstBefore (us), and closes
-// those that packets have ended.
+// sweepPart does a part of a sweep that is due: it closes lives that have ended, n
+// at most, or ends more of them.
+func (s *Sensor) sweepPart(firstBefore uint64, n int) (err error) {
+	switch {
+	case len(s.ended) > 0:
+		s.closeSome(n)
+	case s.sweeping:
+		s.sweeping, err = s.sweepSome(firstBefore)
+	}
+	return err
+}
+
+// sweep does all of one.
 func (s *Sensor) sweep(firstBefore uint64) error {
-	limit := s.maps[markedMap].MaxEntries()
-	for {
-		found, err := s.mark(firstBefore, limit)
-		if err != nil {
+	for s.sweeping = true; s.sweeping || len(s.ended) > 0; {
+		if err := s.sweepPart(firstBefore, closeBatch); err != nil {
 			return err
-		}
-		ended := len(s.pending)
-		if found.Marked == 0 && found.Gone == 0 && ended == 0 {
-			return nil
-		}
-		if err := s.closing(true); err != nil {
-			return err
-		}
-		// No program adds to a marked life from here on, and all samples of it,
-		// and of those that had ended before, are in the ring.
-		if err := s.grace.wait(); err != nil {
-			return err
-		}
-		if err := s.read(time.Unix(1, 0)); err != nil {
-			return err
-		}
-		s.close(s.pending[:ended])
-		s.pending = append(s.pending[:0], s.pending[ended:]...)
-		err = s.collect(found.Marked)
-		if err := errors.Join(err, s.closing(false)); err != nil {
-			return err
-		}
-		if found.Marked < limit && found.Left == 0 {
-			return nil
 		}
 	}
+	return nil
+}
+
+// sweepSome ends every life whose first packet came before firstBefore (us), as many
+// as the list of marked lives holds, and those that packets have ended; more says
+// that it did not get to all of them. A walk through the table takes time, so the
+// list holds a part of the table that does not shrink as the table grows.
+func (s *Sensor) sweepSome(firstBefore uint64) (more bool, err error) {
+	limit := s.maps[markedMap].MaxEntries()
+	found, err := s.mark(firstBefore, limit)
+	if err != nil {
+		return false, err
+	}
+	ended := len(s.pending)
+	if found.Marked == 0 && found.Gone == 0 && ended == 0 {
+		return false, nil
+	}
+	if err := s.closing(true); err != nil {
+		return false, err
+	}
+	// No program adds to a marked life from here on, and all samples of it,
+	// and of those that had ended before, are in the ring.
+	if err := s.grace.wait(); err != nil {
+		return false, err
+	}
+	if err := s.read(time.Unix(1, 0)); err != nil {
+		return false, err
+	}
+	s.ended = append(s.ended, s.pending[:ended]...)
+	s.pending = append(s.pending[:0], s.pending[ended:]...)
+	err = s.collect(found.Marked)
+	if err := errors.Join(err, s.closing(false)); err != nil {
+		return false, err
+	}
+	return found.Marked == limit || found.Left > 0, nil
 }
 
 // closing tells packets whether entries may be deleted under them. It is set before
@@ -179,7 +230,7 @@ func (s *Sensor) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, er
 }
 
 // collect runs the collect program on the n lives that the sweep program has
-// listed, and closes them.
+// listed: they have ended.
 func (s *Sensor) collect(n uint32) error {
 	args := gen.IotsenseCollectArgs{Marked: n}
 	if _, err := s.programs[collectProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
@@ -202,7 +253,7 @@ func (s *Sensor) collect(n uint32) error {
 	}
 	for _, l := range lives {
 		if l.Flow.Life != 0 { // else the kernel could not delete it now: it stays marked
-			s.close([]flows.Close{s.closeOf(l.Key, l.Flow)})
+			s.ended = append(s.ended, s.closeOf(l.Key, l.Flow))
 		}
 	}
 	return nil
@@ -212,5 +263,13 @@ func (s *Sensor) collect(n uint32) error {
 func (s *Sensor) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return errors.Join(s.detachAll(), s.grace.wait(), s.read(time.Unix(1, 0)), s.sweep(math.MaxUint64))
+	err := errors.Join(s.detachAll(), s.grace.wait(), s.read(time.Unix(1, 0)))
+	for s.sweeping = true; s.sweeping || len(s.ended) > 0; {
+		if swept := s.sweepPart(math.MaxUint64, closeBatch); swept != nil {
+			return errors.Join(err, swept)
+		}
+		s.mu.Unlock() // whoever asks meanwhile is answered
+		s.mu.Lock()
+	}
+	return err
 }

@@ -46,6 +46,10 @@ type Interface struct {
 	Name     string `json:"name"` // its present one, where it was renamed
 	Hook     Hook   `json:"hook"` // as taken; as configured while not attached
 	Attached bool   `json:"attached"`
+	// Gaps is how often the programs were off an interface that was there: others
+	// took them off, or they could not be attached. GapS is for how long, in seconds.
+	Gaps uint64  `json:"gaps"`
+	GapS float64 `json:"gap_s"`
 }
 
 // KernelStats is the time spent in the packet programs.
@@ -79,9 +83,11 @@ func (s *Sensor) Stats() (Stats, error) {
 		return Stats{}, err
 	}
 	open, openPackets := table.Open, table.OpenPackets
-	for i := range s.pending {
-		open++
-		openPackets += s.pending[i].Packets[0] + s.pending[i].Packets[1]
+	for _, waiting := range [][]flows.Close{s.pending, s.ended} {
+		for i := range waiting {
+			open++
+			openPackets += waiting[i].Packets[0] + waiting[i].Packets[1]
+		}
 	}
 	if c.Counted != before.Counted {
 		openPackets = c.Counted - s.inClosed
@@ -132,18 +138,6 @@ func (s *Sensor) counters() (gen.IotsenseCounters, error) {
 	return sum, nil
 }
 
-func (s *Sensor) interfaces() []Interface {
-	list := make([]Interface, 0, len(s.cfg.Interfaces))
-	for _, name := range s.cfg.Interfaces {
-		i := Interface{Name: name, Hook: s.cfg.Hook}
-		if a := s.attachmentOf(name); a != nil {
-			i = Interface{Name: a.name, Hook: a.hook, Attached: true}
-		}
-		list = append(list, i)
-	}
-	return list
-}
-
 // OpenFlow is a life going on. Life, First, Last, Packets and Bytes are as in
 // flows.Close.
 type OpenFlow struct {
@@ -184,8 +178,10 @@ func (s *Sensor) interfaceNames() map[uint32]string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	names := map[uint32]string{}
-	for _, a := range s.attached {
-		names[uint32(a.index)] = a.name
+	for _, w := range s.watches {
+		if w.index != 0 {
+			names[uint32(w.index)] = w.name
+		}
 	}
 	return names
 }

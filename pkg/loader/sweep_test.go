@@ -1,0 +1,108 @@
+package loader
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// fill puts n lives that have long been over into the flow table.
+func (k *kernel) fill(n int) {
+	k.t.Helper()
+	keys, lives := make([]gen.IotsenseFlowKey, n), make([]gen.IotsenseFlow, n)
+	for i := range keys {
+		keys[i].Version, keys[i].Proto = 4, 17
+		keys[i].A.Addr = [16]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}
+		lives[i].Life = uint64(i+1) << gen.IotsenseLifeWordLIFE_FIRST_SHIFT
+		lives[i].Packets[0] = 1
+	}
+	_, err := k.maps[flowsMap].BatchUpdate(keys, lives, nil)
+	k.must(err)
+	k.must(k.variables["flows_used"].Set(uint64(n)))
+	k.must(k.maps[macsMap].Put(noMAC, gen.IotsenseMacShare{Word: uint32(n)})) // it pays for all of them
+}
+
+// batches is a sink that counts the closes between two samples and two calls of step.
+type batches struct{ closes, most, now int }
+
+func (b *batches) Sample(*flows.Sample) { b.now = 0 }
+
+func (b *batches) Close(*flows.Close) {
+	b.closes++
+	b.now++
+	b.most = max(b.most, b.now)
+}
+
+// However many lives end at once, the table is walked through a few times, and the
+// ring is read after each few lives.
+func TestManyLivesEndAtOnce(t *testing.T) {
+	const n = 1 << 18
+	k := newKernel(t, Config{MaxFlows: n})
+	sink := &batches{}
+	k.Sensor.sink = sink
+	k.fill(n)
+	on, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	k.must(err)
+	defer on.Close()
+	walks := func() uint64 {
+		stats, err := k.programs[sweepProgram].Stats()
+		k.must(err)
+		return stats.RunCount
+	}
+	before, next, steps := walks(), time.Now(), 0
+	for sink.closes < n && steps < 2*n {
+		sink.now = 0
+		k.must(k.step(&next))
+		steps++
+		if steps == 600 { // the first lives have left their entries
+			k.run(inProgram, udpFrame(1, 10))
+		}
+	}
+	if sink.closes != n || sink.most > closeBatch {
+		t.Errorf("%d of %d lives closed in %d steps, %d at once, want at most %d", sink.closes, n, steps, sink.most, closeBatch)
+	}
+	// One walk more finds the table empty; the tick can begin others.
+	if got := walks() - before; got > sweepWalks+8 {
+		t.Errorf("%d walks through the table for all its lives, want %d or a few more", got, sweepWalks)
+	}
+	stats := k.count()
+	if stats.Packets.Counted != 1 || stats.Flows.Open != 1 || stats.Packets.InClosed != n {
+		t.Errorf("%+v", stats)
+	}
+}
+
+// Who asks while lives are being closed finds each packet in one place.
+func TestStatsWhileLivesAreClosed(t *testing.T) {
+	const n = 3000
+	k := newKernel(t, Config{})
+	for i := range uint32(n) {
+		k.run(inProgram, flowOf(1+i%7, i))
+	}
+	for k.sweeping = true; k.sweeping || len(k.ended) > 0; {
+		k.must(k.sweepPart(math.MaxUint64, 100))
+		if got := k.count(); !identities(got.Packets) || got.Flows.Open+got.Flows.Closed != n {
+			t.Fatalf("%+v", got)
+		}
+	}
+	if len(k.closes) != n {
+		t.Errorf("%d lives closed, want %d", len(k.closes), n)
+	}
+}
+
+func BenchmarkManyLivesEnd(b *testing.B) {
+	const n = 1 << 18
+	k := newKernel(b, Config{MaxFlows: n})
+	k.Sensor.sink = &batches{}
+	for b.Loop() {
+		b.StopTimer()
+		k.fill(n)
+		b.StartTimer()
+		k.must(k.sweep(math.MaxUint64))
+	}
+}

@@ -1,0 +1,222 @@
+package loader
+
+// This file puts the programs on an interface as filters, where there is no TCX.
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Our filters on a clsact or ingress qdisc, found again by name after a kill. The
+// handle remembers whether the qdisc is ours too: it is odd then.
+const (
+	filterPrefix   = "iotsense"
+	filterPriority = 1 // first in the chain
+	filterHandle   = 0x1075
+	guestHandle    = 0x1076 // on a qdisc of another's
+)
+
+// qdiscPart is the part of an attachment that is a qdisc.
+const qdiscPart = "clsact qdisc"
+
+// QdiscClsact and QdiscIngress are the kinds of qdisc that filters of --hook tc can
+// meet on an interface: one of them at most, as they take the same place. The
+// second has no side for what is sent.
+const (
+	QdiscClsact  = "clsact"
+	QdiscIngress = "ingress"
+)
+
+// clsactParents are the two ends of a clsact qdisc.
+var clsactParents = []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS}
+
+func clsact(l netlink.Link) *netlink.Clsact {
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}}
+}
+
+// FilterQdisc is the kind of qdisc in an interface's list that filters can be on:
+// QdiscClsact, QdiscIngress or empty.
+func FilterQdisc(list []netlink.Qdisc) string {
+	for _, q := range list {
+		if q.Attrs().Parent == netlink.HANDLE_CLSACT {
+			return q.Type()
+		}
+	}
+	return ""
+}
+
+// attachTC adds a filter for each direction, and the qdisc if there is none.
+func (s *Sensor) attachTC(a *attachment, l netlink.Link, hook Hook, in, out *ebpf.Program) error {
+	a.hook = hook
+	list, err := s.network.QdiscList(l)
+	if err != nil {
+		return fmt.Errorf("list its qdiscs: %w", err)
+	}
+	handle := uint32(guestHandle)
+	switch FilterQdisc(list) {
+	case "":
+		if err := s.addClsact(a, l); err != nil {
+			return err
+		}
+		handle = filterHandle
+	case QdiscIngress:
+		if hook != HookTCIngress {
+			return fmt.Errorf("an ingress qdisc is on it (`tc qdisc show dev %s`; SQM and wondershaper use one), which shows what is received only, and clsact has no room beside it: use --hook tcx (Linux 6.6), or --hook tc-ingress knowing that what is sent is not seen, or make that qdisc clsact",
+				l.Attrs().Name)
+		}
+	}
+	if hook == HookTCIngress {
+		s.log.Warn("only what is received is seen, not what is sent (--hook tc-ingress)", "interface", a.name)
+		return s.addFilter(a, l, clsactParents[0], handle, inProgram, in)
+	}
+	return errors.Join(
+		s.addFilter(a, l, clsactParents[0], handle, inProgram, in),
+		s.addFilter(a, l, clsactParents[1], handle, outProgram, out))
+}
+
+func (s *Sensor) addClsact(a *attachment, l netlink.Link) error {
+	err := s.network.QdiscAdd(clsact(l))
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return fmt.Errorf("the kernel has no clsact qdisc (module sch_ingress): %w", err)
+	}
+	if err != nil {
+		return fmt.Errorf("add a clsact qdisc: %w", err)
+	}
+	a.add(qdiscPart, nil, func() error { return s.removeUnusedClsact(l) })
+	return nil
+}
+
+// addFilter puts a program on one side of the qdisc.
+func (s *Sensor) addFilter(a *attachment, l netlink.Link, parent, handle uint32, name string, program *ebpf.Program) error {
+	filter := &netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{
+			LinkIndex: a.index, Parent: parent, Handle: s.network.freeHandle(l, parent, handle),
+			Protocol: unix.ETH_P_ALL, Priority: filterPriority,
+		},
+		Fd: program.FD(), Name: name, DirectAction: true,
+	}
+	if err := s.network.FilterAdd(filter); err != nil {
+		return s.network.explainFilter(l, filter, err)
+	}
+	place := func() (int, error) { return s.network.placeOf(l, filter, program) }
+	on := func() (bool, error) { n, err := place(); return n >= 0, err }
+	a.add("filter "+name, on, func() error {
+		if still, err := on(); err != nil || !still { // another's can have taken its place
+			return err
+		}
+		return ignoreGone(s.network.FilterDel(filter))
+	})
+	a.parts[len(a.parts)-1].first = func() (bool, error) { n, err := place(); return n <= 0, err }
+	return nil
+}
+
+// freeHandle is handle, or the next one after it that no filter of our priority has,
+// as another's can be in the place of ours. The kernel puts the newest one first.
+func (n *network) freeHandle(l netlink.Link, parent, handle uint32) uint32 {
+	list, _ := n.FilterList(l, parent) // what is wrong with it shows when ours is added
+	taken := map[uint32]bool{}
+	for _, f := range list {
+		taken[f.Attrs().Handle] = taken[f.Attrs().Handle] || f.Attrs().Priority == filterPriority
+	}
+	for taken[handle] {
+		handle += 2 // it stays odd or even
+	}
+	return handle
+}
+
+// placeOf is how many filters come before ours, with our program; -1: it is not there.
+func (n *network) placeOf(l netlink.Link, ours *netlink.BpfFilter, program *ebpf.Program) (int, error) {
+	id, err := programID(program)
+	if err != nil {
+		return -1, err
+	}
+	list, err := n.FilterList(l, ours.Parent)
+	if err != nil {
+		return -1, ignoreGone(err)
+	}
+	return slices.IndexFunc(list, func(f netlink.Filter) bool {
+		bpf, ok := f.(*netlink.BpfFilter)
+		return ok && bpf.Handle == ours.Handle && bpf.Priority == ours.Priority && bpf.Id == int(id)
+	}), nil
+}
+
+// HoldsPlace reports whether a filter of a clsact qdisc is where ours would go, so
+// that the kernel refuses ours: filters of one priority are of one kind and protocol.
+func HoldsPlace(f netlink.Filter) bool {
+	a := f.Attrs()
+	_, bpf := f.(*netlink.BpfFilter)
+	return a.Priority == filterPriority && !(bpf && a.Protocol == unix.ETH_P_ALL)
+}
+
+// explainFilter says who is in a filter's place. Ours goes nowhere else: behind
+// another one, packets that it accepts or drops would not be seen.
+func (n *network) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err error) error {
+	err = fmt.Errorf("add a filter to the clsact qdisc: %w", err)
+	list, listErr := n.FilterList(l, ours.Parent)
+	if listErr != nil {
+		return err
+	}
+	for _, f := range list {
+		if !HoldsPlace(f) {
+			continue
+		}
+		side := "ingress"
+		if ours.Parent == netlink.HANDLE_MIN_EGRESS {
+			side = "egress"
+		}
+		return fmt.Errorf("a filter of kind %s for protocol %#04x holds priority %d (`tc filter show dev %s %s`): give that one a higher number, or use --hook tcx, which comes before: %w",
+			f.Type(), f.Attrs().Protocol, filterPriority, l.Attrs().Name, side, err)
+	}
+	return err
+}
+
+// removeStale removes what a killed sensor has left on the interface: a filter
+// outlives its process. A clsact qdisc that it had made, and that then serves
+// nobody, goes as well.
+func (s *Sensor) removeStale(l netlink.Link) error {
+	made := false
+	for _, parent := range clsactParents {
+		filters, err := s.network.FilterList(l, parent)
+		if err != nil {
+			return nil // no qdisc for filters
+		}
+		for _, f := range filters {
+			bpf, ok := f.(*netlink.BpfFilter)
+			if !ok || !strings.HasPrefix(bpf.Name, filterPrefix) {
+				continue
+			}
+			if err := ignoreGone(s.network.FilterDel(bpf)); err != nil {
+				return fmt.Errorf("remove the filter of a sensor that was killed: %w", err)
+			}
+			s.log.Info("removed the filter of a sensor that was killed", "interface", l.Attrs().Name, "filter", bpf.Name)
+			made = made || bpf.Handle&1 == 1
+		}
+	}
+	if !made {
+		return nil
+	}
+	return s.removeUnusedClsact(l)
+}
+
+// removeUnusedClsact removes a clsact qdisc unless somebody has a filter there.
+func (s *Sensor) removeUnusedClsact(l netlink.Link) error {
+	list, err := s.network.QdiscList(l)
+	if err != nil || FilterQdisc(list) != QdiscClsact {
+		return nil
+	}
+	for _, parent := range clsactParents {
+		filters, err := s.network.FilterList(l, parent)
+		if err != nil || len(filters) > 0 {
+			return nil
+		}
+	}
+	return ignoreGone(s.network.QdiscDel(clsact(l)))
+}
