@@ -48,8 +48,9 @@ func (p program) ours() bool { return strings.HasPrefix(p.name, "iotsense") }
 // Attach modes of XDP (XDP_ATTACHED_* of include/uapi/linux/if_link.h).
 var xdpModes = map[uint32]string{1: "xdp", 2: "xdp-generic", 3: "xdp-offload", 4: "xdp (several)"}
 
-// programs lists what is attached to l: XDP, the TCX chains, clsact filters.
-func programs(root fs.FS, l netlink.Link) ([]program, error) {
+// programs lists what is attached to l: XDP, the TCX chains, filters on its clsact or
+// ingress qdisc.
+func programs(root fs.FS, l netlink.Link, qdisc string) ([]program, error) {
 	var list []program
 	if xdp := l.Attrs().Xdp; xdp != nil && xdp.Attached {
 		list = append(list, program{hook: xdpModes[xdp.AttachMode], id: xdp.ProgId})
@@ -65,7 +66,7 @@ func programs(root fs.FS, l netlink.Link) ([]program, error) {
 		}
 		list = append(list, program{hook: hook, id: p.ID})
 	}
-	list = append(list, filters(l)...)
+	list = append(list, filters(l, qdisc)...)
 	if len(list) == 0 {
 		return nil, err
 	}
@@ -80,13 +81,17 @@ func programs(root fs.FS, l netlink.Link) ([]program, error) {
 	return list, err
 }
 
-// filters lists the BPF filters on the two sides of clsact, and others that are in
-// the place of ours.
-func filters(l netlink.Link) (list []program) {
-	for parent, hook := range map[uint32]string{netlink.HANDLE_MIN_INGRESS: "tc ingress", netlink.HANDLE_MIN_EGRESS: "tc egress"} {
+// filters lists the BPF filters on the two sides of clsact, or the one of an ingress
+// qdisc, and others that are in the place of ours.
+func filters(l netlink.Link, qdisc string) (list []program) {
+	sides := map[uint32]string{netlink.HANDLE_MIN_INGRESS: "tc ingress"}
+	if qdisc != loader.QdiscIngress { // which takes either name for its one side
+		sides[netlink.HANDLE_MIN_EGRESS] = "tc egress"
+	}
+	for parent, hook := range sides {
 		found, err := netlink.FilterList(l, parent)
 		if err != nil {
-			continue // no clsact there
+			continue // no such qdisc there
 		}
 		for _, f := range found {
 			if b, ok := f.(*netlink.BpfFilter); ok {

@@ -31,6 +31,7 @@ type facts struct {
 	under    string   // kind of master
 	ports    []string // interfaces that are ports of this one
 	programs []program
+	qdisc    string  // what --hook tc would be on: loader.QdiscClsact, loader.QdiscIngress or none
 	unknown  []error // questions that found no answer
 }
 
@@ -43,7 +44,7 @@ func interfaceChecks(root fs.FS, name string, features []loader.Feature) []Check
 	var list []Check
 	for _, l := range links {
 		a := l.Attrs()
-		if name == "" && a.Flags&net.FlagUp != 0 && a.Flags&net.FlagLoopback == 0 || name == a.Name {
+		if name == "" && a.Flags&net.FlagUp != 0 && a.Flags&net.FlagLoopback == 0 || name == a.Name || name != "" && slices.Contains(a.AltNames, name) {
 			list = append(list, judge(gather(root, l, links), features)...)
 		}
 	}
@@ -87,7 +88,10 @@ func gather(root fs.FS, l netlink.Link, links []netlink.Link) facts {
 	f.doubt(err)
 	f.offloads, err = offloads(a.Index)
 	f.doubt(err)
-	f.programs, err = programs(root, l)
+	qdiscs, err := netlink.QdiscList(l)
+	f.doubt(err)
+	f.qdisc = loader.FilterQdisc(qdiscs)
+	f.programs, err = programs(root, l, f.qdisc)
 	f.doubt(err)
 	return f
 }

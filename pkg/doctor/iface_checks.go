@@ -55,10 +55,17 @@ func linkCheck(f facts) Check {
 
 func autoHook(f facts, features []loader.Feature) Check {
 	c := Check{Name: f.name + " hook", Status: OK}
-	switch chooseHook(features, true) {
-	case loader.HookTCX:
+	const ingress = "an ingress qdisc (SQM, wondershaper) has the place of clsact"
+	switch hook := chooseHook(features, true); {
+	case hook == loader.HookTCX:
 		c.Found = "--hook auto takes tcx, ingress and egress"
-	case loader.HookTC:
+		if f.qdisc == loader.QdiscIngress {
+			c.Found += "; " + ingress + ", so --hook tc is refused"
+		}
+	case hook == loader.HookTC && f.qdisc == loader.QdiscIngress:
+		return Check{c.Name, Fail, "--hook auto would take tc (clsact), but " + ingress,
+			"--hook tc-ingress knowing that it sees what is received only, or make that qdisc clsact (tc qdisc show dev " + f.name + "), or use Linux 6.6 or newer"}
+	case hook == loader.HookTC:
 		c.Found = "--hook auto takes tc (clsact), ingress and egress"
 	default:
 		return Check{c.Name, Fail, "neither TCX nor clsact works", "modprobe sch_ingress cls_bpf, or use Linux 6.6 or newer"}

@@ -104,6 +104,41 @@ func TestHooks(t *testing.T) {
 	} {
 		features := []loader.Feature{{Kind: loader.Hooks, Name: loader.FeatureTCX, Err: tt.tcx}, {Kind: loader.Hooks, Name: loader.FeatureClsact, Err: tt.clsact}}
 		expect(t, tt.name, autoHook(plain(), features), tt.status, tt.words)
+		if tt.status != OK {
+			continue
+		}
+		f := plain() // with what SQM puts on an uplink
+		f.qdisc = loader.QdiscIngress
+		want, words := OK, "so --hook tc is refused"
+		if tt.tcx != nil {
+			want, words = Fail, "--hook tc-ingress"
+		}
+		expect(t, tt.name+", ingress qdisc", autoHook(f, features), want, words)
+	}
+}
+
+func TestIngressQdisc(t *testing.T) {
+	network(t)
+	l := veth(t, "v0")
+	attrs := netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS}
+	if err := netlink.QdiscAdd(&netlink.Ingress{QdiscAttrs: attrs}); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.FilterAdd(&netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: 1, Protocol: unix.ETH_P_ALL, Priority: 9},
+		Fd:          loadProgram(t, unix.BPF_PROG_TYPE_SCHED_CLS, "shaper"), Name: "shaper", DirectAction: true,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkAddAltName(l, "uplink"); err != nil {
+		t.Fatal(err)
+	}
+	list := interfaceChecks(os.DirFS("/"), "uplink", []loader.Feature{{Kind: loader.Hooks, Name: loader.FeatureTCX}})
+	if c := find(t, list, "v0 hook"); !strings.Contains(c.Found+c.Advice, "ingress qdisc") {
+		t.Errorf("%+v does not name the ingress qdisc", c)
+	}
+	if c := find(t, list, "v0 programs"); strings.Count(c.Found, "shaper") != 1 {
+		t.Errorf("%+v, want the one filter once", c)
 	}
 }
 

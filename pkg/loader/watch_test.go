@@ -200,9 +200,7 @@ func TestAnotherGoesFirst(t *testing.T) {
 			if n := log.lines("level=WARN"); n != 1 || stats.Interfaces[0].Gaps != 0 {
 				t.Errorf("%d warnings, %+v, want one and no gap", n, stats.Interfaces)
 			}
-			if err := undo(); err != nil {
-				t.Error(err)
-			}
+			b.do(replay.Interface, func(netlink.Link) error { return undo() })
 			stop()
 		})
 	}
