@@ -11,6 +11,7 @@ import (
 // classes gives every class a number in the order they come.
 type classes struct {
 	names   []string       // by number
+	named   map[string]int // number by name
 	number  map[string]int // of a class, under its own name
 	merged  map[string]string
 	leftOut map[string]bool
@@ -23,7 +24,7 @@ type classes struct {
 
 // newClasses numbers the model's classes.
 func newClasses(cfg Config) (*classes, error) {
-	c := &classes{number: map[string]int{}, merged: map[string]string{}, leftOut: map[string]bool{}, seen: map[string]bool{}}
+	c := &classes{named: map[string]int{}, number: map[string]int{}, merged: map[string]string{}, leftOut: map[string]bool{}, seen: map[string]bool{}}
 	for _, group := range cfg.Merge {
 		for _, name := range group {
 			if other, twice := c.merged[name]; twice {
@@ -58,10 +59,11 @@ func (c *classes) of(label string) int {
 	if m, ok := c.merged[label]; ok {
 		name = m
 	}
-	n := slices.Index(c.names, name)
-	if n < 0 {
+	n, ok := c.named[name]
+	if !ok {
 		n = len(c.names)
 		c.names = append(c.names, name)
+		c.named[name] = n
 	}
 	c.number[label] = n
 	return n
@@ -99,8 +101,15 @@ func (c *classes) isOutput(name string) bool {
 	return slices.ContainsFunc(c.outputs, func(n int) bool { return c.names[n] == name })
 }
 
-// check reports a class to merge or leave out that neither the model nor the data has.
+// maxClasses bounds the confusion matrices, which have a number for each two classes.
+const maxClasses = 4096
+
+// check reports a class to merge or leave out that neither the model nor the data has,
+// and more classes than can be scored.
 func (c *classes) check() error {
+	if len(c.names) > maxClasses {
+		return fmt.Errorf("score: the data and the model have %d classes, at most %d are scored: are the labels those of kinds of devices?", len(c.names), maxClasses)
+	}
 	for _, part := range []struct {
 		what  string
 		names []string

@@ -5,6 +5,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -390,5 +391,19 @@ func TestEvaluateRefusesProbabilitiesThatDoNotFit(t *testing.T) {
 	in.Windows[2].Probs = in.Windows[2].Probs[:2]
 	if _, err := Evaluate(in); err == nil {
 		t.Error("two probabilities for three classes: no error")
+	}
+}
+
+// More classes than a confusion matrix can be made for are refused.
+func TestTooManyClasses(t *testing.T) {
+	s, err := New(Config{Labels: []string{"a", "b"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxClasses {
+		s.Capture([]Device{{Name: "2", Capture: strconv.Itoa(i), Label: strconv.Itoa(i)}}, 1)
+	}
+	if _, err := s.Result(); err == nil || !strings.Contains(err.Error(), "4098 classes") {
+		t.Errorf("error %v", err)
 	}
 }
