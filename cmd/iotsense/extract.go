@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/urfave/cli/v2"
 
@@ -67,10 +68,14 @@ func extract(c *cli.Context) error {
 		return err
 	}
 	end()
+	out := c.App.Writer
+	if sameFile(report.Output, "/dev/stdout") { // the file is there: nothing else may be
+		out = os.Stderr
+	}
 	if c.Bool("json") {
-		err = printJSON(c.App.Writer, report)
+		err = printJSON(out, report)
 	} else {
-		_, err = fmt.Fprintf(c.App.Writer, "%d records of %d captures written to %s (packets: %d seen, %d counted, %d not IP, %d malformed, %d truncated; %d of no device)\n",
+		_, err = fmt.Fprintf(out, "%d records of %d captures written to %s (packets: %d seen, %d counted, %d not IP, %d malformed, %d truncated; %d of no device)\n",
 			report.Records, report.Captures, report.Output, report.Packets.Seen, report.Packets.Counted, report.Packets.NotIP,
 			report.Packets.Malformed, report.Packets.Truncated, report.Packets.NoDevice)
 	}

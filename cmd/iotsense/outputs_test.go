@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/packet"
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
@@ -167,5 +168,17 @@ func TestLabKeepsManifests(t *testing.T) {
 		if _, stderr, status := command(t, "lab", "--units", "2", "--captures", "1", "new"); status != 0 {
 			t.Errorf("status %d: %s", status, stderr)
 		}
+	}
+}
+
+// Records on standard output are all that is there.
+func TestExtractToStandardOutput(t *testing.T) {
+	readHere(t)
+	records, stderr, status := command(t, "extract", "d/a.pcap", "-o", "/dev/stdout")
+	if err := os.WriteFile("out.parquet", []byte(records), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if status != 0 || !flows.IsExtracted("out.parquet") || !strings.Contains(stderr, "1 records of 1 captures") {
+		t.Errorf("status %d, %d bytes, which end in %q: %s", status, len(records), records[max(0, len(records)-40):], stderr)
 	}
 }
