@@ -13,7 +13,7 @@ clang -Wall -Wextra -O2 -shared -fPIC -o "$dir/plugin.so" bench/insn-count.c
 
 # count BINARY BENCHMARK N: the plugin's three numbers.
 count() {
-  (cd pkg/model && GOMAXPROCS=1 GOGC=off qemu-aarch64 -d plugin -D "$OLDPWD/$dir/log" -plugin "$OLDPWD/$dir/plugin.so" \
+  (cd pkg/model/cnn && GOMAXPROCS=1 GOGC=off qemu-aarch64 -d plugin -D "$OLDPWD/$dir/log" -plugin "$OLDPWD/$dir/plugin.so" \
     "$OLDPWD/$1" -test.run '^$' -test.bench "^$2\$" -test.benchtime "$3x" >/dev/null)
   awk '$1 == "instructions" {print $2, $3, $4}' "$dir/log"
 }
@@ -23,7 +23,7 @@ printf '%-8s %-10s %12s %10s %10s\n' path windows instructions memory fmla
 for run in neon:Sliding neon:Cold purego:Sliding purego:Cold; do
   tags=${run%:*}
   binary=$dir/$tags.test
-  GOARCH=arm64 CGO_ENABLED=0 scripts/go test -tags "$tags" -c -o "$binary" ./pkg/model
+  GOARCH=arm64 CGO_ENABLED=0 scripts/go test -tags "$tags" -c -o "$binary" ./pkg/model/cnn
   read -r a1 m1 f1 < <(count "$binary" "BenchmarkReal${run#*:}" "$few")
   read -r a2 m2 f2 < <(count "$binary" "BenchmarkReal${run#*:}" "$more")
   printf '%-8s %-10s %12d %10d %10d\n' "$tags" "${run#*:}" \
