@@ -1,0 +1,108 @@
+package join_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+// What a reader of live verdicts is told of a device, the published figures count: the
+// same class with the same confidence, at or over the threshold or not, after every one
+// of its windows, whatever classes the models lack that judge it.
+func TestLiveAndPublishedVerdictsAgree(t *testing.T) {
+	for seed := range uint64(300) {
+		r := rand.New(rand.NewPCG(seed, 12))
+		labels, models := madeBundle(r)
+		threshold := r.Float64()
+		live := registry.New(registry.Config{Labels: labels, Threshold: func(string) float64 { return threshold }})
+		in := score.Input{Config: score.Config{Mode: model.Padded, Labels: labels, Thresholds: model.Thresholds{Default: threshold}}}
+		spread := time.Duration(r.IntN(2)) * time.Hour // none: sums in the same order, so the same bits
+		for range 1 + r.IntN(30) {
+			probs, index := madeOutput(r, models[r.IntN(len(models))])
+			rec := &flows.Record{Device: "02:00:00:00:00:01"}
+			live.Record(rec)
+			v := live.Window(rec, probs, index)
+			in.Windows = append(in.Windows, score.Window{
+				Device: rec.Device, Label: labels[0], Probs: dense(probs, index, len(labels)),
+				Since: time.Duration(r.Float64() * float64(spread)),
+			})
+			published, err := score.Evaluate(in)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if msg := differ(v, published, spread == 0); msg != "" {
+				t.Fatalf("seed %d, %d models of %d classes, window %d: %s", seed, len(models), len(labels), len(in.Windows), msg)
+			}
+		}
+	}
+}
+
+// madeBundle is class names, and for each of some models those it has: all of them if
+// it is the only one.
+func madeBundle(r *rand.Rand) (labels []string, models [][]int) {
+	n := 2 + r.IntN(9)
+	all := make([]int, n)
+	for i := range n {
+		labels, all[i] = append(labels, fmt.Sprintf("class%02d", i)), i
+	}
+	models = [][]int{all}
+	for range r.IntN(4) {
+		has := append([]int{}, all...)
+		r.Shuffle(n, func(i, j int) { has[i], has[j] = has[j], has[i] })
+		has = has[:1+r.IntN(n)]
+		slices.Sort(has)
+		models = append(models, has)
+	}
+	return labels, models[min(1, len(models)-1):]
+}
+
+// madeOutput is probabilities of a model's classes; now and then two are equal.
+func madeOutput(r *rand.Rand, has []int) (probs []float32, index []int) {
+	sum := float32(0)
+	for range has {
+		probs = append(probs, float32(math.Exp(float64(r.IntN(12)))))
+		sum += probs[len(probs)-1]
+	}
+	for i := range probs {
+		probs[i] /= sum
+	}
+	return probs, has
+}
+
+// dense puts probabilities in their classes' places; a class that the model lacks gets -1.
+func dense(probs []float32, index []int, labels int) []float32 {
+	all := slices.Repeat([]float32{-1}, labels)
+	for i, p := range probs {
+		all[index[i]] = p
+	}
+	return all
+}
+
+// differ says in what a live verdict and the published one are not the same, if they are not.
+func differ(live registry.Verdict, published *score.Result, exact bool) string {
+	p := published.Worst[0]
+	refused, right := published.Devices.Refused == 1, live.Votes["class00"]
+	near := 1e-12
+	if exact {
+		near = 0
+	}
+	switch {
+	case live.Label == nil || p.Given == nil || *live.Label != *p.Given:
+		return fmt.Sprintf("live label %v, published %v", live.Label, p.Given)
+	case math.Abs(*live.Confidence-*p.Confidence) > near:
+		return fmt.Sprintf("live confidence %v, published %v", *live.Confidence, *p.Confidence)
+	case live.Known == refused:
+		return fmt.Sprintf("live known %v, published refused %v", live.Known, refused)
+	case live.Windows != p.Windows || right != p.Right:
+		return fmt.Sprintf("live %d windows, %d of them for the class, published %d, %d", live.Windows, right, p.Windows, p.Right)
+	}
+	return ""
+}
