@@ -17,6 +17,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/model/train"
@@ -234,10 +235,7 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 	}
 	all := make([][]float32, len(test))
 	err := train.Predict(m, v.store, test, v.plan.options.Threads, func(i int, _, probs []float32) {
-		all[i] = make([]float32, len(v.labels))
-		for j := range all[i] {
-			all[i][j] = -1 // a class that this model lacks
-		}
+		all[i] = slices.Repeat([]float32{join.Lacking}, len(v.labels))
 		for j, p := range probs {
 			all[i][place[j]] = p
 		}
@@ -254,7 +252,7 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 		}); err != nil {
 			return err
 		}
-		guess := v.labels[slices.Index(probs, slices.Max(probs))]
+		guess := v.labels[join.Best(probs)]
 		v.predictions = append(v.predictions, []string{
 			strconv.FormatInt(d.Seed, 10), strconv.Itoa(d.Tested), s.Capture, s.Name, s.Label, guess,
 		})

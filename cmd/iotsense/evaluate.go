@@ -193,13 +193,6 @@ type streamName struct {
 
 // judged takes the model's output for the row that the record made.
 func (e *evaluation) judged(j classify.Judged) {
-	all := make([]float32, len(e.labels))
-	for i := range all {
-		all[i] = -1 // a class that this service's model lacks
-	}
-	for i, p := range j.Probs {
-		all[j.Index[i]] = p
-	}
 	capture, name := e.reading[e.truth.Capture], streamName{j.Device, j.Service}
 	rows := append(capture.recent[name], j.Row)
 	rows = rows[max(0, len(rows)-e.rows):]
@@ -212,7 +205,7 @@ func (e *evaluation) judged(j classify.Judged) {
 		}
 	}
 	err := e.scorer.Add(score.Window{
-		Device: j.Device, Capture: e.truth.Capture, Label: e.truth.Label, Probs: all,
+		Device: j.Device, Capture: e.truth.Capture, Label: e.truth.Label, Probs: j.Probs,
 		Padded: j.Number < e.rows-1, Local: local,
 		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
 	})

@@ -7,6 +7,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
@@ -60,13 +61,7 @@ func TestBundleRoutesFlows(t *testing.T) {
 		t.Fatalf("labels %v, want %v", labels, want)
 	}
 	k, err := classify.New(bundle, classify.Options{Judged: func(j classify.Judged) {
-		best := 0
-		for i, p := range j.Probs {
-			if p > j.Probs[best] {
-				best = i
-			}
-		}
-		got = append(got, row{j.Number, labels[j.Index[best]]})
+		got = append(got, row{j.Number, labels[join.Best(j.Probs)]})
 	}})
 	if err != nil {
 		t.Fatal(err)

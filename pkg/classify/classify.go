@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
@@ -30,13 +31,11 @@ type Options struct {
 	Judged func(Judged)
 }
 
-// Judged is what a model makes of a device's newest row. The probabilities are valid
-// during the call only.
+// Judged is what a model makes of a device's newest row.
 type Judged struct {
 	flows.Step
 	Service flows.Service // of the model; the zero Service: all traffic
-	Probs   []float32     // by the model's classes
-	Index   []int         // of these in Labels
+	Probs   []float32     // in the order of Labels, join.Lacking for those of other models; valid during the call
 }
 
 // Classifier is not safe for concurrent use; its Registry is.
@@ -60,6 +59,7 @@ type stream struct {
 	first   int   // number of the first row that is judged
 	index   []int // from the model's labels to the bundle's
 	probs   []float32
+	all     []float32 // the same, in the order of the bundle's labels
 }
 
 // New prepares a model, or a bundle of one for each service, for use. A nil
@@ -149,7 +149,7 @@ func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream
 	}
 	s := &stream{
 		spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine,
-		first: first.First(m.Net.Span()), probs: make([]float32, len(m.Labels)),
+		first: first.First(m.Net.Span()), probs: make([]float32, len(m.Labels)), all: slices.Repeat([]float32{join.Lacking}, len(labels)),
 	}
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)
@@ -192,10 +192,13 @@ func (c *Classifier) Record(r *flows.Record) error {
 		return nil
 	}
 	c.inferences++
-	if c.opts.Judged != nil {
-		c.opts.Judged(Judged{step, s.service, s.probs, s.index})
+	for i, p := range s.probs {
+		s.all[s.index[i]] = p
 	}
-	v := c.registry.Window(r, s.probs, s.index)
+	if c.opts.Judged != nil {
+		c.opts.Judged(Judged{step, s.service, s.all})
+	}
+	v := c.registry.Window(r, s.all)
 	if c.opts.Verdict != nil {
 		c.opts.Verdict(v)
 	}

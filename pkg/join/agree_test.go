@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/registry"
@@ -26,12 +27,12 @@ func TestLiveAndPublishedVerdictsAgree(t *testing.T) {
 		in := score.Input{Config: score.Config{Mode: model.Padded, Labels: labels, Thresholds: model.Thresholds{Default: threshold}}}
 		spread := time.Duration(r.IntN(2)) * time.Hour // none: sums in the same order, so the same bits
 		for range 1 + r.IntN(30) {
-			probs, index := madeOutput(r, models[r.IntN(len(models))])
+			probs := madeOutput(r, models[r.IntN(len(models))], len(labels))
 			rec := &flows.Record{Device: "02:00:00:00:00:01"}
 			live.Record(rec)
-			v := live.Window(rec, probs, index)
+			v := live.Window(rec, probs)
 			in.Windows = append(in.Windows, score.Window{
-				Device: rec.Device, Label: labels[0], Probs: dense(probs, index, len(labels)),
+				Device: rec.Device, Label: labels[0], Probs: probs,
 				Since: time.Duration(r.Float64() * float64(spread)),
 			})
 			published, err := score.Evaluate(in)
@@ -64,26 +65,17 @@ func madeBundle(r *rand.Rand) (labels []string, models [][]int) {
 	return labels, models[min(1, len(models)-1):]
 }
 
-// madeOutput is probabilities of a model's classes; now and then two are equal.
-func madeOutput(r *rand.Rand, has []int) (probs []float32, index []int) {
-	sum := float32(0)
-	for range has {
-		probs = append(probs, float32(math.Exp(float64(r.IntN(12)))))
-		sum += probs[len(probs)-1]
+// madeOutput is probabilities of the classes that a model has; now and then two are equal.
+func madeOutput(r *rand.Rand, has []int, labels int) []float32 {
+	probs, sum := slices.Repeat([]float32{join.Lacking}, labels), float32(0)
+	for _, i := range has {
+		probs[i] = float32(math.Exp(float64(r.IntN(12))))
+		sum += probs[i]
 	}
-	for i := range probs {
+	for _, i := range has {
 		probs[i] /= sum
 	}
-	return probs, has
-}
-
-// dense puts probabilities in their classes' places; a class that the model lacks gets -1.
-func dense(probs []float32, index []int, labels int) []float32 {
-	all := slices.Repeat([]float32{-1}, labels)
-	for i, p := range probs {
-		all[index[i]] = p
-	}
-	return all
+	return probs
 }
 
 // differ says in what a live verdict and the published one are not the same, if they are not.

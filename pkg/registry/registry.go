@@ -159,12 +159,13 @@ func (d *device) active(rec *flows.Record) {
 }
 
 // Window joins one window of a device to its verdict. rec is the window's newest
-// record, which Record has counted; index maps probs to the registry's labels.
-func (r *Registry) Window(rec *flows.Record, probs []float32, index []int) Verdict {
+// record, which Record has counted; probs are in the order of the registry's labels,
+// join.Lacking for each that the model does not have.
+func (r *Registry) Window(rec *flows.Record, probs []float32) Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
-	d.joined.add(len(r.cfg.Labels), probs, index)
+	d.joined.add(probs)
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
 	now := said{state: v.State}
@@ -188,13 +189,13 @@ func (r *Registry) verdict(d *device) Verdict {
 	if d.ignored {
 		v.State = Ignored
 	}
-	if d.joined.windows == 0 {
+	best, p := d.joined.Best()
+	if best < 0 {
 		return v
 	}
 	for l, n := range d.joined.votes {
 		v.Votes[r.cfg.Labels[l]] = n
 	}
-	best, p := d.joined.best()
 	label, windowLabel, windowP := r.cfg.Labels[best], r.cfg.Labels[d.joined.last], d.joined.lastP
 	v.Time = UnixMicro(d.newest)
 	v.Label, v.Confidence = &label, &p

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -28,22 +29,20 @@ func newRegistry(most int, evicted func(string)) *registry.Registry {
 }
 
 func TestJoinedVerdict(t *testing.T) {
-	all := []int{0, 1, 2}
 	for _, tt := range []struct {
 		name       string
 		probs      [][]float32
-		index      [][]int
 		label      string
 		confidence float64
 		state      registry.State
 		votes      map[string]int
 	}{
-		{"one sure window", [][]float32{{.1, .85, .05}}, [][]int{all}, "plug", .85, registry.Known, map[string]int{"plug": 1}},
-		{"one unsure window", [][]float32{{.3, .6, .1}}, [][]int{all}, "plug", .6, registry.Unknown, map[string]int{"plug": 1}},
-		{"mean of windows", [][]float32{{.9, .1, 0}, {.2, .8, 0}, {1, 0, 0}}, [][]int{all, all, all}, "camera", .7, registry.Unknown, map[string]int{"camera": 2, "plug": 1}},
+		{"one sure window", [][]float32{{.1, .85, .05}}, "plug", .85, registry.Known, map[string]int{"plug": 1}},
+		{"one unsure window", [][]float32{{.3, .6, .1}}, "plug", .6, registry.Unknown, map[string]int{"plug": 1}},
+		{"mean of windows", [][]float32{{.9, .1, 0}, {.2, .8, 0}, {1, 0, 0}}, "camera", .7, registry.Unknown, map[string]int{"camera": 2, "plug": 1}},
 		// The second model lacks camera: its window has no say in camera's mean.
 		// camera .9, plug (.1+.4)/2 = .25, scale (0+.6)/2 = .3, sum 1.45.
-		{"a class that one model lacks", [][]float32{{.9, .1, 0}, {.4, .6}}, [][]int{all, {1, 2}}, "camera", .9 / 1.45, registry.Unknown, map[string]int{"camera": 1, "scale": 1}},
+		{"a class that one model lacks", [][]float32{{.9, .1, 0}, {join.Lacking, .4, .6}}, "camera", .9 / 1.45, registry.Unknown, map[string]int{"camera": 1, "scale": 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRegistry(0, nil)
@@ -51,7 +50,7 @@ func TestJoinedVerdict(t *testing.T) {
 			for i, p := range tt.probs {
 				rec := record("m", "10.0.0.1", int64(i)*second, int64(i)*second+7)
 				r.Record(rec)
-				v = r.Window(rec, p, tt.index[i])
+				v = r.Window(rec, p)
 			}
 			if *v.Label != tt.label || math.Abs(*v.Confidence-tt.confidence) > 1e-6 || v.State != tt.state || v.Known != (tt.state == registry.Known) {
 				t.Errorf("%s %.6f %s, want %s %.6f %s", *v.Label, *v.Confidence, v.State, tt.label, tt.confidence, tt.state)
@@ -146,7 +145,7 @@ func TestEviction(t *testing.T) {
 		rec := record(device, "10.0.0.1", 0, 0)
 		r.Record(rec)
 		if known {
-			r.Window(rec, []float32{1, 0, 0}, []int{0, 1, 2})
+			r.Window(rec, []float32{1, 0, 0})
 		}
 	}
 	seen("a", true)
@@ -184,7 +183,7 @@ func TestIgnored(t *testing.T) {
 	if r.Record(before) {
 		t.Error("ignored before it had the address")
 	}
-	r.Window(before, []float32{0, 1}, []int{0, 1})
+	r.Window(before, []float32{0, 1})
 	if !r.Record(record("m", "10.0.0.1", 2, 3)) || !r.Record(record("m", "169.254.0.9", 4, 5)) {
 		t.Error("not ignored from then on")
 	}
@@ -199,7 +198,7 @@ func TestNews(t *testing.T) {
 	device := func(name string, probs ...float32) bool {
 		rec := record(name, "10.0.0.1", 0, 0)
 		r.Record(rec)
-		return r.Window(rec, probs, []int{0, 1, 2}).News
+		return r.Window(rec, probs).News
 	}
 	var got []bool
 	for _, probs := range [][]float32{{.5, .4, .1}, {.2, .7, .1}, {0, .5, .5}} { // unknown: camera, plug, plug
@@ -219,7 +218,7 @@ func TestNewsOfAForgottenDevice(t *testing.T) {
 	for i, device := range []string{"a", "b", "a"} {
 		rec := record(device, "10.0.0.1", int64(i), int64(i))
 		r.Record(rec)
-		if v := r.Window(rec, []float32{.9, .1, 0}, []int{0, 1, 2}); !v.News {
+		if v := r.Window(rec, []float32{.9, .1, 0}); !v.News {
 			t.Errorf("%d: no news of %s", i, device)
 		}
 	}

@@ -4,6 +4,8 @@ package registry
 
 import (
 	"time"
+
+	"github.com/iotsense/iotsense/pkg/join"
 )
 
 // State is how far a verdict has come.
@@ -74,47 +76,23 @@ type DeviceVerdict struct {
 	IPv6Flows uint64   `json:"ipv6_flows"` // of flows: most models leave these out
 }
 
-// joined is the mean of window probabilities. A window whose model lacks a class
-// has no say in that class's mean (specialised bundles).
+// joined is what a device's windows say together, and each by itself.
 type joined struct {
-	sum     []float64 // by label
-	count   []int     // windows whose model has the label
+	join.Mean
 	windows int
 	votes   map[int]int
 	last    int     // argmax of the newest window
 	lastP   float64 // its probability
 }
 
-// add joins one window. index maps the window's probabilities to labels.
-func (j *joined) add(labels int, probs []float32, index []int) {
-	if j.sum == nil {
-		j.sum, j.count, j.votes = make([]float64, labels), make([]int, labels), map[int]int{}
+// add joins one window.
+func (j *joined) add(probs []float32) {
+	if j.votes == nil {
+		j.votes = map[int]int{}
 	}
-	j.lastP = -1
-	for i, p := range probs {
-		l := index[i]
-		j.sum[l] += float64(p)
-		j.count[l]++
-		if float64(p) > j.lastP {
-			j.last, j.lastP = l, float64(p)
-		}
-	}
+	j.Add(probs)
+	j.last = join.Best(probs)
+	j.lastP = float64(probs[j.last])
 	j.votes[j.last]++
 	j.windows++
-}
-
-// best is the label with the highest joined probability, the first of equals.
-func (j *joined) best() (label int, probability float64) {
-	total := 0.0
-	for l, s := range j.sum {
-		if j.count[l] == 0 {
-			continue
-		}
-		mean := s / float64(j.count[l])
-		total += mean
-		if mean > probability {
-			label, probability = l, mean
-		}
-	}
-	return label, probability / total
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/iotsense/iotsense/pkg/join"
 )
 
 // classes gives every class a number in the order they come.
@@ -84,10 +86,7 @@ func (c *classes) merge(probs []float32) []float32 {
 	if len(c.outputs) == len(probs) {
 		return probs
 	}
-	merged := make([]float32, len(c.outputs))
-	for i := range merged {
-		merged[i] = -1
-	}
+	merged := slices.Repeat([]float32{join.Lacking}, len(c.outputs))
 	for i, p := range probs {
 		if at := c.place[i]; p >= 0 {
 			merged[at] = max(0, merged[at]) + p

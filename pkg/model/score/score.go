@@ -16,8 +16,8 @@ type Window struct {
 	Device  string
 	Capture string // "" where captures are not told apart
 	Label   string // the true class
-	// Probs are the model's probabilities in the order of Config.Labels. A negative
-	// one says that the model asked does not know the class (specialised bundles).
+	// Probs are the model's probabilities in the order of Config.Labels, join.Lacking
+	// for each that the model asked does not have (specialised bundles).
 	Probs  []float32
 	Padded bool          // fewer records than the model's K: no strict window
 	Local  int           // of its records, those whose remote is local

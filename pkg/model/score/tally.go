@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/iotsense/iotsense/pkg/join"
 )
 
 // none stands for no verdict in place of a class's number.
@@ -35,7 +37,7 @@ type capture struct {
 type device struct {
 	truth          int
 	windows, right int
-	joined         [len(momentSeconds) + 1]*joined // by the moment their windows were over
+	joined         [len(momentSeconds) + 1]join.Mean // by the moment their windows were over
 }
 
 func newTally(c *classes) *tally {
@@ -60,7 +62,7 @@ func (t *tally) device(in, name, label string) (*capture, *device) {
 // add counts a window; probs are merged.
 func (t *tally) add(w *Window, probs []float32) {
 	c, d := t.device(w.Capture, w.Device, w.Label)
-	truth, best := t.classes.of(w.Label), argmax(probs)
+	truth, best := t.classes.of(w.Label), join.Best(probs)
 	given := t.classes.outputs[best]
 	right := given == truth
 	c.windows[cell{truth, given}]++
@@ -72,98 +74,23 @@ func (t *tally) add(w *Window, probs []float32) {
 		d.right++
 		t.moments[at].right++
 	}
-	if d.joined[at] == nil {
-		d.joined[at] = newJoined(len(probs))
-	}
-	d.joined[at].add(probs)
+	d.joined[at].Add(probs)
 }
 
-// verdict is the device's joined verdict, of all its windows.
-func (t *tally) verdict(d *device) (given int, all *joined) {
-	all = newJoined(len(t.classes.outputs))
+// verdict joins a device's windows.
+func (d *device) verdict() (all join.Mean) {
 	for _, j := range d.joined {
-		all.merge(j)
+		all.Merge(j)
 	}
-	return t.given(all), all
+	return all
 }
 
 // given is the number of the class that a joined verdict gives.
-func (t *tally) given(j *joined) int {
-	if best := j.best(); best >= 0 {
+func (t *tally) given(j join.Mean) int {
+	if best, _ := j.Best(); best >= 0 {
 		return t.classes.outputs[best]
 	}
 	return none
-}
-
-// joined joins windows of a device: for each class the mean probability over the
-// windows whose model knows it.
-type joined struct {
-	sum []float64
-	n   []int
-}
-
-func newJoined(outputs int) *joined { return &joined{make([]float64, outputs), make([]int, outputs)} }
-
-func (j *joined) add(probs []float32) {
-	for i, p := range probs {
-		if p >= 0 {
-			j.sum[i] += float64(p)
-			j.n[i]++
-		}
-	}
-}
-
-// merge adds o's windows; o may be nil.
-func (j *joined) merge(o *joined) {
-	if o == nil {
-		return
-	}
-	for i := range o.sum {
-		j.sum[i] += o.sum[i]
-		j.n[i] += o.n[i]
-	}
-}
-
-// mean is the joined probability of an output, 0 without a window.
-func (j *joined) mean(i int) float64 {
-	if j.n[i] == 0 {
-		return 0
-	}
-	return j.sum[i] / float64(j.n[i])
-}
-
-// probability is the mean of an output over the sum of all of them: the means
-// add up to 1 only if every window's model knows every class.
-func (j *joined) probability(i int) float64 {
-	total := 0.0
-	for k := range j.sum {
-		total += j.mean(k)
-	}
-	if total == 0 {
-		return 0
-	}
-	return j.mean(i) / total
-}
-
-// best is the output of the highest mean, the first of equals; -1 without a window.
-func (j *joined) best() int {
-	best := -1
-	for i := range j.sum {
-		if m := j.mean(i); m > 0 && (best < 0 || m > j.mean(best)) {
-			best = i
-		}
-	}
-	return best
-}
-
-func argmax(p []float32) int {
-	best := 0
-	for i, v := range p {
-		if v > p[best] {
-			best = i
-		}
-	}
-	return best
 }
 
 // tables are the confusion matrices of windows and of joined verdicts.
@@ -194,8 +121,7 @@ func (t *tally) count(c *capture) counted {
 	k := counted{windows: c.windows, devices: map[cell]int{}}
 	labels := map[string]bool{}
 	for _, d := range c.devices {
-		given, _ := t.verdict(d)
-		k.devices[cell{d.truth, given}]++
+		k.devices[cell{d.truth, t.given(d.verdict())}]++
 		labels[t.name(d.truth)] = true
 	}
 	k.stratum = fmt.Sprintf("%q", keys(labels))
@@ -237,14 +163,14 @@ func (t *tally) summary(names []string) Summary {
 
 // answer counts what a reader of a device's verdict sees.
 func (t *tally) answer(d *device, to *Devices) {
-	given, all := t.verdict(d)
-	best := all.best()
+	all := d.verdict()
+	best, probability := all.Best()
 	switch {
-	case given == none:
+	case best < 0:
 		to.WithoutWindow++
-	case all.probability(best) < t.classes.thresholds[best]:
+	case probability < t.classes.thresholds[best]:
 		to.Refused++
-	case given == d.truth:
+	case t.classes.outputs[best] == d.truth:
 		to.NamedRight++
 	default:
 		to.NamedWrong++
@@ -283,14 +209,13 @@ func (t *tally) worst() []Verdict {
 
 func (t *tally) describe(in, address string, d *device) Verdict {
 	v := Verdict{Capture: in, Device: address, Label: t.name(d.truth), Windows: d.windows, Right: d.right}
-	given, all := t.verdict(d)
-	if given == none {
+	all := d.verdict()
+	best, confidence := all.Best()
+	if best < 0 {
 		return v
 	}
-	name, confidence, probability := t.name(given), all.probability(all.best()), 0.0
-	if at := slices.Index(t.classes.outputs, d.truth); at >= 0 {
-		probability = all.probability(at)
-	}
+	name := t.name(t.classes.outputs[best])
+	probability := all.Probability(slices.Index(t.classes.outputs, d.truth))
 	v.Given, v.Confidence, v.Probability = &name, &confidence, &probability
 	return v
 }
@@ -335,9 +260,9 @@ func (t *tally) bySeconds() []Moment {
 	for _, c := range t.captures {
 		for _, d := range c.devices {
 			devices++
-			all := newJoined(len(t.classes.outputs))
+			var all join.Mean
 			for i := range momentSeconds {
-				all.merge(d.joined[i])
+				all.Merge(d.joined[i])
 				if given := t.given(all); given != none {
 					with[i]++
 					if given == d.truth {

@@ -1,0 +1,89 @@
+// Package join is the one rule that makes a device's verdict of what models say of its
+// rows, for live verdicts and published figures alike: the mean of each class's
+// probabilities over the outputs whose model has the class, and these means over their
+// sum.
+package join
+
+// Lacking stands for the probability of a class that the model asked does not have.
+const Lacking = -1
+
+// Mean joins outputs, each of as many probabilities as there are classes, Lacking among
+// them. The zero Mean has none.
+type Mean struct {
+	sum   []float64 // by class
+	count []int     // outputs whose model has the class
+}
+
+// Add joins an output.
+func (m *Mean) Add(probs []float32) {
+	m.grow(len(probs))
+	for i, p := range probs {
+		if p >= 0 {
+			m.sum[i] += float64(p)
+			m.count[i]++
+		}
+	}
+}
+
+// Merge joins the outputs that o has joined.
+func (m *Mean) Merge(o Mean) {
+	m.grow(len(o.sum))
+	for i := range o.sum {
+		m.sum[i] += o.sum[i]
+		m.count[i] += o.count[i]
+	}
+}
+
+func (m *Mean) grow(classes int) {
+	if len(m.sum) < classes {
+		m.sum, m.count = make([]float64, classes), make([]int, classes)
+	}
+}
+
+// Best is the class of the highest mean, the first of equals, and its probability; -1
+// if no output gives a class any.
+func (m *Mean) Best() (class int, probability float64) {
+	class = -1
+	highest := 0.0
+	for i := range m.sum {
+		if mean := m.mean(i); mean > highest {
+			class, highest = i, mean
+		}
+	}
+	return class, m.Probability(class)
+}
+
+// Probability is the joined probability of a class: the means add up to 1 by themselves
+// only if every output's model has every class. It is 0 for a class out of range.
+func (m *Mean) Probability(class int) float64 {
+	if class < 0 || class >= len(m.sum) {
+		return 0
+	}
+	total := 0.0
+	for i := range m.sum {
+		total += m.mean(i)
+	}
+	if total == 0 {
+		return 0
+	}
+	return m.mean(class) / total
+}
+
+// mean is a class's mean probability, 0 if no output's model has it.
+func (m *Mean) mean(class int) float64 {
+	if m.count[class] == 0 {
+		return 0
+	}
+	return m.sum[class] / float64(m.count[class])
+}
+
+// Best is the class that one output gives the highest probability, the first of equals.
+func Best(probs []float32) int {
+	best := 0
+	for i, p := range probs {
+		if p > probs[best] {
+			best = i
+		}
+	}
+	return best
+}
