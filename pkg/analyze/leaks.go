@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/identify"
+	"github.com/iotsense/iotsense/pkg/identifiers"
 )
 
 // Limits on what is remembered until a capture's addresses are known.
@@ -29,7 +29,7 @@ type Found struct {
 type ClassLeaks struct {
 	Label       string           `json:"label"`
 	Units       int              `json:"units"`
-	Identifiers map[string]Found `json:"identifiers"`      // by the keys of identify.Infos
+	Identifiers map[string]Found `json:"identifiers"`      // by the keys of identifiers.Infos
 	Identical   Identical        `json:"identical_flows"`  // same protocol, ports, totals, sizes, directions and payload
 	WithPayload Identical        `json:"identical_loaded"` // the same, of flows that carry payload
 	SameShape   Identical        `json:"same_shape"`       // same protocol, service, sizes and directions
@@ -81,7 +81,7 @@ type leakClass struct {
 	windows  uint64
 	units    map[int]bool
 	captures map[int]bool
-	found    [identify.KindCount]foundCounter
+	found    [identifiers.KindCount]foundCounter
 }
 
 // paperRows are the rows of the paper's windows (IV).
@@ -97,7 +97,7 @@ type pendingCapture struct {
 	records []flows.LabelledRecord
 	own     map[string][]netip.Addr     // addresses by device
 	local   []netip.Addr                // of remote ends
-	recent  map[string][]identify.Kinds // of each device's last records, newest last
+	recent  map[string][]identifiers.Kinds // of each device's last records, newest last
 }
 
 func newLeaks(cfg Config) *leaks {
@@ -116,7 +116,7 @@ func newLeaks(cfg Config) *leaks {
 func (l *leaks) add(r flows.LabelledRecord) {
 	p := l.pending[r.Capture]
 	if p == nil {
-		p = &pendingCapture{own: map[string][]netip.Addr{}, recent: map[string][]identify.Kinds{}}
+		p = &pendingCapture{own: map[string][]netip.Addr{}, recent: map[string][]identifiers.Kinds{}}
 		l.pending[r.Capture] = p
 	}
 	if isHost(r.DeviceAddr) {
@@ -150,14 +150,14 @@ func (l *leaks) endCapture(name string) {
 
 // flush counts the records held back.
 func (l *leaks) flush(p *pendingCapture) {
-	finders := map[string]*identify.Finder{}
+	finders := map[string]*identifiers.Finder{}
 	for i := range p.records {
 		r := &p.records[i]
 		n := finders[r.Device]
 		if n == nil {
 			own := p.own[r.Device]
 			local := slices.DeleteFunc(slices.Clone(p.local), func(a netip.Addr) bool { return slices.Contains(own, a) })
-			n = identify.NewFinder(r.Device, own, local)
+			n = identifiers.NewFinder(r.Device, own, local)
 			finders[r.Device] = n
 		}
 		l.count(r, n, p.recent)
@@ -175,7 +175,7 @@ func intern(m map[string]int, s string) int {
 }
 
 // count takes one record into all counters.
-func (l *leaks) count(r *flows.LabelledRecord, n *identify.Finder, recent map[string][]identify.Kinds) {
+func (l *leaks) count(r *flows.LabelledRecord, n *identifiers.Finder, recent map[string][]identifiers.Kinds) {
 	c := l.classes[r.Label]
 	if c == nil {
 		c = &leakClass{index: len(l.order), units: map[int]bool{}, captures: map[int]bool{}}
@@ -191,7 +191,7 @@ func (l *leaks) count(r *flows.LabelledRecord, n *identify.Finder, recent map[st
 	}
 	l.devices[r.Device][r.Label] = true
 
-	var k identify.Kinds
+	var k identifiers.Kinds
 	found, loaded := map[string]bool{}, false
 	for i := range r.Packets {
 		k |= n.Kinds(r.Packets[i].Payload)
@@ -221,7 +221,7 @@ func (l *leaks) count(r *flows.LabelledRecord, n *identify.Finder, recent map[st
 
 // countIdentifiers counts a record's identifiers and those of the window it
 // completes.
-func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k identify.Kinds, capture int, recent map[string][]identify.Kinds) {
+func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k identifiers.Kinds, capture int, recent map[string][]identifiers.Kinds) {
 	windowKinds := k
 	windowed := (l.cfg.IPv6 || !r.IsIPv6()) && !r.Incomplete // others enter no window
 	if windowed {
@@ -238,7 +238,7 @@ func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k identi
 			c.windows++
 		}
 	}
-	for kind := range identify.KindCount {
+	for kind := range identifiers.KindCount {
 		f := &c.found[kind]
 		if k.Has(kind) {
 			f.records++
@@ -296,11 +296,11 @@ func (l *leaks) result() *Leaks {
 func (i *Identifier) names() bool { return i != nil && *i.Captures.Share >= namedShare }
 
 // devicesOf are the finders of a class's devices, without addresses.
-func (l *leaks) devicesOf(label string) []*identify.Finder {
-	var devices []*identify.Finder
+func (l *leaks) devicesOf(label string) []*identifiers.Finder {
+	var devices []*identifiers.Finder
 	for device, labels := range l.devices {
 		if labels[label] {
-			devices = append(devices, identify.NewFinder(device, nil, nil))
+			devices = append(devices, identifiers.NewFinder(device, nil, nil))
 		}
 	}
 	return devices
@@ -334,7 +334,7 @@ func (c *leakClass) merge(o *leakClass) {
 func (c *leakClass) identifiers() map[string]Found {
 	found := map[string]Found{}
 	for kind, f := range c.found {
-		found[identify.Infos[kind].Key] = Found{
+		found[identifiers.Infos[kind].Key] = Found{
 			NewRatio(f.records, c.records), NewRatio(uint64(len(f.captures)), uint64(len(c.captures))), NewRatio(f.windows, c.windows),
 		}
 	}

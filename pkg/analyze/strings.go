@@ -10,7 +10,7 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/iotsense/iotsense/pkg/identify"
+	"github.com/iotsense/iotsense/pkg/identifiers"
 )
 
 // Limits on strings.
@@ -87,8 +87,8 @@ func insert(sorted []int, v int) []int {
 // collectStrings adds the strings of a payload to found: runs of letters, digits
 // and .:_-/ in its text.
 func collectStrings(found map[string]bool, payload []byte) {
-	for _, text := range identify.Texts(payload) {
-		for _, s := range identify.Runs(text, isStringByte) {
+	for _, text := range identifiers.Texts(payload) {
+		for _, s := range identifiers.Runs(text, isStringByte) {
 			s = bytes.Trim(s, ".:_-/")
 			if len(s) >= minString && len(s) <= maxString {
 				found[string(s)] = true
@@ -98,7 +98,7 @@ func collectStrings(found map[string]bool, payload []byte) {
 }
 
 func isStringByte(c byte) bool {
-	return identify.IsAlnum(c) || c >= '-' && c <= '/' || c == ':' || c == '_'
+	return identifiers.IsAlnum(c) || c >= '-' && c <= '/' || c == ':' || c == '_'
 }
 
 // Identifier is a string that occurs in one class only.
@@ -123,7 +123,7 @@ type Strings struct {
 const maxExamples = 5
 
 // result describes the strings of the class, whose devices have these finders.
-func (x *stringIndex) result(c *leakClass, devices []*identify.Finder) Strings {
+func (x *stringIndex) result(c *leakClass, devices []*identifiers.Finder) Strings {
 	type named struct {
 		text string
 		*places
@@ -146,7 +146,7 @@ func (x *stringIndex) result(c *leakClass, devices []*identify.Finder) Strings {
 		if out.Best == nil {
 			out.Best = id
 		}
-		if identify.NamesUnit(n.text, devices) {
+		if identifiers.NamesUnit(n.text, devices) {
 			out.Identifiers++
 			if out.BestIdentifier == nil {
 				out.BestIdentifier = id

@@ -9,7 +9,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"github.com/iotsense/iotsense/pkg/identify"
+	"github.com/iotsense/iotsense/pkg/identifiers"
 )
 
 // ShareLine is one of the shares, for a reader.
@@ -188,7 +188,7 @@ func writeLeaks(b *strings.Builder, l *Leaks) {
 		fmt.Fprintf(b, "Identical flows: every %d-th distinct flow was compared\n", l.FlowSample)
 	}
 	t := section(b, "Identifiers in payloads, all classes", "Kind", "Records", "Captures", "Windows", "What")
-	for _, k := range identify.Infos {
+	for _, k := range identifiers.Infos {
 		f := l.All[k.Key]
 		t.AppendRow(table.Row{k.Key, Percent(f.Records.Share), Percent(f.Captures.Share), Percent(f.Windows.Share), k.Meaning})
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/identify"
+	"github.com/iotsense/iotsense/pkg/identifiers"
 )
 
 // MaxClasses and MaxParameters bound what a hostile file can ask for; every variant of
@@ -47,7 +47,7 @@ type RecordSpec struct {
 	Services         []flows.Service `json:"services"`          // empty: every flow
 	Among            []flows.Service `json:"among,omitempty"`   // services that specialised models share the flows by; a flow of two goes to one
 	Without          []string        `json:"without,omitempty"` // fields that are hidden from the network, of [Fields]
-	Scrub            bool            `json:"scrub"`             // identifiers in payloads are masked (identify.Scrub)
+	Scrub            bool            `json:"scrub"`             // identifiers in payloads are masked (identifiers.Scrub)
 }
 
 // Fields of a row that a model can do without.
@@ -93,7 +93,7 @@ func (s RecordSpec) Length(r flows.Row) int {
 func (s RecordSpec) Stream() flows.StreamSpec {
 	c := flows.StreamSpec{IPv6: s.IPv6, Services: s.Services, Among: s.Among}
 	if s.Scrub {
-		c.Scrub = identify.Scrub
+		c.Scrub = identifiers.Scrub
 	}
 	return c
 }

@@ -8,7 +8,7 @@ import (
 	"html/template"
 
 	"github.com/iotsense/iotsense/pkg/analyze"
-	"github.com/iotsense/iotsense/pkg/identify"
+	"github.com/iotsense/iotsense/pkg/identifiers"
 )
 
 //go:embed analysis.html
@@ -70,7 +70,7 @@ func Analysis(res *analyze.Result) (*Report, error) {
 		}
 	}
 	if res.Leaks != nil {
-		for _, k := range identify.Infos {
+		for _, k := range identifiers.Infos {
 			v.Kinds = append(v.Kinds, kind{k.Key, k.Meaning, res.Leaks.All[k.Key]})
 		}
 	}

@@ -1,8 +1,8 @@
-// Package identify finds what names a unit instead of a type in payloads: MAC
+// Package identifiers finds what names a unit instead of a type in payloads: MAC
 // addresses, local addresses, UUIDs, strings like serial numbers. In go a device's
 // name and addresses, and payloads; out come the places of what was found, or
 // records with these places masked. It never changes a record it was given.
-package identify
+package identifiers
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package identify
+package identifiers
 
 import (
 	"net/netip"

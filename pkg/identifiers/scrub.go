@@ -1,4 +1,4 @@
-package identify
+package identifiers
 
 // This file masks identifiers in records.
 
