@@ -232,7 +232,9 @@ func (s *Set) look(ctx context.Context, times bool) ([]found, error) {
 	}
 	seen := map[place]bool{}
 	for _, path := range s.parquet {
+		read := 0
 		err := flows.ReadRecords(ctx, path, nil, func(r flows.LabelledRecord) error {
+			read++
 			p := place{r.Capture, r.Device}
 			if !seen[p] && s.wanted(r.Split) && s.opts.Period.Contains(r.FirstSeen) {
 				seen[p] = true
@@ -240,7 +242,7 @@ func (s *Set) look(ctx context.Context, times bool) ([]found, error) {
 			}
 			return nil
 		})
-		if err != nil {
+		if err != nil && (read == 0 || ctx.Err() != nil) { // else told when it is read
 			return nil, err
 		}
 	}
