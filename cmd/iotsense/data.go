@@ -12,6 +12,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 )
@@ -193,7 +194,7 @@ func openPart(c *cli.Context, spec flows.RecordSpec, p part, show func(done, tot
 		Manifest: c.String("manifest"),
 		Splits:   p.splits,
 		Period:   period,
-		Capture: flows.CaptureConfig{
+		Capture: capture.Config{
 			RecordSpec: spec,
 			Locals:     flows.NewLocals(local),
 			Offloaded:  c.Bool("offloaded"),

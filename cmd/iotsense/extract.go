@@ -12,6 +12,8 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -40,7 +42,7 @@ type extractReport struct {
 }
 
 // add counts what was read of a capture.
-func (r *extractReport) add(s *flows.CaptureStats) {
+func (r *extractReport) add(s *capture.Stats) {
 	r.Captures++
 	r.Packets.Add(s.PacketStats)
 	r.Overlong += s.Overlong
@@ -113,7 +115,7 @@ func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, 
 		return nil, err
 	}
 	err = writeFile(report.Output, func(f io.Writer) error {
-		w := flows.NewRecordWriter(f, map[string]string{flows.RecordsKey: string(made)})
+		w := recordfile.NewWriter(f, map[string]string{recordfile.SpecKey: string(made)})
 		var failed error
 		damaged = set.Records(ctx, func(r flows.LabelledRecord) error {
 			report.Records++

@@ -16,6 +16,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 )
@@ -176,7 +177,7 @@ func TestDamagedCaptureKeepsRecords(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	records := 0
-	if err := flows.ReadRecords(context.Background(), out, nil, func(r flows.LabelledRecord) error {
+	if err := recordfile.Read(context.Background(), out, nil, func(r flows.LabelledRecord) error {
 		if r.Device == device.String() {
 			records++
 		}

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/packet"
-	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
@@ -178,7 +178,7 @@ func TestExtractToStandardOutput(t *testing.T) {
 	if err := os.WriteFile("out.parquet", []byte(records), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if status != 0 || !flows.IsExtracted("out.parquet") || !strings.Contains(stderr, "1 records of 1 captures") {
+	if status != 0 || !recordfile.IsExtracted("out.parquet") || !strings.Contains(stderr, "1 records of 1 captures") {
 		t.Errorf("status %d, %d bytes, which end in %q: %s", status, len(records), records[max(0, len(records)-40):], stderr)
 	}
 }

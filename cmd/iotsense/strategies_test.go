@@ -16,7 +16,7 @@ import (
 func published(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	made := exec.Command(testenv.Python(t), "../../pkg/flows/testdata/published.py", dir, "int", "70", "2016-09-23", "2016-09-30", "2016-10-03")
+	made := exec.Command(testenv.Python(t), "../../pkg/flows/recordfile/testdata/published.py", dir, "int", "70", "2016-09-23", "2016-09-30", "2016-10-03")
 	if out, err := made.Output(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

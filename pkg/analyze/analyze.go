@@ -52,7 +52,7 @@ func New(cfg Config) *Analyzer {
 }
 
 // Add takes the next record of its device, with whole payloads if it was read from a
-// capture (flows.CaptureConfig). A record without a label is of the class of its own
+// capture (capture.Config). A record without a label is of the class of its own
 // device.
 func (a *Analyzer) Add(r flows.LabelledRecord) {
 	if r.Label == "" {

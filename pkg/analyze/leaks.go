@@ -95,8 +95,8 @@ type foundCounter struct {
 // pendingCapture holds a capture's records until its local addresses are known.
 type pendingCapture struct {
 	records []flows.LabelledRecord
-	own     map[string][]netip.Addr     // addresses by device
-	local   []netip.Addr                // of remote ends
+	own     map[string][]netip.Addr        // addresses by device
+	local   []netip.Addr                   // of remote ends
 	recent  map[string][]identifiers.Kinds // of each device's last records, newest last
 }
 

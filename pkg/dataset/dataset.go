@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 )
 
 // Options say where the data lies and which part of it is wanted.
@@ -23,7 +25,7 @@ type Options struct {
 	Manifest string   // CSV file that names captures and their devices; optional
 	Splits   []string // only devices of these splits; empty: all
 	Period   Period   // only records that begin in it
-	Capture  flows.CaptureConfig
+	Capture  capture.Config
 	// WholePayloads keeps, of captures, the payload bytes that no row of Capture's
 	// spec holds too.
 	WholePayloads bool
@@ -150,11 +152,11 @@ func isBelow(path string, roots map[string]bool) bool {
 // CaptureSummary is what was found in one capture.
 type CaptureSummary struct {
 	Name     string
-	Devices  []Device           // those listed, else those seen
-	Unseen   []Device           // those listed of which there is no record
-	Duration time.Duration      // of the part that lies in the period
-	Stats    flows.CaptureStats // zero for parquet
-	Records  int                // given to emit
+	Devices  []Device      // those listed, else those seen
+	Unseen   []Device      // those listed of which there is no record
+	Duration time.Duration // of the part that lies in the period
+	Stats    capture.Stats // zero for parquet
+	Records  int           // given to emit
 }
 
 // Records gives every record of the set to emit, capture by capture, and a
@@ -257,7 +259,7 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 	for _, d := range c.Devices {
 		listed[d.Name] = d
 	}
-	summary.Stats, err = flows.ReadCapture(ctx, c.Path, cfg, func(r *flows.Record) {
+	summary.Stats, err = capture.Read(ctx, c.Path, cfg, func(r *flows.Record) {
 		if ctx.Err() != nil || !s.opts.Period.Contains(r.FirstSeen) {
 			return
 		}
@@ -289,7 +291,7 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 // checkRecords refuses a records file whose records are not, or do not hold, what
 // is asked for, as far as it says.
 func (s *Set) checkRecords(metadata map[string]string) error {
-	spec, ok := flows.RecordsSpec(metadata)
+	spec, ok := recordfile.Spec(metadata)
 	if !ok || s.opts.AnyDirection {
 		spec.Direction = s.opts.Capture.Direction
 	}
@@ -303,8 +305,8 @@ func (s *Set) Directions(ctx context.Context) ([]flows.Direction, error) {
 	can := []flows.Direction{flows.Bi, flows.Uni}
 	for _, path := range s.parquet {
 		looked := errors.New("looked")
-		err := flows.ReadRecords(ctx, path, func(metadata map[string]string) error {
-			spec, ok := flows.RecordsSpec(metadata)
+		err := recordfile.Read(ctx, path, func(metadata map[string]string) error {
+			spec, ok := recordfile.Spec(metadata)
 			d := spec.Direction
 			if !ok {
 				return errors.New("it does not say of which direction its records are: name it with --direction")

@@ -12,7 +12,7 @@ import (
 	"strings"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
-	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/pcap"
 )
 
@@ -125,7 +125,7 @@ func (s *Set) pass(path, why string) {
 func (s *Set) consider(path string, met map[string]bool) error {
 	kind, gzipped, err := identify(path)
 	if s.isOutput(path) {
-		if kind.IsCapture() || kind == pcap.Parquet && !flows.IsExtracted(path) {
+		if kind.IsCapture() || kind == pcap.Parquet && !recordfile.IsExtracted(path) {
 			return fmt.Errorf("%s is to be read and to be written: name another output", path)
 		}
 		s.pass(path, "the output")

@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 )
 
 // Cuts are the ways to cut a data set.
@@ -233,7 +234,7 @@ func (s *Set) look(ctx context.Context, times bool) ([]found, error) {
 	seen := map[place]bool{}
 	for _, path := range s.parquet {
 		read := 0
-		err := flows.ReadRecords(ctx, path, nil, func(r flows.LabelledRecord) error {
+		err := recordfile.Read(ctx, path, nil, func(r flows.LabelledRecord) error {
 			read++
 			p := place{r.Capture, r.Device}
 			if !seen[p] && s.wanted(r.Split) && s.opts.Period.Contains(r.FirstSeen) {

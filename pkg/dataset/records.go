@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 )
 
 // span is what is known of one capture inside parquet files.
@@ -165,7 +166,7 @@ func (s *Set) inOrder(ctx context.Context) ([]string, error) {
 	var places []int
 	starts := map[string]int64{}
 	for i, file := range files {
-		first, ok, err := flows.FirstUnnamed(ctx, file)
+		first, ok, err := recordfile.FirstUnnamed(ctx, file)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -192,7 +193,7 @@ func (s *Set) inOrder(ctx context.Context) ([]string, error) {
 func (s *Set) readParquet(ctx context.Context, number int, file string, seen *times, unnamed *spans, emit func(flows.LabelledRecord) error, done func(CaptureSummary) error) (err, fatal error) {
 	named := newSpans()
 	read, other := 0, 0
-	err = flows.ReadRecords(ctx, file, s.checkRecords, func(r flows.LabelledRecord) error {
+	err = recordfile.Read(ctx, file, s.checkRecords, func(r flows.LabelledRecord) error {
 		if read++; !s.wanted(r.Split) {
 			other++
 			return nil

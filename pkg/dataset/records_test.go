@@ -15,6 +15,8 @@ import (
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/lab"
 )
 
@@ -28,7 +30,7 @@ func recordsFile(t *testing.T, metadata map[string]string, days int) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w := flows.NewRecordWriter(f, metadata)
+	w := recordfile.NewWriter(f, metadata)
 	for day := range days {
 		r := &flows.Record{Device: "plug", FirstSeen: time.Date(2016, 9, 23+day, 12, 0, 0, 0, time.UTC).UnixMicro(), Remote: netip.IPv4Unspecified(), Proto: 17}
 		if err := w.Write(&flows.LabelledRecord{Record: r, Label: "plug", Capture: fmt.Sprintf("day-%d", day)}); err != nil {
@@ -44,7 +46,7 @@ func recordsFile(t *testing.T, metadata map[string]string, days int) string {
 // A records file holds one direction; captures give both.
 func TestDirections(t *testing.T) {
 	of := func(direction string) string {
-		return recordsFile(t, map[string]string{flows.RecordsKey: `{"direction":"` + direction + `"}`}, 1)
+		return recordsFile(t, map[string]string{recordfile.SpecKey: `{"direction":"` + direction + `"}`}, 1)
 	}
 	capture := filepath.Join(t.TempDir(), "a.pcap")
 	if err := os.WriteFile(capture, nil, 0o600); err != nil {
@@ -81,7 +83,7 @@ func TestDirections(t *testing.T) {
 // Records of the other direction are refused where the file says of which it is, and
 // days on which nothing begins are no data set of nothing.
 func TestRecordsRefuses(t *testing.T) {
-	uni := map[string]string{flows.RecordsKey: `{"direction":"uni"}`}
+	uni := map[string]string{recordfile.SpecKey: `{"direction":"uni"}`}
 	for _, tt := range []struct {
 		name      string
 		metadata  map[string]string
@@ -91,7 +93,7 @@ func TestRecordsRefuses(t *testing.T) {
 		says      string // empty: the record is given
 	}{
 		{"no direction in the file", nil, flows.Bi, false, "", ""},
-		{"other metadata", map[string]string{flows.RecordsKey: "{"}, flows.Bi, false, "", ""},
+		{"other metadata", map[string]string{recordfile.SpecKey: "{"}, flows.Bi, false, "", ""},
 		{"same direction", uni, flows.Uni, false, "", ""},
 		{"other direction", uni, flows.Bi, false, "", "of direction uni, not bi"},
 		{"any direction", uni, flows.Bi, true, "", ""},
@@ -105,7 +107,7 @@ func TestRecordsRefuses(t *testing.T) {
 		path := recordsFile(t, tt.metadata, 1)
 		set, err := Open(Options{
 			Data: []string{path}, Period: period, AnyDirection: tt.any,
-			Capture: flows.CaptureConfig{RecordSpec: flows.RecordSpec{Direction: tt.direction}},
+			Capture: capture.Config{RecordSpec: flows.RecordSpec{Direction: tt.direction}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -133,7 +135,7 @@ func daysFile(t *testing.T, dir, name, capture string, hours ...int) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w := flows.NewRecordWriter(f, nil)
+	w := recordfile.NewWriter(f, nil)
 	for _, h := range hours {
 		r := &flows.Record{Device: "02:00:00:00:00:07", FirstSeen: time.Date(2016, 9, 23, h, 0, 0, 0, time.UTC).UnixMicro(), Remote: netip.IPv4Unspecified(), PacketCount: uint64(h)}
 		if err := w.Write(&flows.LabelledRecord{Record: r, Label: "plug", Capture: capture}); err != nil {

@@ -107,7 +107,7 @@ func NewAssembler(cfg AssemblerConfig) *Assembler {
 	if cfg.Epoch == nil {
 		cfg.Epoch = func(stamp int64) int64 { return stamp }
 	}
-	cfg.Spec = cfg.Spec.withDefaults()
+	cfg.Spec = cfg.Spec.WithDefaults()
 	return &Assembler{cfg: cfg, lives: map[Life]*openLife{}, devices: map[string]*recordQueue{}}
 }
 

@@ -27,14 +27,18 @@ const (
 	LinkCooked2  Link = 276 // Linux cooked, version 2
 )
 
-// supported reports whether header can read frames of this link type.
-func (l Link) supported() bool {
+// Check says of a link type whose frames header cannot read what it is; nil of others.
+func (l Link) Check() error {
 	switch l {
 	case LinkNull, LinkEthernet, LinkPPP, linkRaw12, linkRaw14, LinkPPPHDLC, LinkPPPoE, LinkIP,
 		LinkLoop, LinkCooked, LinkIPv4, LinkIPv6, LinkCooked2:
-		return true
+		return nil
 	}
-	return false
+	name := ""
+	if known := linkNames[l]; known != "" {
+		name = " (" + known + ")"
+	}
+	return fmt.Errorf("link type %d is not supported%s: want Ethernet, raw IP, PPP, PPPoE, loopback or Linux cooked", l, name)
 }
 
 // header reads a frame's link header: the EtherType of what follows, and where it
@@ -132,12 +136,4 @@ var linkNames = map[Link]string{
 	253: "Linux netlink",
 	256: "Bluetooth LE",
 	283: "802.15.4",
-}
-
-func unsupportedLink(link Link) error {
-	name := ""
-	if known := linkNames[link]; known != "" {
-		name = " (" + known + ")"
-	}
-	return fmt.Errorf("link type %d is not supported%s: want Ethernet, raw IP, PPP, PPPoE, loopback or Linux cooked", link, name)
 }

@@ -110,9 +110,9 @@ func (l *Locals) IsLocal(a netip.Addr) bool {
 	return contains(alwaysLocal, a) || contains(l.prefixes, a)
 }
 
-// isGroup reports whether a is a multicast, broadcast or subnet-directed
+// IsGroup reports whether a is a multicast, broadcast or subnet-directed
 // broadcast address.
-func (l *Locals) isGroup(a netip.Addr) bool {
+func (l *Locals) IsGroup(a netip.Addr) bool {
 	return a.IsMulticast() || a == limitedBroadcast || l.broadcast[a]
 }
 
@@ -160,7 +160,7 @@ func (l *Locals) end(a netip.Addr, mac MAC, port uint16) End {
 // Device is the name of the device at e: its MAC, or "ip:ADDR" on links without
 // MACs. ok is false when no device is there.
 func (l *Locals) Device(e End) (name string, ok bool) {
-	if e.MAC.IsGroup() || l.isGroup(e.Addr) {
+	if e.MAC.IsGroup() || l.IsGroup(e.Addr) {
 		return "", false
 	}
 	id := identityOf(e)

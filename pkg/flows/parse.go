@@ -101,6 +101,33 @@ func (p *Packet) segment(k uint64) (size uint32, payload []byte) {
 	return p.HeaderLen + uint32(to-from), p.Payload[min(from, have):min(to, have)]
 }
 
+// Sizes that tell an offloaded super-packet in a file, where gso_size is not
+// known, from a real packet, and what its wire packets carried.
+const (
+	jumboSize    = 9216 // largest IP length of a real jumbo packet
+	ethernetSize = 1500
+	segmentIPv4  = 1460
+	segmentIPv6  = 1440
+)
+
+// FileSegmentSize is the payload of each wire packet behind p when p is an
+// offloaded super-packet, as far as a file can tell; 0 when p is one packet. What
+// claims more than was on the wire is no super-packet. offloaded: the host had
+// offloads on, and all that is larger than an Ethernet packet is one.
+func (p *Packet) FileSegmentSize(offloaded bool) uint32 {
+	limit := uint32(jumboSize)
+	if offloaded {
+		limit = ethernetSize
+	}
+	switch {
+	case p.Proto != protoTCP || p.Size <= limit || p.Size > p.wire:
+		return 0
+	case p.Src.Is4():
+		return segmentIPv4
+	}
+	return segmentIPv6
+}
+
 // Parse reads one frame into p. frame holds the bytes present, wireLen the
 // frame's length on the wire; p.Payload points into frame. On a verdict other
 // than Counted p has no meaning beyond its MACs.

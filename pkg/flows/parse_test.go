@@ -391,7 +391,7 @@ func TestFileSegmentSize(t *testing.T) {
 		{"udp", Packet{Src: v4, Proto: 17, Size: 1501, wire: 1501}, true, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := fileSegmentSize(&tt.p, tt.offloaded); got != tt.want {
+			if got := tt.p.FileSegmentSize(tt.offloaded); got != tt.want {
 				t.Errorf("%d, want %d", got, tt.want)
 			}
 		})
@@ -435,7 +435,7 @@ func FuzzParse(f *testing.F) {
 		if p.PayloadLen > 0 && !p.Truncated && uint32(len(p.Payload)) != p.PayloadLen {
 			t.Errorf("payload %d of %d, not truncated", len(p.Payload), p.PayloadLen)
 		}
-		p.SegmentSize = fileSegmentSize(&p, true)
+		p.SegmentSize = p.FileSegmentSize(true)
 		if n := p.Segments(); n == 0 || p.WireBytes() < uint64(p.Size) || n > 1 && p.Size > wire {
 			t.Errorf("%d segments, %d wire bytes of %d", n, p.WireBytes(), p.Size)
 		}

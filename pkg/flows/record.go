@@ -53,6 +53,15 @@ type Record struct {
 	RemoteAddr netip.Addr // the remote address before obfuscation; never part of a row or a file
 }
 
+// LabelledRecord is a record with what a data set says about it.
+type LabelledRecord struct {
+	*Record
+	Label   string // the device's class; empty when unknown
+	Unit    string // the physical device; empty when unknown
+	Capture string // the capture file, relative to its manifest; empty when unknown
+	Split   string // train, test, ...; empty when unknown
+}
+
 // IsIPv6 reports whether the record is of an IPv6 flow.
 func (r *Record) IsIPv6() bool { return r.Remote.Is6() }
 

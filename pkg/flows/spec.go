@@ -25,9 +25,10 @@ type RecordSpec struct {
 const MaxPayload = RowPackets * (PayloadPrefix + 2)
 
 // DefaultRecordSpec is the paper's record, bidirectional.
-func DefaultRecordSpec() RecordSpec { return RecordSpec{}.withDefaults() }
+func DefaultRecordSpec() RecordSpec { return RecordSpec{}.WithDefaults() }
 
-func (s RecordSpec) withDefaults() RecordSpec {
+// WithDefaults is s with the paper's values in place of zeros.
+func (s RecordSpec) WithDefaults() RecordSpec {
 	if s.Packets == 0 {
 		s.Packets = RowPackets
 	}
@@ -80,7 +81,7 @@ func (s RecordSpec) Union(t RecordSpec) (RecordSpec, error) {
 // Serve reports why records made as s says cannot be input where want is asked for;
 // nil when they can. More packets and bytes than wanted are no hindrance.
 func (s RecordSpec) Serve(want RecordSpec) error {
-	s, want = s.withDefaults(), want.withDefaults()
+	s, want = s.WithDefaults(), want.WithDefaults()
 	joined, err := s.Union(want)
 	switch {
 	case err != nil && s.Direction != want.Direction:

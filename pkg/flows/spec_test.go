@@ -28,34 +28,8 @@ func TestRecordSpecUnion(t *testing.T) {
 	}
 }
 
-// What a records file says of itself is compared with what is asked for; one that says
-// nothing holds the paper's records.
-func TestRecordsFileServes(t *testing.T) {
-	for _, tt := range []struct {
-		name, metadata string
-		want           RecordSpec
-		says           string // "": it serves
-	}{
-		{"the same", `{"direction":"uni","packets":10,"prefix":1000,"payload":3000,"lifetime_ns":60000000000}`, RecordSpec{Direction: Uni}, ""},
-		{"only the direction", `{"direction":"bi"}`, RecordSpec{}, ""},
-		{"more than asked for", `{"direction":"bi"}`, RecordSpec{Packets: 3, Prefix: 10, Payload: 100}, ""},
-		{"another direction", `{"direction":"uni"}`, RecordSpec{}, "of direction uni, not bi"},
-		{"another lifetime", `{"direction":"bi","lifetime_ns":30000000000}`, RecordSpec{}, "live 30s, not 1m0s"},
-		{"too little payload", `{"direction":"bi"}`, RecordSpec{Payload: 6000}, "3000 payload values, wanted are 10 of 1000 in 6000"},
-		{"nothing, and the paper's do", `{}`, RecordSpec{}, ""},
-		{"nothing, and more is wanted", `{}`, RecordSpec{Payload: 6000}, "payload values"},
-		{"an unknown direction", `{"direction":"up"}`, RecordSpec{}, ""},
-	} {
-		spec, _ := RecordsSpec(map[string]string{RecordsKey: tt.metadata})
-		err := spec.Serve(tt.want)
-		if tt.says == "" && err != nil || tt.says != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
-			t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
-		}
-	}
-}
-
 func TestRecordSpecJSON(t *testing.T) {
-	text, err := json.Marshal(RecordSpec{Direction: Uni}.withDefaults())
+	text, err := json.Marshal(RecordSpec{Direction: Uni}.WithDefaults())
 	want := `{"direction":"uni","packets":10,"prefix":1000,"payload":3000,"lifetime_ns":60000000000}`
 	if err != nil || string(text) != want {
 		t.Errorf("%s, %v; want %s", text, err, want)

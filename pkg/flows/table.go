@@ -25,9 +25,8 @@ type Table struct {
 	generation uint64
 	sweepAt    uint64 // generation at which old lives are looked for
 	recent     [3]int64
-	closed     uint64 // wire packets of the lives that have ended
-	setBack    uint64
-	sample     Sample // the one being delivered
+	stats      TableStats // but for InOpen
+	sample     Sample     // the one being delivered
 }
 
 // sweepEvery bounds the memory of a long capture: after this many new lives,
@@ -40,7 +39,7 @@ const sweepEvery = 1 << 14
 // NewTable returns an empty table of lives as spec says, that reports to sink.
 func NewTable(spec RecordSpec, locals *Locals, sink Sink) *Table {
 	return &Table{
-		spec: spec.withDefaults(), locals: locals, sink: sink,
+		spec: spec.WithDefaults(), locals: locals, sink: sink,
 		lives: map[Key]*Close{}, sweepAt: sweepEvery,
 	}
 }
@@ -92,7 +91,7 @@ func (t *Table) ends(life *Close, stamp int64) bool {
 	lifetime := t.spec.Lifetime.Microseconds()
 	back := life.First-stamp >= lifetime
 	if back {
-		t.setBack++
+		t.stats.SetBack++
 	}
 	return back || stamp-life.First >= lifetime
 }
@@ -129,15 +128,21 @@ func (t *Table) closeIf(match func(*Close) bool) {
 
 // close ends a life that is no longer in the table.
 func (t *Table) close(life *Close) {
-	t.closed += life.Packets[0] + life.Packets[1]
+	t.stats.InClosed += life.Packets[0] + life.Packets[1]
 	t.sink.Close(life)
 }
 
-// open is how many wire packets the lives going on have.
-func (t *Table) open() uint64 {
-	var n uint64
+// TableStats counts the packets and lives of a [Table].
+type TableStats struct {
+	InOpen, InClosed uint64 // as in PacketStats
+	SetBack          uint64 // lives that a packet ended which came a lifetime or more before their first
+}
+
+// Stats returns the counters so far.
+func (t *Table) Stats() TableStats {
+	s := t.stats
 	for _, life := range t.lives {
-		n += life.Packets[0] + life.Packets[1]
+		s.InOpen += life.Packets[0] + life.Packets[1]
 	}
-	return n
+	return s
 }

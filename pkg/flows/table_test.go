@@ -88,8 +88,8 @@ func TestTableRollover(t *testing.T) {
 					back++
 				}
 			}
-			if table.setBack != back {
-				t.Errorf("%d lives ended by a step back counted, want %d", table.setBack, back)
+			if table.Stats().SetBack != back {
+				t.Errorf("%d lives ended by a step back counted, want %d", table.Stats().SetBack, back)
 			}
 		})
 	}
@@ -237,8 +237,8 @@ func TestTableSweepAtRollover(t *testing.T) {
 			t.Fatalf("%+v closed twice", c)
 		}
 	}
-	if len(events.closes) != sweepEvery || table.closed != sweepEvery || table.open() != 0 {
-		t.Errorf("%d lives of %d packets closed, want %d of one packet", len(events.closes), table.closed, sweepEvery)
+	if len(events.closes) != sweepEvery || table.Stats().InClosed != sweepEvery || table.Stats().InOpen != 0 {
+		t.Errorf("%d lives of %d packets closed, want %d of one packet", len(events.closes), table.Stats().InClosed, sweepEvery)
 	}
 }
 

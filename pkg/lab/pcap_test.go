@@ -14,6 +14,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
 )
 
 func TestWritePCAPRoundTrip(t *testing.T) {
@@ -89,7 +90,7 @@ func TestWriteDataset(t *testing.T) {
 
 		records := 0
 		locals := flows.NewLocals(flows.DefaultLocal()).WithDevices(d.Name)
-		stats, err := flows.ReadCapture(context.Background(), c.Path, flows.CaptureConfig{Locals: locals}, func(r *flows.Record) {
+		stats, err := capture.Read(context.Background(), c.Path, capture.Config{Locals: locals}, func(r *flows.Record) {
 			records++
 			if r.Device != d.Name {
 				t.Errorf("%s: record of %s, want %s only", c.Name, r.Device, d.Name)

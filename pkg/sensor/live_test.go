@@ -2,7 +2,7 @@ package sensor_test
 
 // This file holds the test that live equals offline: traffic is replayed past a
 // sensor while tcpdump records on the sensor's own interface. What the sensor
-// makes of the packets must be what flows.ReadPackets makes of the recording.
+// makes of the packets must be what capture.ReadPackets makes of the recording.
 
 import (
 	"bytes"
@@ -25,6 +25,7 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/replay"
@@ -226,8 +227,8 @@ func offlineRecords(t *testing.T, frames []replay.Frame, direction flows.Directi
 		}
 	}
 	var result offlineResult
-	cfg := flows.CaptureConfig{RecordSpec: flows.RecordSpec{Direction: direction, Lifetime: lifetime}, Locals: flows.NewLocals(nil)}
-	stats, err := flows.ReadPackets(t.Context(), &file, cfg, func(r *flows.Record) { result.records = append(result.records, *r) })
+	cfg := capture.Config{RecordSpec: flows.RecordSpec{Direction: direction, Lifetime: lifetime}, Locals: flows.NewLocals(nil)}
+	stats, err := capture.ReadPackets(t.Context(), &file, cfg, func(r *flows.Record) { result.records = append(result.records, *r) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package flows_test
+package capture_test
 
 import (
 	"context"
@@ -9,17 +9,18 @@ import (
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
 )
 
 // readCapture returns the records of one device of a capture.
 func readCapture(t *testing.T, path, device string, dir flows.Direction) []*flows.Record {
 	t.Helper()
 	var records []*flows.Record
-	cfg := flows.CaptureConfig{
+	cfg := capture.Config{
 		RecordSpec: flows.RecordSpec{Direction: dir},
 		Locals:     flows.NewLocals(nil).WithDevices(device),
 	}
-	_, err := flows.ReadCapture(context.Background(), path, cfg, func(r *flows.Record) { records = append(records, r) })
+	_, err := capture.Read(context.Background(), path, cfg, func(r *flows.Record) { records = append(records, r) })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package flows
+package capture
 
 // This file opens what packets are read from: files, and pipes and terminals that
 // may keep a reader waiting for ever.

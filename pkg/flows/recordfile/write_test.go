@@ -1,4 +1,4 @@
-package flows_test
+package recordfile_test
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 )
 
 // What is written is read back, but for what a file does not hold: the last
@@ -19,8 +21,8 @@ func TestRecordsRoundTrip(t *testing.T) {
 	data := testenv.Data(t)
 	var want []flows.LabelledRecord
 	for _, name := range []string{"Aria/Setup-A-1-STA.pcap", "TP-LinkPlugHS100/Setup-A-1-STA.pcap"} {
-		cfg := flows.CaptureConfig{Locals: flows.NewLocals(nil)}
-		_, err := flows.ReadCapture(context.Background(), filepath.Join(data, name), cfg, func(r *flows.Record) {
+		cfg := capture.Config{Locals: flows.NewLocals(nil)}
+		_, err := capture.Read(context.Background(), filepath.Join(data, name), cfg, func(r *flows.Record) {
 			want = append(want, flows.LabelledRecord{Record: r, Label: "L", Unit: "U", Capture: name, Split: "train"})
 		})
 		if err != nil {
@@ -34,7 +36,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := flows.NewRecordWriter(f, map[string]string{"iotsense.direction": "bi"})
+	w := recordfile.NewWriter(f, map[string]string{"iotsense.direction": "bi"})
 	for i := range want {
 		if err := w.Write(&want[i]); err != nil {
 			t.Fatal(err)
@@ -48,7 +50,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 	}
 	var got []flows.LabelledRecord
 	var metadata map[string]string
-	err = flows.ReadRecords(context.Background(), path, func(m map[string]string) error {
+	err = recordfile.Read(context.Background(), path, func(m map[string]string) error {
 		metadata = m
 		return nil
 	}, func(r flows.LabelledRecord) error {

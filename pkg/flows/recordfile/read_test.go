@@ -1,4 +1,4 @@
-package flows_test
+package recordfile_test
 
 import (
 	"bytes"
@@ -20,6 +20,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 )
 
 func readRecords(t *testing.T, file []byte) ([]flows.LabelledRecord, error) {
@@ -29,7 +30,7 @@ func readRecords(t *testing.T, file []byte) ([]flows.LabelledRecord, error) {
 		t.Fatal(err)
 	}
 	var records []flows.LabelledRecord
-	err := flows.ReadRecords(context.Background(), path, nil, func(r flows.LabelledRecord) error {
+	err := recordfile.Read(context.Background(), path, nil, func(r flows.LabelledRecord) error {
 		records = append(records, r)
 		return nil
 	})
@@ -202,7 +203,7 @@ func TestRecordWriterExtremes(t *testing.T) {
 		return r
 	}
 	var file bytes.Buffer
-	w := flows.NewRecordWriter(&file, nil)
+	w := recordfile.NewWriter(&file, nil)
 	if err := w.Write(record(func(*flows.LabelledRecord) {})); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +219,7 @@ func TestRecordWriterExtremes(t *testing.T) {
 		"offset": func(r *flows.LabelledRecord) { r.Packets[0].Offset = math.MaxInt32 + 1 },
 		"label":  func(r *flows.LabelledRecord) { r.Label = "T\xfcr" },
 	} {
-		if err := flows.NewRecordWriter(&file, nil).Write(record(change)); err == nil {
+		if err := recordfile.NewWriter(&file, nil).Write(record(change)); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
@@ -253,7 +254,7 @@ func TestReadRecordsRefuses(t *testing.T) {
 // A damaged file is an error that names it, or has lost nothing; never a panic.
 func TestReadRecordsDamaged(t *testing.T) {
 	var file bytes.Buffer
-	w := flows.NewRecordWriter(&file, nil)
+	w := recordfile.NewWriter(&file, nil)
 	for i := range int64(20) {
 		record := &flows.Record{
 			Device: "02:00:00:00:00:0d", FirstSeen: i, Remote: netip.MustParseAddr("ff02::fb"), Proto: 17, DevPort: 5353, RemPort: 5353,

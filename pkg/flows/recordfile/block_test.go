@@ -1,4 +1,4 @@
-package flows
+package recordfile
 
 import (
 	"bytes"
@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // A block begins at any row, also in the middle of a page, and takes every column
@@ -13,11 +15,11 @@ import (
 func TestReadBlock(t *testing.T) {
 	const rows = 300 // more than a batch of values
 	var file bytes.Buffer
-	w := NewRecordWriter(&file, nil)
+	w := NewWriter(&file, nil)
 	for i := range rows {
-		r := LabelledRecord{Record: &Record{
+		r := flows.LabelledRecord{Record: &flows.Record{
 			Device: "02:00:00:00:00:01", FirstSeen: int64(i), Remote: netip.IPv4Unspecified(), Proto: 17, TotalBytes: uint64(i),
-			Packets: []RowPacket{{Size: uint32(i + 40), Sent: true, Payload: bytes.Repeat([]byte{byte(i)}, i)}},
+			Packets: []flows.RowPacket{{Size: uint32(i + 40), Sent: true, Payload: bytes.Repeat([]byte{byte(i)}, i)}},
 		}, Label: "L"}
 		if err := w.Write(&r); err != nil {
 			t.Fatal(err)
@@ -36,7 +38,7 @@ func TestReadBlock(t *testing.T) {
 	}
 	for _, from := range []int64{0, 1, 63, 64, 150, rows - 1} {
 		i := int(from)
-		err := (&recordsFile{File: f, columns: columns, names: names{}}).readBlock(t.Context(), 0, from, func(r LabelledRecord) error {
+		err := (&recordsFile{File: f, columns: columns, names: names{}}).readBlock(t.Context(), 0, from, func(r flows.LabelledRecord) error {
 			p := r.Packets[0]
 			if r.FirstSeen != int64(i) || r.TotalBytes != uint64(i) || p.Size != uint32(i+40) || !bytes.Equal(p.Payload, bytes.Repeat([]byte{byte(i)}, i)) {
 				t.Fatalf("from %d: row %d is %+v", from, i, r.Record)

@@ -1,4 +1,4 @@
-package flows
+package recordfile
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // orderedFile writes a record a second, its packets' count the number of its row, for each
@@ -21,10 +23,10 @@ func orderedFile(t *testing.T, application string, devices string, times ...int6
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w := &RecordWriter{w: parquet.NewGenericWriter[any](f, recordSchema(), parquet.CreatedBy(application, "", ""))}
+	w := &Writer{w: parquet.NewGenericWriter[any](f, recordSchema(), parquet.CreatedBy(application, "", ""))}
 	for row, at := range times {
-		r := &Record{Device: "02:00:00:00:00:0" + devices[row:row+1], FirstSeen: at, Remote: netip.IPv4Unspecified(), PacketCount: uint64(row)}
-		if err := w.Write(&LabelledRecord{Record: r, Capture: "a.pcap"}); err != nil {
+		r := &flows.Record{Device: "02:00:00:00:00:0" + devices[row:row+1], FirstSeen: at, Remote: netip.IPv4Unspecified(), PacketCount: uint64(row)}
+		if err := w.Write(&flows.LabelledRecord{Record: r, Capture: "a.pcap"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -50,11 +52,11 @@ func TestReadRecordsOrder(t *testing.T) {
 	} {
 		path := orderedFile(t, tt.application, tt.devices, tt.times...)
 		var got []uint64
-		emit := func(r LabelledRecord) error {
+		emit := func(r flows.LabelledRecord) error {
 			got = append(got, r.PacketCount)
 			return nil
 		}
-		if err := ReadRecords(t.Context(), path, nil, emit); err != nil {
+		if err := Read(t.Context(), path, nil, emit); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(got, tt.want) {
@@ -73,7 +75,7 @@ func TestReadOrderedInParts(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			return f.readOrdered(context.Background(), ranks, most, func(r LabelledRecord) error {
+			return f.readOrdered(context.Background(), ranks, most, func(r flows.LabelledRecord) error {
 				got = append(got, r.PacketCount)
 				return nil
 			})

@@ -1,4 +1,4 @@
-package flows
+package recordfile
 
 import (
 	"bytes"

@@ -1,7 +1,7 @@
-package flows
-
-// This file reads capture files (pcap, pcapng, either gzipped) and turns them
-// into records.
+// Package capture makes flow records of capture files (pcap, pcapng, either gzipped): in
+// go packets, out come records by the same rules as live ones, and what became of each
+// packet. It is the counterpart of package loader.
+package capture
 
 import (
 	"context"
@@ -12,31 +12,24 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/pcap"
 )
 
-// Sizes that tell an offloaded super-packet in a file, where gso_size is not
-// known, from a real packet, and what its wire packets carried.
-const (
-	jumboSize        = 9216 // largest IP length of a real jumbo packet
-	ethernetSize     = 1500
-	segmentIPv4      = 1460
-	segmentIPv6      = 1440
-	contextCheckMask = 1<<12 - 1
-)
+const contextCheckMask = 1<<12 - 1
 
-// CaptureConfig says how packets of a file become records.
-type CaptureConfig struct {
-	RecordSpec
-	Locals *Locals // nil: NewLocals(nil)
+// Config says how packets of a file become records.
+type Config struct {
+	flows.RecordSpec
+	Locals *flows.Locals // nil: flows.NewLocals(nil)
 	// Offloaded treats TCP packets of more than 1,500 bytes as super-packets
 	// (files written on a host with offloads on), not only those above 9,216.
 	Offloaded bool
 }
 
-// CaptureStats is what became of a capture's packets.
-type CaptureStats struct {
-	PacketStats
+// Stats is what became of a capture's packets.
+type Stats struct {
+	flows.PacketStats
 	Records, Incomplete uint64
 	Overlong            uint64 // packets of which the file has more bytes than were on the wire; the rest was cut
 	Passed              uint64 // pcapng blocks without packets that were passed over
@@ -52,12 +45,12 @@ type CaptureStats struct {
 	latest int64 // stamp of the packet read last
 }
 
-// ReadCapture reads the capture file at path ("-": standard input) and emits its
+// Read reads the capture file at path ("-": standard input) and emits its
 // records; see ReadPackets.
-func ReadCapture(ctx context.Context, path string, cfg CaptureConfig, emit func(*Record)) (CaptureStats, error) {
+func Read(ctx context.Context, path string, cfg Config, emit func(*flows.Record)) (Stats, error) {
 	in, closeInput, err := openInput(ctx, path)
 	if err != nil {
-		return CaptureStats{}, fmt.Errorf("capture: %w", err)
+		return Stats{}, fmt.Errorf("capture: %w", err)
 	}
 	defer closeInput()
 	stats, err := ReadPackets(ctx, in, cfg, emit)
@@ -71,27 +64,27 @@ func ReadCapture(ctx context.Context, path string, cfg CaptureConfig, emit func(
 // records, per device in the order of their first packets. On a damaged stream
 // the records of all packets before the damage are emitted, and the error says
 // where reading stopped.
-func ReadPackets(ctx context.Context, in io.Reader, cfg CaptureConfig, emit func(*Record)) (CaptureStats, error) {
+func ReadPackets(ctx context.Context, in io.Reader, cfg Config, emit func(*flows.Record)) (Stats, error) {
 	if cfg.Locals == nil {
-		cfg.Locals = NewLocals(nil)
+		cfg.Locals = flows.NewLocals(nil)
 	}
-	var stats CaptureStats
+	var stats Stats
 	r, err := pcap.NewReader(&cancellable{ctx, in})
 	if err != nil {
 		return stats, err
 	}
 	if link, ok := r.Link(); ok {
-		if !Link(link).supported() {
-			return stats, unsupportedLink(Link(link))
+		if err := flows.Link(link).Check(); err != nil {
+			return stats, err
 		}
 	}
-	assembler := NewAssembler(AssemblerConfig{Spec: cfg.RecordSpec, Locals: cfg.Locals, Emit: emit})
-	table := NewTable(cfg.RecordSpec, cfg.Locals, assembler)
+	assembler := flows.NewAssembler(flows.AssemblerConfig{Spec: cfg.RecordSpec, Locals: cfg.Locals, Emit: emit})
+	table := flows.NewTable(cfg.RecordSpec, cfg.Locals, assembler)
 	err = readAll(ctx, r, &cfg, table, &stats)
 	table.Flush()
-	made := assembler.Stats()
+	lives, made := table.Stats(), assembler.Stats()
 	stats.Records, stats.Incomplete = made.Records, made.Incomplete
-	stats.InClosed, stats.InOpen, stats.SetBack = table.closed, table.open(), table.setBack
+	stats.InClosed, stats.InOpen, stats.SetBack = lives.InClosed, lives.InOpen, lives.SetBack
 	stats.WithDevice, stats.NoDevice = made.WithDevice, made.NoDevice
 	return stats, errors.Join(err, stats.Check())
 }
@@ -112,9 +105,9 @@ func (c *cancellable) Read(b []byte) (int, error) {
 }
 
 // readAll feeds every packet to the table.
-func readAll(ctx context.Context, r *pcap.Reader, cfg *CaptureConfig, table *Table, stats *CaptureStats) error {
+func readAll(ctx context.Context, r *pcap.Reader, cfg *Config, table *flows.Table, stats *Stats) error {
 	var (
-		p       Packet
+		p       flows.Packet
 		skipped = map[string]uint64{} // packets that cannot be read, by why
 		odd     *pcap.PacketError
 	)
@@ -133,8 +126,8 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *CaptureConfig, table *Tab
 		case err != nil:
 			return fmt.Errorf("stopped at packet %d: %w", n, err)
 		}
-		if link := Link(in.Link); !link.supported() {
-			skipped[unsupportedLink(link).Error()]++
+		if err := flows.Link(in.Link).Check(); err != nil {
+			skipped[err.Error()]++
 			continue
 		}
 		stamp := stats.latest // a packet that carries no time has that of the one before
@@ -145,9 +138,9 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *CaptureConfig, table *Tab
 		if in.Overlong {
 			stats.Overlong++
 		}
-		verdict := Parse(&p, Link(in.Link), in.Data, in.Length)
-		if verdict == Counted {
-			p.SegmentSize = fileSegmentSize(&p, cfg.Offloaded)
+		verdict := flows.Parse(&p, flows.Link(in.Link), in.Data, in.Length)
+		if verdict == flows.Counted {
+			p.SegmentSize = p.FileSegmentSize(cfg.Offloaded)
 			table.Add(&p, stamp)
 			stats.place(&p, cfg.Locals)
 		}
@@ -156,7 +149,7 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *CaptureConfig, table *Tab
 }
 
 // stamp notes when a packet was seen. Clocks step, and files are out of order.
-func (s *CaptureStats) stamp(us int64) {
+func (s *Stats) stamp(us int64) {
 	if s.Seen == 0 {
 		s.First, s.Last = us, us
 	}
@@ -164,13 +157,13 @@ func (s *CaptureStats) stamp(us int64) {
 }
 
 // place counts a packet that shows no MAC or no local address.
-func (s *CaptureStats) place(p *Packet, l *Locals) {
+func (s *Stats) place(p *flows.Packet, l *flows.Locals) {
 	n := p.Segments()
 	if p.SrcMAC.IsZero() && p.DstMAC.IsZero() {
 		s.NoMAC += n
 	}
 	switch {
-	case l.IsLocal(p.Src) || l.IsLocal(p.Dst) || l.isGroup(p.Dst):
+	case l.IsLocal(p.Src) || l.IsLocal(p.Dst) || l.IsGroup(p.Dst):
 	case !p.Src.Is4():
 		s.RemoteIPv6 += n
 	default:
@@ -182,14 +175,14 @@ func (s *CaptureStats) place(p *Packet, l *Locals) {
 }
 
 // count raises the counters of one frame.
-func (s *CaptureStats) count(p *Packet, v Verdict) {
+func (s *Stats) count(p *flows.Packet, v flows.Verdict) {
 	n := p.Segments()
 	s.Seen += n
 	switch v {
-	case NotIP:
+	case flows.NotIP:
 		s.NotIP += n
 		return
-	case Malformed:
+	case flows.Malformed:
 		s.Malformed += n
 		return
 	}
@@ -200,23 +193,6 @@ func (s *CaptureStats) count(p *Packet, v Verdict) {
 	if p.Fragment {
 		s.Fragment += n
 	}
-}
-
-// fileSegmentSize is the payload of each wire packet behind p when p is an
-// offloaded super-packet, as far as a file can tell; 0 when p is one packet. What
-// claims more than was on the wire is no super-packet.
-func fileSegmentSize(p *Packet, offloaded bool) uint32 {
-	limit := uint32(jumboSize)
-	if offloaded {
-		limit = ethernetSize
-	}
-	switch {
-	case p.Proto != protoTCP || p.Size <= limit || p.Size > p.wire:
-		return 0
-	case p.Src.Is4():
-		return segmentIPv4
-	}
-	return segmentIPv6
 }
 
 // skippedPackets reports the packets of a file that were passed over.

@@ -1,4 +1,4 @@
-package flows
+package recordfile
 
 // This file reads records from parquet, those of other tools among them.
 
@@ -19,6 +19,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 var (
@@ -36,7 +37,7 @@ type recordColumn struct {
 	page     pageColumn
 }
 
-// String is the column's name as [RecordWriter] has it.
+// String is the column's name as [Writer] has it.
 func (c recordColumn) String() string {
 	switch c.name {
 	case "TO", "PS", "D":
@@ -47,15 +48,15 @@ func (c recordColumn) String() string {
 	return c.name
 }
 
-// ReadRecords reads the parquet file at path and emits its records, those of a device
-// in a capture in order of time: files of RecordWriter as they are, others sorted by
-// FirstSeen if they are not. It accepts files of RecordWriter and the published ones: any
+// Read reads the parquet file at path and emits its records, those of a device
+// in a capture in order of time: files of Writer as they are, others sorted by
+// FirstSeen if they are not. It accepts files of Writer and the published ones: any
 // integer or float column types, nulls for missing values, zero-padded column names,
 // other columns, a class name instead of a MAC in Device, which then is the label. A column
 // that is missing, or a value that no record has, is an error. Before the first record
 // begin is given the file's own key-value metadata, unless it is nil; its error ends
 // the reading.
-func ReadRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) error {
+func Read(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(flows.LabelledRecord) error) error {
 	if err := readRecords(ctx, path, begin, emit); err != nil {
 		return fmt.Errorf("records %s: %w", path, err)
 	}
@@ -80,7 +81,7 @@ func FirstUnnamed(ctx context.Context, path string) (first int64, ok bool, err e
 	return first, ok, nil
 }
 
-// IsExtracted reports whether the file at path holds records that [RecordWriter] wrote.
+// IsExtracted reports whether the file at path holds records that [Writer] wrote.
 func IsExtracted(path string) bool {
 	own := false
 	err := openRecords(path, func(f *recordsFile) error {
@@ -128,7 +129,7 @@ func openRecords(path string, read func(*recordsFile) error) (err error) {
 	return read(&recordsFile{File: file, columns: columns, names: names{}})
 }
 
-func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(LabelledRecord) error) error {
+func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(flows.LabelledRecord) error) error {
 	return openRecords(path, func(f *recordsFile) error {
 		metadata := map[string]string{}
 		for _, kv := range f.Metadata().KeyValueMetadata {
@@ -146,16 +147,16 @@ func readRecords(ctx context.Context, path string, begin func(metadata map[strin
 		if ranks != nil {
 			return f.readOrdered(ctx, ranks, parquetOrdered, emit)
 		}
-		return f.readRows(ctx, func(_ int, r LabelledRecord) error { return emit(r) })
+		return f.readRows(ctx, func(_ int, r flows.LabelledRecord) error { return emit(r) })
 	})
 }
 
 // readRows gives every record with the number of its row.
-func (f *recordsFile) readRows(ctx context.Context, emit func(row int, r LabelledRecord) error) error {
+func (f *recordsFile) readRows(ctx context.Context, emit func(row int, r flows.LabelledRecord) error) error {
 	row := 0
 	for g, group := range f.RowGroups() {
 		for from := int64(0); from < group.NumRows(); from += parquetBlock {
-			err := f.readBlock(ctx, g, from, func(r LabelledRecord) error {
+			err := f.readBlock(ctx, g, from, func(r flows.LabelledRecord) error {
 				row++
 				return emit(row-1, r)
 			})
@@ -170,7 +171,7 @@ func (f *recordsFile) readRows(ctx context.Context, emit func(row int, r Labelle
 // readBlock reads some rows of the g-th group, one column after the other: row by row, a
 // page of each of 3,000 columns would be in memory, and other writers' pages can
 // hold as many values as there are rows.
-func (f *recordsFile) readBlock(ctx context.Context, g int, from int64, emit func(LabelledRecord) error) error {
+func (f *recordsFile) readBlock(ctx context.Context, g int, from int64, emit func(flows.LabelledRecord) error) error {
 	rows := make([]recordRow, min(parquetBlock, f.RowGroups()[g].NumRows()-from))
 	for i := range rows {
 		rows[i].reset()
@@ -185,7 +186,7 @@ func (f *recordsFile) readBlock(ctx context.Context, g int, from int64, emit fun
 		set := func(at int, v parquet.Value) error { return rows[at].set(c, v, f.names) }
 		if c.name == "C" && c.page.kind == parquet.Int32 { // nearly all columns: the short way
 			set = func(at int, v parquet.Value) error {
-				if n := v.Int32(); !v.IsNull() && n >= PayloadPadding && n <= math.MaxUint8 {
+				if n := v.Int32(); !v.IsNull() && n >= flows.PayloadPadding && n <= math.MaxUint8 {
 					return rows[at].setToken(c.index, int16(n))
 				}
 				return rows[at].set(c, v, f.names)
@@ -323,16 +324,16 @@ func isUnsigned(n parquet.Node) bool {
 
 // recordRow is a row that is being put together, in any order of its columns.
 type recordRow struct {
-	LabelledRecord
-	offsets, sizes, sent [RowPackets]int64
+	flows.LabelledRecord
+	offsets, sizes, sent [flows.RowPackets]int64
 	tokens               []int16 // without the padding at its end
 	packets              int
 }
 
 func (r *recordRow) reset() {
-	*r = recordRow{LabelledRecord: LabelledRecord{Record: &Record{}}}
+	*r = recordRow{LabelledRecord: flows.LabelledRecord{Record: &flows.Record{}}}
 	for i := range r.sizes {
-		r.sizes[i] = Missing
+		r.sizes[i] = flows.Missing
 	}
 }
 
@@ -416,11 +417,11 @@ func (r *recordRow) setNumber(c recordColumn, v parquet.Value) error {
 	switch c.name {
 	case colDevPort, colRemPort, "TO", "PS", "D":
 		if !ok {
-			n = Missing
+			n = flows.Missing
 		}
 	case "C":
 		if !ok {
-			n = PayloadPadding
+			n = flows.PayloadPadding
 		}
 	default:
 		if !ok {
@@ -457,19 +458,19 @@ func (c recordColumn) limits() (least, most int64) {
 	case colProto:
 		return 0, math.MaxUint8
 	case colDevPort, colRemPort:
-		return Missing, math.MaxUint16
+		return flows.Missing, math.MaxUint16
 	case colBytes, colPackets:
 		return 0, math.MaxInt64
 	case "PS":
-		return Missing, math.MaxUint32
+		return flows.Missing, math.MaxUint32
 	case "D":
-		return Missing, 1
+		return flows.Missing, 1
 	case "C":
-		return PayloadPadding, math.MaxUint8
+		return flows.PayloadPadding, math.MaxUint8
 	case colFirstSeen:
 		return -maxTime, maxTime
 	}
-	return Missing, maxTime // offsets
+	return flows.Missing, maxTime // offsets
 }
 
 // maxTime is beyond the year 10000 in us since 1970; sums of such times do not overflow.
@@ -492,36 +493,36 @@ func (r *recordRow) setPacket(c recordColumn, n int64) {
 
 // setToken takes a payload value.
 func (r *recordRow) setToken(index int, v int16) error {
-	if v < 0 && v != PayloadStart && v != PayloadEnd && v != PayloadPadding {
-		return fmt.Errorf("%d is no byte, and none of %d, %d and %d", v, PayloadStart, PayloadEnd, PayloadPadding)
+	if v < 0 && v != flows.PayloadStart && v != flows.PayloadEnd && v != flows.PayloadPadding {
+		return fmt.Errorf("%d is no byte, and none of %d, %d and %d", v, flows.PayloadStart, flows.PayloadEnd, flows.PayloadPadding)
 	}
-	if index >= len(r.tokens) && v == PayloadPadding {
+	if index >= len(r.tokens) && v == flows.PayloadPadding {
 		return nil
 	}
 	for len(r.tokens) <= index {
-		r.tokens = append(r.tokens, PayloadPadding)
+		r.tokens = append(r.tokens, flows.PayloadPadding)
 	}
 	r.tokens[index] = v
 	return nil
 }
 
 // record is the row, once all columns are set.
-func (r *recordRow) record() LabelledRecord {
+func (r *recordRow) record() flows.LabelledRecord {
 	r.LastSeen = r.FirstSeen
-	r.Packets = make([]RowPacket, r.packets)
+	r.Packets = make([]flows.RowPacket, r.packets)
 	for i := range r.Packets {
-		r.Packets[i] = RowPacket{Offset: max(0, r.offsets[i]), Size: uint32(max(0, r.sizes[i])), Sent: r.sent[i] == 1}
+		r.Packets[i] = flows.RowPacket{Offset: max(0, r.offsets[i]), Size: uint32(max(0, r.sizes[i])), Sent: r.sent[i] == 1}
 	}
 	decodePayload(r.Packets, r.tokens)
-	if _, err := ParseMAC(r.Device); err != nil && r.Label == "" && !isIPDevice(r.Device) {
+	if _, err := flows.ParseMAC(r.Device); err != nil && r.Label == "" && !isIPDevice(r.Device) {
 		r.Label = r.Device
 	}
 	return r.LabelledRecord
 }
 
 // decodePayload splits a payload section at its delimiters.
-func decodePayload(packets []RowPacket, tokens []int16) {
-	end := slices.Index(tokens, PayloadPadding)
+func decodePayload(packets []flows.RowPacket, tokens []int16) {
+	end := slices.Index(tokens, flows.PayloadPadding)
 	if end < 0 {
 		end = len(tokens)
 	}
@@ -529,7 +530,7 @@ func decodePayload(packets []RowPacket, tokens []int16) {
 	i, start := -1, 0
 	for _, v := range tokens[:end] {
 		switch {
-		case v == PayloadStart:
+		case v == flows.PayloadStart:
 			i, start = i+1, len(buffer)
 		case v >= 0:
 			buffer = append(buffer, byte(v))

@@ -1,7 +1,7 @@
-package flows
+package recordfile
 
-// This file writes records as parquet in the layout of the published
-// customFlow data set (github.com/ArunanSivanathan/customFlow), raw values.
+// This file writes records in the layout of the published customFlow data set
+// (github.com/ArunanSivanathan/customFlow).
 
 import (
 	"encoding/json"
@@ -13,16 +13,8 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
+	"github.com/iotsense/iotsense/pkg/flows"
 )
-
-// LabelledRecord is a record with what a data set says about it.
-type LabelledRecord struct {
-	*Record
-	Label   string // the device's class; empty when unknown
-	Unit    string // the physical device; empty when unknown
-	Capture string // the capture file, relative to its manifest; empty when unknown
-	Split   string // train, test, ...; empty when unknown
-}
 
 // Columns of a records file. The groups P00_TO.., P00_PS.., P00_D.. (offset,
 // size and direction of each packet) and C_000.. (payload section) follow.
@@ -57,11 +49,11 @@ const (
 func recordColumns() []string {
 	names := []string{colDevice, colFirstSeen, colRemote, colProto, colDevPort, colRemPort, colBytes, colPackets}
 	for _, group := range []string{"TO", "PS", "D"} {
-		for i := range RowPackets {
+		for i := range flows.RowPackets {
 			names = append(names, fmt.Sprintf("P%02d_%s", i, group))
 		}
 	}
-	for i := range PayloadTokens {
+	for i := range flows.PayloadTokens {
 		names = append(names, fmt.Sprintf("C_%03d", i))
 	}
 	return append(names, colLabel, colUnit, colCapture, colSplit, colIncomplete)
@@ -115,39 +107,39 @@ func recordSchema() *parquet.Schema {
 	return parquet.NewSchema("records", recordNode{group, fields})
 }
 
-// RecordsKey is the key of a records file's metadata that says, in JSON, how the
+// SpecKey is the key of a records file's metadata that says, in JSON, how the
 // records were made.
-const RecordsKey = "iotsense.record"
+const SpecKey = "iotsense.record"
 
-// RecordsSpec is how the metadata of a records file say that its records were made.
+// Spec is how the metadata of a records file say that its records were made.
 // ok is false where they say nothing, as in the published files: these are the
 // paper's, in a direction that is not known.
-func RecordsSpec(metadata map[string]string) (spec RecordSpec, ok bool) {
+func Spec(metadata map[string]string) (spec flows.RecordSpec, ok bool) {
 	var named struct {
-		RecordSpec
-		Direction *Direction `json:"direction"` // tells none from bi
+		flows.RecordSpec
+		Direction *flows.Direction `json:"direction"` // tells none from bi
 	}
-	if json.Unmarshal([]byte(metadata[RecordsKey]), &named) != nil || named.Direction == nil {
-		return DefaultRecordSpec(), false
+	if json.Unmarshal([]byte(metadata[SpecKey]), &named) != nil || named.Direction == nil {
+		return flows.DefaultRecordSpec(), false
 	}
-	spec = named.RecordSpec.withDefaults()
+	spec = named.RecordSpec.WithDefaults()
 	spec.Direction = *named.Direction
 	return spec, true
 }
 
-// recordsWriter is the application that files of RecordWriter name as their creator.
+// recordsWriter is the application that files of Writer name as their creator.
 const recordsWriter = "iotsense"
 
-// RecordWriter writes records to a parquet file.
-type RecordWriter struct {
+// Writer writes records to a parquet file.
+type Writer struct {
 	w      *parquet.GenericWriter[any]
 	rows   []parquet.Row // up to parquetBatch, not yet written
 	tokens []int16
 }
 
-// NewRecordWriter starts a records file on w. metadata goes into the file's
+// NewWriter starts a records file on w. metadata goes into the file's
 // key-value metadata.
-func NewRecordWriter(w io.Writer, metadata map[string]string) *RecordWriter {
+func NewWriter(w io.Writer, metadata map[string]string) *Writer {
 	options := []parquet.WriterOption{
 		recordSchema(),
 		parquet.PageBufferSize(parquetPage),
@@ -158,11 +150,11 @@ func NewRecordWriter(w io.Writer, metadata map[string]string) *RecordWriter {
 	for k, v := range metadata {
 		options = append(options, parquet.KeyValueMetadata(k, v))
 	}
-	return &RecordWriter{w: parquet.NewGenericWriter[any](w, options...)}
+	return &Writer{w: parquet.NewGenericWriter[any](w, options...)}
 }
 
 // check refuses a record that would not be read back as it is.
-func (r *LabelledRecord) check() error {
+func check(r *flows.LabelledRecord) error {
 	for _, s := range []string{r.Device, r.Label, r.Unit, r.Capture, r.Split} {
 		if err := plaintext.Check(s); err != nil {
 			return err
@@ -171,7 +163,7 @@ func (r *LabelledRecord) check() error {
 	if r.TotalBytes > math.MaxInt64 || r.PacketCount > math.MaxInt64 {
 		return fmt.Errorf("%d bytes in %d packets: more than a file holds", r.TotalBytes, r.PacketCount)
 	}
-	for i := range r.Packets[:min(len(r.Packets), RowPackets)] {
+	for i := range r.Packets[:min(len(r.Packets), flows.RowPackets)] {
 		if o := r.Packets[i].Offset; o < 0 || o > math.MaxInt32 {
 			return fmt.Errorf("a packet %d us after its record's first", o)
 		}
@@ -180,8 +172,8 @@ func (r *LabelledRecord) check() error {
 }
 
 // Write appends one record.
-func (w *RecordWriter) Write(r *LabelledRecord) error {
-	if err := r.check(); err != nil {
+func (w *Writer) Write(r *flows.LabelledRecord) error {
+	if err := check(r); err != nil {
 		return fmt.Errorf("write records: device %q: %w", r.Device, err)
 	}
 	if len(w.rows) == parquetBatch {
@@ -204,20 +196,20 @@ func (w *RecordWriter) Write(r *LabelledRecord) error {
 	add(parquet.Int32Value(r.RemPort))
 	add(parquet.Int64Value(int64(r.TotalBytes)))
 	add(parquet.Int64Value(int64(r.PacketCount)))
-	meta := Row{Record: r.Record}.Meta()
-	for i, v := range meta[MetaValues-3*RowPackets:] {
-		if i/RowPackets == 1 { // sizes
+	meta := flows.Row{Record: r.Record}.Meta()
+	for i, v := range meta[flows.MetaValues-3*flows.RowPackets:] {
+		if i/flows.RowPackets == 1 { // sizes
 			add(parquet.Int64Value(int64(v)))
 		} else {
 			add(parquet.Int32Value(int32(v)))
 		}
 	}
-	w.tokens = r.Tokens(w.tokens[:0], PayloadTokens)
+	w.tokens = r.Tokens(w.tokens[:0], flows.PayloadTokens)
 	for _, v := range w.tokens {
 		add(parquet.Int32Value(int32(v)))
 	}
-	for range PayloadTokens - len(w.tokens) {
-		add(parquet.Int32Value(PayloadPadding))
+	for range flows.PayloadTokens - len(w.tokens) {
+		add(parquet.Int32Value(flows.PayloadPadding))
 	}
 	for _, s := range []string{r.Label, r.Unit, r.Capture, r.Split} {
 		add(parquet.ByteArrayValue([]byte(s)))
@@ -227,7 +219,7 @@ func (w *RecordWriter) Write(r *LabelledRecord) error {
 	return nil
 }
 
-func (w *RecordWriter) flush() error {
+func (w *Writer) flush() error {
 	if _, err := w.w.WriteRows(w.rows); err != nil {
 		return fmt.Errorf("write records: %w", err)
 	}
@@ -237,7 +229,7 @@ func (w *RecordWriter) flush() error {
 
 // Close writes what is left and the file's footer. It does not close the
 // underlying writer.
-func (w *RecordWriter) Close() error {
+func (w *Writer) Close() error {
 	if err := w.flush(); err != nil {
 		return err
 	}

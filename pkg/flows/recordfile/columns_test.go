@@ -1,4 +1,4 @@
-package flows
+package recordfile
 
 import (
 	"slices"
@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // What no record has is an error, not a record that is a little wrong.
@@ -18,11 +20,11 @@ func TestRecordRowRefuses(t *testing.T) {
 	}{
 		{"C_001", parquet.ValueOf(int32(255)), ""},
 		{"C_001", parquet.ValueOf(int32(300)), "300"},
-		{"C_001", parquet.ValueOf(int32(PayloadEnd)), ""},
+		{"C_001", parquet.ValueOf(int32(flows.PayloadEnd)), ""},
 		{"C_001", parquet.ValueOf(int32(-5)), "-5"},
 		{"C_001", null, ""},
 		{"RemPort", parquet.ValueOf(int32(70000)), "70000"},
-		{"RemPort", parquet.ValueOf(int32(Missing)), ""},
+		{"RemPort", parquet.ValueOf(int32(flows.Missing)), ""},
 		{"RemPort", null, ""},
 		{"Proto", parquet.ValueOf(int32(-1)), "-1"},
 		{"Proto", parquet.ValueOf("tcp"), "tcp is no number"},

@@ -1,4 +1,4 @@
-package flows_test
+package capture_test
 
 import (
 	"bufio"
@@ -23,6 +23,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
 )
 
 // This file holds an outsider's opinion: tshark dissects every capture of the
@@ -293,11 +294,11 @@ func TestAgainstTshark(t *testing.T) {
 // insideRecords are this package's records in the outsider's words.
 func insideRecords(t *testing.T, path, device string, direction flows.Direction) []*outsideRecord {
 	var records []*outsideRecord
-	cfg := flows.CaptureConfig{
+	cfg := capture.Config{
 		RecordSpec: flows.RecordSpec{Direction: direction},
 		Locals:     flows.NewLocals(nil).WithDevices(device),
 	}
-	stats, err := flows.ReadCapture(context.Background(), path, cfg, func(r *flows.Record) {
+	stats, err := capture.Read(context.Background(), path, cfg, func(r *flows.Record) {
 		o := &outsideRecord{
 			First: r.FirstSeen, Last: r.LastSeen, DevIP: r.DeviceAddr.String(), RemIP: r.RemoteAddr.String(), Proto: int(r.Proto),
 			DevPort: int(r.DevPort), RemPort: int(r.RemPort), Packets: int(r.PacketCount), Bytes: int(r.TotalBytes),

@@ -1,4 +1,4 @@
-package flows
+package recordfile
 
 // This file reads the values of a parquet column. The library's reader takes as much
 // memory as a page claims to need, which can be thousands of times its size, and

@@ -1,4 +1,4 @@
-package flows_test
+package capture_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
 )
 
 // Every file of tcpdump's own test suite is read, in both directions, to its end
@@ -87,13 +88,13 @@ func TestParserCorpus(t *testing.T) {
 	}
 }
 
-func readCorpusFile(t *testing.T, path string, direction flows.Direction) (flows.CaptureStats, []*flows.Record, error) {
+func readCorpusFile(t *testing.T, path string, direction flows.Direction) (capture.Stats, []*flows.Record, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	var records []*flows.Record
-	cfg := flows.CaptureConfig{RecordSpec: flows.RecordSpec{Direction: direction}, Locals: flows.NewLocals(nil)}
-	stats, err := flows.ReadCapture(ctx, path, cfg, func(r *flows.Record) { records = append(records, r) })
+	cfg := capture.Config{RecordSpec: flows.RecordSpec{Direction: direction}, Locals: flows.NewLocals(nil)}
+	stats, err := capture.Read(ctx, path, cfg, func(r *flows.Record) { records = append(records, r) })
 	if ctx.Err() != nil {
 		t.Fatalf("%s: not read within 10 s", path)
 	}

@@ -1,4 +1,4 @@
-package flows_test
+package capture_test
 
 import (
 	"bytes"
@@ -23,6 +23,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
 )
 
 // stamped is one packet of a capture.
@@ -102,17 +103,17 @@ func answer(n int) []byte {
 }
 
 // readPackets reads a stream and checks what must be true of every one.
-func readPackets(t testing.TB, file []byte, cfg flows.CaptureConfig) ([]*flows.Record, flows.CaptureStats, error) {
+func readPackets(t testing.TB, file []byte, cfg capture.Config) ([]*flows.Record, capture.Stats, error) {
 	t.Helper()
 	var records []*flows.Record
-	stats, err := flows.ReadPackets(context.Background(), bytes.NewReader(file), cfg, func(r *flows.Record) { records = append(records, r) })
+	stats, err := capture.ReadPackets(context.Background(), bytes.NewReader(file), cfg, func(r *flows.Record) { records = append(records, r) })
 	checkAccounting(t, stats, records)
 	return records, stats, err
 }
 
 // checkAccounting holds the identities of the packet counters against each other
 // and against the records.
-func checkAccounting(t testing.TB, s flows.CaptureStats, records []*flows.Record) {
+func checkAccounting(t testing.TB, s capture.Stats, records []*flows.Record) {
 	t.Helper()
 	p := s.PacketStats
 	if p.Seen != p.Counted+p.NotIP+p.Malformed+p.TableFull+p.Duplicate {
@@ -170,7 +171,7 @@ func TestReadPacketsFormats(t *testing.T) {
 		{"pcapng, gzipped", gzipped(t, ng)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			records, stats, err := readPackets(t, tt.file, flows.CaptureConfig{})
+			records, stats, err := readPackets(t, tt.file, capture.Config{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -208,7 +209,7 @@ func TestReadPacketsOddPackets(t *testing.T) {
 		{"pcapng", append(slices.Clone(ng), statistics...), 0, 1},
 		{"pcapng, in the middle", slices.Concat(ng[:head], statistics, statistics, ng[head:]), 0, 2},
 	} {
-		records, stats, err := readPackets(t, tt.file, flows.CaptureConfig{})
+		records, stats, err := readPackets(t, tt.file, capture.Config{})
 		if err != nil || len(records) != 1 {
 			t.Fatalf("%s: %d records, %v", tt.name, len(records), err)
 		}
@@ -259,7 +260,7 @@ func TestReadPacketsDamaged(t *testing.T) {
 		{"gzip header damaged", []byte{0x1f, 0x8b, 0xff, 0, 0, 0, 0, 0, 0, 0}, "gzip", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			records, stats, err := readPackets(t, tt.file, flows.CaptureConfig{})
+			records, stats, err := readPackets(t, tt.file, capture.Config{})
 			if (err != nil) != (tt.want != "") || err != nil && !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error %v, want one with %q", err, tt.want)
 			}
@@ -274,12 +275,12 @@ func TestReadCaptureUnreadable(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "no.pcap")
 	for _, path := range []string{missing, dir} {
-		_, err := flows.ReadCapture(context.Background(), path, flows.CaptureConfig{Locals: flows.NewLocals(nil)}, func(*flows.Record) {})
+		_, err := capture.Read(context.Background(), path, capture.Config{Locals: flows.NewLocals(nil)}, func(*flows.Record) {})
 		if err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, want an error that names it", path, err)
 		}
 	}
-	if _, err := flows.ReadCapture(context.Background(), missing, flows.CaptureConfig{}, nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := capture.Read(context.Background(), missing, capture.Config{}, nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v, want os.ErrNotExist in it", err)
 	}
 }
@@ -291,8 +292,8 @@ func TestReadPacketsCancelled(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	stats, err := flows.ReadPackets(ctx, bytes.NewReader(pcapFile(binary.LittleEndian, false, 1, packets...)),
-		flows.CaptureConfig{Locals: flows.NewLocals(nil)}, func(*flows.Record) {})
+	stats, err := capture.ReadPackets(ctx, bytes.NewReader(pcapFile(binary.LittleEndian, false, 1, packets...)),
+		capture.Config{Locals: flows.NewLocals(nil)}, func(*flows.Record) {})
 	if !errors.Is(err, context.Canceled) || stats.Seen >= 10_000 {
 		t.Errorf("%v after %d packets", err, stats.Seen)
 	}
@@ -377,7 +378,7 @@ func TestReadPacketsLinkTypes(t *testing.T) {
 		{"cooked 2, cut", 276, make([]byte, 19), "malformed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			records, stats, err := readPackets(t, pcapFile(binary.BigEndian, false, tt.link, stamped{1e6, tt.data}), flows.CaptureConfig{})
+			records, stats, err := readPackets(t, pcapFile(binary.BigEndian, false, tt.link, stamped{1e6, tt.data}), capture.Config{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -409,7 +410,7 @@ func TestReadPacketsSimplePacket(t *testing.T) {
 	block = binary.LittleEndian.AppendUint32(block, uint32(len(simple)))
 	block = append(block, simple...)
 	block = binary.LittleEndian.AppendUint32(block, uint32(16+len(simple)))
-	records, stats, err := readPackets(t, append(ng, block...), flows.CaptureConfig{})
+	records, stats, err := readPackets(t, append(ng, block...), capture.Config{})
 	if err != nil || len(records) != 1 {
 		t.Fatalf("%d records, %v", len(records), err)
 	}
@@ -438,7 +439,7 @@ func TestReadPacketsOffloaded(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d bytes, offloaded %v", tt.payload, tt.offloaded), func(t *testing.T) {
 			records, stats, err := readPackets(t, pcapFile(binary.LittleEndian, false, 1, stamped{1e6, super(tt.payload)}),
-				flows.CaptureConfig{Offloaded: tt.offloaded})
+				capture.Config{Offloaded: tt.offloaded})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -478,7 +479,7 @@ func TestReadPacketsClaimBeyondWire(t *testing.T) {
 				binary.LittleEndian.PutUint32(file[24+8:], uint32(tt.wire))
 				file = file[:24+16+tt.wire]
 			}
-			records, stats, err := readPackets(t, file, flows.CaptureConfig{Offloaded: tt.offloaded})
+			records, stats, err := readPackets(t, file, capture.Config{Offloaded: tt.offloaded})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -498,7 +499,7 @@ func TestReadPacketsAccounting(t *testing.T) {
 	dgram := packet.UDP(1, 2, packet.Payload(10))
 	later := ip("10.0.0.1", "8.8.8.8")
 	later.Fragment = 100
-	capture := pcapFile(binary.LittleEndian, false, 1,
+	file := pcapFile(binary.LittleEndian, false, 1,
 		stamped{1, frame(ip("10.0.0.1", "8.8.8.8"), dgram)},
 		stamped{2, frame(later, dgram)},
 		stamped{3, frame(ip("10.0.0.1", "10.0.0.2"), dgram)},
@@ -507,7 +508,7 @@ func TestReadPacketsAccounting(t *testing.T) {
 		stamped{6, packet.Ethernet(packet.IPv4Type, []byte{0x45})},
 		stamped{7, frame(ip("10.0.0.1", "8.8.8.8"), dgram)[:50]},
 	)
-	records, stats, err := readPackets(t, capture, flows.CaptureConfig{})
+	records, stats, err := readPackets(t, file, capture.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -530,8 +531,8 @@ func TestReadCaptureAccounting(t *testing.T) {
 	for _, path := range paths {
 		for _, direction := range []flows.Direction{flows.Bi, flows.Uni} {
 			var records []*flows.Record
-			cfg := flows.CaptureConfig{RecordSpec: flows.RecordSpec{Direction: direction}}
-			stats, err := flows.ReadCapture(context.Background(), path, cfg, func(r *flows.Record) { records = append(records, r) })
+			cfg := capture.Config{RecordSpec: flows.RecordSpec{Direction: direction}}
+			stats, err := capture.Read(context.Background(), path, cfg, func(r *flows.Record) { records = append(records, r) })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -569,7 +570,7 @@ func FuzzReadPackets(f *testing.F) {
 		f.Add(seed, true)
 	}
 	f.Fuzz(func(t *testing.T, file []byte, uni bool) {
-		cfg := flows.CaptureConfig{Offloaded: uni}
+		cfg := capture.Config{Offloaded: uni}
 		if uni {
 			cfg.Direction = flows.Uni
 		}
@@ -586,20 +587,20 @@ func BenchmarkReadPackets(b *testing.B) {
 		exchange = append(exchange, stamped{i * 1000, query(200)}, stamped{i*1000 + 500, answer(800)})
 	}
 	file := pcapFile(binary.LittleEndian, false, 1, exchange...)
-	benchmarkRead(b, func(cfg flows.CaptureConfig) (flows.CaptureStats, error) {
-		return flows.ReadPackets(context.Background(), bytes.NewReader(file), cfg, func(*flows.Record) {})
+	benchmarkRead(b, func(cfg capture.Config) (capture.Stats, error) {
+		return capture.ReadPackets(context.Background(), bytes.NewReader(file), cfg, func(*flows.Record) {})
 	})
 }
 
 func BenchmarkReadCapture(b *testing.B) {
 	path := filepath.Join(testenv.Data(b), "HueBridge", "Setup-A-1-STA.pcap")
-	benchmarkRead(b, func(cfg flows.CaptureConfig) (flows.CaptureStats, error) {
-		return flows.ReadCapture(context.Background(), path, cfg, func(*flows.Record) {})
+	benchmarkRead(b, func(cfg capture.Config) (capture.Stats, error) {
+		return capture.Read(context.Background(), path, cfg, func(*flows.Record) {})
 	})
 }
 
-func benchmarkRead(b *testing.B, read func(flows.CaptureConfig) (flows.CaptureStats, error)) {
-	cfg := flows.CaptureConfig{Locals: flows.NewLocals(nil)}
+func benchmarkRead(b *testing.B, read func(capture.Config) (capture.Stats, error)) {
+	cfg := capture.Config{Locals: flows.NewLocals(nil)}
 	var packets uint64
 	b.ReportAllocs()
 	for b.Loop() {

@@ -1,4 +1,4 @@
-package flows_test
+package recordfile_test
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 )
 
 // publishedRecord is a record as published.py prints it.
@@ -77,7 +78,7 @@ func TestReadRecordsOfPandas(t *testing.T) {
 				}
 				var got, want []flows.LabelledRecord
 				for _, path := range files {
-					if err := flows.ReadRecords(context.Background(), path, nil, func(r flows.LabelledRecord) error {
+					if err := recordfile.Read(context.Background(), path, nil, func(r flows.LabelledRecord) error {
 						got = append(got, r)
 						return nil
 					}); err != nil {

@@ -1,4 +1,4 @@
-package flows
+package recordfile
 
 // This file puts the rows of other tools' files in order: what has been through Spark,
 // dask or pandas may be shuffled, and a window is of records that follow each other.
@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/parquet-go/parquet-go"
+
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // rowTime is what a row's place in its stream depends on.
@@ -66,7 +68,7 @@ func (t *rowTime) set(c recordColumn, v parquet.Value, names names) (err error) 
 }
 
 // ranks are the places of the rows when each device's in each capture are in order of
-// time; nil where they are already. Files of RecordWriter are in the order in which the
+// time; nil where they are already. Files of Writer are in the order in which the
 // packets arrived, which a clock that was set does not change.
 func (f *recordsFile) ranks(ctx context.Context) ([]int32, error) {
 	if strings.HasPrefix(f.Metadata().CreatedBy, recordsWriter) {
@@ -103,10 +105,10 @@ func inOrder(times []rowTime) bool {
 
 // readOrdered gives the records by their ranks. It reads the file as often as it takes to
 // keep no more than so many of them.
-func (f *recordsFile) readOrdered(ctx context.Context, ranks []int32, most int, emit func(LabelledRecord) error) error {
+func (f *recordsFile) readOrdered(ctx context.Context, ranks []int32, most int, emit func(flows.LabelledRecord) error) error {
 	for from := 0; from < len(ranks); from += most {
-		kept := make([]LabelledRecord, min(most, len(ranks)-from))
-		err := f.readRows(ctx, func(row int, r LabelledRecord) error {
+		kept := make([]flows.LabelledRecord, min(most, len(ranks)-from))
+		err := f.readRows(ctx, func(row int, r flows.LabelledRecord) error {
 			if at := int(ranks[row]) - from; at >= 0 && at < len(kept) {
 				kept[at] = r
 			}
