@@ -33,7 +33,7 @@ func privilegeChecks(root fs.FS) []Check {
 		binary = "/path/of/iotsense"
 	}
 	return []Check{
-		capabilityCheck(effective(), bounding(), binary), systemCallFilter(root, effective(), askBPF()),
+		capabilityCheck(effective(), bounding(), binary), systemCallFilter(root, effective(), loader.AskBPF()),
 		userNamespace(root), unprivilegedBPF(root), memlock(root),
 	}
 }

@@ -13,15 +13,7 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
-// askBPF is the kernel's answer to a bpf(2) that asks for nothing: EINVAL when the
-// call gets there from one who may make it.
-func askBPF() error {
-	const noCommand = 1 << 16
-	_, _, errno := unix.Syscall(unix.SYS_BPF, noCommand, 0, 0)
-	return errno
-}
-
-// systemCallFilter judges answer, of askBPF, for a process that holds set.
+// systemCallFilter judges answer, of loader.AskBPF, for a process that holds set.
 func systemCallFilter(root fs.FS, set *cap.Set, answer error) Check {
 	const name = "system calls"
 	switch filtered := seccompMode(root) == "2"; {

@@ -1,13 +1,10 @@
 package doctor
 
 import (
-	"errors"
 	"testing"
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
-
-	"github.com/iotsense/iotsense/internal/testenv"
 )
 
 func TestSystemCallFilter(t *testing.T) {
@@ -34,12 +31,5 @@ func TestSystemCallFilter(t *testing.T) {
 		}
 		root := files(map[string]string{"proc/self/status": "Name:\tiotsense\nSeccomp:\t" + tt.mode + "\nSeccomp_filters:\t1\n"})
 		expect(t, tt.name, systemCallFilter(root, set, tt.answer), tt.status, tt.words)
-	}
-}
-
-func TestBPFAnswersRoot(t *testing.T) {
-	testenv.Root(t)
-	if err := askBPF(); !errors.Is(err, unix.EINVAL) {
-		t.Errorf("%v, want %v", err, unix.EINVAL)
 	}
 }

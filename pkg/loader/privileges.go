@@ -3,6 +3,7 @@ package loader
 // This file says which capability is missing, because the kernel does not.
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -50,10 +51,27 @@ func checkPrivileges() error {
 		}
 	}
 	if len(missing) == 0 {
-		return nil
+		return refused(AskBPF())
 	}
 	return fmt.Errorf("missing %s: run as root, or grant them with `setcap cap_bpf,cap_perfmon,cap_net_admin+ep iotsense`: %w",
 		strings.Join(missing, ", "), os.ErrPermission)
+}
+
+// AskBPF is the kernel's answer to a bpf(2) that asks for nothing: EINVAL when the
+// call gets there from one who may make it.
+func AskBPF() error {
+	const noCommand = 1 << 16
+	_, _, errno := unix.Syscall(unix.SYS_BPF, noCommand, 0, 0)
+	return errno
+}
+
+// refused turns answer, of AskBPF, into an error when the capabilities are there and
+// the call is refused all the same. A map's own error would blame a memory limit.
+func refused(answer error) error {
+	if !errors.Is(answer, unix.EPERM) && !errors.Is(answer, unix.ENOSYS) {
+		return nil
+	}
+	return fmt.Errorf("bpf(2) is refused though the capabilities are there, by a container's seccomp filter or a security module (podman 4: --security-opt seccomp=unconfined, or --cap-add SYS_ADMIN; `iotsense doctor` says which it is): %w", os.ErrPermission)
 }
 
 // FirstUserNamespace reports whether the process is in the one that bpf(2) asks for
