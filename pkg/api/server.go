@@ -37,7 +37,7 @@ const (
 	slotHeld = 250 * time.Millisecond // at least, which bounds their rate
 	apart    = 100 * time.Millisecond // between two computations of an answer,
 	duty     = 10                     // and so many times what the last one took,
-	apartMax = 2 * time.Second        // but no more than this
+	apartMax = time.Second            // but no more than this
 	flowsAge = time.Second            // of the copy that /flows and /devices are answered from
 	keepCopy = 5 * time.Second        // that nobody asks for
 	logApart = time.Minute            // between two lines of the log about clients

@@ -32,6 +32,7 @@ type Sensor struct {
 	stats     *kernelStats // nil unless asked for
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
 
+	gate      sync.Mutex // held by who waits for mu, see lock
 	mu        sync.Mutex // guards what follows, the ring and the sweep
 	freed     bool
 	watches   []*watch

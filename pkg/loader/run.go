@@ -48,7 +48,9 @@ const closeBatch = 256
 // step waits for events, then does what is due; next is when to sweep. It does a
 // part of a sweep at most, so that the ring is read and others get the lock in between.
 func (s *Sensor) step(next *time.Time) error {
+	s.gate.Lock() // whoever waits for mu has it first
 	s.mu.Lock()
+	s.gate.Unlock()
 	defer s.mu.Unlock()
 	before := len(s.pending)
 	if err := s.read(s.deadline(*next)); err != nil {

@@ -58,12 +58,20 @@ type KernelStats struct {
 	Runs uint64
 }
 
+// lock takes mu from Run, which else waits for events with it and takes it again
+// before anybody else can.
+func (s *Sensor) lock() {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	s.ring.Flush()
+	s.mu.Lock()
+}
+
 // Stats reads the counters. While packets arrive, Packets.InOpen is what has
 // been counted and not closed; once traffic has stopped it is the sum over the
 // open lives themselves.
 func (s *Sensor) Stats() (Stats, error) {
-	s.ring.Flush() // Run lets go of the lock
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	if s.sink != nil {
 		if err := s.read(time.Unix(1, 0)); err != nil {
@@ -174,8 +182,7 @@ func (s *Sensor) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 
 // interfaceNames are the present names of the interfaces watched, by index.
 func (s *Sensor) interfaceNames() map[uint32]string {
-	s.ring.Flush()
-	s.mu.Lock()
+	s.lock()
 	defer s.mu.Unlock()
 	names := map[uint32]string{}
 	for _, w := range s.watches {
