@@ -1,0 +1,27 @@
+package sensor
+
+import (
+	"context"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// Where there is no time left, flows that are still open give records, for the
+// accounts, but no verdicts.
+func TestHurry(t *testing.T) {
+	hurry, now := context.WithCancel(t.Context())
+	records := 0
+	s := &Sensor{cfg: Config{Hurry: hurry, Record: func(*flows.Record) { records++ }}}
+	var err error
+	if s.classifier, err = classify.New(nil, classify.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	s.record(&flows.Record{Device: "02:00:00:00:00:01"})
+	now()
+	s.record(&flows.Record{Device: "02:00:00:00:00:02"})
+	if judged := s.classifier.Registry().Devices(); records != 2 || len(judged) != 1 {
+		t.Errorf("%d records, %d devices judged, want 2 and 1", records, len(judged))
+	}
+}
