@@ -229,7 +229,7 @@ func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) (
 }
 
 func labStreams(spec flows.RecordSpec, of flows.StreamSpec) ([]bench.Stream, error) {
-	captures, err := bench.LabCaptures()
+	captures, err := bench.LabHouseholds()
 	if err != nil {
 		return nil, err
 	}

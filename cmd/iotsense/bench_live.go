@@ -19,6 +19,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -118,7 +119,7 @@ func benchLive(c *cli.Context) error {
 }
 
 // liveStep plays the frames at one speed past a sensor of its own.
-func liveStep(c *cli.Context, frames []replay.Frame, speed int) (f liveFigures, err error) {
+func liveStep(c *cli.Context, frames []lab.Frame, speed int) (f liveFigures, err error) {
 	n, err := replay.NewNetwork("bench")
 	if err != nil {
 		return f, err
@@ -141,7 +142,7 @@ func liveStep(c *cli.Context, frames []replay.Frame, speed int) (f liveFigures, 
 
 // measure plays the frames, over and over for a length of time, waits until all
 // their flows are over and reads the counters.
-func (f *liveFigures) measure(ctx context.Context, n *replay.Network, s *demoSensor, frames []replay.Frame, length time.Duration) error {
+func (f *liveFigures) measure(ctx context.Context, n *replay.Network, s *demoSensor, frames []lab.Frame, length time.Duration) error {
 	before, err := cpuSeconds(s.process.Pid)
 	if err != nil {
 		return err

@@ -85,10 +85,10 @@ func parseCounts(flag, text string) ([]int, error) {
 
 // benchCaptures are the captures of --manifest, or the device lab's, and what
 // they are in words.
-func benchCaptures(c *cli.Context) (captures []bench.Capture, data string, err error) {
+func benchCaptures(c *cli.Context) (captures []bench.Household, data string, err error) {
 	path := c.String("manifest")
 	if path == "" {
-		captures, err = bench.LabCaptures()
+		captures, err = bench.LabHouseholds()
 		return captures, "device lab (generated)", err
 	}
 	listed, err := dataset.ReadManifest(path)
@@ -100,7 +100,7 @@ func benchCaptures(c *cli.Context) (captures []bench.Capture, data string, err e
 		if err != nil {
 			return nil, "", err
 		}
-		one := bench.Capture{Frames: frames}
+		one := bench.Household{Frames: frames}
 		for _, d := range l.Devices {
 			mac, err := flows.ParseMAC(d.Name) // captureFrames has read them too
 			if err != nil {

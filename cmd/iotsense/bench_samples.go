@@ -20,6 +20,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -102,15 +103,15 @@ func benchSamples(c *cli.Context) error {
 
 // sampledFrames are n datagrams, evenly spaced. Flows follow each other in groups
 // of one for each MAC, so that a flow's packets do not come in a row.
-func sampledFrames(n, rate, macs, payload int) []replay.Frame {
-	frames := make([]replay.Frame, n)
+func sampledFrames(n, rate, macs, payload int) []lab.Frame {
+	frames := make([]lab.Frame, n)
 	group := make([][]byte, macs)
 	for i := range frames {
 		mac, round := i%macs, i/macs
 		if round%flows.RowPackets == 0 {
 			group[mac] = sampledFrame(uint32(round/flows.RowPackets), uint32(mac), payload)
 		}
-		frames[i] = replay.Frame{
+		frames[i] = lab.Frame{
 			Time: time.Unix(0, int64(i)*int64(time.Second)/int64(rate)),
 			Data: group[mac], FromDevice: true,
 		}
@@ -129,7 +130,7 @@ func sampledFrame(flow, device uint32, payload int) []byte {
 }
 
 // sampleRun plays the frames past a sensor of its own.
-func sampleRun(c *cli.Context, frames []replay.Frame) (f sampleFigures, err error) {
+func sampleRun(c *cli.Context, frames []lab.Frame) (f sampleFigures, err error) {
 	n, err := replay.NewNetwork("bench")
 	if err != nil {
 		return f, err
@@ -146,7 +147,7 @@ func sampleRun(c *cli.Context, frames []replay.Frame) (f sampleFigures, err erro
 	return f, errors.Join(f.measure(c.Context, n, s, frames), s.stop())
 }
 
-func (f *sampleFigures) measure(ctx context.Context, n *replay.Network, s *demoSensor, frames []replay.Frame) error {
+func (f *sampleFigures) measure(ctx context.Context, n *replay.Network, s *demoSensor, frames []lab.Frame) error {
 	before, err := s.client.Stats(ctx)
 	if err != nil {
 		return err

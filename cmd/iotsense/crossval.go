@@ -246,7 +246,7 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 	for i, probs := range all {
 		s := v.store.Source(test[i])
 		_, place := v.store.Stream(test[i])
-		if err := scorer.Add(score.Window{
+		if err := scorer.Add(score.Output{
 			Device: s.Name, Capture: s.Capture, Label: s.Label, Probs: probs,
 			Padded: place < model.Strict.First(v.plan.rows),
 		}); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -98,11 +99,11 @@ func TestDebuggingGuide(t *testing.T) {
 }
 
 // guideFrames is a flow that outlasts the test, a packet every 50 ms.
-func guideFrames() []replay.Frame {
+func guideFrames() []lab.Frame {
 	ask := packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(4000, 53, packet.Payload(40))))
-	list := make([]replay.Frame, 5*60*20)
+	list := make([]lab.Frame, 5*60*20)
 	for i := range list {
-		list[i] = replay.Frame{Time: time.Unix(0, 0).Add(time.Duration(i) * 50 * time.Millisecond), Data: ask, FromDevice: true}
+		list[i] = lab.Frame{Time: time.Unix(0, 0).Add(time.Duration(i) * 50 * time.Millisecond), Data: ask, FromDevice: true}
 	}
 	return list
 }

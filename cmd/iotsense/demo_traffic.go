@@ -28,7 +28,7 @@ const (
 type demoTraffic struct {
 	data   string            // what it is, in words
 	truth  map[string]string // label of each device under observation
-	frames []replay.Frame    // of all devices, in order of time
+	frames []lab.Frame       // of all devices, in order of time
 }
 
 // length is how long the traffic takes at speed 1.
@@ -55,7 +55,7 @@ func captureTraffic(dir string) (*demoTraffic, error) {
 	chosen, listed := inSplit(captures, demoSplit)
 	t := &demoTraffic{truth: map[string]string{}}
 	units, blocked := map[string]bool{}, map[string]bool{}
-	var lists [][]replay.Frame
+	var lists [][]lab.Frame
 	for _, c := range chosen {
 		unit := c.Devices[0].Unit
 		if unit == "" {
@@ -105,7 +105,7 @@ func inSplit(captures []dataset.Capture, split string) (chosen []dataset.Capture
 	return chosen, "split=" + split
 }
 
-func captureFrames(c dataset.Capture) ([]replay.Frame, error) {
+func captureFrames(c dataset.Capture) ([]lab.Frame, error) {
 	var macs []flows.MAC
 	for _, d := range c.Devices {
 		mac, err := flows.ParseMAC(d.Name)
@@ -121,18 +121,14 @@ func captureFrames(c dataset.Capture) ([]replay.Frame, error) {
 // any model.
 func labTraffic(seed int64) (*demoTraffic, error) {
 	t := &demoTraffic{truth: map[string]string{}}
-	var lists [][]replay.Frame
+	var lists [][]lab.Frame
 	for _, kind := range lab.Kinds() {
 		for unit := firstLabUnit; unit < firstLabUnit+labUnits; unit++ {
 			c, err := lab.Generate(kind, unit, seed, labLength)
 			if err != nil {
 				return nil, err
 			}
-			frames := make([]replay.Frame, len(c.Frames))
-			for i, f := range c.Frames {
-				frames[i] = replay.Frame(f)
-			}
-			lists = append(lists, frames)
+			lists = append(lists, c.Frames)
 			t.truth[c.Device.String()] = c.Label
 		}
 	}

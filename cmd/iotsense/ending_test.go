@@ -26,6 +26,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -188,12 +189,12 @@ func TestRunAfterKill(t *testing.T) {
 }
 
 // datagrams are n flows of one packet each, from 64 devices.
-func datagrams(n, perSecond int) []replay.Frame {
-	list := make([]replay.Frame, n)
+func datagrams(n, perSecond int) []lab.Frame {
+	list := make([]lab.Frame, n)
 	for i := range list {
 		device, flow := i%64, i/64
 		ip := packet.IP{Proto: packet.UDPProto, Src: netip.AddrFrom4([4]byte{10, 0, 0, byte(device)}), Dst: netip.AddrFrom4([4]byte{192, 0, 2, 1})}
-		list[i] = replay.Frame{
+		list[i] = lab.Frame{
 			Time: time.Unix(0, int64(i)*int64(time.Second)/int64(perSecond)), FromDevice: true,
 			Data: packet.EthernetFrom([6]byte{0x02, 0, 0, 0, 1, byte(device)}, packet.RouterMAC, packet.IPv4Type,
 				packet.IPv4(ip, packet.UDP(uint16(1024+flow), 53, packet.Payload(40)))),
@@ -202,7 +203,7 @@ func datagrams(n, perSecond int) []replay.Frame {
 	return list
 }
 
-func (s *liveSensor) play(frames []replay.Frame) {
+func (s *liveSensor) play(frames []lab.Frame) {
 	s.t.Helper()
 	played, err := s.n.Play(s.t.Context(), frames, replay.PlayOptions{})
 	if err != nil || played.Frames != uint64(len(frames)) {

@@ -204,7 +204,7 @@ func (e *evaluation) judged(j classify.Judged) {
 			local++
 		}
 	}
-	err := e.scorer.Add(score.Window{
+	err := e.scorer.Add(score.Output{
 		Device: j.Device, Capture: e.truth.Capture, Label: e.truth.Label, Probs: j.Probs,
 		Padded: j.Number < e.rows-1, Local: local,
 		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,

@@ -24,7 +24,7 @@ func readHere(t *testing.T) {
 	t.Chdir(t.TempDir())
 	frame := packet.Ethernet(0x0800, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(40000, 53, []byte("q"))))
 	var capture bytes.Buffer
-	if err := lab.WritePCAP(&capture, lab.Capture{Frames: []lab.Frame{{Time: time.Unix(1_600_000_000, 0), Data: frame}}}); err != nil {
+	if err := lab.WritePCAP(&capture, lab.Recording{Frames: []lab.Frame{{Time: time.Unix(1_600_000_000, 0), Data: frame}}}); err != nil {
 		t.Fatal(err)
 	}
 	bundle, err := embedded.Default()

@@ -26,7 +26,7 @@ func labModel(t *testing.T) *model.Model {
 // labStreams are the rows of a few devices of the lab.
 func labStreams(t *testing.T, m *model.Model) []bench.Stream {
 	t.Helper()
-	captures, err := bench.LabCaptures()
+	captures, err := bench.LabHouseholds()
 	if err != nil {
 		t.Fatal(err)
 	}

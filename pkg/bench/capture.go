@@ -7,13 +7,12 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
-	"github.com/iotsense/iotsense/pkg/replay"
 )
 
-// Capture is what one device, or a few, sent and received.
-type Capture struct {
+// Household is what one device, or a few, sent and received.
+type Household struct {
 	Devices []flows.MAC
-	Frames  []replay.Frame
+	Frames  []lab.Frame
 }
 
 // The device lab's captures for measurements, alike on every machine.
@@ -23,22 +22,18 @@ const (
 	labSeed   = 1
 )
 
-// LabCaptures are captures of the device lab (package lab): several units of each
+// LabHouseholds are captures of the device lab (package lab): several units of each
 // kind, for machines without a data set. The traffic is generated; its mix of
 // row lengths is not that of real devices.
-func LabCaptures() ([]Capture, error) {
-	var captures []Capture
+func LabHouseholds() ([]Household, error) {
+	var captures []Household
 	for _, kind := range lab.Kinds() {
 		for unit := range labUnits {
 			c, err := lab.Generate(kind, unit, labSeed, labLength)
 			if err != nil {
 				return nil, err
 			}
-			frames := make([]replay.Frame, len(c.Frames))
-			for i, f := range c.Frames {
-				frames[i] = replay.Frame(f)
-			}
-			captures = append(captures, Capture{Devices: []flows.MAC{c.Device}, Frames: frames})
+			captures = append(captures, Household{Devices: []flows.MAC{c.Device}, Frames: c.Frames})
 		}
 	}
 	return captures, nil
@@ -46,7 +41,7 @@ func LabCaptures() ([]Capture, error) {
 
 // Streams makes the capture's records, as package flows does for a file, and of them
 // each device's stream.
-func (c *Capture) Streams(spec flows.RecordSpec, of flows.StreamSpec) []Stream {
+func (c *Household) Streams(spec flows.RecordSpec, of flows.StreamSpec) []Stream {
 	names := make([]string, len(c.Devices))
 	for i, mac := range c.Devices {
 		names[i] = mac.String()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -24,19 +25,19 @@ const apart = time.Second
 type Fleet struct {
 	Devices int
 	copies  int
-	frames  []replay.Frame // of the first copy, in order of time
+	frames  []lab.Frame // of the first copy, in order of time
 	macs    []flows.MAC
 }
 
 // NewFleet makes as many devices as asked for, or, where several copies are
 // needed, the next multiple of the captures' devices. Two captures of one device
 // never run side by side: the second one's MACs are changed.
-func NewFleet(captures []Capture, devices int) (*Fleet, error) {
+func NewFleet(captures []Household, devices int) (*Fleet, error) {
 	captures = slices.Clone(captures)
 	r := rand.New(rand.NewPCG(order, order))
 	r.Shuffle(len(captures), func(i, j int) { captures[i], captures[j] = captures[j], captures[i] })
 	f := &Fleet{}
-	var lists [][]replay.Frame
+	var lists [][]lab.Frame
 	for i := range captures {
 		if len(f.macs) >= devices {
 			break
@@ -60,14 +61,14 @@ func NewFleet(captures []Capture, devices int) (*Fleet, error) {
 
 // distinct is c with MACs that no other capture has: n, its number, goes into
 // octets 2 and 3 of each.
-func distinct(c *Capture, n int) *Capture {
+func distinct(c *Household, n int) *Household {
 	own := func(mac flows.MAC) flows.MAC {
 		if !mac.IsGroup() {
 			mac[1], mac[2] = mac[1]^byte(n>>8), mac[2]^byte(n)
 		}
 		return mac
 	}
-	out := &Capture{}
+	out := &Household{}
 	for _, mac := range c.Devices {
 		out.Devices = append(out.Devices, own(mac))
 	}
@@ -101,22 +102,22 @@ func (f *Fleet) Length() time.Duration {
 
 // each gives every frame of every copy in order of time; the copies run in step.
 // The frame's data are the callee's until it returns.
-func (f *Fleet) each(emit func(replay.Frame)) {
+func (f *Fleet) each(emit func(lab.Frame)) {
 	var buffer []byte
 	for _, frame := range f.frames {
 		buffer = append(buffer[:0], frame.Data...)
 		for n := range f.copies {
 			copy(buffer, frame.Data[:min(len(frame.Data), rewritten)])
 			rewrite(buffer, byte(n))
-			emit(replay.Frame{Time: frame.Time, Data: buffer, FromDevice: frame.FromDevice})
+			emit(lab.Frame{Time: frame.Time, Data: buffer, FromDevice: frame.FromDevice})
 		}
 	}
 }
 
 // Frames are all frames of all copies in order of time.
-func (f *Fleet) Frames() []replay.Frame {
-	var frames []replay.Frame
-	f.each(func(frame replay.Frame) {
+func (f *Fleet) Frames() []lab.Frame {
+	var frames []lab.Frame
+	f.each(func(frame lab.Frame) {
 		frame.Data = bytes.Clone(frame.Data)
 		frames = append(frames, frame)
 	})

@@ -12,8 +12,8 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/replay"
 )
 
 // PipelineFigures is what one core does per second of its time, and what that
@@ -65,7 +65,7 @@ func Pipeline(ctx context.Context, bundle model.Bundle, fleet *Fleet) (PipelineF
 	begin := cpuTime()
 	var bytes, counted uint64
 	var p flows.Packet
-	fleet.each(func(f replay.Frame) {
+	fleet.each(func(f lab.Frame) {
 		figures.Packets++
 		bytes += uint64(len(f.Data))
 		if flows.Parse(&p, flows.LinkEthernet, f.Data, len(f.Data)) == flows.Counted {

@@ -8,8 +8,8 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/replay"
 )
 
 // Copies of a device differ in MAC and private address, in nothing else, and
@@ -19,11 +19,11 @@ func TestFleet(t *testing.T) {
 	udp := packet.UDP(5353, 5353, packet.Payload(8))
 	ip := packet.IPv4(packet.IP{Proto: 17}, udp)
 	arp := packet.Payload(28)
-	capture := bench.Capture{Devices: []flows.MAC{device}, Frames: []replay.Frame{
+	capture := bench.Household{Devices: []flows.MAC{device}, Frames: []lab.Frame{
 		{Time: time.Unix(5, 0), Data: packet.EthernetFrom(device, group, 0x0800, ip), FromDevice: true},
 		{Time: time.Unix(6, 0), Data: packet.EthernetFrom(device, group, 0x0806, arp), FromDevice: true},
 	}}
-	fleet, err := bench.NewFleet([]bench.Capture{capture, capture}, 5)
+	fleet, err := bench.NewFleet([]bench.Household{capture, capture}, 5)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestFleet(t *testing.T) {
 	if len(frames) != 12 || len(senders) != 6 || len(addresses) != 3 {
 		t.Errorf("%d frames of %d MACs and %d addresses, want 12 of 6 and of one for each copy", len(frames), len(senders), len(addresses))
 	}
-	if _, err := bench.NewFleet([]bench.Capture{capture}, 257); err == nil {
+	if _, err := bench.NewFleet([]bench.Household{capture}, 257); err == nil {
 		t.Error("a fleet of more copies than can be told apart was made")
 	}
 	if _, err := bench.NewFleet(nil, 1); err == nil {
@@ -64,7 +64,7 @@ func TestFleet(t *testing.T) {
 }
 
 func TestPipeline(t *testing.T) {
-	captures, err := bench.LabCaptures()
+	captures, err := bench.LabHouseholds()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -232,7 +232,7 @@ func TestDamagedRecordsFiles(t *testing.T) {
 func TestRecordsOfCaptureReadToo(t *testing.T) {
 	dir := t.TempDir()
 	capture := filepath.Join(dir, "x.pcap")
-	var c lab.Capture
+	var c lab.Recording
 	for _, h := range []int{2, 6} {
 		frame := packet.Ethernet(0x0800, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(40000, 53, []byte("q"))))
 		c.Frames = append(c.Frames, lab.Frame{Time: time.Date(2016, 9, 23, h, 0, 0, 0, time.UTC), Data: frame})

@@ -42,8 +42,8 @@ func (l Link) Check() error {
 }
 
 // header reads a frame's link header: the EtherType of what follows, and where it
-// begins. On a verdict other than Counted nothing that could be IP does.
-func (l Link) header(b []byte) (etherType uint16, off int, v Verdict) {
+// begins. On an outcome other than Counted nothing that could be IP does.
+func (l Link) header(b []byte) (etherType uint16, off int, v Outcome) {
 	switch l {
 	case LinkEthernet:
 		if len(b) < 14 {
@@ -84,7 +84,7 @@ func (l Link) header(b []byte) (etherType uint16, off int, v Verdict) {
 
 // loopback reads the four bytes that the BSDs put before a packet: an address
 // family of theirs (or of Windows), or with some writers an EtherType.
-func loopback(b []byte) (etherType uint16, off int, v Verdict) {
+func loopback(b []byte) (etherType uint16, off int, v Outcome) {
 	if len(b) < 4 {
 		return 0, 0, Malformed
 	}
@@ -106,7 +106,7 @@ func loopback(b []byte) (etherType uint16, off int, v Verdict) {
 // cooked reads the fields of a Linux cooked header of size bytes: the kind of the
 // interface (ARPHRD in linux/if_arp.h), and the protocol, which is an EtherType but
 // with some kinds. Of those below etherMin only 4, LLC, can carry IP.
-func cooked(hardware, protocol []byte, size int) (etherType uint16, off int, v Verdict) {
+func cooked(hardware, protocol []byte, size int) (etherType uint16, off int, v Outcome) {
 	switch binary.BigEndian.Uint16(hardware) {
 	case 770, 801, 802, 803, 824: // frame relay, 802.11, with a Prism or radiotap header, netlink
 		return 0, 0, NotIP

@@ -10,12 +10,12 @@ import (
 	"net/netip"
 )
 
-// Verdict is what the parser makes of a frame.
-type Verdict uint8
+// Outcome is what the parser makes of a frame.
+type Outcome uint8
 
 const (
 	// Counted frames carry an IP packet that belongs to a flow.
-	Counted Verdict = iota
+	Counted Outcome = iota
 	// NotIP frames carry something else: ARP, EAPOL, LLC but for IP in SNAP, ...
 	NotIP
 	// Malformed frames have an incomplete or impossible link or IP header.
@@ -129,9 +129,9 @@ func (p *Packet) FileSegmentSize(offloaded bool) uint32 {
 }
 
 // Parse reads one frame into p. frame holds the bytes present, wireLen the
-// frame's length on the wire; p.Payload points into frame. On a verdict other
+// frame's length on the wire; p.Payload points into frame. On an outcome other
 // than Counted p has no meaning beyond its MACs.
-func Parse(p *Packet, link Link, frame []byte, wireLen int) Verdict {
+func Parse(p *Packet, link Link, frame []byte, wireLen int) Outcome {
 	*p = Packet{}
 	etherType, off, v := link.header(frame)
 	if v != Counted {
@@ -173,9 +173,9 @@ func isMPLS(etherType uint16) bool {
 }
 
 // shim reads one header that stands between the link header and IP, at the begin of
-// b: its length, and the EtherType of what follows. On a verdict other than Counted
+// b: its length, and the EtherType of what follows. On an outcome other than Counted
 // nothing that is IP does.
-func shim(etherType uint16, b []byte) (next uint16, size int, v Verdict) {
+func shim(etherType uint16, b []byte) (next uint16, size int, v Outcome) {
 	switch {
 	case isVLAN(etherType):
 		if len(b) < 4 {
@@ -203,7 +203,7 @@ func shim(etherType uint16, b []byte) (next uint16, size int, v Verdict) {
 }
 
 // ppp reads a PPP protocol field (RFC 1661), of one byte if it is compressed.
-func ppp(b []byte) (next uint16, size int, v Verdict) {
+func ppp(b []byte) (next uint16, size int, v Outcome) {
 	var protocol uint16
 	switch {
 	case len(b) > 0 && b[0]&1 != 0:
@@ -227,7 +227,7 @@ func ppp(b []byte) (next uint16, size int, v Verdict) {
 }
 
 // mpls reads a label (RFC 3032). What follows the last one is told by its first bits.
-func mpls(etherType uint16, b []byte) (next uint16, size int, v Verdict) {
+func mpls(etherType uint16, b []byte) (next uint16, size int, v Outcome) {
 	if len(b) < 4 {
 		return 0, 0, Malformed
 	}
@@ -242,7 +242,7 @@ func mpls(etherType uint16, b []byte) (next uint16, size int, v Verdict) {
 }
 
 // ipType is the EtherType of a packet that begins with first, if that is IP.
-func ipType(first byte) (uint16, Verdict) {
+func ipType(first byte) (uint16, Outcome) {
 	switch first >> 4 {
 	case 4:
 		return etherIPv4, Counted
@@ -253,7 +253,7 @@ func ipType(first byte) (uint16, Verdict) {
 }
 
 // parseIP reads from the IP header on. rest is the wire length from there.
-func (p *Packet) parseIP(b []byte, rest int, version byte, ports bool) Verdict {
+func (p *Packet) parseIP(b []byte, rest int, version byte, ports bool) Outcome {
 	if len(b) == 0 || b[0]>>4 != version {
 		return Malformed
 	}
@@ -268,7 +268,7 @@ func (p *Packet) parseIP(b []byte, rest int, version byte, ports bool) Verdict {
 }
 
 // parseIPv4 reads an IPv4 header (RFC 791) and what follows.
-func (p *Packet) parseIPv4(b []byte, rest int, ports bool) Verdict {
+func (p *Packet) parseIPv4(b []byte, rest int, ports bool) Outcome {
 	if len(b) < 20 {
 		return Malformed
 	}
@@ -295,7 +295,7 @@ func (p *Packet) parseIPv4(b []byte, rest int, ports bool) Verdict {
 }
 
 // parseIPv6 reads an IPv6 header (RFC 8200), its extension headers and what follows.
-func (p *Packet) parseIPv6(b []byte, rest int, ports bool) Verdict {
+func (p *Packet) parseIPv6(b []byte, rest int, ports bool) Outcome {
 	const fixed = 40
 	if len(b) < fixed {
 		return Malformed

@@ -11,7 +11,7 @@ import (
 
 // parsed is what a table of frames says of one: the ports are -1 where there are none.
 type parsed struct {
-	verdict   Verdict
+	outcome   Outcome
 	proto     uint8
 	src, dst  int
 	size      uint32
@@ -25,9 +25,9 @@ func parse(frame []byte, wire int) (Packet, parsed) {
 	var p Packet
 	v := Parse(&p, LinkEthernet, frame, wire)
 	if v != Counted {
-		return p, parsed{verdict: v}
+		return p, parsed{outcome: v}
 	}
-	got := parsed{verdict: v, proto: p.Proto, src: Missing, dst: Missing, size: p.Size,
+	got := parsed{outcome: v, proto: p.Proto, src: Missing, dst: Missing, size: p.Size,
 		payload: len(p.Payload), claimed: int(p.PayloadLen), fragment: p.Fragment, truncated: p.Truncated}
 	if p.HasPorts {
 		got.src, got.dst = int(p.SrcPort), int(p.DstPort)
@@ -35,7 +35,7 @@ func parse(frame []byte, wire int) (Packet, parsed) {
 	return p, got
 }
 
-// Every line of the parser's verdict table, and what stands near each line.
+// Every line of the parser's outcome table, and what stands near each line.
 func TestParse(t *testing.T) {
 	type IP = packet.IP
 	var (
@@ -67,8 +67,8 @@ func TestParse(t *testing.T) {
 			return with(p, func(p *parsed) { p.truncated, p.claimed = true, claimed })
 		}
 		fragment  = func(p parsed) parsed { return with(p, func(p *parsed) { p.fragment = true }) }
-		malformed = parsed{verdict: Malformed}
-		notIP     = parsed{verdict: NotIP}
+		malformed = parsed{outcome: Malformed}
+		notIP     = parsed{outcome: NotIP}
 	)
 	for _, tt := range []struct {
 		name  string
@@ -217,7 +217,7 @@ func TestParse(t *testing.T) {
 				wire = len(tt.frame)
 			}
 			p, got := parse(tt.frame, wire)
-			if tt.want.verdict == Counted && tt.want.claimed == 0 {
+			if tt.want.outcome == Counted && tt.want.claimed == 0 {
 				tt.want.claimed = tt.want.payload
 			}
 			if got != tt.want {
@@ -243,7 +243,7 @@ func TestParseLinkIP(t *testing.T) {
 		name string
 		link Link
 		data []byte
-		want Verdict
+		want Outcome
 	}{
 		{"ipv4", LinkIP, packet.IPv4(packet.IP{Proto: 17}, datagram), Counted},
 		{"ipv6", LinkIP, packet.IPv6(packet.IP{Proto: 17}, datagram), Counted},
@@ -254,7 +254,7 @@ func TestParseLinkIP(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var p Packet
 			if got := Parse(&p, tt.link, tt.data, len(tt.data)); got != tt.want {
-				t.Fatalf("verdict %d, want %d", got, tt.want)
+				t.Fatalf("outcome %d, want %d", got, tt.want)
 			}
 			if p.HasMAC {
 				t.Error("a MAC on a link without")
@@ -304,11 +304,11 @@ func TestParseCutAtEveryByte(t *testing.T) {
 				p, got := parse(tt.frame[:n:n], len(tt.frame))
 				switch {
 				case n < tt.header:
-					if got.verdict != Malformed {
-						t.Fatalf("%d bytes: verdict %d", n, got.verdict)
+					if got.outcome != Malformed {
+						t.Fatalf("%d bytes: outcome %d", n, got.outcome)
 					}
 					continue
-				case got.verdict != Counted || !got.truncated || p.Size != whole.Size || p.Src != whole.Src || p.Dst != whole.Dst:
+				case got.outcome != Counted || !got.truncated || p.Size != whole.Size || p.Src != whole.Src || p.Dst != whole.Dst:
 					t.Fatalf("%d bytes: %+v", n, p)
 				}
 				if p.HasPorts != (n >= tt.ports) {

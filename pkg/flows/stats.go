@@ -13,7 +13,7 @@ import "fmt"
 // hold exactly when traffic has stopped. Truncated, Fragment and Late are parts
 // of Counted.
 type PacketStats struct {
-	Seen       uint64 `json:"seen"`        // every packet, before its verdict is looked at
+	Seen       uint64 `json:"seen"`        // every packet, before its outcome is looked at
 	Counted    uint64 `json:"counted"`     // belongs to a flow
 	NotIP      uint64 `json:"not_ip"`      // ARP, EAPOL, LLC, ...
 	Malformed  uint64 `json:"malformed"`   // link or IP header incomplete or impossible

@@ -31,7 +31,7 @@ func TestLiveAndPublishedVerdictsAgree(t *testing.T) {
 			rec := &flows.Record{Device: "02:00:00:00:00:01"}
 			live.Record(rec)
 			v := live.Window(rec, probs)
-			in.Windows = append(in.Windows, score.Window{
+			in.Windows = append(in.Windows, score.Output{
 				Device: rec.Device, Label: labels[0], Probs: probs,
 				Since: time.Duration(r.Float64() * float64(spread)),
 			})

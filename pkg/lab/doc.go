@@ -2,7 +2,7 @@
 // of a dozen kinds of household device, so that the whole path from packet to
 // verdict can be shown, trained and tested without any capture of somebody's home.
 //
-// In go a kind, the number of a unit, a seed and a length; out comes a [Capture]:
+// In go a kind, the number of a unit, a seed and a length; out comes a [Recording]:
 // the Ethernet frames a tap beside that unit would have seen from power-on, with
 // their times. Equal arguments give equal bytes. [WriteDataset] writes many of
 // them with a manifest, ready for training.

@@ -22,9 +22,9 @@ type Frame struct {
 	FromDevice bool      // sent by the device
 }
 
-// Capture is what one unit sent and received from power-on, in order of time;
+// Recording is what one unit sent and received from power-on, in order of time;
 // no two frames share a time stamp.
-type Capture struct {
+type Recording struct {
 	Device flows.MAC // the unit's own address
 	Label  string    // its kind
 	Frames []Frame
@@ -53,15 +53,15 @@ func Kinds() []string {
 // Generate plays a unit of a kind for length from power-on. The unit is named by
 // a number from 0; seed picks the home and the course of events. Equal arguments
 // give equal captures, byte for byte.
-func Generate(kind string, unit int, seed int64, length time.Duration) (Capture, error) {
+func Generate(kind string, unit int, seed int64, length time.Duration) (Recording, error) {
 	n := slices.Index(Kinds(), kind)
 	switch {
 	case n < 0:
-		return Capture{}, fmt.Errorf("lab: no kind %q: want one of %v", kind, Kinds())
+		return Recording{}, fmt.Errorf("lab: no kind %q: want one of %v", kind, Kinds())
 	case unit < 0:
-		return Capture{}, fmt.Errorf("lab: unit %d of %s: want 0 or more", unit, kind)
+		return Recording{}, fmt.Errorf("lab: unit %d of %s: want 0 or more", unit, kind)
 	case length <= 0 || length > MaxLength:
-		return Capture{}, fmt.Errorf("lab: length %v of %s: want more than 0 and at most %v", length, kind, MaxLength)
+		return Recording{}, fmt.Errorf("lab: length %v of %s: want more than 0 and at most %v", length, kind, MaxLength)
 	}
 	k := kinds()[n]
 	d := newDevice(k, n, unit, seed, length)
@@ -69,9 +69,9 @@ func Generate(kind string, unit int, seed int64, length time.Duration) (Capture,
 	d.run()
 	frames, err := d.wire.finish()
 	if err != nil {
-		return Capture{}, fmt.Errorf("lab: generate %s %d: %w", kind, unit, err)
+		return Recording{}, fmt.Errorf("lab: generate %s %d: %w", kind, unit, err)
 	}
-	return Capture{Device: d.mac, Label: k.name, Frames: frames, Peers: d.home.peers()}, nil
+	return Recording{Device: d.mac, Label: k.name, Frames: frames, Peers: d.home.peers()}, nil
 }
 
 // newRand is a generator of its own for each list of parts.

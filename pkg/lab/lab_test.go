@@ -24,7 +24,7 @@ func each(t *testing.T, f func(t *testing.T, kind string)) {
 	}
 }
 
-func generate(t *testing.T, kind string, unit int, seed int64) Capture {
+func generate(t *testing.T, kind string, unit int, seed int64) Recording {
 	t.Helper()
 	c, err := Generate(kind, unit, seed, testLength)
 	if err != nil {
@@ -34,7 +34,7 @@ func generate(t *testing.T, kind string, unit int, seed int64) Capture {
 }
 
 // pcap is a capture's file form.
-func pcap(t *testing.T, c Capture) []byte {
+func pcap(t *testing.T, c Recording) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	if err := WritePCAP(&b, c); err != nil {
@@ -97,7 +97,7 @@ func TestUnitsAndSeedsDiffer(t *testing.T) {
 		if a.Device != again.Device {
 			t.Errorf("unit 0 is %v with one seed and %v with another, want one MAC", a.Device, again.Device)
 		}
-		for _, c := range []Capture{a, b} {
+		for _, c := range []Recording{a, b} {
 			if c.Label != kind {
 				t.Errorf("label %q, want %q", c.Label, kind)
 			}

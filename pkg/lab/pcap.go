@@ -29,7 +29,7 @@ const snapLen = 262144
 
 // WritePCAP writes a capture as a little-endian pcap file of microseconds,
 // link type Ethernet.
-func WritePCAP(w io.Writer, c Capture) error {
+func WritePCAP(w io.Writer, c Recording) error {
 	p := pcapgo.NewWriter(w)
 	if err := p.WriteFileHeader(snapLen, layers.LinkTypeEthernet); err != nil {
 		return fmt.Errorf("write pcap header: %w", err)
@@ -117,7 +117,7 @@ func checkManifest(path string) error {
 	return nil
 }
 
-func writeFile(path string, c Capture) error {
+func writeFile(path string, c Recording) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("lab data set: %w", err)
 	}

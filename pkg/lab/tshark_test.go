@@ -31,7 +31,7 @@ var protocols = map[string]string{
 // tshark reads them all, in one file; it takes longer to start than to read.
 func TestTsharkAgrees(t *testing.T) {
 	bin := testenv.Tool(t, "tshark")
-	var all Capture
+	var all Recording
 	var kindOf []string // of each frame
 	for _, k := range Kinds() {
 		for seed := range int64(4) {

@@ -23,6 +23,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -84,11 +85,11 @@ func start(t *testing.T, s *Sensor) (stop func() *events) {
 }
 
 // conversation is n datagrams each way, and one frame that is not IP.
-func conversation(n int) []replay.Frame {
-	frames := []replay.Frame{{Data: packet.Ethernet(packet.ARPType, make([]byte, 46)), FromDevice: true}}
+func conversation(n int) []lab.Frame {
+	frames := []lab.Frame{{Data: packet.Ethernet(packet.ARPType, make([]byte, 46)), FromDevice: true}}
 	for i := range n {
 		frames = append(frames,
-			replay.Frame{Data: udpFrame(i%7, 100), FromDevice: true}, replay.Frame{Data: reply(i%7, 300)})
+			lab.Frame{Data: udpFrame(i%7, 100), FromDevice: true}, lab.Frame{Data: reply(i%7, 300)})
 	}
 	return frames
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -430,11 +431,11 @@ func TestConcurrentPacketsOnAnInterface(t *testing.T) {
 	stop := start(t, s)
 	var sending sync.WaitGroup
 	for _, fromDevice := range []bool{true, false} {
-		frames := make([]replay.Frame, round)
+		frames := make([]lab.Frame, round)
 		for i := range frames {
-			frames[i] = replay.Frame{Data: udpFrame(i/100%3, 40), FromDevice: true}
+			frames[i] = lab.Frame{Data: udpFrame(i/100%3, 40), FromDevice: true}
 			if !fromDevice {
-				frames[i] = replay.Frame{Data: reply(i/100%3, 40)}
+				frames[i] = lab.Frame{Data: reply(i/100%3, 40)}
 			}
 		}
 		sending.Go(func() {

@@ -206,7 +206,7 @@ func TestParserAgreesWithGo(t *testing.T) {
 // expected is what package flows makes of a frame.
 type expected struct {
 	packet  flows.Packet
-	verdict flows.Verdict
+	verdict flows.Outcome
 	key     flows.Key
 	fromA   bool
 }

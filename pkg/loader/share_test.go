@@ -16,6 +16,7 @@ import (
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -383,15 +384,15 @@ func TestFloodOnAnInterface(t *testing.T) {
 	}
 	defer s.Close()
 	stop := start(t, s)
-	home := func(from, to uint32) (frames []replay.Frame) {
+	home := func(from, to uint32) (frames []lab.Frame) {
 		for mac := range uint32(household) {
 			for flow := from; flow < to; flow++ {
-				frames = append(frames, replay.Frame{Data: flowOf(1+mac, 1000*mac+flow), FromDevice: true})
+				frames = append(frames, lab.Frame{Data: flowOf(1+mac, 1000*mac+flow), FromDevice: true})
 			}
 		}
 		return frames
 	}
-	play := func(frames []replay.Frame) {
+	play := func(frames []lab.Frame) {
 		t.Helper()
 		if _, err := n.Play(t.Context(), frames, replay.PlayOptions{}); err != nil {
 			t.Fatal(err)
@@ -417,9 +418,9 @@ func TestFloodOnAnInterface(t *testing.T) {
 	}
 	play(home(0, 2))
 	closed(2 * household)
-	var storm []replay.Frame
+	var storm []lab.Frame
 	for frame := range flood(2, long(floodFlows/10, floodFlowsLong)) {
-		storm = append(storm, replay.Frame{Data: frame, FromDevice: true})
+		storm = append(storm, lab.Frame{Data: frame, FromDevice: true})
 	}
 	play(storm)
 	during := stats()
@@ -429,7 +430,7 @@ func TestFloodOnAnInterface(t *testing.T) {
 	}
 	after := closed(during.Flows.Closed)
 	play(home(6, 7))
-	play([]replay.Frame{{Data: flowOf(7777, 0), FromDevice: true}})
+	play([]lab.Frame{{Data: flowOf(7777, 0), FromDevice: true}})
 	if got := stats(); got.Flows.Refused != after.Flows.Refused || !identities(got.Packets) {
 		t.Errorf("after the flood: %+v, want nothing more refused than %+v", got, after.Flows)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/pcap"
 )
 
@@ -20,7 +21,7 @@ const (
 
 // ReadCapture reads the Ethernet frames of a pcap or pcapng file, gzipped or
 // not. Frames with one of the devices' MACs as source are FromDevice.
-func ReadCapture(path string, devices ...flows.MAC) ([]Frame, error) {
+func ReadCapture(path string, devices ...flows.MAC) ([]lab.Frame, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
@@ -33,12 +34,12 @@ func ReadCapture(path string, devices ...flows.MAC) ([]Frame, error) {
 	return frames, nil
 }
 
-func readFrames(in io.Reader, devices []flows.MAC) ([]Frame, error) {
+func readFrames(in io.Reader, devices []flows.MAC) ([]lab.Frame, error) {
 	r, err := pcap.NewReader(in)
 	if err != nil {
 		return nil, err
 	}
-	var frames []Frame
+	var frames []lab.Frame
 	var latest time.Time
 	for {
 		p, err := r.Next()
@@ -58,6 +59,6 @@ func readFrames(in io.Reader, devices []flows.MAC) ([]Frame, error) {
 			latest = p.Time
 		}
 		source := flows.MAC(p.Data[6:12])
-		frames = append(frames, Frame{Time: latest, Data: slices.Clone(p.Data), FromDevice: slices.Contains(devices, source)})
+		frames = append(frames, lab.Frame{Time: latest, Data: slices.Clone(p.Data), FromDevice: slices.Contains(devices, source)})
 	}
 }

@@ -12,14 +12,9 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
-)
 
-// Frame is one Ethernet frame, from the destination MAC on, without check sequence.
-type Frame struct {
-	Time       time.Time
-	Data       []byte
-	FromDevice bool // sent by the device under observation; else to it, or by others
-}
+	"github.com/iotsense/iotsense/pkg/lab"
+)
 
 // PlayOptions says how frames are played.
 type PlayOptions struct {
@@ -43,7 +38,7 @@ const longestSleep = 20 * time.Millisecond
 // Play sends the frames in the order given, each at its time after the first's
 // divided by the speed, or at once when that is past. It returns when all are
 // sent, the context has ended or a frame cannot be sent.
-func (n *Network) Play(ctx context.Context, frames []Frame, opts PlayOptions) (Played, error) {
+func (n *Network) Play(ctx context.Context, frames []lab.Frame, opts PlayOptions) (Played, error) {
 	if opts.Speed == 0 {
 		opts.Speed = 1
 	}
@@ -132,8 +127,8 @@ func packetSocket(ns netns.NsHandle, name string) (int, error) {
 // Merge makes one list of several that are to be played side by side. Each begins
 // apart later than the one before it, with its own first frame. Within a list the
 // order stays, even where its times step back.
-func Merge(apart time.Duration, lists ...[]Frame) []Frame {
-	var merged []Frame
+func Merge(apart time.Duration, lists ...[]lab.Frame) []lab.Frame {
+	var merged []lab.Frame
 	for i, list := range lists {
 		start := time.Unix(0, 0).Add(time.Duration(i) * apart)
 		latest := start
@@ -146,6 +141,6 @@ func Merge(apart time.Duration, lists ...[]Frame) []Frame {
 			merged = append(merged, f)
 		}
 	}
-	slices.SortStableFunc(merged, func(x, y Frame) int { return x.Time.Compare(y.Time) })
+	slices.SortStableFunc(merged, func(x, y lab.Frame) int { return x.Time.Compare(y.Time) })
 	return merged
 }

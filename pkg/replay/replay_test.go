@@ -25,6 +25,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 )
 
 // childEnv makes the test binary build a network and wait to be killed.
@@ -113,12 +114,12 @@ func record(t *testing.T, n *Network, count int) (wait func() []seen) {
 
 func TestPlay(t *testing.T) {
 	base := time.Date(2016, 9, 1, 0, 0, 0, 0, time.UTC)
-	frames := []Frame{
-		{base, udpFrame(true, 60), true},
-		{base.Add(200 * time.Millisecond), udpFrame(false, 1514), false},
-		{base.Add(200*time.Millisecond - 80*time.Microsecond), udpFrame(true, 70), true}, // steps back
-		{base.Add(400 * time.Millisecond), udpFrame(false, 9014), false},                 // jumbo
-		{base.Add(600 * time.Millisecond), packet.Ethernet(packet.ARPType, make([]byte, 28)), true},
+	frames := []lab.Frame{
+		{Time: base, Data: udpFrame(true, 60), FromDevice: true},
+		{Time: base.Add(200 * time.Millisecond), Data: udpFrame(false, 1514), FromDevice: false},
+		{Time: base.Add(200*time.Millisecond - 80*time.Microsecond), Data: udpFrame(true, 70), FromDevice: true}, // steps back
+		{Time: base.Add(400 * time.Millisecond), Data: udpFrame(false, 9014), FromDevice: false},                 // jumbo
+		{Time: base.Add(600 * time.Millisecond), Data: packet.Ethernet(packet.ARPType, make([]byte, 28)), FromDevice: true},
 	}
 	tests := []struct {
 		name     string
@@ -173,11 +174,11 @@ func TestPlayStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	begin := time.Now()
-	played, err := n.Play(ctx, []Frame{{at(0), udpFrame(true, 60), true}, {at(time.Hour), udpFrame(true, 60), true}}, PlayOptions{})
+	played, err := n.Play(ctx, []lab.Frame{{Time: at(0), Data: udpFrame(true, 60), FromDevice: true}, {Time: at(time.Hour), Data: udpFrame(true, 60), FromDevice: true}}, PlayOptions{})
 	if !errors.Is(err, context.DeadlineExceeded) || played.Frames != 1 || time.Since(begin) > 5*time.Second {
 		t.Errorf("played %d frames in %v, error %v: want 1 and the context's error", played.Frames, time.Since(begin), err)
 	}
-	if _, err := n.Play(t.Context(), []Frame{{at(0), make([]byte, 20000), true}}, PlayOptions{}); !errors.Is(err, unix.EMSGSIZE) {
+	if _, err := n.Play(t.Context(), []lab.Frame{{Time: at(0), Data: make([]byte, 20000), FromDevice: true}}, PlayOptions{}); !errors.Is(err, unix.EMSGSIZE) {
 		t.Errorf("a frame above the MTU: error %v, want EMSGSIZE", err)
 	}
 	if played, err := n.Play(t.Context(), nil, PlayOptions{}); err != nil || played.Frames != 0 {
@@ -310,9 +311,9 @@ func TestNewNetworkErrors(t *testing.T) {
 func TestMerge(t *testing.T) {
 	at := func(ms int64) time.Time { return time.UnixMilli(ms) }
 	got := Merge(2*time.Millisecond,
-		[]Frame{{at(1000), []byte("a0"), true}, {at(1010), []byte("a10"), true}, {at(1009), []byte("a9"), false}, {at(1012), []byte("a12"), true}},
+		[]lab.Frame{{Time: at(1000), Data: []byte("a0"), FromDevice: true}, {Time: at(1010), Data: []byte("a10"), FromDevice: true}, {Time: at(1009), Data: []byte("a9"), FromDevice: false}, {Time: at(1012), Data: []byte("a12"), FromDevice: true}},
 		nil,
-		[]Frame{{at(50), []byte("b0"), true}, {at(61), []byte("b11"), false}},
+		[]lab.Frame{{Time: at(50), Data: []byte("b0"), FromDevice: true}, {Time: at(61), Data: []byte("b11"), FromDevice: false}},
 	)
 	var text []string
 	for _, f := range got {
@@ -394,8 +395,8 @@ func TestReadCapture(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := []Frame{{at, frames[0], true}, {at, frames[1], false}}
-			if !slices.EqualFunc(got, want, func(x, y Frame) bool {
+			want := []lab.Frame{{Time: at, Data: frames[0], FromDevice: true}, {Time: at, Data: frames[1], FromDevice: false}}
+			if !slices.EqualFunc(got, want, func(x, y lab.Frame) bool {
 				return x.Time.Equal(y.Time) && bytes.Equal(x.Data, y.Data) && x.FromDevice == y.FromDevice
 			}) {
 				t.Errorf("got %v\nwant %v", got, want)

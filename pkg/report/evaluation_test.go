@@ -19,7 +19,7 @@ func scores(t *testing.T) *score.Result {
 	t.Helper()
 	r, err := score.Evaluate(score.Input{
 		Config: score.Config{Labels: []string{"a", hostile}, Thresholds: model.Thresholds{Default: 0.8}, Resamples: 20},
-		Windows: []score.Window{
+		Windows: []score.Output{
 			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1}, Since: time.Second},
 			{Device: "1", Capture: "y", Label: "a", Probs: []float32{0.3, 0.7}, Since: time.Minute, Local: 3, Padded: true},
 			{Device: "2", Capture: "z", Label: hostile, Probs: []float32{0.4, 0.6}, Since: time.Hour},

@@ -18,6 +18,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -91,7 +92,7 @@ func accountUnderLoad(t *testing.T, iperf3 string, hook loader.Hook, length time
 }
 
 // playFor plays the frames again and again.
-func playFor(t *testing.T, n *replay.Network, frames []replay.Frame, farEnd bool, length time.Duration) {
+func playFor(t *testing.T, n *replay.Network, frames []lab.Frame, farEnd bool, length time.Duration) {
 	ctx, cancel := context.WithTimeout(t.Context(), length)
 	defer cancel()
 	for ctx.Err() == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/replay"
 	"github.com/iotsense/iotsense/pkg/sensor"
@@ -62,7 +63,7 @@ func TestDevicesOfTheInterfacesNetwork(t *testing.T) {
 				}
 				ip := packet.IP{Src: netip.MustParseAddr("203.0.113.9"), Dst: packet.ServerIP, Proto: packet.UDPProto}
 				frame := packet.Ethernet(packet.IPv4Type, packet.IPv4(ip, packet.UDP(uint16(1000*(i+1)), 53, packet.Payload(20))))
-				if _, err := n.Play(ctx, []replay.Frame{{Data: frame, FromDevice: true}}, replay.PlayOptions{}); err != nil {
+				if _, err := n.Play(ctx, []lab.Frame{{Data: frame, FromDevice: true}}, replay.PlayOptions{}); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(300 * time.Millisecond) // the packet is read under the addresses of now

@@ -6,7 +6,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/replay"
+	"github.com/iotsense/iotsense/pkg/lab"
 )
 
 // TestDifference makes sure that the comparison of live and offline records sees
@@ -102,7 +102,7 @@ func TestExactKeys(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			start := time.Date(2016, 9, 1, 0, 0, 0, 0, time.UTC)
-			keys := exactKeys(t, []replay.Frame{{Time: start, Data: frame}, {Time: start.Add(tt.after), Data: frame}}, flows.Bi, tt.speed)
+			keys := exactKeys(t, []lab.Frame{{Time: start, Data: frame}, {Time: start.Add(tt.after), Data: frame}}, flows.Bi, tt.speed)
 			if len(keys) != 1 {
 				t.Fatalf("%d flows, want 1", len(keys))
 			}

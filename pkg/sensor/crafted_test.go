@@ -11,7 +11,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/replay"
+	"github.com/iotsense/iotsense/pkg/lab"
 )
 
 // way is a direction of crafted traffic.
@@ -133,21 +133,21 @@ var crafted = []func(w way) []byte{
 
 // craftedFrames plays each crafted frame out and back, again soon after, and
 // again after a minute.
-func craftedFrames(*testing.T) []replay.Frame {
+func craftedFrames(*testing.T) []lab.Frame {
 	out := way{source: packet.DeviceMAC, target: packet.RouterMAC, to: 53,
 		v4: packet.IP{Src: packet.DeviceIP, Dst: packet.ServerIP}, v6: packet.IP{Src: packet.DeviceIP6, Dst: packet.ServerIP6}}
 	start := time.Unix(0, 0)
-	var frames []replay.Frame
+	var frames []lab.Frame
 	for round, after := range []time.Duration{0, 3 * time.Second, flows.Lifetime + 10*time.Second} {
 		for i, craft := range crafted {
 			out.from = uint16(10000 + i)
 			back := way{out.target, out.source, packet.IP{Src: out.v4.Dst, Dst: out.v4.Src}, packet.IP{Src: out.v6.Dst, Dst: out.v6.Src}, out.to, out.from}
 			at := start.Add(after + time.Duration(i)*20*time.Millisecond + time.Duration(round)*time.Millisecond)
 			frames = append(frames,
-				replay.Frame{Time: at, Data: craft(out), FromDevice: true},
-				replay.Frame{Time: at.Add(7 * time.Millisecond), Data: craft(back)})
+				lab.Frame{Time: at, Data: craft(out), FromDevice: true},
+				lab.Frame{Time: at.Add(7 * time.Millisecond), Data: craft(back)})
 		}
 	}
-	slices.SortStableFunc(frames, func(x, y replay.Frame) int { return x.Time.Compare(y.Time) })
+	slices.SortStableFunc(frames, func(x, y lab.Frame) int { return x.Time.Compare(y.Time) })
 	return frames
 }

@@ -82,7 +82,7 @@ func TestLiveEqualsOffline(t *testing.T) {
 	// All at once, however few processors there are: most of the time is waiting.
 	var running sync.WaitGroup
 	defer running.Wait()
-	for name, frames := range map[string]func(*testing.T) []replay.Frame{
+	for name, frames := range map[string]func(*testing.T) []lab.Frame{
 		"lab": labFrames, "captures": captureFrames, "crafted": craftedFrames,
 	} {
 		running.Go(func() {
@@ -101,17 +101,17 @@ func TestLiveEqualsOffline(t *testing.T) {
 }
 
 // labFrames is a unit of every kind in one home.
-func labFrames(t *testing.T) []replay.Frame {
+func labFrames(t *testing.T) []lab.Frame {
 	t.Helper()
-	var lists [][]replay.Frame
+	var lists [][]lab.Frame
 	for _, kind := range lab.Kinds() {
 		c, err := lab.Generate(kind, 0, 1, shortLength)
 		if err != nil {
 			t.Fatal(err)
 		}
-		list := make([]replay.Frame, len(c.Frames))
+		list := make([]lab.Frame, len(c.Frames))
 		for i, f := range c.Frames {
-			list[i] = replay.Frame(f)
+			list[i] = lab.Frame(f)
 		}
 		lists = append(lists, list)
 	}
@@ -120,7 +120,7 @@ func labFrames(t *testing.T) []replay.Frame {
 
 // captureFrames is real captures of the test split, all or some short ones of
 // different units.
-func captureFrames(t *testing.T) []replay.Frame {
+func captureFrames(t *testing.T) []lab.Frame {
 	t.Helper()
 	captures, err := dataset.ReadManifest(filepath.Join(testenv.Data(t), "manifest.csv"))
 	if err != nil {
@@ -128,7 +128,7 @@ func captureFrames(t *testing.T) []replay.Frame {
 	}
 	long := os.Getenv(longEnv) != ""
 	units := map[string]bool{}
-	var lists [][]replay.Frame
+	var lists [][]lab.Frame
 	for _, c := range captures {
 		d := c.Devices[0]
 		if d.Split != "test" || !long && (units[d.Unit] || len(lists) == shortCaptures) {
@@ -156,7 +156,7 @@ func captureFrames(t *testing.T) []replay.Frame {
 
 // compareLive replays the frames past a sensor and compares its records with
 // those of the recording and of the frames themselves.
-func compareLive(t *testing.T, purpose string, c liveCase, frames []replay.Frame, speed float64) {
+func compareLive(t *testing.T, purpose string, c liveCase, frames []lab.Frame, speed float64) {
 	n, err := replay.NewNetwork(purpose)
 	if err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func compareLive(t *testing.T, purpose string, c liveCase, frames []replay.Frame
 }
 
 // scale makes the times of a recording those of traffic at its own speed.
-func scale(frames []replay.Frame, speed float64) []replay.Frame {
+func scale(frames []lab.Frame, speed float64) []lab.Frame {
 	for i := range frames {
 		since := frames[i].Time.Sub(frames[0].Time)
 		if i > 0 {
@@ -213,7 +213,7 @@ type offlineResult struct {
 }
 
 // offlineRecords is what extract makes of the frames.
-func offlineRecords(t *testing.T, frames []replay.Frame, direction flows.Direction, lifetime time.Duration) offlineResult {
+func offlineRecords(t *testing.T, frames []lab.Frame, direction flows.Direction, lifetime time.Duration) offlineResult {
 	t.Helper()
 	var file bytes.Buffer
 	w := pcapgo.NewWriter(&file)
@@ -304,7 +304,7 @@ func byFlow(records []flows.Record) map[flowKey][]*flows.Record {
 
 // exactKeys are the flows without a packet near a rollover: a lifetime that is a
 // margin shorter or longer makes the same records of them.
-func exactKeys(t *testing.T, frames []replay.Frame, direction flows.Direction, speed float64) map[flowKey]bool {
+func exactKeys(t *testing.T, frames []lab.Frame, direction flows.Direction, speed float64) map[flowKey]bool {
 	t.Helper()
 	margin := time.Duration(float64(rolloverMargin) * speed)
 	shape := func(lifetime time.Duration) map[flowKey]string {

@@ -24,6 +24,7 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
@@ -225,7 +226,7 @@ func startRecorder(t *testing.T, n *replay.Network) *recorder {
 var recorderDropped = regexp.MustCompile(`(?m)^(\d+) packets? dropped by kernel`)
 
 // stop returns what was recorded; a recording with gaps fails the test.
-func (r *recorder) stop() []replay.Frame {
+func (r *recorder) stop() []lab.Frame {
 	r.t.Helper()
 	r.process.stop(syscall.SIGINT)
 	if m := recorderDropped.FindStringSubmatch(r.stderr.String()); m == nil || m[1] != "0" {

@@ -138,13 +138,13 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *Config, table *flows.Tabl
 		if in.Overlong {
 			stats.Overlong++
 		}
-		verdict := flows.Parse(&p, flows.Link(in.Link), in.Data, in.Length)
-		if verdict == flows.Counted {
+		outcome := flows.Parse(&p, flows.Link(in.Link), in.Data, in.Length)
+		if outcome == flows.Counted {
 			p.SegmentSize = p.FileSegmentSize(cfg.Offloaded)
 			table.Add(&p, stamp)
 			stats.place(&p, cfg.Locals)
 		}
-		stats.count(&p, verdict)
+		stats.count(&p, outcome)
 	}
 }
 
@@ -175,7 +175,7 @@ func (s *Stats) place(p *flows.Packet, l *flows.Locals) {
 }
 
 // count raises the counters of one frame.
-func (s *Stats) count(p *flows.Packet, v flows.Verdict) {
+func (s *Stats) count(p *flows.Packet, v flows.Outcome) {
 	n := p.Segments()
 	s.Seen += n
 	switch v {

@@ -388,7 +388,7 @@ func TestParseAgainstTshark(t *testing.T) {
 			}
 			f := frames[c][next[c]]
 			next[c]++
-			counts[f.verdict]++
+			counts[f.outcome]++
 			if diff := f.differs(p); diff != "" {
 				compared[paths[c]] = true
 				if parserDifferences[paths[c]] == "" {
@@ -410,7 +410,7 @@ func TestParseAgainstTshark(t *testing.T) {
 
 // parsedFrame is one frame as the parser sees it.
 type parsedFrame struct {
-	verdict flows.Verdict
+	outcome flows.Outcome
 	packet  flows.Packet
 }
 
@@ -431,7 +431,7 @@ func parseFile(t *testing.T, path string) (frames []parsedFrame) {
 			return frames
 		}
 		var frame parsedFrame
-		frame.verdict = flows.Parse(&frame.packet, flows.LinkEthernet, data, info.Length)
+		frame.outcome = flows.Parse(&frame.packet, flows.LinkEthernet, data, info.Length)
 		frames = append(frames, frame)
 	}
 }
@@ -440,7 +440,7 @@ func parseFile(t *testing.T, path string) (frames []parsedFrame) {
 func (f parsedFrame) differs(p outsider) string {
 	q := &f.packet
 	switch {
-	case f.verdict != flows.Counted:
+	case f.outcome != flows.Counted:
 		if p.srcIP != "" {
 			return "not counted"
 		}

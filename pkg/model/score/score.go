@@ -11,8 +11,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
-// Window is one window's verdict beside the truth.
-type Window struct {
+// Output is what a model says of one window, beside the truth.
+type Output struct {
 	Device  string
 	Capture string // "" where captures are not told apart
 	Label   string // the true class
@@ -45,7 +45,7 @@ type Config struct {
 // Input is what Evaluate scores.
 type Input struct {
 	Config
-	Windows []Window
+	Windows []Output
 	Devices []Device // every device and capture; those of Windows need not be repeated
 	Hours   float64  // of traffic, summed over captures; 0: not known
 }
@@ -72,7 +72,7 @@ type Result struct {
 	Histogram        []Bin              `json:"histogram"`         // of confidence (Fig. 15)
 	LocalFlows       []LocalFlows       `json:"local_flows"`       // Fig. 16
 	BySeconds        []Moment           `json:"by_seconds"`        // since each device's first packet
-	Worst            []Verdict          `json:"worst_captures"`    // devices and captures, the least of the truth's probability first
+	Worst            []DeviceScore      `json:"worst_captures"`    // devices and captures, the least of the truth's probability first
 	Merged           [][]string         `json:"merged"`            // classes that counted as one
 	LeftOut          []string           `json:"left_out"`          // true classes that were not scored
 	DevicesConfusion [][]int            `json:"devices_confusion"` // of joined verdicts; one without a window is in no column
@@ -133,7 +133,7 @@ func New(cfg Config) (*Scorer, error) {
 }
 
 // Add takes the next window. It reports probabilities that do not fit the labels.
-func (s *Scorer) Add(w Window) error {
+func (s *Scorer) Add(w Output) error {
 	if len(w.Probs) != len(s.cfg.Labels) || len(w.Probs) == 0 {
 		return fmt.Errorf("score: a window of %s has %d probabilities for %d classes", w.Device, len(w.Probs), len(s.cfg.Labels))
 	}

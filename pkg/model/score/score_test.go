@@ -23,7 +23,7 @@ func sample() Input {
 			Thresholds: model.Thresholds{Default: 0.8, PerClass: map[string]float64{"b": 0.6}},
 		},
 		Hours: 2,
-		Windows: []Window{
+		Windows: []Output{
 			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1, 0}, Since: time.Second},                              // right, high
 			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.3, 0.7, 0}, Since: 4 * time.Second, Local: 3},                // wrong as b, high for b
 			{Device: "2", Capture: "x", Label: "b", Probs: []float32{0.25, 0.5, .25}, Since: time.Second / 2, Local: 3},             // right, low
@@ -110,7 +110,7 @@ func TestEvaluateByHand(t *testing.T) {
 // 0.5 below 0.6, 3 is named a and is b, 4 is refused, 5 has no window; 6 is named.
 func TestNamedOrRefused(t *testing.T) {
 	in := sample()
-	in.Windows = append(in.Windows, Window{Device: "6", Capture: "z", Label: "b", Probs: []float32{0.4, 0.6, 0}})
+	in.Windows = append(in.Windows, Output{Device: "6", Capture: "z", Label: "b", Probs: []float32{0.4, 0.6, 0}})
 	d := evaluate(t, in).Devices
 	if d.NamedRight != 1 || d.NamedWrong != 1 || d.Refused != 3 || d.WithoutWindow != 1 || d.Count != 6 || d.WithWindow != 5 {
 		t.Errorf("%+v: want 1 named rightly, 1 wrongly, 3 refused, 1 without a window", d)
@@ -231,7 +231,7 @@ func TestLeaveOutHours(t *testing.T) {
 	}
 	s.Capture([]Device{{"1", "x", "a"}}, 10)
 	s.Capture([]Device{{"2", "y", "b"}, {"1", "y", "a"}}, 2)
-	if err := s.Add(Window{Device: "2", Capture: "y", Label: "b", Probs: []float32{0, 1}}); err != nil {
+	if err := s.Add(Output{Device: "2", Capture: "y", Label: "b", Probs: []float32{0, 1}}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.Result()
@@ -268,19 +268,19 @@ func TestClassesNobodyHas(t *testing.T) {
 // Of two captures, one all right and one all wrong, a quarter of the draws are all
 // right and a quarter all wrong: the middle 95 % reach from 0 to 1.
 func TestBootstrap(t *testing.T) {
-	capture := func(name, label string, probs ...float32) Window {
-		return Window{Device: name, Capture: name, Label: label, Probs: probs}
+	capture := func(name, label string, probs ...float32) Output {
+		return Output{Device: name, Capture: name, Label: label, Probs: probs}
 	}
 	for _, tt := range []struct {
 		name    string
-		windows []Window
+		windows []Output
 		want    *Interval // of accuracy
 	}{
-		{"right and wrong", []Window{capture("x", "a", 1, 0), capture("x", "a", 1, 0), capture("y", "a", 0, 1)}, &Interval{0, 1}},
-		{"all right", []Window{capture("x", "a", 1, 0), capture("y", "a", 1, 0)}, &Interval{1, 1}},
+		{"right and wrong", []Output{capture("x", "a", 1, 0), capture("x", "a", 1, 0), capture("y", "a", 0, 1)}, &Interval{0, 1}},
+		{"all right", []Output{capture("x", "a", 1, 0), capture("y", "a", 1, 0)}, &Interval{1, 1}},
 		// b's only capture is in every draw: accuracy is at least its 2 of 4.
-		{"strata", []Window{capture("x", "a", 1, 0), capture("y", "a", 0, 1), capture("z", "b", 0, 1), capture("z", "b", 0, 1)}, &Interval{0.5, 1}},
-		{"a capture of each class", []Window{capture("x", "a", 1, 0), capture("y", "b", 0, 1)}, nil},
+		{"strata", []Output{capture("x", "a", 1, 0), capture("y", "a", 0, 1), capture("z", "b", 0, 1), capture("z", "b", 0, 1)}, &Interval{0.5, 1}},
+		{"a capture of each class", []Output{capture("x", "a", 1, 0), capture("y", "b", 0, 1)}, nil},
 	} {
 		in := Input{Config: Config{Labels: []string{"a", "b"}, Resamples: 200}, Windows: tt.windows}
 		r, again := evaluate(t, in), evaluate(t, in)
@@ -301,7 +301,7 @@ func TestBootstrap(t *testing.T) {
 
 // Draws are those that the interval is of, and only there when they are asked for.
 func TestDraws(t *testing.T) {
-	in := Input{Config: Config{Labels: []string{"a", "b"}, Resamples: 200}, Windows: []Window{
+	in := Input{Config: Config{Labels: []string{"a", "b"}, Resamples: 200}, Windows: []Output{
 		{Device: "x", Capture: "x", Label: "a", Probs: []float32{1, 0}}, {Device: "y", Capture: "y", Label: "a", Probs: []float32{0, 1}},
 	}}
 	if d := evaluate(t, in).Intervals.MacroF1Draws; d != nil {
@@ -357,7 +357,7 @@ func TestPercentiles(t *testing.T) {
 func TestJoinLeavesOutClassesAModelLacks(t *testing.T) {
 	in := sample()
 	in.Devices = nil
-	in.Windows = []Window{
+	in.Windows = []Output{
 		{Device: "1", Label: "a", Probs: []float32{0.6, 0.4, 0}},
 		{Device: "1", Label: "a", Probs: []float32{-1, 0.5, 0.5}}, // this model does not know a
 		{Device: "1", Label: "a", Probs: []float32{-1, 0.6, 0.4}},

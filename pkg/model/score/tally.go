@@ -60,7 +60,7 @@ func (t *tally) device(in, name, label string) (*capture, *device) {
 }
 
 // add counts a window; probs are merged.
-func (t *tally) add(w *Window, probs []float32) {
+func (t *tally) add(w *Output, probs []float32) {
 	c, d := t.device(w.Capture, w.Device, w.Label)
 	truth, best := t.classes.of(w.Label), join.Best(probs)
 	given := t.classes.outputs[best]
@@ -177,8 +177,8 @@ func (t *tally) answer(d *device, to *Devices) {
 	}
 }
 
-// Verdict is the joined verdict on one device of one capture.
-type Verdict struct {
+// DeviceScore is the joined verdict on one device of one capture.
+type DeviceScore struct {
 	Capture     string   `json:"capture"`
 	Device      string   `json:"device"`
 	Label       string   `json:"label"` // the truth
@@ -194,21 +194,21 @@ const maxWorst = 25
 
 // worst lists the devices whose joined verdict gives the truth the least
 // probability: those without a window first.
-func (t *tally) worst() []Verdict {
-	list := []Verdict{}
+func (t *tally) worst() []DeviceScore {
+	list := []DeviceScore{}
 	for name, c := range t.captures {
 		for address, d := range c.devices {
 			list = append(list, t.describe(name, address, d))
 		}
 	}
-	slices.SortFunc(list, func(a, b Verdict) int {
+	slices.SortFunc(list, func(a, b DeviceScore) int {
 		return cmp.Or(cmp.Compare(or(a.Probability, -1), or(b.Probability, -1)), strings.Compare(a.Capture, b.Capture), strings.Compare(a.Device, b.Device))
 	})
 	return list[:min(maxWorst, len(list))]
 }
 
-func (t *tally) describe(in, address string, d *device) Verdict {
-	v := Verdict{Capture: in, Device: address, Label: t.name(d.truth), Windows: d.windows, Right: d.right}
+func (t *tally) describe(in, address string, d *device) DeviceScore {
+	v := DeviceScore{Capture: in, Device: address, Label: t.name(d.truth), Windows: d.windows, Right: d.right}
 	all := d.verdict()
 	best, confidence := all.Best()
 	if best < 0 {
