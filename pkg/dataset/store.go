@@ -30,7 +30,6 @@ type Store struct {
 
 // example is one example's place.
 type example struct {
-	time   int64 // FirstSeen of its row
 	source uint32
 	stream uint32
 	place  uint32 // of its row in the stream
@@ -73,7 +72,7 @@ func (s *Store) Add(e Example, judged bool) error {
 	}
 	s.streams[stream] = append(s.streams[stream], row)
 	if judged {
-		s.examples = append(s.examples, example{e.FirstSeen, s.source(Source{e.Device, e.Capture}), stream, uint32(e.Number)})
+		s.examples = append(s.examples, example{s.source(Source{e.Device, e.Capture}), stream, uint32(e.Number)})
 	}
 	return nil
 }
@@ -105,9 +104,6 @@ func (s *Store) Source(i int) *Source { return &s.sources[s.examples[i].source] 
 
 // Label is the class of example i.
 func (s *Store) Label(i int) string { return s.Source(i).Label }
-
-// Time is the first packet of example i's row, us since the Unix epoch.
-func (s *Store) Time(i int) int64 { return s.examples[i].time }
 
 // Stream is the number of example i's stream, and the place of its row in it.
 func (s *Store) Stream(i int) (stream, place int) {
