@@ -14,13 +14,13 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/client"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
-var socketFlag = &cli.StringFlag{Name: "socket", Value: api.DefaultSocket, Usage: "`PATH` of the sensor's socket"}
+var socketFlag = &cli.StringFlag{Name: "socket", Value: v1.DefaultSocket, Usage: "`PATH` of the sensor's socket"}
 
 func devicesCommand() *cli.Command {
 	return &cli.Command{
@@ -48,7 +48,7 @@ func devices(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	client := api.NewClient(c.String("socket"))
+	client := client.New(c.String("socket"))
 	list, err := client.Devices(c.Context)
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (n deviceName) is(d *registry.DeviceVerdict) bool {
 
 // printDevices prints what fits a terminal, and in the first minute, or without a
 // device, why there is no more.
-func printDevices(w io.Writer, list []registry.DeviceVerdict, s api.Stats, now time.Time) {
+func printDevices(w io.Writer, list []registry.DeviceVerdict, s v1.Stats, now time.Time) {
 	t := newTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
 	t.wrap(1, 20)
 	t.wrap(2, 18)
@@ -226,14 +226,14 @@ func note(d *registry.DeviceVerdict) string {
 }
 
 func openFlows(c *cli.Context) error {
-	list, left, err := api.NewClient(c.String("socket")).Flows(c.Context)
+	list, left, err := client.New(c.String("socket")).Flows(c.Context)
 	if err != nil {
 		return err
 	}
 	if left > 0 {
 		say("%d more flows are open than the sensor lists", left)
 	}
-	slices.SortStableFunc(list, func(a, b api.Flow) int { return a.FirstSeen.Compare(b.FirstSeen.Time) })
+	slices.SortStableFunc(list, func(a, b v1.Flow) int { return a.FirstSeen.Compare(b.FirstSeen.Time) })
 	if !c.Bool("json") {
 		printFlows(c.App.Writer, list)
 		return nil
@@ -246,7 +246,7 @@ func openFlows(c *cli.Context) error {
 	return nil
 }
 
-func printFlows(w io.Writer, list []api.Flow) {
+func printFlows(w io.Writer, list []v1.Flow) {
 	t := newTable(w, "Began", "Device", "Port", "Proto", "Remote", "Port", "Packets", "Bytes", "On")
 	t.wrap(2, 20)
 	longest := 0
@@ -279,7 +279,7 @@ func protocolName(n uint8) string {
 }
 
 // interfaceText says how an interface is watched, and for how long it was not.
-func interfaceText(i loader.Interface) string {
+func interfaceText(i v1.Interface) string {
 	text := "attached"
 	if !i.Attached {
 		text = "not attached: waiting for it, or see the log"
@@ -291,7 +291,7 @@ func interfaceText(i loader.Interface) string {
 }
 
 func stats(c *cli.Context) error {
-	s, err := api.NewClient(c.String("socket")).Stats(c.Context)
+	s, err := client.New(c.String("socket")).Stats(c.Context)
 	if err != nil {
 		return err
 	}
@@ -302,44 +302,27 @@ func stats(c *cli.Context) error {
 	return nil
 }
 
-func printStats(w io.Writer, s api.Stats) {
+// printStats prints what is declared, each under its JSON key.
+func printStats(w io.Writer, s v1.Stats) {
 	t := newTable(w, "Counter", "Value", "Meaning")
-	p := s.Packets
-	for _, i := range s.Interfaces {
-		t.AppendRow(table.Row{"interface " + i.Name, i.Hook, interfaceText(i)})
-	}
-	t.AppendRows([]table.Row{
-		{"uptime", fmt.Sprintf("%.0f s", s.UptimeS), ""},
-		{"model", "", modelOrNone(s.Model)},
-		{"packets seen", p.Seen, "= counted + not IP + malformed + table full + duplicate"},
-		{"  counted", p.Counted, "= in closed + in open lives"},
-		{"  not IP", p.NotIP, "ARP, EAPOL, LLC"},
-		{"  malformed", p.Malformed, ""},
-		{"  table full", p.TableFull, "of flows that were refused"},
-		{"  duplicate", p.Duplicate, "seen before on another interface"},
-		{"in closed lives", p.InClosed, "= with + without a device"},
-		{"  with a device", p.WithDevice, ""},
-		{"  without a device", p.NoDevice, ""},
-		{"in open lives", p.InOpen, ""},
-		{"of which truncated", p.Truncated, ""},
-		{"of which fragments", p.Fragment, ""},
-		{"of which late", p.Late, "met a life that was being closed"},
-		{"samples sent", s.Samples.Sent, ""},
-		{"samples lost", s.Samples.RingFull, "ring buffer was full: their records are incomplete"},
-		{"lives open", s.Flows.Open, ""},
-		{"lives closed", s.Flows.Closed, ""},
-		{"lives refused", s.Flows.Refused, "one for each packet that found no room to open one"},
-		{"  over share", s.Flows.OverShare, "the MAC held as many flows as one may"},
-		{"  over reserve", s.Flows.OverReserve, "what was left was for known devices"},
-		{"records", s.Records, ""},
-		{"  incomplete", s.IncompleteRecords, ""},
-		{"inferences", s.Inferences, ""},
-		{"verdicts dropped", s.DroppedVerdicts, "not printed: standard output was not read"},
-		{"devices dropped", s.EvictedDevices, "to stay within --max-devices"},
-		{"user CPU", fmt.Sprintf("%.2f s", s.UserCPUS), ""},
-	})
-	if s.KernelRuns != nil && s.KernelNSTotal != nil {
-		t.AppendRow(table.Row{"kernel programs", fmt.Sprintf("%d runs, %d ns", *s.KernelRuns, *s.KernelNSTotal), ""})
+	t.wrap(3, 64)
+	for _, c := range v1.Counters(s) {
+		switch value := c.Value.(type) {
+		case []v1.Interface:
+			for _, i := range value {
+				t.AppendRow(table.Row{"interface " + i.Name, i.Hook, interfaceText(i)})
+			}
+		case *string:
+			t.AppendRow(table.Row{c.Key, "", modelOrNone(value)})
+		case *uint64:
+			if value != nil {
+				t.AppendRow(table.Row{c.Key, *value, c.Meaning()})
+			}
+		case float64:
+			t.AppendRow(table.Row{c.Key, fmt.Sprintf("%.2f", value), c.Meaning()})
+		default:
+			t.AppendRow(table.Row{c.Key, value, c.Meaning()})
+		}
 	}
 	t.Render()
 }

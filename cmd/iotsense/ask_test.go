@@ -12,20 +12,19 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // deviceOf is a device with a verdict of the confidence; 0: none.
 func deviceOf(name, label string, confidence float64, addresses ...string) registry.DeviceVerdict {
-	d := registry.DeviceVerdict{Verdict: registry.Verdict{Device: name, State: registry.Gathering}, Addresses: addresses}
-	d.LastSeen = registry.Time{Time: time.Date(2026, 3, 4, 12, 30, 1, 0, time.Local)}
+	d := registry.DeviceVerdict{Verdict: registry.Verdict{Device: name, State: v1.Gathering}, Addresses: addresses}
+	d.LastSeen = v1.Time{Time: time.Date(2026, 3, 4, 12, 30, 1, 0, time.Local)}
 	if confidence > 0 {
-		d.Label, d.Confidence, d.Windows, d.State, d.Known = &label, &confidence, 3, registry.Known, confidence > 0.8
+		d.Label, d.Confidence, d.Windows, d.State, d.Known = &label, &confidence, 3, v1.Known, confidence > 0.8
 		if !d.Known {
-			d.State = registry.Unknown
+			d.State = v1.Unknown
 		}
 	}
 	return d
@@ -43,19 +42,19 @@ func TestPrintDevices(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		list    []registry.DeviceVerdict
-		stats   api.Stats
+		stats   v1.Stats
 		says    []string
 		without []string
 	}{
-		{"known and unknown", []registry.DeviceVerdict{shared, yesterday}, api.Stats{UptimeS: 9, Model: &model},
+		{"known and unknown", []registry.DeviceVerdict{shared, yesterday}, v1.Stats{UptimeS: 9, Model: &model},
 			[]string{"shared MAC", "192.168.178.200 +3", "12:30:01", "03 Mar", "Plug?", "unknown", "0.500"}, []string{"Camera?", "gathering", "fe80"}},
-		{"no MAC", []registry.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, api.Stats{UptimeS: 200, Model: &model},
+		{"no MAC", []registry.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, v1.Stats{UptimeS: 200, Model: &model},
 			[]string{"ip:192.168.100.200", "Weather Station of the Garden"}, nil},
-		{"gathering", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, api.Stats{UptimeS: 20, Model: &model},
+		{"gathering", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20, Model: &model},
 			[]string{"gathering for 20s", model, "a minute after"}, nil},
-		{"nothing yet", nil, api.Stats{UptimeS: 20, Model: &model}, []string{"gathering for 20s", model}, []string{"DEVICE"}},
-		{"records only", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, api.Stats{UptimeS: 20}, []string{"--model none"}, nil},
-		{"the wrong side", nil, api.Stats{UptimeS: 300, Model: &model, Packets: flows.PacketStats{Seen: 9, Counted: 8, NoDevice: 8}}, []string{"no device seen in 5m0s", "WAN", "--local"}, []string{"gathering"}},
+		{"nothing yet", nil, v1.Stats{UptimeS: 20, Model: &model}, []string{"gathering for 20s", model}, []string{"DEVICE"}},
+		{"records only", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20}, []string{"--model none"}, nil},
+		{"the wrong side", nil, v1.Stats{UptimeS: 300, Model: &model, Packets: flows.PacketStats{Seen: 9, Counted: 8, NoDevice: 8}}, []string{"no device seen in 5m0s", "WAN", "--local"}, []string{"gathering"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var b bytes.Buffer
@@ -120,8 +119,8 @@ func TestDeviceNames(t *testing.T) {
 // Open flows in the order of their beginnings, protocols by name, for a terminal.
 func TestPrintFlows(t *testing.T) {
 	device := "00:17:88:0a:0b:0c"
-	line := api.Flow{Device: &device, Remote: "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", Proto: 6, DevPort: 50000, RemPort: 50001, Packets: 9_999_999, Bytes: 1e9, Interface: "enp0s31f6"}
-	var list []api.Flow
+	line := v1.Flow{Device: &device, Remote: "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", Proto: 6, DevPort: 50000, RemPort: 50001, Packets: 9_999_999, Bytes: 1e9, Interface: "enp0s31f6"}
+	var list []v1.Flow
 	for _, proto := range []uint8{6, 17, 1, 58, 200} {
 		line.Proto = proto
 		list = append(list, line)
@@ -134,7 +133,7 @@ func TestPrintFlows(t *testing.T) {
 		t.Errorf("protocols:\n%s", &b)
 	}
 	b.Reset()
-	printFlows(&b, []api.Flow{{Device: &device, Remote: "2001:db8::cccc:dddd:eeee:ffff", Proto: 6, DevPort: 80, RemPort: 1, Packets: 1, Bytes: 52, Interface: "lan"}})
+	printFlows(&b, []v1.Flow{{Device: &device, Remote: "2001:db8::cccc:dddd:eeee:ffff", Proto: 6, DevPort: 80, RemPort: 1, Packets: 1, Bytes: 52, Interface: "lan"}})
 	if !strings.Contains(b.String(), "2001:db8::cccc:dddd:eeee:ffff") {
 		t.Errorf("broken where there is room:\n%s", &b)
 	}
@@ -142,7 +141,7 @@ func TestPrintFlows(t *testing.T) {
 
 // Every counter of the sensor is in its text.
 func TestPrintStatsShowsAll(t *testing.T) {
-	s := api.Stats{Interfaces: []loader.Interface{{Name: "lan0"}}, KernelRuns: new(uint64), KernelNSTotal: new(uint64)}
+	s := v1.Stats{Interfaces: []v1.Interface{{Name: "lan0"}}, KernelRuns: new(uint64), KernelNSTotal: new(uint64)}
 	n := 70_000
 	var names []string
 	var fill func(path string, v reflect.Value)

@@ -16,7 +16,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
@@ -172,7 +172,7 @@ func (f *liveFigures) measure(ctx context.Context, n *replay.Network, s *demoSen
 }
 
 // count takes the sensor's own counters.
-func (f *liveFigures) count(s *api.Stats) {
+func (f *liveFigures) count(s *v1.Stats) {
 	f.Flows, f.Inferences = float64(s.Records)/f.Seconds, float64(s.Inferences)/f.Seconds
 	if s.KernelNSTotal != nil {
 		f.Kernel = 100 * float64(*s.KernelNSTotal) / 1e9 / f.Seconds

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // steps runs a command with --json and returns the steps that it prints.
@@ -52,14 +52,14 @@ func TestBenchPipelineUsage(t *testing.T) {
 
 // What the sensor did not see, refused or lost is lost, each for itself.
 func TestLiveLost(t *testing.T) {
-	stats := func(seen, full, ring, incomplete uint64) *api.Stats {
-		s := &api.Stats{IncompleteRecords: incomplete}
+	stats := func(seen, full, ring, incomplete uint64) *v1.Stats {
+		s := &v1.Stats{IncompleteRecords: incomplete}
 		s.Packets.Seen, s.Packets.TableFull, s.Samples.RingFull = seen, full, ring
 		return s
 	}
 	for _, c := range []struct {
 		name  string
-		stats *api.Stats
+		stats *v1.Stats
 		want  uint64
 	}{
 		{"nothing", stats(10, 0, 0, 0), 0},

@@ -18,7 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/internal/packet"
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
@@ -167,7 +167,7 @@ func (f *sampleFigures) measure(ctx context.Context, n *replay.Network, s *demoS
 }
 
 // count takes the sensor's counters, which must account for every packet.
-func (f *sampleFigures) count(before, after *api.Stats) error {
+func (f *sampleFigures) count(before, after *v1.Stats) error {
 	p := after.Packets
 	f.Unseen = f.Packets - min(f.Packets, p.Seen)
 	f.TableFull, f.RingFull, f.Sent, f.Incomplete = p.TableFull, after.Samples.RingFull, after.Samples.Sent, after.IncompleteRecords
@@ -181,7 +181,7 @@ func (f *sampleFigures) count(before, after *api.Stats) error {
 }
 
 // kernelNS is what a packet took in the kernel on average; nil without --kernel-stats.
-func kernelNS(s *api.Stats) *float64 {
+func kernelNS(s *v1.Stats) *float64 {
 	if s.KernelNSTotal == nil || *s.KernelRuns == 0 {
 		return nil
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
 )
@@ -74,7 +74,7 @@ func TestSampledFrames(t *testing.T) {
 
 // What the sensor cannot account for is an error, not a figure.
 func TestSampleFiguresAddUp(t *testing.T) {
-	var before, after api.Stats
+	var before, after v1.Stats
 	after.Packets.Seen, after.Packets.TableFull, after.Samples.Sent, after.Samples.RingFull = 100, 10, 85, 5
 	f := sampleFigures{Packets: 100, Seconds: 2}
 	after.UserCPUS = 0.5

@@ -6,6 +6,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -107,7 +108,7 @@ type fileVerdict struct {
 func captureVerdicts(s dataset.CaptureSummary, devices []registry.DeviceVerdict) []fileVerdict {
 	for _, d := range s.Unseen {
 		devices = append(devices, registry.DeviceVerdict{
-			Verdict:   registry.Verdict{Device: d.Name, State: registry.Gathering, Votes: map[string]int{}},
+			Verdict:   registry.Verdict{Device: d.Name, State: v1.Gathering, Votes: map[string]int{}},
 			Addresses: []string{},
 		})
 	}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/client"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -143,7 +143,7 @@ func guideSensor(t *testing.T, n *replay.Network, pins string) (pid int, socket 
 			t.Errorf("%s is left", pins)
 		}
 	}
-	client := api.NewClient(socket)
+	client := client.New(socket)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -59,7 +59,7 @@ func (b *board) outcome(device string) string {
 // outcomeText is an outcome in the words of the other commands.
 func outcomeText(outcome string) string {
 	if outcome == outcomeRefused {
-		return string(registry.Unknown)
+		return string(v1.Unknown)
 	}
 	return outcome
 }
@@ -105,20 +105,20 @@ func (b *board) show(v registry.Verdict) error {
 
 // demoSummary is the last line of `demo --json`.
 type demoSummary struct {
-	Data         string    `json:"data"`
-	Model        string    `json:"model"`
-	Hook         string    `json:"hook"`
-	Speed        float64   `json:"speed"`
-	Played       uint64    `json:"played"` // frames
-	Devices      int       `json:"devices"`
-	Right        int       `json:"right"`
-	Wrong        int       `json:"wrong"`
-	Refused      int       `json:"refused"`
-	RefusedRight int       `json:"refused_right"` // of those: best guess right
-	NoWindow     int       `json:"no_window"`
-	Others       int       `json:"others"`       // devices of which nobody has said what they are
-	OthersNamed  int       `json:"others_named"` // of those: named all the same
-	Stats        api.Stats `json:"stats"`        // before the sensor stopped
+	Data         string   `json:"data"`
+	Model        string   `json:"model"`
+	Hook         string   `json:"hook"`
+	Speed        float64  `json:"speed"`
+	Played       uint64   `json:"played"` // frames
+	Devices      int      `json:"devices"`
+	Right        int      `json:"right"`
+	Wrong        int      `json:"wrong"`
+	Refused      int      `json:"refused"`
+	RefusedRight int      `json:"refused_right"` // of those: best guess right
+	NoWindow     int      `json:"no_window"`
+	Others       int      `json:"others"`       // devices of which nobody has said what they are
+	OthersNamed  int      `json:"others_named"` // of those: named all the same
+	Stats        v1.Stats `json:"stats"`        // before the sensor stopped
 }
 
 // score fills in the devices' part of the summary.

@@ -19,7 +19,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/client"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -33,7 +34,7 @@ const (
 
 // demoSensor is a running `iotsense run`.
 type demoSensor struct {
-	client   *api.Client
+	client   *client.Client
 	verdicts chan registry.Verdict // closed when the sensor has ended
 	hook     string                // what --hook auto has taken
 	process  *os.Process
@@ -53,7 +54,7 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 		return nil, fmt.Errorf("pipe to the sensor: %w", err)
 	}
 	socket := filepath.Join(n.Dir, "sensor.sock")
-	s := &demoSensor{client: api.NewClient(socket), verdicts: make(chan registry.Verdict), hurry: endingOf(ctx).hurry}
+	s := &demoSensor{client: client.New(socket), verdicts: make(chan registry.Verdict), hurry: endingOf(ctx).hurry}
 	cmd := exec.Command(self, append([]string{"run", "-i", replay.Interface, "--hook", opts.hook, "--model", opts.model, "--json",
 		"--socket", socket, "--pin", "", "--speed", strconv.FormatFloat(opts.speed, 'g', -1, 64)}, opts.flags...)...)
 	cmd.Env = append(os.Environ(), opts.env...)
@@ -109,7 +110,7 @@ func (s *demoSensor) attached(ctx context.Context) error {
 }
 
 // settle waits until every flow has lived its lifetime, and returns the counters.
-func (s *demoSensor) settle(ctx context.Context, most time.Duration) (api.Stats, error) {
+func (s *demoSensor) settle(ctx context.Context, most time.Duration) (v1.Stats, error) {
 	deadline := time.Now().Add(most)
 	for {
 		stats, err := s.client.Stats(context.WithoutCancel(ctx))

@@ -25,7 +25,8 @@ import (
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/client"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -41,7 +42,7 @@ type liveSensor struct {
 	ended  <-chan error
 	socket string
 	pins   string
-	client *api.Client
+	client *client.Client
 }
 
 // runLive starts a sensor on a network of its own.
@@ -69,7 +70,7 @@ func liveNetwork(t *testing.T) *replay.Network {
 func runLiveOn(t *testing.T, n *replay.Network, stdout, stderr *os.File, args ...string) *liveSensor {
 	t.Helper()
 	s := &liveSensor{t: t, n: n, socket: filepath.Join(n.Dir, "s"), pins: testenv.PinDirectory(t)}
-	s.client = api.NewClient(s.socket)
+	s.client = client.New(s.socket)
 	cmd := exec.Command(os.Args[0], append([]string{"run", "-i", replay.Interface, "--hook", "tc", "--socket", s.socket, "--pin", s.pins}, args...)...)
 	cmd.Env = append(os.Environ(), asCommand+"=1")
 	if stdout != nil {
@@ -89,12 +90,12 @@ func runLiveOn(t *testing.T, n *replay.Network, stdout, stderr *os.File, args ..
 		}
 	}
 	s.pid = cmd.Process.Pid
-	s.until("it is attached", func(stats api.Stats) bool { return stats.Interfaces[0].Attached })
+	s.until("it is attached", func(stats v1.Stats) bool { return stats.Interfaces[0].Attached })
 	return s
 }
 
 // until waits for what the sensor's counters say.
-func (s *liveSensor) until(what string, true func(api.Stats) bool) api.Stats {
+func (s *liveSensor) until(what string, true func(v1.Stats) bool) v1.Stats {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), deadlock)
 	defer cancel()
@@ -289,7 +290,7 @@ func TestRunBlockedReaders(t *testing.T) {
 	s := runLive(t, stdout, stderr, "--model", labModel, "--json", "--speed", "30")
 	const flows = 12800
 	s.play(datagrams(flows, 6400))
-	stats := s.until("all flows are judged", func(stats api.Stats) bool { return stats.Records == flows && stats.Flows.Open == 0 })
+	stats := s.until("all flows are judged", func(stats v1.Stats) bool { return stats.Records == flows && stats.Flows.Open == 0 })
 	p := stats.Packets
 	if stats.Samples.RingFull != 0 || stats.IncompleteRecords != 0 || p.Seen != flows ||
 		p.Seen != p.Counted+p.NotIP+p.Malformed+p.TableFull+p.Duplicate || p.Counted != p.InClosed+p.InOpen || p.InClosed != p.WithDevice+p.NoDevice {
@@ -411,7 +412,7 @@ func TestDemoReaders(t *testing.T) {
 		{"does not read", fullPipe, func(t *testing.T, pid int, _ *os.File) {
 			for {
 				socket := fmt.Sprintf("/run/iotsense-replay-demo-%d/sensor.sock", pid)
-				if _, err := api.NewClient(socket).Stats(t.Context()); err == nil || t.Context().Err() != nil {
+				if _, err := client.New(socket).Stats(t.Context()); err == nil || t.Context().Err() != nil {
 					break
 				}
 				time.Sleep(20 * time.Millisecond)
@@ -598,7 +599,7 @@ func TestRunClients(t *testing.T) {
 	}
 	const flows = 25600
 	s.play(datagrams(flows, 6400))
-	stats := s.until("all flows are judged", func(stats api.Stats) bool { return stats.Records == flows && stats.Flows.Open == 0 })
+	stats := s.until("all flows are judged", func(stats v1.Stats) bool { return stats.Records == flows && stats.Flows.Open == 0 })
 	if p := stats.Packets; p.Seen != flows || stats.Samples.RingFull != 0 || stats.IncompleteRecords != 0 || p.Counted != p.InClosed || p.InClosed != p.WithDevice {
 		t.Errorf("%+v", stats)
 	}

@@ -15,10 +15,10 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/lab"
-	"github.com/iotsense/iotsense/pkg/loader"
 )
 
 // asCommand makes the test binary run as iotsense, so that a test sees what a
@@ -254,12 +254,12 @@ func TestRunRefuses(t *testing.T) {
 
 func TestInterfaceText(t *testing.T) {
 	for _, tt := range []struct {
-		i    loader.Interface
+		i    v1.Interface
 		want string
 	}{
-		{loader.Interface{Attached: true}, "attached"},
-		{loader.Interface{Attached: true, Gaps: 2, GapS: 1.26}, "attached, blind 2 times, 1.3 s"},
-		{loader.Interface{Gaps: 1, GapS: 9}, "not attached: waiting for it, or see the log, blind 1 times, 9.0 s"},
+		{v1.Interface{Attached: true}, "attached"},
+		{v1.Interface{Attached: true, Gaps: 2, GapS: 1.26}, "attached, blind 2 times, 1.3 s"},
+		{v1.Interface{Gaps: 1, GapS: 9}, "not attached: waiting for it, or see the log, blind 1 times, 9.0 s"},
 	} {
 		if got := interfaceText(tt.i); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.i, got, tt.want)

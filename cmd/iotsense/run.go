@@ -15,6 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/registry"
@@ -91,12 +92,13 @@ func logAccounts(cfg sensor.Config, s *sensor.Sensor) {
 		cfg.Log.Error("final counters", "error", err)
 		return
 	}
-	p := stats.Packets
-	cfg.Log.Info("stopped", "seen", p.Seen, "counted", p.Counted, "not_ip", p.NotIP, "malformed", p.Malformed,
-		"table_full", p.TableFull, "duplicate", p.Duplicate, "in_closed", p.InClosed, "in_open", p.InOpen,
-		"with_device", p.WithDevice, "no_device", p.NoDevice, "ring_full", stats.Samples.RingFull,
-		"records", stats.Records, "incomplete", stats.IncompleteRecords, "inferences", stats.Inferences,
-		"dropped_verdicts", stats.DroppedVerdicts)
+	var counters []any
+	for _, c := range v1.Counters(stats) {
+		if n, counts := c.Value.(uint64); counts {
+			counters = append(counters, c.Key, n)
+		}
+	}
+	cfg.Log.Info("stopped", counters...)
 }
 
 func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,20 +13,23 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/iotsense/iotsense/pkg/registry"
+	"github.com/iotsense/iotsense/pkg/api/client"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // answers is a Source of fixed answers.
 type answers struct{ err error }
 
-func (a answers) Stats() (Stats, error) { return Stats{Records: 7}, a.err }
+func (answers) ID() string { return "5e5e" }
 
-func (a answers) Devices() ([]registry.DeviceVerdict, error) {
-	return []registry.DeviceVerdict{{Verdict: registry.Verdict{Device: "02:00:00:00:00:01"}, Addresses: []string{}}}, a.err
+func (a answers) Stats() (v1.Stats, error) { return v1.Stats{Records: 7}, a.err }
+
+func (a answers) Devices() ([]v1.DeviceVerdict, error) {
+	return []v1.DeviceVerdict{{Verdict: v1.Verdict{Device: "02:00:00:00:00:01"}, Addresses: []string{}}}, a.err
 }
 
-func (a answers) Flows(int) ([]Flow, int, error) {
-	return []Flow{{Remote: "192.0.2.1", DevPort: -1}}, 3, a.err
+func (a answers) Flows(int) ([]v1.Flow, int, error) {
+	return []v1.Flow{{Remote: "192.0.2.1", DevPort: -1}}, 3, a.err
 }
 
 // serve answers on a new socket until the test ends.
@@ -48,7 +52,7 @@ func TestRoundTrip(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("socket: %v, %v, want mode 0660", info, err)
 	}
-	c, ctx := NewClient(path), context.Background()
+	c, ctx := client.New(path), context.Background()
 	stats, err := c.Stats(ctx)
 	if want, _ := (answers{}).Stats(); err != nil || !cmp.Equal(stats, want) {
 		t.Errorf("stats: %v, %v", err, cmp.Diff(want, stats))
@@ -60,6 +64,25 @@ func TestRoundTrip(t *testing.T) {
 	list, left, err := c.Flows(ctx)
 	if want, more, _ := (answers{}).Flows(0); err != nil || !cmp.Equal(list, want) || left != more {
 		t.Errorf("flows: %v, %v, %d left out", err, cmp.Diff(want, list), left)
+	}
+}
+
+// Each answer says which sensor gives it; what lies beside /v1 is nowhere.
+func TestPaths(t *testing.T) {
+	path := serve(t, answers{})
+	ask := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	for at, want := range map[string]int{
+		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK,
+		"/stats": http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
+	} {
+		answer, err := ask.Get("http://iotsense" + at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if id := answer.Header.Get(v1.SensorHeader); answer.StatusCode != want || id != (answers{}).ID() {
+			t.Errorf("%s: %s from %q, want %d", at, answer.Status, id, want)
+		}
 	}
 }
 
@@ -88,7 +111,7 @@ func TestErrors(t *testing.T) {
 		{"the sensor fails", failing, "the table is gone"},
 		{"not a sensor", garbage, garbage},
 	} {
-		if _, err := NewClient(tt.path).Stats(ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
+		if _, err := client.New(tt.path).Stats(ctx); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", tt.name, err, tt.want)
 		}
 	}

@@ -1,3 +1,7 @@
+// Package api is how a running sensor is asked: HTTP with JSON over a unix socket.
+// It gives the answers of package v1 and never computes one itself. Whatever clients
+// do, the sensor's own work goes on: how often an answer is computed, and how many are
+// given at once, has a bound.
 package api
 
 // This file answers. Clients are not trusted with the sensor's time or memory.
@@ -14,14 +18,22 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
-// MaxFlows is how many lines an answer to /flows has at most: those of a full table
+// Source answers for the sensor.
+type Source interface {
+	ID() string // of the sensor, as v1.Stats.Sensor
+	Stats() (v1.Stats, error)
+	Devices() ([]v1.DeviceVerdict, error)
+	// Flows lists at most so many lines; left is how many flows it is without.
+	Flows(most int) (list []v1.Flow, left int, err error)
+}
+
+// MaxFlows is how many lines an answer to v1.FlowsPath has at most: those of a full table
 // of the default size, each flow with a device at both ends.
 const MaxFlows = 1 << 17
-
-// leftOut is the header of how many flows an answer is without.
-const leftOut = "Iotsense-Left-Out"
 
 // Bounds of what clients may ask for.
 const (
@@ -38,7 +50,7 @@ const (
 	apart    = 100 * time.Millisecond // between two computations of an answer,
 	duty     = 10                     // and so many times what the last one took,
 	apartMax = time.Second            // but no more than this
-	flowsAge = time.Second            // of the copy that /flows and /devices are answered from
+	flowsAge = time.Second            // of the copy that flows and devices are answered from
 	keepCopy = 5 * time.Second        // that nobody asks for
 	logApart = time.Minute            // between two lines of the log about clients
 )
@@ -49,9 +61,9 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 	quiet := &quietLog{log: logger}
 	mux := http.NewServeMux()
 	answers := map[string]*answer{
-		"/stats":   {compute: encoded(src.Stats)},
-		"/devices": {compute: encoded(src.Devices), free: make(chan struct{}, slots), maxAge: flowsAge},
-		"/flows":   {compute: flowsOf(src), free: make(chan struct{}, slots), maxAge: flowsAge},
+		v1.StatsPath:   {compute: encoded(src.Stats)},
+		v1.DevicesPath: {compute: encoded(src.Devices), free: make(chan struct{}, slots), maxAge: flowsAge},
+		v1.FlowsPath:   {compute: flowsOf(src), free: make(chan struct{}, slots), maxAge: flowsAge},
 	}
 	for path, a := range answers {
 		a.log, a.turn = quiet, make(chan struct{}, 1)
@@ -62,7 +74,7 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 		http.NotFound(w, r)
 	})
 	server := &http.Server{
-		Handler: mux, MaxHeaderBytes: maxHeader, ReadHeaderTimeout: readRequest, ReadTimeout: writeAnswer,
+		Handler: signed(src.ID(), mux), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: readRequest, ReadTimeout: writeAnswer,
 		IdleTimeout: idleAfter, WriteTimeout: writeAnswer,
 		ErrorLog:    log.New(quiet, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
@@ -76,6 +88,14 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 	for _, a := range answers {
 		a.turn <- struct{}{} // for good: nothing is computed from here on
 	}
+}
+
+// signed says in each answer, of whatever status, which sensor gives it.
+func signed(id string, h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(v1.SensorHeader, id)
+		h.ServeHTTP(w, r)
+	})
 }
 
 // text is an encoded answer.
@@ -139,7 +159,7 @@ func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if t.left > 0 {
-		w.Header().Set(leftOut, strconv.Itoa(t.left))
+		w.Header().Set(v1.LeftOutHeader, strconv.Itoa(t.left))
 	}
 	if _, err := w.Write(t.json); err != nil {
 		a.log.warn("answer not sent", "path", r.URL.Path, "error", err)

@@ -16,7 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/iotsense/iotsense/pkg/registry"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // pipes is a listener whose connections are in memory, so that time can be made up.
@@ -79,16 +79,18 @@ func (c *counting) ask(n *atomic.Int64) int64 {
 	return n.Add(1)
 }
 
-func (c *counting) Stats() (Stats, error) {
+func (*counting) ID() string { return "c0de" }
+
+func (c *counting) Stats() (v1.Stats, error) {
 	c.statsBegan = time.Now()
-	return Stats{Records: uint64(c.ask(&c.stats))}, nil
+	return v1.Stats{Records: uint64(c.ask(&c.stats))}, nil
 }
 
-func (c *counting) Devices() ([]registry.DeviceVerdict, error) { return nil, nil }
+func (c *counting) Devices() ([]v1.DeviceVerdict, error) { return nil, nil }
 
-func (c *counting) Flows(int) ([]Flow, int, error) {
+func (c *counting) Flows(int) ([]v1.Flow, int, error) {
 	c.ask(&c.flows)
-	return []Flow{{Remote: strings.Repeat("x", c.size)}}, 0, nil
+	return []v1.Flow{{Remote: strings.Repeat("x", c.size)}}, 0, nil
 }
 
 // inBubble serves src on connections in memory.
@@ -114,7 +116,7 @@ func TestManyClients(t *testing.T) {
 	for _, tt := range []struct {
 		path string
 		most int64 // computations in ten seconds
-	}{{"/flows", 11}, {"/stats", 101}} {
+	}{{v1.FlowsPath, 11}, {v1.StatsPath, 101}} {
 		src := &counting{takes: 5 * time.Millisecond}
 		inBubble(t, src, slog.New(slog.DiscardHandler), func(t *testing.T, p *pipes) {
 			var clients sync.WaitGroup
@@ -141,7 +143,7 @@ func TestManyClients(t *testing.T) {
 			if src.most.Load() != 1 {
 				t.Errorf("%d computations at once", src.most.Load())
 			}
-			if answered.Load() == 0 || (tt.path == "/flows") != (refused.Load() > 0) {
+			if answered.Load() == 0 || (tt.path == v1.FlowsPath) != (refused.Load() > 0) {
 				t.Errorf("%s: %d answered, %d refused", tt.path, answered.Load(), refused.Load())
 			}
 		})
@@ -154,7 +156,7 @@ func TestStatsAreFresh(t *testing.T) {
 	inBubble(t, src, slog.New(slog.DiscardHandler), func(t *testing.T, p *pipes) {
 		for n := range 5 {
 			asked := time.Now()
-			if _, body, err := p.ask("/stats"); err != nil || !strings.Contains(body, fmt.Sprintf(`"records":%d`, n+1)) {
+			if _, body, err := p.ask(v1.StatsPath); err != nil || !strings.Contains(body, fmt.Sprintf(`"records":%d`, n+1)) {
 				t.Errorf("%s, %v: want the %d. answer", body, err, n+1)
 			}
 			if src.statsBegan.Before(asked) {
@@ -197,7 +199,7 @@ func TestHeldConnections(t *testing.T) {
 			}
 		}
 		begin := time.Now()
-		if status, _, err := p.ask("/stats"); err != nil || status != http.StatusOK {
+		if status, _, err := p.ask(v1.StatsPath); err != nil || status != http.StatusOK {
 			t.Errorf("status %d, %v", status, err)
 		}
 		if took := time.Since(begin); took > 3*time.Second {

@@ -9,12 +9,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // ErrInUse is returned by Listen when another sensor has the socket.
@@ -30,19 +31,11 @@ const (
 	lockPatience = 3 * time.Second
 )
 
-// address is path as package net wants it: to it, a first @ means no file.
-func address(path string) string {
-	if strings.HasPrefix(path, "@") {
-		return "./" + path
-	}
-	return path
-}
-
 // Listen makes the socket at path, readable by its owner and group. A stale one,
 // which nobody answers on, is replaced; anything else there is left alone. The
 // listener's Close removes the socket, but not another that has come to its path.
 func Listen(path string) (net.Listener, error) {
-	path = address(path)
+	path = v1.SocketAddress(path)
 	if len(path) > longestPath {
 		return nil, fmt.Errorf("socket %s: its path has %d bytes, a socket's has %d at most: choose a shorter --socket", path, len(path), longestPath)
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/iotsense/iotsense/pkg/api/client"
 )
 
 func TestListen(t *testing.T) {
@@ -120,7 +122,7 @@ func TestCloseSparesAnothersSocket(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := NewClient(path).Stats(ctx); err != nil {
+	if _, err := client.New(path).Stats(ctx); err != nil {
 		t.Error(err)
 	}
 	stop()

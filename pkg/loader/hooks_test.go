@@ -197,7 +197,7 @@ func TestHooksCountWhatTheInterfaceCounts(t *testing.T) {
 			if p.Seen != want || p.Seen != played.Frames || p.NotIP != 1 || p.Counted != 2*each || p.Duplicate != 0 || !identities(p) {
 				t.Errorf("%+v, the interface counted %d, played %d", p, want, played.Frames)
 			}
-			if stats.Flows.Open != 7 || !stats.Interfaces[0].Attached || (hook != HookAuto && stats.Interfaces[0].Hook != hook) {
+			if stats.Flows.Open != 7 || !stats.Interfaces[0].Attached || (hook != HookAuto && stats.Interfaces[0].Hook != string(hook)) {
 				t.Errorf("%+v", stats)
 			}
 			open, _, err := s.OpenFlows(1 << 20)

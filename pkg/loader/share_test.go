@@ -15,6 +15,7 @@ import (
 
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
@@ -56,7 +57,7 @@ func (k *kernel) openFlows(mac, from, to uint32) {
 func (k *kernel) checkFlows(what string, open, overShare, overReserve uint64) {
 	k.t.Helper()
 	got := k.count()
-	want := FlowStats{Open: open, Closed: got.Flows.Closed, Refused: overShare + overReserve, OverShare: overShare, OverReserve: overReserve}
+	want := v1.FlowStats{Open: open, Closed: got.Flows.Closed, Refused: overShare + overReserve, OverShare: overShare, OverReserve: overReserve}
 	if got.Flows != want || !identities(got.Packets) || got.Packets.TableFull != want.Refused {
 		k.t.Errorf("%s: %+v, want %+v; packets %+v", what, got.Flows, want, got.Packets)
 	}

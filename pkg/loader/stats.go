@@ -6,50 +6,25 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // Stats is what the kernel half has counted since Open.
 type Stats struct {
 	Packets    flows.PacketStats // WithDevice and NoDevice are the Assembler's
-	Samples    SampleStats
-	Flows      FlowStats
-	Interfaces []Interface
+	Samples    v1.SampleStats
+	Flows      v1.FlowStats
+	Interfaces []v1.Interface
 	Kernel     *KernelStats // nil without Config.KernelStats
-}
-
-// SampleStats counts samples.
-type SampleStats struct {
-	Sent     uint64 `json:"sent"`      // written to the ring
-	RingFull uint64 `json:"ring_full"` // lost: the ring was full, their records are incomplete
-}
-
-// FlowStats counts lives of flows.
-type FlowStats struct {
-	Open    uint64 `json:"open"`
-	Closed  uint64 `json:"closed"`
-	Refused uint64 `json:"refused"` // packets that found no room to open one
-	// OverShare and OverReserve are parts of Refused: the MAC held as many flows
-	// as one may, or what was left was for known devices. The rest met a full table.
-	OverShare   uint64 `json:"over_share"`
-	OverReserve uint64 `json:"over_reserve"`
-}
-
-// Interface is a configured interface.
-type Interface struct {
-	Name     string `json:"name"` // its present one, where it was renamed
-	Hook     Hook   `json:"hook"` // as taken; as configured while not attached
-	Attached bool   `json:"attached"`
-	// Gaps is how often the programs were off an interface that was there: others
-	// took them off, or they could not be attached. GapS is for how long, in seconds.
-	Gaps uint64  `json:"gaps"`
-	GapS float64 `json:"gap_s"`
 }
 
 // KernelStats is the time spent in the packet programs.
@@ -105,43 +80,44 @@ func (s *Sensor) Stats() (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	return Stats{
-		Packets: flows.PacketStats{
-			Seen: c.Seen, Counted: c.Counted, NotIP: c.NotIp, Malformed: c.Malformed,
-			TableFull: c.TableFull, Duplicate: c.Duplicate,
-			Truncated: c.Truncated, Fragment: c.Fragment, Late: c.Late,
-			InOpen: openPackets, InClosed: s.inClosed,
-		},
-		Samples:    SampleStats{Sent: c.Sent, RingFull: c.RingFull},
-		Flows:      FlowStats{Open: open, Closed: s.closed, Refused: c.Refused, OverShare: c.OverShare, OverReserve: c.OverReserve},
+	stats := Stats{
+		Packets:    flows.PacketStats{InOpen: openPackets, InClosed: s.inClosed},
+		Flows:      v1.FlowStats{Open: open, Closed: s.closed},
 		Interfaces: s.interfaces(),
 		Kernel:     kernel,
-	}, nil
+	}
+	stats.fill(c)
+	return stats, nil
+}
+
+// fill sets the counters that the kernel half keeps under the same name.
+func (s *Stats) fill(c gen.IotsenseCounters) {
+	kept := reflect.ValueOf(c)
+	for _, answer := range []any{&s.Packets, &s.Samples, &s.Flows} {
+		into := reflect.ValueOf(answer).Elem()
+		for i := range into.NumField() {
+			name := into.Type().Field(i).Name
+			if n := kept.FieldByNameFunc(func(k string) bool { return strings.EqualFold(k, name) }); n.IsValid() {
+				into.Field(i).SetUint(n.Uint())
+			}
+		}
+	}
 }
 
 // counters is the sum over the CPUs.
-func (s *Sensor) counters() (gen.IotsenseCounters, error) {
-	var sum gen.IotsenseCounters
+func (s *Sensor) counters() (sum gen.IotsenseCounters, err error) {
 	var cpus []gen.IotsenseCounters
 	if err := s.maps[countersMap].Lookup(uint32(0), &cpus); err != nil {
 		return sum, fmt.Errorf("read the counters: %w", err)
 	}
+	all := reflect.ValueOf(&sum).Elem()
 	for _, c := range cpus {
-		sum.Seen += c.Seen
-		sum.Counted += c.Counted
-		sum.NotIp += c.NotIp
-		sum.Malformed += c.Malformed
-		sum.TableFull += c.TableFull
-		sum.Duplicate += c.Duplicate
-		sum.Truncated += c.Truncated
-		sum.Fragment += c.Fragment
-		sum.Late += c.Late
-		sum.Sent += c.Sent
-		sum.RingFull += c.RingFull
-		sum.Opened += c.Opened
-		sum.Refused += c.Refused
-		sum.OverShare += c.OverShare
-		sum.OverReserve += c.OverReserve
+		for i := range all.NumField() {
+			if all.Field(i).Kind() != reflect.Uint64 {
+				continue // the layout's mark
+			}
+			all.Field(i).SetUint(all.Field(i).Uint() + reflect.ValueOf(c).Field(i).Uint())
+		}
 	}
 	return sum, nil
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // lookEvery is how often interfaces are looked at when the kernel tells of no change.
@@ -269,16 +271,16 @@ func (s *Sensor) detachAll() error {
 }
 
 // interfaces lists the watches in the order of the configuration.
-func (s *Sensor) interfaces() []Interface {
-	var list []Interface
+func (s *Sensor) interfaces() []v1.Interface {
+	var list []v1.Interface
 	for _, name := range s.cfg.Interfaces {
 		for _, w := range s.watches {
 			if w.configured != name {
 				continue
 			}
-			i := Interface{Name: w.name, Hook: s.cfg.Hook, Gaps: w.gaps, GapS: w.blindUntil(time.Now()).Seconds()}
+			i := v1.Interface{Name: w.name, Hook: string(s.cfg.Hook), Gaps: w.gaps, GapS: w.blindUntil(time.Now()).Seconds()}
 			if w.at != nil {
-				i.Hook, i.Attached = w.at.hook, true
+				i.Hook, i.Attached = string(w.at.hook), true
 			}
 			list = append(list, i)
 		}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -65,7 +66,7 @@ type device struct {
 
 // said is what a device's last verdict was.
 type said struct {
-	state State
+	state v1.State
 	label string // of a known device
 }
 
@@ -183,11 +184,11 @@ func (r *Registry) Window(rec *flows.Record, probs []float32) Verdict {
 
 func (r *Registry) verdict(d *device) Verdict {
 	v := Verdict{
-		Device: d.name, State: Gathering, Windows: d.joined.windows,
+		Device: d.name, State: v1.Gathering, Windows: d.joined.windows,
 		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{},
 	}
 	if d.ignored {
-		v.State = Ignored
+		v.State = v1.Ignored
 	}
 	best, p := d.joined.Best()
 	if best < 0 {
@@ -197,13 +198,13 @@ func (r *Registry) verdict(d *device) Verdict {
 		v.Votes[r.cfg.Labels[l]] = n
 	}
 	label, windowLabel, windowP := r.cfg.Labels[best], r.cfg.Labels[d.joined.last], d.joined.lastP
-	v.Time = UnixMicro(d.newest)
+	v.Time = v1.UnixMicro(d.newest)
 	v.Label, v.Confidence = &label, &p
 	v.WindowLabel, v.WindowConfidence = &windowLabel, &windowP
 	v.Known = p >= r.cfg.Threshold(label)
-	v.State = Unknown
+	v.State = v1.Unknown
 	if v.Known {
-		v.State = Known
+		v.State = v1.Known
 	}
 	return v
 }
@@ -217,7 +218,7 @@ func (r *Registry) Devices() []DeviceVerdict {
 		d := e.Value.(*device)
 		v := DeviceVerdict{
 			Verdict: r.verdict(d), Addresses: []string{},
-			FirstSeen: UnixMicro(d.first), LastSeen: UnixMicro(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
+			FirstSeen: v1.UnixMicro(d.first), LastSeen: v1.UnixMicro(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
 		}
 		if mac, err := flows.ParseMAC(v.Device); err == nil {
 			v.RandomMAC = mac.IsLocal()

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/registry"
@@ -34,15 +35,15 @@ func TestJoinedVerdict(t *testing.T) {
 		probs      [][]float32
 		label      string
 		confidence float64
-		state      registry.State
+		state      v1.State
 		votes      map[string]int
 	}{
-		{"one sure window", [][]float32{{.1, .85, .05}}, "plug", .85, registry.Known, map[string]int{"plug": 1}},
-		{"one unsure window", [][]float32{{.3, .6, .1}}, "plug", .6, registry.Unknown, map[string]int{"plug": 1}},
-		{"mean of windows", [][]float32{{.9, .1, 0}, {.2, .8, 0}, {1, 0, 0}}, "camera", .7, registry.Unknown, map[string]int{"camera": 2, "plug": 1}},
+		{"one sure window", [][]float32{{.1, .85, .05}}, "plug", .85, v1.Known, map[string]int{"plug": 1}},
+		{"one unsure window", [][]float32{{.3, .6, .1}}, "plug", .6, v1.Unknown, map[string]int{"plug": 1}},
+		{"mean of windows", [][]float32{{.9, .1, 0}, {.2, .8, 0}, {1, 0, 0}}, "camera", .7, v1.Unknown, map[string]int{"camera": 2, "plug": 1}},
 		// The second model lacks camera: its window has no say in camera's mean.
 		// camera .9, plug (.1+.4)/2 = .25, scale (0+.6)/2 = .3, sum 1.45.
-		{"a class that one model lacks", [][]float32{{.9, .1, 0}, {join.Lacking, .4, .6}}, "camera", .9 / 1.45, registry.Unknown, map[string]int{"camera": 1, "scale": 1}},
+		{"a class that one model lacks", [][]float32{{.9, .1, 0}, {join.Lacking, .4, .6}}, "camera", .9 / 1.45, v1.Unknown, map[string]int{"camera": 1, "scale": 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRegistry(0, nil)
@@ -52,7 +53,7 @@ func TestJoinedVerdict(t *testing.T) {
 				r.Record(rec)
 				v = r.Window(rec, p)
 			}
-			if *v.Label != tt.label || math.Abs(*v.Confidence-tt.confidence) > 1e-6 || v.State != tt.state || v.Known != (tt.state == registry.Known) {
+			if *v.Label != tt.label || math.Abs(*v.Confidence-tt.confidence) > 1e-6 || v.State != tt.state || v.Known != (tt.state == v1.Known) {
 				t.Errorf("%s %.6f %s, want %s %.6f %s", *v.Label, *v.Confidence, v.State, tt.label, tt.confidence, tt.state)
 			}
 			if got, want := jsonText(t, v.Votes), jsonText(t, tt.votes); got != want {
@@ -79,7 +80,7 @@ func TestVerdictKeys(t *testing.T) {
 	if got := jsonText(t, r.Devices()[0].Verdict); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if got := jsonText(t, registry.UnixMicro(1472729032788901)); got != `"2016-09-01T11:23:52.788901Z"` {
+	if got := jsonText(t, v1.UnixMicro(1472729032788901)); got != `"2016-09-01T11:23:52.788901Z"` {
 		t.Errorf("time %s", got)
 	}
 }
@@ -187,7 +188,7 @@ func TestIgnored(t *testing.T) {
 	if !r.Record(record("m", "10.0.0.1", 2, 3)) || !r.Record(record("m", "169.254.0.9", 4, 5)) {
 		t.Error("not ignored from then on")
 	}
-	if v := r.Devices()[0]; v.State != registry.Ignored || v.Label != nil || v.Windows != 0 || v.Known || v.Flows != 3 {
+	if v := r.Devices()[0]; v.State != v1.Ignored || v.Label != nil || v.Windows != 0 || v.Known || v.Flows != 3 {
 		t.Errorf("%+v", v)
 	}
 }

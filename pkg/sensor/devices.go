@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/registry"
@@ -80,7 +81,7 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
 		l.list = append(l.list, l.gathering(device, addr, first))
 	}
 	d := &l.list[i]
-	if t := registry.UnixMicro(last); t.After(d.LastSeen.Time) {
+	if t := v1.UnixMicro(last); t.After(d.LastSeen.Time) {
 		d.LastSeen = t
 	}
 	if text := addr.String(); !addr.IsUnspecified() && !slices.Contains(d.Addresses, text) {
@@ -91,14 +92,14 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
 // gathering is a device without a record yet.
 func (l *listing) gathering(device string, addr netip.Addr, first int64) registry.DeviceVerdict {
 	d := registry.DeviceVerdict{
-		Verdict:   registry.Verdict{Device: device, State: registry.Gathering, Votes: map[string]int{}},
-		Addresses: []string{}, FirstSeen: registry.UnixMicro(first),
+		Verdict:   registry.Verdict{Device: device, State: v1.Gathering, Votes: map[string]int{}},
+		Addresses: []string{}, FirstSeen: v1.UnixMicro(first),
 	}
 	if mac, err := flows.ParseMAC(device); err == nil {
 		d.RandomMAC = mac.IsLocal()
 	}
 	if l.ignored != nil && l.ignored(&flows.Record{Device: device, DeviceAddr: addr}) {
-		d.State = registry.Ignored
+		d.State = v1.Ignored
 	}
 	return d
 }

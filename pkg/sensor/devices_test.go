@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
@@ -12,8 +13,8 @@ import (
 // A device is listed from its first packet on, and was seen when its open flows say.
 func TestListingOfOpenFlows(t *testing.T) {
 	known := registry.DeviceVerdict{
-		Verdict:   registry.Verdict{Device: "00:17:88:0a:0b:0c", State: registry.Known, Flows: 3},
-		Addresses: []string{"10.0.0.5"}, FirstSeen: registry.UnixMicro(1e6), LastSeen: registry.UnixMicro(60e6),
+		Verdict:   registry.Verdict{Device: "00:17:88:0a:0b:0c", State: v1.Known, Flows: 3},
+		Addresses: []string{"10.0.0.5"}, FirstSeen: v1.UnixMicro(1e6), LastSeen: v1.UnixMicro(60e6),
 	}
 	gateway := netip.MustParseAddr("10.0.0.1")
 	l := listing{
@@ -28,7 +29,7 @@ func TestListingOfOpenFlows(t *testing.T) {
 	l.seen("00:1d:aa:01:02:04", netip.MustParseAddr("10.0.0.8"), 81e6, 82e6) // one more than there may be
 	type line struct {
 		device      string
-		state       registry.State
+		state       v1.State
 		first, last int64
 		addresses   int
 		random      bool
@@ -38,9 +39,9 @@ func TestListingOfOpenFlows(t *testing.T) {
 		got = append(got, line{d.Device, d.State, d.FirstSeen.UnixMicro(), d.LastSeen.UnixMicro(), len(d.Addresses), d.RandomMAC})
 	}
 	want := []line{
-		{known.Device, registry.Known, 1e6, 90e6, 2, false},
-		{"02:00:00:00:00:07", registry.Gathering, 80e6, 85e6, 1, true},
-		{"00:1d:aa:01:02:03", registry.Ignored, 81e6, 82e6, 1, false},
+		{known.Device, v1.Known, 1e6, 90e6, 2, false},
+		{"02:00:00:00:00:07", v1.Gathering, 80e6, 85e6, 1, true},
+		{"00:1d:aa:01:02:03", v1.Ignored, 81e6, 82e6, 1, false},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)

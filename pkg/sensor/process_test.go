@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
@@ -59,7 +59,7 @@ type sensorConfig struct {
 // sensorResult is what a sensor has made, its flows closed.
 type sensorResult struct {
 	Records []flows.Record
-	Stats   api.Stats
+	Stats   v1.Stats
 }
 
 // ready is the line that says that the sensor is attached.

@@ -6,6 +6,7 @@ package sensor
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/queue"
 	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
@@ -62,6 +64,7 @@ const (
 // Sensor watches interfaces until its Run ends.
 type Sensor struct {
 	cfg      Config
+	id       string
 	spec     flows.RecordSpec // of the records that the model needs
 	kernel   *loader.Sensor
 	socket   net.Listener
@@ -84,7 +87,7 @@ func Open(cfg Config) (*Sensor, error) {
 	if cfg.Hurry == nil {
 		cfg.Hurry = context.Background()
 	}
-	s := &Sensor{cfg: cfg, started: time.Now()}
+	s := &Sensor{cfg: cfg, id: rand.Text()[:16], started: time.Now()}
 	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored}
 	if cfg.Verdict != nil {
 		opts.Verdict = func(v registry.Verdict) { s.verdicts.Put(v) }
@@ -232,21 +235,25 @@ func (s *Sensor) record(r *flows.Record) {
 	}
 }
 
+// ID implements api.Source: a random word, another after each start.
+func (s *Sensor) ID() string { return s.id }
+
 // Stats implements api.Source.
-func (s *Sensor) Stats() (api.Stats, error) {
+func (s *Sensor) Stats() (v1.Stats, error) {
 	kernel, err := s.kernel.Stats()
 	if err != nil {
-		return api.Stats{}, err
+		return v1.Stats{}, err
 	}
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return api.Stats{}, fmt.Errorf("resource usage: %w", err)
+		return v1.Stats{}, fmt.Errorf("resource usage: %w", err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	made := s.assembler.Stats()
 	kernel.Packets.WithDevice, kernel.Packets.NoDevice = made.WithDevice, made.NoDevice
-	stats := api.Stats{
+	stats := v1.Stats{
+		Sensor:            s.id,
 		UptimeS:           time.Since(s.started).Seconds(),
 		Interfaces:        kernel.Interfaces,
 		Packets:           kernel.Packets,
@@ -278,7 +285,7 @@ func (s *Sensor) droppedVerdicts() uint64 {
 
 // Flows implements api.Source: a line for each device end of each open flow, and
 // one for a flow without any.
-func (s *Sensor) Flows(most int) (list []api.Flow, left int, err error) {
+func (s *Sensor) Flows(most int) (list []v1.Flow, left int, err error) {
 	open, left, err := s.kernel.OpenFlows(most)
 	if err != nil {
 		return nil, 0, err
@@ -286,7 +293,7 @@ func (s *Sensor) Flows(most int) (list []api.Flow, left int, err error) {
 	s.mu.Lock()
 	locals := s.locals // is replaced, never changed: records are made meanwhile
 	s.mu.Unlock()
-	list = make([]api.Flow, 0, len(open))
+	list = make([]v1.Flow, 0, len(open))
 	for i := range open {
 		lines := s.flowsOf(&open[i], locals)
 		if len(list)+len(lines) > most {
@@ -297,9 +304,9 @@ func (s *Sensor) Flows(most int) (list []api.Flow, left int, err error) {
 	return list, left, nil
 }
 
-func (s *Sensor) flowsOf(f *loader.OpenFlow, locals *flows.Locals) []api.Flow {
+func (s *Sensor) flowsOf(f *loader.OpenFlow, locals *flows.Locals) []v1.Flow {
 	a, b := f.Life.Key.A, f.Life.Key.B
-	var list []api.Flow
+	var list []v1.Flow
 	if name, ok := locals.Device(a); ok {
 		list = append(list, s.flow(f, &name, a, b))
 	}
@@ -307,16 +314,16 @@ func (s *Sensor) flowsOf(f *loader.OpenFlow, locals *flows.Locals) []api.Flow {
 		list = append(list, s.flow(f, &name, b, a))
 	}
 	if list == nil {
-		list = []api.Flow{s.flow(f, nil, a, b)}
+		list = []v1.Flow{s.flow(f, nil, a, b)}
 	}
 	return list
 }
 
-func (s *Sensor) flow(f *loader.OpenFlow, name *string, device, remote flows.End) api.Flow {
-	line := api.Flow{
+func (s *Sensor) flow(f *loader.OpenFlow, name *string, device, remote flows.End) v1.Flow {
+	line := v1.Flow{
 		Device: name, Remote: remote.Addr.String(), Proto: f.Life.Key.Proto,
 		DevPort: flows.Missing, RemPort: flows.Missing,
-		FirstSeen: registry.UnixMicro(s.kernel.Epoch(f.First)),
+		FirstSeen: v1.UnixMicro(s.kernel.Epoch(f.First)),
 		Packets:   f.Packets[0] + f.Packets[1], Bytes: f.Bytes[0] + f.Bytes[1], Interface: f.Interface,
 	}
 	if f.Life.Key.HasPorts {

@@ -1,0 +1,111 @@
+// Package client asks a running sensor on its socket. It knows what package v1 says,
+// and nothing else of the house.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
+)
+
+// Client asks a sensor.
+type Client struct {
+	path string
+	http http.Client
+}
+
+// New returns a client of the sensor that listens on the socket at path.
+func New(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", v1.SocketAddress(path))
+	}
+	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial}, Timeout: 30 * time.Second}}
+}
+
+// Stats asks for the sensor's counters.
+func (c *Client) Stats(ctx context.Context) (s v1.Stats, err error) {
+	return s, c.get(ctx, v1.StatsPath, &s)
+}
+
+// Devices asks for the devices and their verdicts.
+func (c *Client) Devices(ctx context.Context) (d []v1.DeviceVerdict, err error) {
+	return d, c.get(ctx, v1.DevicesPath, &d)
+}
+
+// Flows asks for the open flows; left is how many more there are than an answer
+// lists, at most 131,072.
+func (c *Client) Flows(ctx context.Context) (f []v1.Flow, left int, err error) {
+	header, err := c.ask(ctx, v1.FlowsPath, &f)
+	if err == nil && header.Get(v1.LeftOutHeader) != "" {
+		if left, err = strconv.Atoi(header.Get(v1.LeftOutHeader)); err != nil {
+			err = fmt.Errorf("answer of the sensor on %s: %w", c.path, err)
+		}
+	}
+	return f, left, err
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	_, err := c.ask(ctx, path, into)
+	return err
+}
+
+// tries is how often a busy sensor is asked, a second apart.
+const tries = 5
+
+func (c *Client) ask(ctx context.Context, path string, into any) (http.Header, error) {
+	for n := 1; ; n++ {
+		header, busy, err := c.askOnce(ctx, path, into)
+		if !busy || n == tries {
+			return header, err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// askOnce decodes the answer; busy tells of an error that may be gone soon.
+func (c *Client) askOnce(ctx context.Context, path string, into any) (header http.Header, busy bool, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://iotsense"+path, nil)
+	if err != nil {
+		return nil, false, err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return nil, false, c.explain(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what was read is better than nothing
+		return nil, response.StatusCode == http.StatusServiceUnavailable,
+			fmt.Errorf("ask the sensor for %s: %s: %s", path, response.Status, bytes.TrimSpace(why))
+	}
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return nil, false, fmt.Errorf("answer of the sensor on %s: %w", c.path, err)
+	}
+	return response.Header, false, nil
+}
+
+// explain says what to do about a sensor that cannot be asked.
+func (c *Client) explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no sensor answers on %s: start `iotsense run`, or name its --socket", c.path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("socket %s: permission denied: ask as root or as a member of its group", c.path)
+	}
+	return fmt.Errorf("ask the sensor: %w", err)
+}

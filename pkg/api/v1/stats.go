@@ -1,0 +1,65 @@
+package v1
+
+// This file declares each counter, once: its JSON key, what it means, what to do about
+// it, and what it is the sum of. Text, log and documents come from here (counters.go).
+
+// Stats is the answer to `iotsense stats`.
+type Stats struct {
+	Sensor            string      `json:"sensor" means:"the process that counts: another after each start, and with it counters begin anew"`
+	UptimeS           float64     `json:"uptime_s" means:"seconds since the start"`
+	Model             *string     `json:"model" means:"in words; null: records only"`
+	Interfaces        []Interface `json:"interfaces" means:"those watched"`
+	Packets           PacketStats `json:"packets" means:"what became of every packet, in wire packets"`
+	Samples           SampleStats `json:"samples" means:"a life's first packets with their payload"`
+	Flows             FlowStats   `json:"flows" means:"in lives"`
+	Records           uint64      `json:"records" means:"records made"`
+	IncompleteRecords uint64      `json:"incomplete_records" of:"records" means:"that lost a sample" do:"see samples.ring_full"`
+	Inferences        uint64      `json:"inferences" means:"runs of the model"`
+	DroppedVerdicts   uint64      `json:"dropped_verdicts" means:"verdicts of run that nobody read in time: 8,192 wait, then the oldest go" do:"read faster; packets, records and the socket's answers do not wait for them"`
+	EvictedDevices    uint64      `json:"evicted_devices" means:"devices forgotten for want of room" do:"raise --max-devices; their open flows are still counted"`
+	UserCPUS          float64     `json:"user_cpu_s" means:"seconds that this process took in user space"`
+	KernelNSTotal     *uint64     `json:"kernel_ns_total" means:"ns spent in the kernel programs; null without --kernel-stats"`
+	KernelRuns        *uint64     `json:"kernel_runs" means:"runs of these; null without --kernel-stats"`
+}
+
+// PacketStats says what became of every packet, in wire packets. The sums hold
+// exactly when traffic has stopped; see [Check].
+type PacketStats struct {
+	Seen       uint64 `json:"seen" sum:"counted not_ip malformed table_full duplicate" means:"every packet, before its outcome is looked at"`
+	Counted    uint64 `json:"counted" sum:"in_closed in_open" means:"belongs to a life of a flow"`
+	NotIP      uint64 `json:"not_ip" means:"ARP, EAPOL, LLC but for IP in SNAP, PPPoE control, ..." do:"nothing: no record is made of these"`
+	Malformed  uint64 `json:"malformed" means:"link or IP header incomplete or impossible" do:"look at the sender"`
+	TableFull  uint64 `json:"table_full" means:"would open a flow, and that was refused" do:"look for a scan; raise --max-flows (see below)"`
+	Duplicate  uint64 `json:"duplicate" means:"another attached interface carried this direction of the flow first" do:"nothing, or attach to fewer interfaces (see below)"`
+	Truncated  uint64 `json:"truncated" of:"counted" means:"frame shorter than its IP length claims" do:"capture with a longer snap length"`
+	Fragment   uint64 `json:"fragment" of:"counted" means:"first or later fragment" do:"nothing: later ones have no ports"`
+	Late       uint64 `json:"late" of:"counted" means:"met a life that was being closed" do:"nothing: it opened the flow's next life"`
+	InOpen     uint64 `json:"in_open" means:"of lives that go on"`
+	InClosed   uint64 `json:"in_closed" sum:"with_device no_device" means:"of lives that have ended"`
+	WithDevice uint64 `json:"with_device" means:"of ended lives with a device end"`
+	NoDevice   uint64 `json:"no_device" means:"of ended lives without one" do:"see --local if devices are missing"`
+}
+
+// SampleStats counts samples.
+type SampleStats struct {
+	Sent     uint64 `json:"sent" means:"written to the ring for user space"`
+	RingFull uint64 `json:"ring_full" means:"lost, the ring was full: totals stay exact, the record is marked incomplete and enters no window" do:"raise --ring-size"`
+}
+
+// FlowStats counts lives of flows.
+type FlowStats struct {
+	Open        uint64 `json:"open" means:"going on"`
+	Closed      uint64 `json:"closed" means:"ended"`
+	Refused     uint64 `json:"refused" means:"not opened, one for each packet of table_full" do:"see below"`
+	OverShare   uint64 `json:"over_share" of:"refused" means:"the MAC holds as many flows as one may" do:"one device scans or is scanned; or it needs a larger table"`
+	OverReserve uint64 `json:"over_reserve" of:"refused" means:"what is left is for known devices" do:"a flood of new devices"`
+}
+
+// Interface is a configured interface.
+type Interface struct {
+	Name     string  `json:"name" means:"its present one, where it was renamed"`
+	Hook     string  `json:"hook" means:"where packets are seen, as taken; as configured while not attached"`
+	Attached bool    `json:"attached" means:"packets are seen"`
+	Gaps     uint64  `json:"gaps" means:"how often the programs were off it while it was there: others took them off, or they could not be attached" do:"look in the log who takes them off"`
+	GapS     float64 `json:"gap_s" means:"for how many seconds in all"`
+}

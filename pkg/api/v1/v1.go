@@ -1,0 +1,71 @@
+// Package v1 is what a sensor and those who ask it say to each other: the paths of
+// its socket, the answers, and what each counter means. It imports nothing of the
+// house, so that a client links neither the kernel half nor the records' files.
+// Names stay, meanings stay, keys are added.
+package v1
+
+import (
+	"strings"
+	"time"
+)
+
+// DefaultSocket is where the sensor listens when nothing else is said.
+const DefaultSocket = "/run/iotsense/iotsense.sock"
+
+// Paths of the socket; each answers GET with one JSON value.
+const (
+	StatsPath   = "/v1/stats"   // a Stats
+	DevicesPath = "/v1/devices" // a list of DeviceVerdict
+	FlowsPath   = "/v1/flows"   // a list of Flow
+)
+
+// Headers of answers.
+const (
+	SensorHeader  = "Iotsense-Sensor"   // the sensor that answers, as Stats.Sensor
+	LeftOutHeader = "Iotsense-Left-Out" // how many flows the answer is without; absent: none
+)
+
+// SocketAddress is path as package net wants it: to it, a first @ means no file.
+func SocketAddress(path string) string {
+	if strings.HasPrefix(path, "@") {
+		return "./" + path
+	}
+	return path
+}
+
+// Time prints as RFC 3339 in UTC with microseconds; the zero value as null.
+type Time struct{ time.Time }
+
+// UnixMicro is the time at us since the Unix epoch.
+func UnixMicro(us int64) Time { return Time{time.UnixMicro(us)} }
+
+// MarshalJSON implements json.Marshaler.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return []byte(t.UTC().Format(`"2006-01-02T15:04:05.000000Z07:00"`)), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		*t = Time{}
+		return nil
+	}
+	return t.Time.UnmarshalJSON(b)
+}
+
+// Flow is one open flow, from the point of view of one device end: a line of
+// `iotsense flows`. A flow without a device has Device null.
+type Flow struct {
+	Device    *string `json:"device"`
+	Remote    string  `json:"remote"`
+	Proto     uint8   `json:"proto"`
+	DevPort   int32   `json:"dev_port"` // -1: none
+	RemPort   int32   `json:"rem_port"` // -1: none
+	FirstSeen Time    `json:"first_seen"`
+	Packets   uint64  `json:"packets"`
+	Bytes     uint64  `json:"bytes"`
+	Interface string  `json:"interface"`
+}
