@@ -11,7 +11,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
-	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 

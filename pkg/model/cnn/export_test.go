@@ -2,7 +2,7 @@ package cnn
 
 import (
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
 // RunnerOn is a runner of a model's network on one implementation of the loops.

@@ -21,7 +21,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
 // Skip implements model.Runner. What the next output needs of the row is computed

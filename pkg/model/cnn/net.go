@@ -10,7 +10,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
 // Kind is the network's name in model files, where it may be left out.

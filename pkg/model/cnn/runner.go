@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
 // Runner runs the network: a [model.Runner].

@@ -10,7 +10,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/cnn/internal/conv"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
 // Divisors of a row's bounded values.

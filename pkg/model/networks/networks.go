@@ -3,5 +3,6 @@
 package networks
 
 import (
-	_ "github.com/iotsense/iotsense/pkg/model/cnn" // the paper's
+	_ "github.com/iotsense/iotsense/pkg/model/cnn"    // the paper's
+	_ "github.com/iotsense/iotsense/pkg/model/stream" // that of a device's stream
 )

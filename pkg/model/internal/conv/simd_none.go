@@ -27,4 +27,8 @@ func poolThree(dst, src []float32) { panic(noVector) }
 
 func scaleOctets(dst []float32, src []byte) { panic(noVector) }
 
+func strongest(best *[ByteFilters]float32, table *ByteTable, rows []uint32, positions int) {
+	panic(noVector)
+}
+
 const noVector = "conv: this build has no vector code"

@@ -2,7 +2,7 @@
 
 package conv
 
-// This file declares the loops of simd_amd64.s and simd_arm64.s. They check
+// This file declares the loops of the assembly files. They check
 // nothing: their callers in conv.go do. The taps of a kernel row are a multiple of
 // Taps. They take slices so that `go vet` checks the offsets of what they read.
 
@@ -49,3 +49,10 @@ func poolThree(dst, src []float32)
 //
 //go:noescape
 func scaleOctets(dst []float32, src []byte)
+
+// strongest raises best to the sums of the rows of table at each position, the
+// positions ByteStride symbols apart; there is one. Each of rows begins a row in the
+// table's first tap; ByteReach(positions) of them are read.
+//
+//go:noescape
+func strongest(best *[ByteFilters]float32, table *ByteTable, rows []uint32, positions int)
