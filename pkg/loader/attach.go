@@ -30,7 +30,7 @@ type part struct {
 }
 
 // attach puts the programs on an interface. It is called in the network namespace.
-func (s *Sensor) attach(l netlink.Link) (*attachment, error) {
+func (s *Kernel) attach(l netlink.Link) (*attachment, error) {
 	a := &attachment{name: l.Attrs().Name, index: l.Attrs().Index}
 	held, err := s.hold(a.name, a.index)
 	if err != nil {
@@ -80,7 +80,7 @@ func (a *attachment) missing() (names []string) {
 	return names
 }
 
-func (s *Sensor) attachTo(a *attachment, l netlink.Link) error {
+func (s *Kernel) attachTo(a *attachment, l netlink.Link) error {
 	if err := checkLinkType(l); err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *Sensor) attachTo(a *attachment, l netlink.Link) error {
 	return err
 }
 
-func (s *Sensor) setPromisc(a *attachment) error {
+func (s *Kernel) setPromisc(a *attachment) error {
 	fd, err := promiscuous(a.index)
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func (path bigPath) test(t *testing.T) {
 	const payload = 64 << 20
 	n := newNetwork(t, "bigtcp")
 	path.addPair(t, n)
-	var s *Sensor
+	var s *Kernel
 	err := n.Do(func() (err error) {
 		s, err = Open(Config{Interfaces: []string{bigInterface}, Hook: HookTC, Prefix: 100, MaxFlows: 4096})
 		return err

@@ -107,7 +107,7 @@ func (b *box) send(name string, frame []byte, n int) {
 }
 
 // sensor attaches and runs one.
-func (b *box) sensor(cfg Config) (s *Sensor, stop func() *events) {
+func (b *box) sensor(cfg Config) (s *Kernel, stop func() *events) {
 	b.t.Helper()
 	cfg.Log = slog.New(slog.NewTextHandler(testWriter{b.t}, nil))
 	s = mustOpen(b.t, b.Network, cfg)
@@ -115,7 +115,7 @@ func (b *box) sensor(cfg Config) (s *Sensor, stop func() *events) {
 }
 
 // until waits for the sensor's figures to be as wanted.
-func (b *box) until(s *Sensor, what string, good func(Stats) bool) Stats {
+func (b *box) until(s *Kernel, what string, good func(Stats) bool) Stats {
 	b.t.Helper()
 	var stats Stats
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {

@@ -15,7 +15,7 @@ import (
 
 // Epoch turns a stamp of the events, us of CLOCK_BOOTTIME, into us since the
 // Unix epoch. It follows steps of the clock within a second.
-func (s *Sensor) Epoch(stamp int64) int64 { return stamp + s.bootTime.Load() }
+func (s *Kernel) Epoch(stamp int64) int64 { return stamp + s.bootTime.Load() }
 
 // checkTimeNamespace refuses clocks other than those of the programs' stamps
 // (time_namespaces(7)). offsets has a line for each: name, seconds, nanoseconds.
@@ -33,7 +33,7 @@ func checkTimeNamespace(offsets string) error {
 }
 
 // readClock notes how far apart the two clocks are now.
-func (s *Sensor) readClock() { s.bootTime.Store(bootTime(now)) }
+func (s *Kernel) readClock() { s.bootTime.Store(bootTime(now)) }
 
 // bootTime is the distance from CLOCK_BOOTTIME to the Unix epoch in us.
 func bootTime(read func(clock int32) int64) (us int64) {
@@ -71,7 +71,7 @@ func suspended() int64 { return max(0, ahead(now, unix.CLOCK_BOOTTIME, unix.CLOC
 
 // followSuspend tells the programs of a suspend that has ended: their coarse clock
 // has not counted it.
-func (s *Sensor) followSuspend() error {
+func (s *Kernel) followSuspend() error {
 	total := suspended()
 	if time.Duration(total-s.suspended) < coarseLate/2 {
 		return nil

@@ -16,7 +16,7 @@ import (
 const sampleHead = int(unsafe.Offsetof(gen.IotsenseSample{}.Payload))
 
 // deliver hands one ring event on: samples to the sink, closes to s.pending.
-func (s *Sensor) deliver(raw []byte) error {
+func (s *Kernel) deliver(raw []byte) error {
 	if len(raw) < 4 {
 		return fmt.Errorf("ring event of %d bytes", len(raw))
 	}
@@ -62,7 +62,7 @@ func sampleEvent(raw []byte) flows.Sample {
 }
 
 // closeOf is the end of the life that f holds.
-func (s *Sensor) closeOf(key gen.IotsenseFlowKey, f gen.IotsenseFlow) flows.Close {
+func (s *Kernel) closeOf(key gen.IotsenseFlowKey, f gen.IotsenseFlow) flows.Close {
 	first := f.Life >> gen.IotsenseLifeWordLIFE_FIRST_SHIFT
 	taken := f.Life >> gen.IotsenseLifeWordLIFE_TAKEN_SHIFT & uint64(gen.IotsenseLifeWordLIFE_TAKEN)
 	return flows.Close{

@@ -23,7 +23,7 @@ import (
 // Anybody may bind its name, and listen there or not: the kernel is asked who has
 // made it. Only root and this user, who can run a sensor, keep this one away; to
 // whoever else is there the sensor leaves the name, and takes one below it.
-func (s *Sensor) hold(ifname string, ifindex int) (io.Closer, error) {
+func (s *Kernel) hold(ifname string, ifindex int) (io.Closer, error) {
 	name := "@iotsense/if" + strconv.Itoa(ifindex)
 	l, err := net.Listen("unix", name)
 	if errors.Is(err, unix.EADDRINUSE) {
@@ -43,7 +43,7 @@ func (s *Sensor) hold(ifname string, ifindex int) (io.Closer, error) {
 
 // otherSensor is an error when a process that may be a sensor holds the name or one
 // below it. own is this sensor's socket, or nil.
-func (s *Sensor) otherSensor(ifname, name string, own net.Listener) error {
+func (s *Kernel) otherSensor(ifname, name string, own net.Listener) error {
 	list, err := abstractSockets(name)
 	if err != nil { // a kernel without unix_diag: those who listen can be asked
 		list = nil

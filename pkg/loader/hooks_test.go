@@ -46,19 +46,19 @@ func newNetwork(t *testing.T, purpose string) *replay.Network {
 }
 
 // open attaches a sensor to the network.
-func open(t *testing.T, n *replay.Network, cfg Config) (*Sensor, error) {
+func open(t *testing.T, n *replay.Network, cfg Config) (*Kernel, error) {
 	t.Helper()
 	if cfg.Interfaces == nil {
 		cfg.Interfaces = []string{replay.Interface}
 	}
 	cfg.MaxFlows = 4096
 	cfg.RingSize = 1 << 20
-	var s *Sensor
+	var s *Kernel
 	err := n.Do(func() (err error) { s, err = Open(cfg); return err })
 	return s, err
 }
 
-func mustOpen(t *testing.T, n *replay.Network, cfg Config) *Sensor {
+func mustOpen(t *testing.T, n *replay.Network, cfg Config) *Kernel {
 	t.Helper()
 	s, err := open(t, n, cfg)
 	if err != nil {
@@ -69,7 +69,7 @@ func mustOpen(t *testing.T, n *replay.Network, cfg Config) *Sensor {
 }
 
 // start runs a sensor; the function returned stops it and gives what it has sent.
-func start(t *testing.T, s *Sensor) (stop func() *events) {
+func start(t *testing.T, s *Kernel) (stop func() *events) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	sink, done := &events{}, make(chan error, 1)

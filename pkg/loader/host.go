@@ -28,14 +28,14 @@ func (h Host) equal(other Host) bool {
 }
 
 // Host is what it is now; Config.HostChanged says when that changes.
-func (s *Sensor) Host() Host {
+func (s *Kernel) Host() Host {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.host
 }
 
 // openHost writes the local ranges at the start.
-func (s *Sensor) openHost() error {
+func (s *Kernel) openHost() error {
 	s.host = s.readHost()
 	return s.setPrefixes(nil, s.cfg.listedPrefixes(s.host.Local))
 }
@@ -43,7 +43,7 @@ func (s *Sensor) openHost() error {
 // followHost takes over what has changed. Every event is delivered under the Host
 // that its packet was parsed under, or one that has the packet's range too: ranges
 // that come are in the kernel first, those that go leave it last.
-func (s *Sensor) followHost() error {
+func (s *Kernel) followHost() error {
 	before, now := s.host, s.readHost()
 	if now.equal(before) {
 		return nil
@@ -73,7 +73,7 @@ func (s *Sensor) followHost() error {
 }
 
 // readHost asks for the addresses of every configured interface that is there.
-func (s *Sensor) readHost() Host {
+func (s *Kernel) readHost() Host {
 	h := Host{Local: slices.Clone(s.cfg.Local), Own: map[flows.MAC][]netip.Addr{}}
 	for _, name := range s.watchedNames() {
 		l, err := s.network.LinkByName(name)
@@ -112,7 +112,7 @@ func (s *Sensor) readHost() Host {
 }
 
 // watchedNames are the present names of what is watched, or is to be.
-func (s *Sensor) watchedNames() []string {
+func (s *Kernel) watchedNames() []string {
 	if s.watches == nil {
 		return s.cfg.Interfaces
 	}
@@ -125,7 +125,7 @@ func (s *Sensor) watchedNames() []string {
 
 // setPrefixes changes the local ranges that the programs look up, and how many of
 // each version they know of: without any they do not look.
-func (s *Sensor) setPrefixes(before, after []netip.Prefix) error {
+func (s *Kernel) setPrefixes(before, after []netip.Prefix) error {
 	for _, p := range after {
 		if err := s.maps[prefixesMap].Put(prefixKey(p), uint8(1)); err != nil {
 			return fmt.Errorf("local range %v: %w", p, err)

@@ -41,7 +41,7 @@ func (e *events) Close(c *flows.Close) { e.closes = append(e.closes, *c) }
 
 // kernel is a sensor that is on no interface.
 type kernel struct {
-	*Sensor
+	*Kernel
 	*events
 	t testing.TB
 }

@@ -21,7 +21,7 @@ func TestTun(t *testing.T) {
 	testenv.Root(t)
 	const name = "tun0"
 	n := newNetwork(t, "tun")
-	var s *Sensor
+	var s *Kernel
 	var tun *os.File
 	err := n.Do(func() (err error) {
 		link := &netlink.Tuntap{
@@ -107,7 +107,7 @@ func TestLinkTypeIsRefused(t *testing.T) {
 		{"ppp", unix.ARPHRD_PPP, HookAuto, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var s *Sensor
+			var s *Kernel
 			err := n.Do(func() error {
 				link := &netlink.Tuntap{
 					LinkAttrs: netlink.LinkAttrs{Name: "odd0"}, Mode: netlink.TUNTAP_MODE_TUN,

@@ -36,7 +36,7 @@ func reply(n, payload int) []byte {
 // mark marks every open life, as the first half of a sweep does.
 func (k *kernel) markAll() {
 	k.t.Helper()
-	_, err := k.Sensor.mark(math.MaxUint64, 100)
+	_, err := k.Kernel.mark(math.MaxUint64, 100)
 	k.must(err)
 }
 
@@ -416,7 +416,7 @@ func TestConcurrentPacketsOnAnInterface(t *testing.T) {
 	)
 	rounds := long(10, 300) // of each thread
 	n := newNetwork(t, "concurrent")
-	var s *Sensor
+	var s *Kernel
 	err := n.Do(func() (err error) {
 		s, err = Open(Config{
 			Interfaces: []string{replay.Interface}, Hook: HookTC, Lifetime: lifetime, Prefix: 64,

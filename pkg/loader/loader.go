@@ -1,6 +1,6 @@
 package loader
 
-// This file loads the programs and holds the Sensor together.
+// This file loads the programs and holds the kernel half together.
 
 import (
 	"errors"
@@ -17,9 +17,9 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
-// Sensor is the loaded kernel half. It watches the network namespace of the thread
+// Kernel is the loaded kernel half. It watches the network namespace of the thread
 // that called Open.
-type Sensor struct {
+type Kernel struct {
 	cfg       Config
 	log       *slog.Logger
 	programs  map[string]*ebpf.Program
@@ -52,7 +52,7 @@ type Sensor struct {
 // Open loads the kernel half and attaches it to every interface of cfg that is
 // there; Run attaches to the others when they come. Whatever fails, nothing is left
 // attached. The caller must Close what it gets.
-func Open(cfg Config) (*Sensor, error) {
+func Open(cfg Config) (*Kernel, error) {
 	s, err := load(cfg)
 	if err != nil {
 		return nil, err
@@ -64,7 +64,7 @@ func Open(cfg Config) (*Sensor, error) {
 }
 
 // load does everything but attach. Without packet programs named it loads those needed.
-func load(cfg Config, programs ...string) (*Sensor, error) {
+func load(cfg Config, programs ...string) (*Kernel, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -72,7 +72,7 @@ func load(cfg Config, programs ...string) (*Sensor, error) {
 	if err := errors.Join(CheckPrivileges(cfg), checkTimeNamespace("/proc/self/timens_offsets")); err != nil {
 		return nil, err
 	}
-	s := &Sensor{cfg: cfg, log: cfg.Log, suspended: suspended()}
+	s := &Kernel{cfg: cfg, log: cfg.Log, suspended: suspended()}
 	s.readClock()
 	if s.network, err = openNetwork(); err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ var objectNames = []string{
 
 // loadPrograms loads what the configured interfaces need and no more: the
 // verifier takes its time.
-func (s *Sensor) loadPrograms(wanted ...string) error {
+func (s *Kernel) loadPrograms(wanted ...string) error {
 	if len(wanted) == 0 {
 		wanted = s.neededPrograms()
 	}
@@ -173,7 +173,7 @@ func configure(spec *ebpf.CollectionSpec, cfg Config, suspended int64) error {
 
 // neededPrograms are the packet programs for the hook and the interfaces' link
 // types. One that is not there yet can be of either.
-func (s *Sensor) neededPrograms() []string {
+func (s *Kernel) neededPrograms() []string {
 	if s.cfg.Hook.isXDP() {
 		return []string{xdpProgram}
 	}
@@ -189,7 +189,7 @@ func (s *Sensor) neededPrograms() []string {
 
 // Close detaches and frees everything. Lives still open are lost: Run closes
 // them. It may be called more than once.
-func (s *Sensor) Close() error {
+func (s *Kernel) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.freed {

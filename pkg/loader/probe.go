@@ -127,7 +127,7 @@ func probeLoad(hook Hook) error {
 		return err
 	}
 	cfg.Interfaces = nil // none is to be looked at
-	s := &Sensor{cfg: cfg, log: cfg.Log}
+	s := &Kernel{cfg: cfg, log: cfg.Log}
 	return errors.Join(s.loadPrograms(), s.Close())
 }
 

@@ -20,8 +20,8 @@ import (
 
 // Run hands the events of lives to sink until ctx ends; then it detaches and
 // closes every open life, so that sink has got everything. Events come from one
-// goroutine; sink must not call back into the Sensor but for Epoch.
-func (s *Sensor) Run(ctx context.Context, sink flows.Sink) error {
+// goroutine; sink must not call back into Kernel but for Epoch.
+func (s *Kernel) Run(ctx context.Context, sink flows.Sink) error {
 	s.setSink(sink)
 	defer s.setSink(nil)
 	stop := context.AfterFunc(ctx, func() { s.ring.Flush() }) // ends the wait for events
@@ -35,7 +35,7 @@ func (s *Sensor) Run(ctx context.Context, sink flows.Sink) error {
 	return s.flush()
 }
 
-func (s *Sensor) setSink(sink flows.Sink) {
+func (s *Kernel) setSink(sink flows.Sink) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sink = sink
@@ -47,7 +47,7 @@ const closeBatch = 256
 
 // step waits for events, then does what is due; next is when to sweep. It does a
 // part of a sweep at most, so that the ring is read and others get the lock in between.
-func (s *Sensor) step(next *time.Time) error {
+func (s *Kernel) step(next *time.Time) error {
 	s.gate.Lock() // whoever waits for mu has it first
 	s.mu.Lock()
 	s.gate.Unlock()
@@ -75,7 +75,7 @@ func (s *Sensor) step(next *time.Time) error {
 }
 
 // deadline is until when to wait for events if the next sweep is due then.
-func (s *Sensor) deadline(next time.Time) time.Time {
+func (s *Kernel) deadline(next time.Time) time.Time {
 	if s.sweeping || len(s.ended) > 0 {
 		return time.Unix(1, 0)
 	}
@@ -87,7 +87,7 @@ func (s *Sensor) deadline(next time.Time) time.Time {
 
 // follow looks at the interfaces as soon as one of them or its addresses change, and
 // each second all the same: of what others do to programs there is no word.
-func (s *Sensor) follow(now time.Time) error {
+func (s *Kernel) follow(now time.Time) error {
 	changed, gone := s.network.changed()
 	if !changed && now.Sub(s.looked) < lookEvery {
 		return nil
@@ -97,13 +97,13 @@ func (s *Sensor) follow(now time.Time) error {
 }
 
 // oldest is the first stamp of a life that just reaches its end now.
-func (s *Sensor) oldest() uint64 {
+func (s *Kernel) oldest() uint64 {
 	return uint64(max(0, now(unix.CLOCK_BOOTTIME)-s.cfg.Lifetime.Nanoseconds()) / 1000)
 }
 
 // read delivers the events in the ring. It waits until deadline for the first
 // one, and ends with what was there then: new events may come faster than it reads.
-func (s *Sensor) read(deadline time.Time) error {
+func (s *Kernel) read(deadline time.Time) error {
 	s.ring.SetDeadline(deadline)
 	budget := -1
 	for budget != 0 {
@@ -129,7 +129,7 @@ func (s *Sensor) read(deadline time.Time) error {
 }
 
 // closeSome tells the sink of ended lives, n at most.
-func (s *Sensor) closeSome(n int) {
+func (s *Kernel) closeSome(n int) {
 	n = min(n, len(s.ended))
 	for i := range s.ended[:n] {
 		e := &s.ended[i]
@@ -145,7 +145,7 @@ func (s *Sensor) closeSome(n int) {
 
 // sweepPart does a part of a sweep that is due: it closes lives that have ended, n
 // at most, or ends more of them.
-func (s *Sensor) sweepPart(firstBefore uint64, n int) (err error) {
+func (s *Kernel) sweepPart(firstBefore uint64, n int) (err error) {
 	switch {
 	case len(s.ended) > 0:
 		s.closeSome(n)
@@ -156,7 +156,7 @@ func (s *Sensor) sweepPart(firstBefore uint64, n int) (err error) {
 }
 
 // sweep does all of one.
-func (s *Sensor) sweep(firstBefore uint64) error {
+func (s *Kernel) sweep(firstBefore uint64) error {
 	for s.sweeping = true; s.sweeping || len(s.ended) > 0; {
 		if err := s.sweepPart(firstBefore, closeBatch); err != nil {
 			return err
@@ -169,7 +169,7 @@ func (s *Sensor) sweep(firstBefore uint64) error {
 // as the list of marked lives holds, and those that packets have ended; more says
 // that it did not get to all of them. A walk through the table takes time, so the
 // list holds a part of the table that does not shrink as the table grows.
-func (s *Sensor) sweepSome(firstBefore uint64) (more bool, err error) {
+func (s *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
 	limit := s.maps[markedMap].MaxEntries()
 	found, err := s.mark(firstBefore, limit)
 	if err != nil {
@@ -201,7 +201,7 @@ func (s *Sensor) sweepSome(firstBefore uint64) (more bool, err error) {
 
 // closing tells packets whether entries may be deleted under them. It is set before
 // the wait, so that whoever misses it is waited for.
-func (s *Sensor) closing(on bool) error {
+func (s *Kernel) closing(on bool) error {
 	value := uint32(0)
 	if on {
 		value = 1
@@ -214,17 +214,17 @@ func (s *Sensor) closing(on bool) error {
 
 // mark runs the sweep program on lives whose first packet came before firstBefore
 // (us); limit is how many it may mark, 0 makes it only look.
-func (s *Sensor) mark(firstBefore uint64, limit uint32) (gen.IotsenseSweepArgs, error) {
+func (s *Kernel) mark(firstBefore uint64, limit uint32) (gen.IotsenseSweepArgs, error) {
 	return s.runSweep(gen.IotsenseSweepArgs{FirstBeforeUs: firstBefore, FreedBeforeUs: s.forgetBefore(), Limit: limit})
 }
 
 // freeDirections lets other interfaces count what one that is gone has carried.
-func (s *Sensor) freeDirections(ifindex int) error {
+func (s *Kernel) freeDirections(ifindex int) error {
 	_, err := s.runSweep(gen.IotsenseSweepArgs{GoneIfindex: uint32(ifindex)})
 	return err
 }
 
-func (s *Sensor) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, error) {
+func (s *Kernel) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, error) {
 	if _, err := s.programs[sweepProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return args, fmt.Errorf("run the sweep program: %w", err)
 	}
@@ -233,7 +233,7 @@ func (s *Sensor) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, er
 
 // collect runs the collect program on the n lives that the sweep program has
 // listed: they have ended.
-func (s *Sensor) collect(n uint32) error {
+func (s *Kernel) collect(n uint32) error {
 	args := gen.IotsenseCollectArgs{Marked: n}
 	if _, err := s.programs[collectProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return fmt.Errorf("run the collect program: %w", err)
@@ -262,7 +262,7 @@ func (s *Sensor) collect(n uint32) error {
 }
 
 // flush detaches and ends every life.
-func (s *Sensor) flush() error {
+func (s *Kernel) flush() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := errors.Join(s.detachAll(), s.grace.wait(), s.read(time.Unix(1, 0)))

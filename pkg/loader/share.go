@@ -58,7 +58,7 @@ func shareOf(maxFlows int) share {
 
 // forgetBefore is when a known device must have had its last flow to be
 // forgotten, in us of CLOCK_BOOTTIME.
-func (s *Sensor) forgetBefore() uint64 {
+func (s *Kernel) forgetBefore() uint64 {
 	return uint64(max(0, now(unix.CLOCK_BOOTTIME)-rememberMAC.Nanoseconds()) / 1000)
 }
 
@@ -70,7 +70,7 @@ type refusals struct {
 
 // watchRefusals logs that flows are refused: at once, then once a minute while
 // it goes on, and that it has ended after a minute without.
-func (s *Sensor) watchRefusals(at time.Time) error {
+func (s *Kernel) watchRefusals(at time.Time) error {
 	r := &s.refusals
 	if !r.at.IsZero() && at.Sub(r.at) < reportEvery {
 		return nil

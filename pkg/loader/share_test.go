@@ -140,7 +140,7 @@ func TestMACsBeyondTheListCountAsOne(t *testing.T) {
 	k.clear()
 	// Those of the first half are remembered, and leave the rest to others.
 	k.checkUsed("after the sweep", 0, minMACs/2)
-	_, err := k.Sensor.mark(0, 0)
+	_, err := k.Kernel.mark(0, 0)
 	k.must(err)
 	k.checkUsed("after a look at the table", 0, minMACs/2)
 }
@@ -371,7 +371,7 @@ func (k *kernel) macsListed() uint64 {
 func TestFloodOnAnInterface(t *testing.T) {
 	n := newNetwork(t, "flood")
 	var log bytes.Buffer
-	var s *Sensor
+	var s *Kernel
 	const lifetime = 2 * time.Second
 	err := n.Do(func() (err error) {
 		s, err = Open(Config{

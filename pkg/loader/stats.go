@@ -35,7 +35,7 @@ type KernelStats struct {
 
 // lock takes mu from Run, which else waits for events with it and takes it again
 // before anybody else can.
-func (s *Sensor) lock() {
+func (s *Kernel) lock() {
 	s.gate.Lock()
 	defer s.gate.Unlock()
 	s.ring.Flush()
@@ -45,7 +45,7 @@ func (s *Sensor) lock() {
 // Stats reads the counters. While packets arrive, Packets.InOpen is what has
 // been counted and not closed; once traffic has stopped it is the sum over the
 // open lives themselves.
-func (s *Sensor) Stats() (Stats, error) {
+func (s *Kernel) Stats() (Stats, error) {
 	s.lock()
 	defer s.mu.Unlock()
 	if s.sink != nil {
@@ -105,7 +105,7 @@ func (s *Stats) fill(c gen.IotsenseCounters) {
 }
 
 // counters is the sum over the CPUs.
-func (s *Sensor) counters() (sum gen.IotsenseCounters, err error) {
+func (s *Kernel) counters() (sum gen.IotsenseCounters, err error) {
 	var cpus []gen.IotsenseCounters
 	if err := s.maps[countersMap].Lookup(uint32(0), &cpus); err != nil {
 		return sum, fmt.Errorf("read the counters: %w", err)
@@ -132,7 +132,7 @@ type OpenFlow struct {
 // OpenFlows lists the lives going on, in no order, and no more than so many; left
 // counts the others. Packets are read meanwhile: a life may be missing that has been
 // followed by another. Close must not be called before it returns.
-func (s *Sensor) OpenFlows(most int) (list []OpenFlow, left int, err error) {
+func (s *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 	names := s.interfaceNames()
 	const batch = 4096 // more than any hash bucket will hold
 	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
@@ -157,7 +157,7 @@ func (s *Sensor) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 }
 
 // interfaceNames are the present names of the interfaces watched, by index.
-func (s *Sensor) interfaceNames() map[uint32]string {
+func (s *Kernel) interfaceNames() map[uint32]string {
 	s.lock()
 	defer s.mu.Unlock()
 	names := map[uint32]string{}

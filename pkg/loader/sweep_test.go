@@ -45,7 +45,7 @@ func TestManyLivesEndAtOnce(t *testing.T) {
 	const n = 1 << 18
 	k := newKernel(t, Config{MaxFlows: n})
 	sink := &batches{}
-	k.Sensor.sink = sink
+	k.Kernel.sink = sink
 	k.fill(n)
 	on, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 	k.must(err)
@@ -98,7 +98,7 @@ func TestStatsWhileLivesAreClosed(t *testing.T) {
 func BenchmarkManyLivesEnd(b *testing.B) {
 	const n = 1 << 18
 	k := newKernel(b, Config{MaxFlows: n})
-	k.Sensor.sink = &batches{}
+	k.Kernel.sink = &batches{}
 	for b.Loop() {
 		b.StopTimer()
 		k.fill(n)

@@ -54,7 +54,7 @@ func FilterQdisc(list []netlink.Qdisc) string {
 }
 
 // attachTC adds a filter for each direction, and the qdisc if there is none.
-func (s *Sensor) attachTC(a *attachment, l netlink.Link, hook Hook, in, out *ebpf.Program) error {
+func (s *Kernel) attachTC(a *attachment, l netlink.Link, hook Hook, in, out *ebpf.Program) error {
 	a.hook = hook
 	list, err := s.network.QdiscList(l)
 	if err != nil {
@@ -82,7 +82,7 @@ func (s *Sensor) attachTC(a *attachment, l netlink.Link, hook Hook, in, out *ebp
 		s.addFilter(a, l, clsactParents[1], handle, outProgram, out))
 }
 
-func (s *Sensor) addClsact(a *attachment, l netlink.Link) error {
+func (s *Kernel) addClsact(a *attachment, l netlink.Link) error {
 	err := s.network.QdiscAdd(clsact(l))
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("the kernel has no clsact qdisc (module sch_ingress): %w", err)
@@ -95,7 +95,7 @@ func (s *Sensor) addClsact(a *attachment, l netlink.Link) error {
 }
 
 // addFilter puts a program on one side of the qdisc.
-func (s *Sensor) addFilter(a *attachment, l netlink.Link, parent, handle uint32, name string, program *ebpf.Program) error {
+func (s *Kernel) addFilter(a *attachment, l netlink.Link, parent, handle uint32, name string, program *ebpf.Program) error {
 	filter := &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
 			LinkIndex: a.index, Parent: parent, Handle: s.network.freeHandle(l, parent, handle),
@@ -181,7 +181,7 @@ func (n *network) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err err
 // removeStale removes what a killed sensor has left on the interface: a filter
 // outlives its process. A clsact qdisc that it had made, and that then serves
 // nobody, goes as well.
-func (s *Sensor) removeStale(l netlink.Link) error {
+func (s *Kernel) removeStale(l netlink.Link) error {
 	made := false
 	for _, parent := range clsactParents {
 		filters, err := s.network.FilterList(l, parent)
@@ -207,7 +207,7 @@ func (s *Sensor) removeStale(l netlink.Link) error {
 }
 
 // removeUnusedClsact removes a clsact qdisc unless somebody has a filter there.
-func (s *Sensor) removeUnusedClsact(l netlink.Link) error {
+func (s *Kernel) removeUnusedClsact(l netlink.Link) error {
 	list, err := s.network.QdiscList(l)
 	if err != nil || FilterQdisc(list) != QdiscClsact {
 		return nil

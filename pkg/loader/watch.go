@@ -57,7 +57,7 @@ func (w *watch) blindUntil(now time.Time) time.Duration {
 
 // openWatches attaches to every configured interface that is there; the others are
 // waited for.
-func (s *Sensor) openWatches() error {
+func (s *Kernel) openWatches() error {
 	return s.network.inside(func() error {
 		for _, name := range s.cfg.Interfaces {
 			l, err := s.network.find(name)
@@ -82,7 +82,7 @@ func (s *Sensor) openWatches() error {
 }
 
 // watchAt is that of an interface; nil: there is none.
-func (s *Sensor) watchAt(index int) *watch {
+func (s *Kernel) watchAt(index int) *watch {
 	for _, w := range s.watches {
 		if index != 0 && w.index == index {
 			return w
@@ -93,7 +93,7 @@ func (s *Sensor) watchAt(index int) *watch {
 
 // waiting is the watch of a configured name that waits for its interface, a new one
 // if the others have theirs.
-func (s *Sensor) waiting(name string) *watch {
+func (s *Kernel) waiting(name string) *watch {
 	for _, w := range s.watches {
 		if w.configured == name && w.index == 0 {
 			return w
@@ -105,7 +105,7 @@ func (s *Sensor) waiting(name string) *watch {
 }
 
 // attachWatch attaches to the interface that w waits for, or was taken off.
-func (s *Sensor) attachWatch(w *watch, l netlink.Link) (err error) {
+func (s *Kernel) attachWatch(w *watch, l netlink.Link) (err error) {
 	now := time.Now()
 	if w.index == 0 {
 		w.good = now
@@ -129,7 +129,7 @@ func (s *Sensor) attachWatch(w *watch, l netlink.Link) (err error) {
 // that are (back) there, stays with those that have another name now, and takes
 // over new addresses. gone are interfaces that went since the last look, by index:
 // another one can have got the index of an old one since.
-func (s *Sensor) look(gone map[int]bool) error {
+func (s *Kernel) look(gone map[int]bool) error {
 	for _, w := range s.watches {
 		if w.index != 0 {
 			s.leave(w, gone[w.index])
@@ -151,7 +151,7 @@ func (s *Sensor) look(gone map[int]bool) error {
 }
 
 // leave notes that an interface is gone or has another name.
-func (s *Sensor) leave(w *watch, gone bool) {
+func (s *Kernel) leave(w *watch, gone bool) {
 	l, err := s.network.LinkByIndex(w.index)
 	if err == nil && !gone {
 		s.rename(w, l.Attrs().Name)
@@ -179,7 +179,7 @@ func (w *watch) detach() error {
 }
 
 // forgetSpare drops a watch that waits for an interface whose name has another one.
-func (s *Sensor) forgetSpare() {
+func (s *Kernel) forgetSpare() {
 	var kept []*watch
 	for i, w := range s.watches {
 		same := func(o *watch) bool { return o.configured == w.configured }
@@ -193,7 +193,7 @@ func (s *Sensor) forgetSpare() {
 
 // rename notes an interface's new name. The programs stay on it: whoever renames
 // an interface does not mean to hide it.
-func (s *Sensor) rename(w *watch, name string) {
+func (s *Kernel) rename(w *watch, name string) {
 	if name == w.name {
 		return
 	}
@@ -203,7 +203,7 @@ func (s *Sensor) rename(w *watch, name string) {
 
 // check looks whether the programs are still on an interface. What is left of them
 // comes off, so that all go on again together.
-func (s *Sensor) check(w *watch) {
+func (s *Kernel) check(w *watch) {
 	if w.at == nil {
 		return
 	}
@@ -223,7 +223,7 @@ func (s *Sensor) check(w *watch) {
 
 // checkOrder warns when a program of another's goes before ours, which did not when
 // ours was attached.
-func (s *Sensor) checkOrder(w *watch) {
+func (s *Kernel) checkOrder(w *watch) {
 	after := strings.Join(w.at.behind(), ", ")
 	if after != "" && after != w.after {
 		s.log.Warn("another program goes before the sensor's now: what it drops, redirects or passes by itself is not seen; a restart of the sensor puts it first again",
@@ -233,7 +233,7 @@ func (s *Sensor) checkOrder(w *watch) {
 }
 
 // retry attaches to interfaces that are there without our programs.
-func (s *Sensor) retry() {
+func (s *Kernel) retry() {
 	for _, w := range s.watches {
 		if w.index == 0 || w.at != nil {
 			continue
@@ -245,7 +245,7 @@ func (s *Sensor) retry() {
 }
 
 // findNew attaches to interfaces that have a configured name and no watch.
-func (s *Sensor) findNew() {
+func (s *Kernel) findNew() {
 	for _, name := range s.cfg.Interfaces {
 		if l, err := s.network.find(name); err == nil && l != nil && s.watchAt(l.Attrs().Index) == nil {
 			s.tryAttach(s.waiting(name), l)
@@ -254,14 +254,14 @@ func (s *Sensor) findNew() {
 }
 
 // tryAttach is attachWatch where a failure is logged, once while it stays the same.
-func (s *Sensor) tryAttach(w *watch, l netlink.Link) {
+func (s *Kernel) tryAttach(w *watch, l netlink.Link) {
 	if err := s.attachWatch(w, l); err != nil && err.Error() != w.said {
 		w.said = err.Error()
 		s.log.Error("interface cannot be watched, tried again each second", "error", err)
 	}
 }
 
-func (s *Sensor) detachAll() error {
+func (s *Kernel) detachAll() error {
 	var err error
 	for _, w := range s.watches {
 		err = errors.Join(err, w.detach())
@@ -271,7 +271,7 @@ func (s *Sensor) detachAll() error {
 }
 
 // interfaces lists the watches in the order of the configuration.
-func (s *Sensor) interfaces() []v1.Interface {
+func (s *Kernel) interfaces() []v1.Interface {
 	var list []v1.Interface
 	for _, name := range s.cfg.Interfaces {
 		for _, w := range s.watches {

@@ -47,7 +47,7 @@ func (l *logged) lines(word string) (n int) {
 }
 
 // loggedSensor is like sensor, and gives the log.
-func (b *box) loggedSensor(cfg Config) (s *Sensor, stop func() *events, log *logged) {
+func (b *box) loggedSensor(cfg Config) (s *Kernel, stop func() *events, log *logged) {
 	b.t.Helper()
 	log = &logged{}
 	cfg.Log = slog.New(slog.NewTextHandler(log, nil))

@@ -66,7 +66,7 @@ type Sensor struct {
 	cfg      Config
 	id       string
 	spec     flows.RecordSpec // of the records that the model needs
-	kernel   *loader.Sensor
+	kernel   *loader.Kernel
 	socket   net.Listener
 	verdicts *queue.Queue[registry.Verdict] // nil: nobody listens
 	started  time.Time
