@@ -151,11 +151,12 @@ func TestPlace(t *testing.T) {
 var (
 	ofRepository = regexp.MustCompile(`^(bpf|cmd|dist|docs|gen|internal|pkg|scripts)/[\w./-]*$`)
 	ofTest       = regexp.MustCompile(`^(Test|Fuzz|Benchmark)[A-Z]\w*$`)
+	ofPackage    = regexp.MustCompile(`^([a-z]\w*)\.([A-Z]\w*)$`)
 )
 
-// Files, packages and tests that a page for contributors names exist.
+// Files, packages, types and tests that a page for contributors names exist.
 func TestPagesNameWhatIsThere(t *testing.T) {
-	tests := testNames(t)
+	tests, exported := declarations(t)
 	for _, page := range []string{"ARCHITECTURE.md", "EXTENDING.md", "GLOSSARY.md"} {
 		text, err := os.ReadFile(page)
 		if err != nil {
@@ -173,6 +174,11 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 				if !tests[name] {
 					t.Errorf("%s names %s: there is no such test", page, name)
 				}
+			case ofPackage.MatchString(name):
+				pkg, _, _ := strings.Cut(name, ".")
+				if exported[pkg] && !exported[name] {
+					t.Errorf("%s names %s: package %s has no such thing", page, name, pkg)
+				}
 			default:
 				continue
 			}
@@ -184,25 +190,32 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 	}
 }
 
-// testNames are the names of all tests of the repository.
-func testNames(t *testing.T) map[string]bool {
+// declarations are the names of all tests of the repository, and of what its packages
+// export at the top, with the packages themselves: flows, flows.Record.
+func declarations(t *testing.T) (tests, exported map[string]bool) {
 	t.Helper()
-	names := map[string]bool{}
-	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)
+	tests, exported = map[string]bool{}, map[string]bool{}
+	declared := regexp.MustCompile(`(?m)^(?:func|type|var|const) ([A-Z]\w*)`)
 	for _, p := range packages(t) {
-		files, err := filepath.Glob(path.Join("..", p.ImportPath, "*_test.go"))
+		files, err := filepath.Glob(path.Join("..", p.ImportPath, "*.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
+		pkg := path.Base(p.ImportPath)
+		exported[pkg] = true
 		for _, f := range files {
 			text, err := os.ReadFile(f)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, m := range declared.FindAllSubmatch(text, -1) {
-				names[string(m[1])] = true
+				if strings.HasSuffix(f, "_test.go") {
+					tests[string(m[1])] = true
+				} else {
+					exported[pkg+"."+string(m[1])] = true
+				}
 			}
 		}
 	}
-	return names
+	return tests, exported
 }
