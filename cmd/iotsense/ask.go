@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,12 +16,19 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/pkg/api/client"
-	"github.com/iotsense/iotsense/pkg/api/v1"
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 var socketFlag = &cli.StringFlag{Name: "socket", Value: v1.DefaultSocket, Usage: "`PATH` of the sensor's socket"}
+
+// noModel is the value of --model that stands for records only.
+const noModel = "none"
+
+// noDeviceAfter is how long traffic may go on without a device before something
+// must be wrong.
+const noDeviceAfter = time.Minute
 
 func devicesCommand() *cli.Command {
 	return &cli.Command{
@@ -158,7 +166,7 @@ func printDevice(w io.Writer, d *registry.DeviceVerdict) {
 	t.AppendRows([]table.Row{
 		{"device", d.Device}, {"label", label}, {"confidence", confidence}, {"state", d.State}, {"windows", d.Windows},
 	})
-	for _, l := range sortedKeys(d.Votes) {
+	for _, l := range slices.Sorted(maps.Keys(d.Votes)) {
 		t.AppendRow(table.Row{"  for " + l, d.Votes[l]})
 	}
 	t.AppendRows([]table.Row{
@@ -223,6 +231,22 @@ func note(d *registry.DeviceVerdict) string {
 		return "random MAC"
 	}
 	return ""
+}
+
+// onlyIPv6 reports whether a device was seen with IPv6 alone, and got no verdict.
+func onlyIPv6(d *registry.DeviceVerdict) bool {
+	return d.Windows == 0 && d.Flows > 0 && d.IPv6Flows == d.Flows
+}
+
+// whyNoDevice is what the counters of a sensor without a device tell.
+func whyNoDevice(p flows.PacketStats) string {
+	switch {
+	case p.Seen == 0:
+		return "no packet passed: is this the interface that the devices' traffic takes?"
+	case p.Counted == 0:
+		return fmt.Sprintf("none of %d packets is a flow's (%d not IP, %d malformed)", p.Seen, p.NotIP, p.Malformed)
+	}
+	return fmt.Sprintf("neither end of %d packets is local: is this the WAN side? Watch the interface of the LAN, or name its range with --local CIDR", p.Counted)
 }
 
 func openFlows(c *cli.Context) error {

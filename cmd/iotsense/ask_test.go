@@ -3,16 +3,13 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"net/netip"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
-	"github.com/iotsense/iotsense/pkg/api/v1"
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
@@ -59,7 +56,7 @@ func TestPrintDevices(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var b bytes.Buffer
 			printDevices(&b, tt.list, tt.stats, now)
-			widths(t, b.String())
+			fits(t, b.String())
 			for _, s := range tt.says {
 				if !strings.Contains(b.String(), s) {
 					t.Errorf("%q is not in\n%s", s, &b)
@@ -74,7 +71,7 @@ func TestPrintDevices(t *testing.T) {
 	}
 	var b bytes.Buffer
 	printDevice(&b, &shared)
-	widths(t, b.String())
+	fits(t, b.String())
 	for _, a := range shared.Addresses {
 		if !strings.Contains(b.String(), a) {
 			t.Errorf("%s is not in\n%s", a, &b)
@@ -103,17 +100,6 @@ func TestDeviceNames(t *testing.T) {
 			t.Errorf("%s: %v, %v, %v", tt.asked, n.is(&lamp), n.is(&tunnel), err)
 		}
 	}
-	for _, bad := range []string{"lamp", "10.0.0", "00:17:88:0a:0b", "ip:"} {
-		if _, _, status := command(t, "devices", bad, "--socket", "/nonexistent"); status != exitUsage {
-			t.Errorf("devices %s: status %d", bad, status)
-		}
-		if _, stderr, status := command(t, "run", "-i", "lo", "--ignore", bad); status != exitUsage || !strings.Contains(stderr, "--ignore") {
-			t.Errorf("run --ignore %s: status %d, %s", bad, status, stderr)
-		}
-	}
-	if _, _, status := command(t, "devices", "10.0.0.5", "10.0.0.6", "--socket", "/nonexistent"); status != exitUsage {
-		t.Errorf("two devices: status %d", status)
-	}
 }
 
 // Open flows in the order of their beginnings, protocols by name, for a terminal.
@@ -128,7 +114,7 @@ func TestPrintFlows(t *testing.T) {
 	list[2].DevPort, list[2].RemPort, list[2].Device = flows.Missing, flows.Missing, nil
 	var b bytes.Buffer
 	printFlows(&b, list)
-	widths(t, b.String())
+	fits(t, b.String())
 	if !regexp.MustCompile(`(?s) tcp .* udp .* icmp .* icmpv6 .* 200 `).MatchString(b.String()) {
 		t.Errorf("protocols:\n%s", &b)
 	}
@@ -170,7 +156,7 @@ func TestPrintStatsShowsAll(t *testing.T) {
 	fill("stats", reflect.ValueOf(&s).Elem())
 	var b bytes.Buffer
 	printStats(&b, s)
-	widths(t, b.String())
+	fits(t, b.String())
 	for i, name := range names {
 		if want := fmt.Sprint(70_001 + i); !strings.Contains(b.String(), want) {
 			t.Errorf("%s is not shown", name)
@@ -178,76 +164,28 @@ func TestPrintStatsShowsAll(t *testing.T) {
 	}
 }
 
-// A sensor that sees traffic and no device for a minute says why.
-func TestNoDevice(t *testing.T) {
-	begin := time.Unix(1_800_000_000, 0)
-	wan := flows.PacketStats{Seen: 50, Counted: 50, NoDevice: 50}
+func TestInterfaceText(t *testing.T) {
 	for _, tt := range []struct {
-		name      string
-		packets   flows.PacketStats
-		due, done bool // after a minute
-		why       string
+		i    v1.Interface
+		want string
 	}{
-		{"WAN side", wan, true, false, "WAN side"},
-		{"no IP", flows.PacketStats{Seen: 5, NotIP: 4, Malformed: 1}, true, false, "4 not IP"},
-		{"no packet", flows.PacketStats{}, false, false, "no packet"},
-		{"a device", flows.PacketStats{Seen: 50, Counted: 50, WithDevice: 1, NoDevice: 49}, false, true, "WAN side"},
+		{v1.Interface{Attached: true}, "attached"},
+		{v1.Interface{Attached: true, Gaps: 2, GapS: 1.26}, "attached, blind 2 times, 1.3 s"},
+		{v1.Interface{Gaps: 1, GapS: 9}, "not attached: waiting for it, or see the log, blind 1 times, 9.0 s"},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var n noDevice
-			for _, later := range []time.Duration{0, noDeviceAfter - time.Second} {
-				if due, done := n.look(tt.packets, begin.Add(later)); due || done != tt.done {
-					t.Errorf("after %v: %v, %v", later, due, done)
-				}
-			}
-			if due, done := n.look(tt.packets, begin.Add(noDeviceAfter)); due != tt.due || done != tt.done {
-				t.Errorf("after a minute: %v, %v; want %v, %v", due, done, tt.due, tt.done)
-			}
-			if why := whyNoDevice(tt.packets); !strings.Contains(why, tt.why) {
-				t.Errorf("%q is not in %q", tt.why, why)
-			}
-		})
+		if got := interfaceText(tt.i); got != tt.want {
+			t.Errorf("%+v: %q, want %q", tt.i, got, tt.want)
+		}
 	}
 }
 
-// --ignore takes a device by its MAC, or by the address of one of its records.
-func TestIgnore(t *testing.T) {
-	var got []bool
-	for _, tt := range []struct{ device, addr string }{
-		{"00:17:88:0a:0b:0c", "10.0.0.9"}, {"00:17:88:0a:0b:0d", "10.0.0.1"}, {"ip:10.0.0.1", "10.0.0.1"}, {"00:17:88:0a:0b:0d", "10.0.0.2"},
-	} {
-		app := newApp()
-		for _, c := range app.Commands {
-			if c.Name == "run" {
-				c.Action = func(c *cli.Context) error {
-					ignored, err := parseIgnore(c)
-					if err == nil {
-						got = append(got, ignored(&flows.Record{Device: tt.device, DeviceAddr: netip.MustParseAddr(tt.addr)}))
-					}
-					return err
-				}
-			}
+// fits checks that text is read in a terminal of 100 columns.
+func fits(t *testing.T, text string) {
+	t.Helper()
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if n := len([]rune(line)); n > 100 || strings.HasSuffix(line, " ") {
+			t.Errorf("%d columns, or blanks at the end: %q", n, line)
 		}
-		if err := app.Run([]string{"iotsense", "run", "--ignore", "00:17:88:0A:0B:0C", "--ignore", "10.0.0.1"}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := []bool{true, true, true, false}; !reflect.DeepEqual(got, want) {
-		t.Errorf("ignored %v, want %v", got, want)
-	}
-}
-
-// Lines of run have the time at which they are said, which is in order: records of
-// several devices come as their flows end.
-func TestRunLinesHaveTheirTime(t *testing.T) {
-	var b bytes.Buffer
-	l := &verdictLog{w: &b}
-	d := deviceOf("00:17:88:0a:0b:0c", "Plug", 0.5)
-	d.News, d.Time.Time = true, time.Now().Add(-6*time.Hour)
-	if err := l.show(d.Verdict); err != nil {
-		t.Fatal(err)
-	}
-	if strings.HasPrefix(b.String(), d.Time.Format("15:")) || !strings.Contains(b.String(), "unknown  Plug? ") {
-		t.Error(b.String())
 	}
 }

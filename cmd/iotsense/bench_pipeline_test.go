@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/api/v1"
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // steps runs a command with --json and returns the steps that it prints.

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/iotsense/iotsense/pkg/api/v1"
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
 )

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
@@ -18,6 +19,10 @@ import (
 )
 
 var modelFlag = &cli.StringFlag{Name: "model", Usage: "model `FILE` (default: the embedded model)"}
+
+// labModel is the value of --model that stands for the embedded model of the
+// device lab's kinds.
+const labModel = "lab"
 
 // dataFlags are those of extract, classify, train and evaluate.
 func dataFlags() []cli.Flag {
@@ -140,6 +145,26 @@ func loadNamedModel(name string) (model.Bundle, error) {
 		return embedded.Lab()
 	}
 	return model.LoadBundle(name)
+}
+
+// modelText says which model judges, and what it has learned from.
+func modelText(name string, bundle model.Bundle) string {
+	labels := len(classify.Labels(bundle))
+	var text string
+	switch name {
+	case "":
+		text = fmt.Sprintf("the embedded default model: %d types of real device", labels)
+	case labModel:
+		text = fmt.Sprintf("the embedded model of the device lab: %d kinds, knows no real device", labels)
+	default:
+		text = fmt.Sprintf("%s: %d labels", name, labels)
+	}
+	for _, m := range bundle {
+		if split := m.Training.Options["split"]; split != "" {
+			return text + ", trained on split=" + split
+		}
+	}
+	return text
 }
 
 // openData opens what the arguments, --manifest and --split name, for records as

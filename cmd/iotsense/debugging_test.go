@@ -126,7 +126,7 @@ func guideEnv(t *testing.T) []string {
 func guideSensor(t *testing.T, n *replay.Network, pins string) (pid int, socket string, stop func()) {
 	t.Helper()
 	socket = filepath.Join(n.Dir, "socket")
-	cmd := exec.Command(os.Args[0], "run", "-i", replay.Interface, "--model", noModel, "--pin", pins, "--socket", socket)
+	cmd := exec.Command(os.Args[0], "run", "-i", replay.Interface, "--model", "none", "--pin", pins, "--socket", socket)
 	cmd.Env = guideEnv(t)
 	var log strings.Builder
 	cmd.Stderr = &log

@@ -13,13 +13,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
-	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
-
-// labModel is the value of --model that stands for the embedded model of the
-// device lab's kinds.
-const labModel = "lab"
 
 func demoCommand() *cli.Command {
 	return &cli.Command{
@@ -172,24 +167,4 @@ sensor   %s on %s, in a network namespace of its own; every packet goes through 
 A flow's record is complete a minute after its first packet, here %v: then come the first verdicts.
 A verdict with a question mark is the best guess about a device that stays unknown: the model is not sure enough.
 `, s.Data, len(t.truth), len(t.frames), t.length().Round(time.Second), s.Speed, s.Model, s.Hook, replay.Interface, lifetime)
-}
-
-// modelText says which model judges, and what it has learned from.
-func modelText(name string, bundle model.Bundle) string {
-	labels := len(classify.Labels(bundle))
-	var text string
-	switch name {
-	case "":
-		text = fmt.Sprintf("the embedded default model: %d types of real device", labels)
-	case labModel:
-		text = fmt.Sprintf("the embedded model of the device lab: %d kinds, knows no real device", labels)
-	default:
-		text = fmt.Sprintf("%s: %d labels", name, labels)
-	}
-	for _, m := range bundle {
-		if split := m.Training.Options["split"]; split != "" {
-			return text + ", trained on split=" + split
-		}
-	}
-	return text
 }

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/api/client"
-	"github.com/iotsense/iotsense/pkg/api/v1"
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/replay"
 )

@@ -54,12 +54,6 @@ func TestPrintChecksKeepsCommandsWhole(t *testing.T) {
 	}
 }
 
-func TestDoctorUsage(t *testing.T) {
-	if got := run(t.Context(), []string{"iotsense", "doctor", "eth0"}); got != exitUsage {
-		t.Errorf("doctor eth0: status %d, want %d", got, exitUsage)
-	}
-}
-
 func errorText(err error) string {
 	if err == nil {
 		return ""

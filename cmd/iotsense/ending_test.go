@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,12 +11,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -26,7 +23,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/api/client"
-	"github.com/iotsense/iotsense/pkg/api/v1"
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -154,7 +151,7 @@ func TestRunEndsInOrder(t *testing.T) {
 	testenv.Root(t)
 	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT} {
 		t.Run(s.String(), func(t *testing.T) {
-			sensor := runLive(t, nil, nil, "--model", noModel)
+			sensor := runLive(t, nil, nil, "--model", "none")
 			for range 2 { // as a terminal and timeout(1) do
 				if err := syscall.Kill(sensor.pid, s); err != nil {
 					t.Fatal(err)
@@ -172,7 +169,7 @@ func TestRunEndsInOrder(t *testing.T) {
 func TestRunAfterKill(t *testing.T) {
 	testenv.Root(t)
 	n := liveNetwork(t)
-	killed := runLiveOn(t, n, nil, nil, "--model", noModel)
+	killed := runLiveOn(t, n, nil, nil, "--model", "none")
 	if err := syscall.Kill(killed.pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +177,7 @@ func TestRunAfterKill(t *testing.T) {
 	if _, err := os.Stat(killed.socket); err != nil {
 		t.Errorf("the socket is not there: %v", err)
 	}
-	next := runLiveOn(t, n, nil, nil, "--model", noModel)
+	next := runLiveOn(t, n, nil, nil, "--model", "none")
 	if err := syscall.Kill(next.pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +233,7 @@ func TestRunReaderGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sensor := runLive(t, nil, w, "--model", noModel)
+		sensor := runLive(t, nil, w, "--model", "none")
 		r.Close()
 		err = sensor.n.Do(func() error { // the sensor has something to say
 			l, err := netlink.LinkByName(replay.Interface)
@@ -443,130 +440,6 @@ func TestDemoReaders(t *testing.T) {
 				t.Errorf("left: %v, %v", left, err)
 			}
 		})
-	}
-}
-
-// What signals do, at which time.
-func TestWatch(t *testing.T) {
-	type at struct {
-		after  time.Duration
-		signal syscall.Signal
-	}
-	const never = time.Hour
-	for _, tt := range []struct {
-		name    string
-		inOrder bool
-		signals []at
-		diesAt  time.Duration // after the first; never: it may take its time
-		hurried bool
-	}{
-		{"one that does not stop", false, []at{{0, syscall.SIGINT}}, endPatience, false},
-		{"second one", false, []at{{0, syscall.SIGINT}, {time.Second, syscall.SIGINT}}, time.Second, false},
-		{"one that undoes", true, []at{{0, syscall.SIGTERM}}, never, false},
-		{"one that undoes, second one", true, []at{{0, syscall.SIGTERM}, {time.Minute, syscall.SIGTERM}}, time.Minute + hurriedPatience, true},
-		{"the same twice", true, []at{{0, syscall.SIGTERM}, {time.Millisecond, syscall.SIGTERM}}, never, false},
-		{"hang-ups", true, []at{{0, syscall.SIGHUP}, {time.Second, syscall.SIGHUP}}, never, false},
-		{"terminated and hung up, as systemd does", true, []at{{0, syscall.SIGTERM}, {time.Second, syscall.SIGHUP}}, never, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				signals := make(chan os.Signal)
-				ctx, stop := context.WithCancelCause(context.Background())
-				hurry, atOnce := context.WithCancel(context.Background())
-				died := make(chan time.Time)
-				e := &ending{hurry: hurry, die: func(error) { died <- time.Now(); runtime.Goexit() }}
-				e.inOrder.Store(tt.inOrder)
-				gone := make(chan struct{})
-				go func() { e.watch(signals, stop, atOnce, gone) }()
-				begin := time.Now()
-				go func() {
-					for _, s := range tt.signals {
-						time.Sleep(time.Until(begin.Add(s.after)))
-						select {
-						case signals <- s.signal:
-						case <-gone:
-						}
-					}
-				}()
-				select {
-				case when := <-died:
-					if when.Sub(begin) != tt.diesAt {
-						t.Errorf("died after %v, want %v", when.Sub(begin), tt.diesAt)
-					}
-				case <-time.After(never):
-					if tt.diesAt != never {
-						t.Error("never died")
-					}
-				}
-				close(gone)
-				if ctx.Err() == nil || (hurry.Err() != nil) != tt.hurried {
-					t.Errorf("stopped %v, hurried %v", ctx.Err(), hurry.Err())
-				}
-			})
-		})
-	}
-}
-
-// A stream whose reader does not read is given up once the command is to end.
-func TestStream(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, w := io.Pipe()
-		ctx, stop := context.WithCancel(context.Background())
-		s := &stream{ctx: ctx, file: w}
-		begin := time.Now()
-		time.AfterFunc(time.Minute, stop)
-		if _, err := s.Write([]byte("never read")); !errors.Is(err, errUnread) {
-			t.Error(err)
-		}
-		if _, err := s.Write([]byte("never read")); !errors.Is(err, errUnread) {
-			t.Error(err)
-		}
-		if took := time.Since(begin); took != time.Minute+writePatience {
-			t.Errorf("given up after %v", took)
-		}
-		r.Close()
-	})
-}
-
-// Lines that nobody reads are dropped, and the log says how many.
-func TestPatientLog(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, w := io.Pipe()
-		l := newPatientLog(w, func(error) {})
-		for n := range logQueue + 11 {
-			l.Info("line", "n", n)
-			synctest.Wait() // the first is being written
-		}
-		read := make(chan string)
-		go func() { b, _ := io.ReadAll(r); read <- string(b) }()
-		l.Close()
-		w.Close()
-		text := <-read
-		if !strings.Contains(text, "10 lines of the log are missing here") || strings.Count(text, "msg=line") != logQueue+1 {
-			t.Errorf("%d lines, ...%s", strings.Count(text, "\n"), text[len(text)-200:])
-		}
-	})
-}
-
-// In text, a line is printed when what is said of a device changes, however often
-// the device has been forgotten since.
-func TestVerdictLog(t *testing.T) {
-	var b bytes.Buffer
-	l := &verdictLog{w: &b}
-	v := verdict("02:00:00:00:00:01", "Cam", 0.9, true)
-	for _, news := range []bool{true, false, true} {
-		v.News = news
-		if err := l.show(v); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if strings.Count(b.String(), "\n") != 2 {
-		t.Error(b.String())
-	}
-	b.Reset()
-	l.json = true
-	if err := l.show(v); err != nil || !json.Valid(b.Bytes()) {
-		t.Errorf("%v, %s", err, &b)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/packet"
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // extract says what it read that is not as it should be: packets with more bytes than
@@ -31,7 +32,12 @@ func TestExtractOddities(t *testing.T) {
 	}
 	path, out := write(t, "set-back.pcap", file.Bytes()), filepath.Join(t.TempDir(), "out.parquet")
 	stdout, stderr, status := command(t, "extract", "--json", path, "-o", out)
-	var report extractReport
+	var report struct {
+		Records  uint64         `json:"records"`
+		Overlong uint64         `json:"overlong"`
+		SetBack  uint64         `json:"set_back"`
+		Packets  v1.PacketStats `json:"packets"`
+	}
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || status != 0 {
 		t.Fatalf("status %d, %v, %s", status, err, stderr)
 	}

@@ -126,11 +126,6 @@ func deviceFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, 
 	return found
 }
 
-// onlyIPv6 reports whether a device was seen with IPv6 alone, and got no verdict.
-func onlyIPv6(d *registry.DeviceVerdict) bool {
-	return d.Windows == 0 && d.Flows > 0 && d.IPv6Flows == d.Flows
-}
-
 // readsIPv6 reports whether a model takes IPv6 records.
 func readsIPv6(bundle model.Bundle) bool {
 	for _, m := range bundle {

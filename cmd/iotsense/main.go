@@ -5,92 +5,43 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
-// Exit statuses of every command.
-const (
-	exitFailed = 1
-	exitUsage  = 2
-)
+// version is set by the Makefile's linker flag; empty in a plain `go build`.
+var version string
 
-func main() {
-	os.Exit(run(withEnding(context.Background()), os.Args))
+func main() { iotsense().start() }
+
+func iotsense() *program {
+	moreOutputs = checkpoints
+	return &program{
+		name: "iotsense", usage: usage, version: version, programs: loader.ObjectDigest, guard: guardInputs,
+		commands: append(boxCommands(), modelCommand(exportCommand(), importCommand()), analyzeCommand(), trainCommand(), evaluateCommand(),
+			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(), benchCommand()),
+	}
 }
+
+func newApp() *cli.App { return iotsense().app() }
 
 // run executes one command line and returns the exit status.
-func run(ctx context.Context, args []string) int {
-	out := &printer{w: newStream(ctx, os.Stdout)}
-	app := newApp()
-	app.Writer = out
-	err := app.RunContext(ctx, flagsFirst(app, args))
-	failed := out.end()
-	if errors.Is(failed, errLeftover) && endingOf(ctx).inOrder.Load() {
-		failed = nil // the command has ended in order for it
-	}
-	if failed != nil && !errors.Is(err, failed) { // else the command said so
-		err = errors.Join(err, fmt.Errorf("write output: %w", failed))
-	}
-	if err == nil {
-		return 0
-	}
-	text := oneLine(err)
-	if ctx.Err() != nil { // say by which signal
-		text = strings.ReplaceAll(text, context.Canceled.Error(), context.Cause(ctx).Error())
-	}
-	say("%s", text)
-	var usage usageError
-	if errors.As(err, &usage) {
-		return exitUsage
-	}
-	return exitFailed
-}
+func run(ctx context.Context, args []string) int { return iotsense().run(ctx, args) }
 
-func newApp() *cli.App {
-	app := &cli.App{
-		Name:  "iotsense",
-		Flags: []cli.Flag{versionFlag},
-		Usage: "tell which IoT device is behind every address on the network, how sure that is, and why",
-		Commands: []*cli.Command{
-			runCommand(), extractCommand(), analyzeCommand(), classifyCommand(), modelCommand(), trainCommand(), evaluateCommand(), crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(),
-			devicesCommand(), flowsCommand(), statsCommand(), doctorCommand(), benchCommand(),
-		},
-		HideHelpCommand: true,
-		ExitErrHandler:  func(*cli.Context, error) {}, // run reports and chooses the status
-		Action: func(c *cli.Context) error {
-			if c.Bool(versionFlag.Name) {
-				return printVersion(c.App.Writer)
-			}
-			if c.Args().Present() {
-				return usagef("no command %q: see iotsense --help", c.Args().First())
-			}
-			return cli.ShowAppHelp(c)
-		},
+// checkpoints are the files that a training run keeps its state in.
+func checkpoints(c *cli.Context) (files []string) {
+	path := c.String("checkpoint")
+	if path == "" {
+		return nil
 	}
-	app.OnUsageError = onUsageError
-	for _, c := range app.Commands {
-		setUsageError(c)
+	files = append(files, path+train.CheckpointPart)
+	for _, service := range strings.Split(c.String("services"), ",") {
+		own := serviceCheckpoint(path, strings.TrimSpace(service))
+		files = append(files, own, own+train.CheckpointPart)
 	}
-	return app
-}
-
-// usageError is a command line that cannot be understood.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
-func onUsageError(_ *cli.Context, err error, _ bool) error { return usageError{err} }
-
-func setUsageError(c *cli.Command) {
-	c.OnUsageError = onUsageError
-	c.Before = guardInputs
-	c.HideHelpCommand = true
-	for _, sub := range c.Subcommands {
-		setUsageError(sub)
-	}
+	return files
 }

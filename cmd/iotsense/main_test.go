@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/lab"
@@ -252,21 +251,6 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-func TestInterfaceText(t *testing.T) {
-	for _, tt := range []struct {
-		i    v1.Interface
-		want string
-	}{
-		{v1.Interface{Attached: true}, "attached"},
-		{v1.Interface{Attached: true, Gaps: 2, GapS: 1.26}, "attached, blind 2 times, 1.3 s"},
-		{v1.Interface{Gaps: 1, GapS: 9}, "not attached: waiting for it, or see the log, blind 1 times, 9.0 s"},
-	} {
-		if got := interfaceText(tt.i); got != tt.want {
-			t.Errorf("%+v: %q, want %q", tt.i, got, tt.want)
-		}
-	}
-}
-
 // Records written by extract classify like the capture they came from.
 func TestRecordsClassifyLikeTheirCapture(t *testing.T) {
 	good, device := labCapture(t)
@@ -300,5 +284,26 @@ func TestRecordsClassifyLikeTheirCapture(t *testing.T) {
 	}
 	if a, b := of(path), of(out); a != b || a.Windows == 0 {
 		t.Errorf("capture %+v, records %+v", a, b)
+	}
+}
+
+// What is no name of a device is wrong usage.
+func TestDeviceUsage(t *testing.T) {
+	for _, bad := range []string{"lamp", "10.0.0", "00:17:88:0a:0b", "ip:"} {
+		if _, _, status := command(t, "devices", bad, "--socket", "/nonexistent"); status != exitUsage {
+			t.Errorf("devices %s: status %d", bad, status)
+		}
+		if _, stderr, status := command(t, "run", "-i", "lo", "--ignore", bad); status != exitUsage || !strings.Contains(stderr, "--ignore") {
+			t.Errorf("run --ignore %s: status %d, %s", bad, status, stderr)
+		}
+	}
+	if _, _, status := command(t, "devices", "10.0.0.5", "10.0.0.6", "--socket", "/nonexistent"); status != exitUsage {
+		t.Errorf("two devices: status %d", status)
+	}
+}
+
+func TestDoctorUsage(t *testing.T) {
+	if got := run(t.Context(), []string{"iotsense", "doctor", "eth0"}); got != exitUsage {
+		t.Errorf("doctor eth0: status %d, want %d", got, exitUsage)
 	}
 }

@@ -2,55 +2,27 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/interchange"
 )
 
-func modelCommand() *cli.Command {
+// modelCommand has, beside info, what else a program can do with model files.
+func modelCommand(others ...*cli.Command) *cli.Command {
 	return &cli.Command{
 		Name:  "model",
 		Usage: "look into model files, exchange them with other tools",
-		Subcommands: []*cli.Command{{
+		Subcommands: append([]*cli.Command{{
 			Name:   "info",
 			Usage:  "what is in a model file",
 			Flags:  []cli.Flag{modelFlag, jsonFlag},
 			Action: modelInfo,
-		}, {
-			Name:      "export",
-			Usage:     "write a model for another tool",
-			ArgsUsage: "--onnx -o OUT",
-			Description: "The ONNX graph takes scaled windows [N, K, width], N free, and gives class\n" +
-				"probabilities [N, classes], calibration included. Labels, record description and\n" +
-				"scaling are its metadata_props, as `iotsense model info --json` shows them.",
-			Flags: []cli.Flag{
-				modelFlag,
-				&cli.BoolFlag{Name: "onnx", Usage: "as ONNX"},
-				&cli.StringFlag{Name: "service", Usage: "of a specialised bundle the model for `NAME`, like tcp/80"},
-				outputFlag("file to write"),
-			},
-			Action: modelExport,
-		}, {
-			Name:      "import",
-			Usage:     "make a model of ONNX or Keras weights of the same architecture",
-			ArgsUsage: "FILE -o MODEL",
-			Description: "FILE is ONNX (of iotsense, tf2onnx, PyTorch) or what Keras saves: .weights.h5, .h5\n" +
-				"or .keras. Where it does not say what records it was made for and how they are\n" +
-				"scaled, it is taken to be made for those of the model that --like names.",
-			Flags: []cli.Flag{
-				outputFlag("model file to write"),
-				&cli.StringFlag{Name: "like", Usage: "model `FILE` for the same records (default: the embedded model)"},
-				&cli.StringFlag{Name: "labels", Usage: "`FILE` with a class name a line, in the order of the outputs"},
-			},
-			Action: modelImport,
-		}},
+		}}, others...),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return usagef("model: no command %q: see iotsense model --help", c.Args().First())
@@ -75,7 +47,7 @@ func modelInfo(c *cli.Context) error {
 		}
 		return printJSON(c.App.Writer, metadata)
 	}
-	for _, name := range sortedKeys(bundle) {
+	for _, name := range slices.Sorted(maps.Keys(bundle)) {
 		printModel(c, name, bundle[name])
 	}
 	return nil
@@ -99,112 +71,4 @@ func printModel(c *cli.Context, service string, m *model.Model) {
 		{"data", m.Training.Digest},
 	})
 	t.Render()
-}
-
-func outputFlag(usage string) cli.Flag {
-	return &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: usage + " (`FILE`)"}
-}
-
-func modelExport(c *cli.Context) error {
-	if !c.Bool("onnx") {
-		return usagef("model export: name the format: --onnx is the one there is")
-	}
-	if c.String("output") == "" {
-		return usagef("model export: -o OUT is missing")
-	}
-	bundle, err := loadModel(c)
-	if err != nil {
-		return err
-	}
-	m, ok := bundle[c.String("service")]
-	if !ok {
-		return usagef("--service %q: the file has models for %s: name one of these services", c.String("service"), strings.Join(serviceNames(bundle), ", "))
-	}
-	if err := writeFile(c.String("output"), func(w io.Writer) error { return interchange.WriteONNX(w, m) }); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.App.Writer, "%d classes, %d parameters written to %s\n", len(m.Labels), m.Parameters(), c.String("output"))
-	return err
-}
-
-// serviceNames are the bundle's services, sorted; the one for everything has a
-// name here too.
-func serviceNames(bundle model.Bundle) []string {
-	names := sortedKeys(bundle)
-	if len(names) == 1 && names[0] == "" {
-		return []string{"everything (leave --service out)"}
-	}
-	return names
-}
-
-func modelImport(c *cli.Context) error {
-	if c.NArg() != 1 {
-		return usagef("model import: name one FILE")
-	}
-	if c.String("output") == "" {
-		return usagef("model import: -o MODEL is missing")
-	}
-	n, err := interchange.Read(c.Context, c.Args().First())
-	if err != nil {
-		return err
-	}
-	if n.Undescribed {
-		say("%s holds weights alone: activations, padding and other layers are taken to be this network's", c.Args().First())
-	}
-	bundle, err := loadNamedModel(c.String("like"))
-	if err != nil {
-		return err
-	}
-	like, ok := bundle[""]
-	if !ok {
-		return usagef("--like %s: a bundle for %s: want a file of one model", c.String("like"), strings.Join(serviceNames(bundle), ", "))
-	}
-	labels, err := readLabels(c.String("labels"))
-	if err != nil {
-		return err
-	}
-	if labels == nil && n.Metadata == nil && len(like.Labels) != n.Classes {
-		labels = numberedLabels(n.Classes)
-		say("the file names no classes: they are called %s to %s; name them with --labels", labels[0], labels[len(labels)-1])
-	}
-	m, err := n.Model(like, labels)
-	if err != nil {
-		return fmt.Errorf("import %s: %w", c.Args().First(), err)
-	}
-	if err := m.Save(c.String("output")); err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.App.Writer, "%d classes, %d parameters of %s written to %s\n", len(m.Labels), m.Parameters(), n.Format, c.String("output"))
-	return err
-}
-
-// readLabels reads a file of one class name a line; nil without a file.
-func readLabels(path string) ([]string, error) {
-	if path == "" {
-		return nil, nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("--labels: %w", err)
-	}
-	labels := strings.Split(strings.TrimRight(strings.TrimPrefix(string(text), "\ufeff"), "\r\n"), "\n")
-	for i, l := range labels {
-		if labels[i] = strings.TrimSpace(l); labels[i] == "" {
-			return nil, fmt.Errorf("--labels %s: line %d is empty", path, i+1)
-		}
-		if err := plaintext.Check(labels[i]); err != nil {
-			return nil, fmt.Errorf("--labels %s: line %d: %w", path, i+1, err)
-		}
-	}
-	return labels, nil
-}
-
-// numberedLabels are n names whose order is that of the outputs.
-func numberedLabels(n int) []string {
-	labels := make([]string, n)
-	digits := len(fmt.Sprint(n - 1))
-	for i := range labels {
-		labels[i] = fmt.Sprintf("class %0*d", digits, i)
-	}
-	return labels
 }

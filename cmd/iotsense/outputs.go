@@ -13,7 +13,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
-	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
 // Flags that name files to write, directories to write into, and files to read.
@@ -61,6 +60,10 @@ func guardInputs(c *cli.Context) error {
 	return nil
 }
 
+// moreOutputs are the files that a command writes beside those that its flags name: a
+// program whose commands do so sets it.
+var moreOutputs = func(*cli.Context) []string { return nil }
+
 // outputFiles are the files that a command's flags name to be written.
 func outputFiles(c *cli.Context) []string {
 	var files []string
@@ -69,13 +72,7 @@ func outputFiles(c *cli.Context) []string {
 			files = append(files, path)
 		}
 	}
-	if path := c.String("checkpoint"); path != "" {
-		files = append(files, path+train.CheckpointPart)
-		for _, service := range strings.Split(c.String("services"), ",") {
-			own := serviceCheckpoint(path, strings.TrimSpace(service))
-			files = append(files, own, own+train.CheckpointPart)
-		}
-	}
+	files = append(files, moreOutputs(c)...)
 	if dir := c.String("report"); dir != "" && c.Command.Name == "train" {
 		files = append(files, filepath.Join(dir, "train.json"))
 	}

@@ -15,15 +15,12 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/pkg/api/v1"
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/sensor"
 )
-
-// noModel is the value of --model that stands for records only.
-const noModel = "none"
 
 // defaultPin is where bpftool users find the maps and programs.
 const defaultPin = "/sys/fs/bpf/iotsense"

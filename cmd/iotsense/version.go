@@ -10,24 +10,19 @@ import (
 	"runtime/debug"
 
 	"github.com/urfave/cli/v2"
-
-	"github.com/iotsense/iotsense/pkg/loader"
 )
-
-// version is set by the Makefile's linker flag; empty in a plain `go build`.
-var version string
 
 var versionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version of this program, of Go and of the kernel programs inside"}
 
 // printVersion writes the version, then what a bug report needs beside it.
-func printVersion(w io.Writer) error {
+func (p *program) printVersion(w io.Writer) error {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
-	name, revision := versions(version, info)
-	_, err := fmt.Fprintf(w, "iotsense %s\nrevision %s\ngo       %s %s/%s\nprograms sha256:%s\n",
-		name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, loader.ObjectDigest())
+	name, revision := versions(p.version, info)
+	_, err := fmt.Fprintf(w, "%s %s\nrevision %s\ngo       %s %s/%s\nprograms sha256:%s\n",
+		p.name, name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.programs())
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}

@@ -17,22 +17,8 @@ import (
 )
 
 const (
-	// noDeviceAfter is how long traffic may go on without a device before something
-	// must be wrong.
-	noDeviceAfter = time.Minute
 	noDeviceEvery = 5 * time.Second
 )
-
-// whyNoDevice is what the counters of a sensor without a device tell.
-func whyNoDevice(p flows.PacketStats) string {
-	switch {
-	case p.Seen == 0:
-		return "no packet passed: is this the interface that the devices' traffic takes?"
-	case p.Counted == 0:
-		return fmt.Sprintf("none of %d packets is a flow's (%d not IP, %d malformed)", p.Seen, p.NotIP, p.Malformed)
-	}
-	return fmt.Sprintf("neither end of %d packets is local: is this the WAN side? Watch the interface of the LAN, or name its range with --local CIDR", p.Counted)
-}
 
 // noDevice watches for a sensor that sees traffic but no device.
 type noDevice struct {
