@@ -306,7 +306,7 @@ func protocolName(n uint8) string {
 func interfaceText(i v1.Interface) string {
 	text := "attached"
 	if !i.Attached {
-		text = "not attached: waiting for it, or see the log"
+		text = "not attached: see the log"
 	}
 	if i.Gaps > 0 {
 		text += fmt.Sprintf(", blind %d times, %.1f s", i.Gaps, i.GapS)

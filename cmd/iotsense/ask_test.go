@@ -171,7 +171,7 @@ func TestInterfaceText(t *testing.T) {
 	}{
 		{v1.Interface{Attached: true}, "attached"},
 		{v1.Interface{Attached: true, Gaps: 2, GapS: 1.26}, "attached, blind 2 times, 1.3 s"},
-		{v1.Interface{Gaps: 1, GapS: 9}, "not attached: waiting for it, or see the log, blind 1 times, 9.0 s"},
+		{v1.Interface{Gaps: 1, GapS: 9}, "not attached: see the log, blind 1 times, 9.0 s"},
 	} {
 		if got := interfaceText(tt.i); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.i, got, tt.want)
