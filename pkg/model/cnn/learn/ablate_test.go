@@ -66,13 +66,12 @@ func TestAblatedGradients(t *testing.T) {
 			if _, err := n.gradients(windows, labels, 1); err != nil {
 				t.Fatal(err)
 			}
-			var gradients [][]float32
-			for _, p := range n.params {
-				g, err := p.Grad()
-				if err != nil {
-					t.Fatal(err)
-				}
-				gradients = append(gradients, slices.Clone(g.Data().([]float32)))
+			gradients, err := n.Slopes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, g := range gradients {
+				gradients[i] = slices.Clone(g)
 			}
 			values := n.Values()
 			left.uncentre(n.split, values, gradients) // both of the network as it is meant

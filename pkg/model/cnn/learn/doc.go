@@ -1,8 +1,7 @@
 // Package learn trains the paper's network (IV-A): a [train.Design].
 //
 // In go pieces of streams with class numbers, out come gradients. gorgonia carries
-// the graph: automatic differentiation, the loss and the dense layers, with a matrix
-// product of our own. The trunk - conv1, ReLU, conv2, ReLU, dropout, max pool - is
+// the graph (pkg/model/internal/learn). The trunk - conv1, ReLU, conv2, ReLU, dropout, max pool - is
 // one operation of our own (trunk.go), because most of a window is padding whose
 // outputs are constants. The same graph of gorgonia's stock operations is the oracle
 // of the tests. Nothing on the packet path imports this package.
@@ -10,10 +9,6 @@ package learn
 
 import (
 	"math/rand/v2"
-
-	// gorgonia relies on a garbage collector that moves nothing and refuses to
-	// start on a Go release that this module has not vouched for.
-	_ "go4.org/unsafe/assume-no-moving-gc"
 
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"

@@ -19,7 +19,7 @@ func trunkMean(t *testing.T, arch cnn.Architecture, rounds int) (mean []float64,
 		if err := b.load(windows, b.step+1); err != nil {
 			t.Fatal(err)
 		}
-		b.forward(theta, out)
+		b.Forward(theta, out)
 		for i, v := range out[b.Flat:] {
 			mean[i] += float64(v) / float64(rounds)
 			if v == 0 {
@@ -113,9 +113,9 @@ func TestDropoutGradientIsASlope(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.windows = b.windows[:1]
-		b.forward(theta, out)
+		b.Forward(theta, out)
 		grad := make([]float32, b.parameters())
-		b.backward(weight, grad)
+		b.Backward(weight, grad)
 		in, got := b.windows[0], 0.0
 		for i, v := range out {
 			got += float64(v) * float64(weight[i])

@@ -6,6 +6,7 @@ package learn
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"gorgonia.org/gorgonia"
@@ -29,6 +30,15 @@ type oracle struct {
 	target []float32
 	loss   gorgonia.Value
 	probs  gorgonia.Value
+}
+
+// product is x w + b.
+func product(x, w, b *gorgonia.Node) (*gorgonia.Node, error) {
+	xw, err := gorgonia.Mul(x, w)
+	if err != nil {
+		return nil, err
+	}
+	return gorgonia.BroadcastAdd(xw, b, nil, []byte{0})
 }
 
 // toStock permutes model weights to gorgonia's layouts; fromStock undoes it.
@@ -117,8 +127,8 @@ func newOracle(t testing.TB, s shape, w cnn.Weights, size int) *oracle {
 	c2 := conv(c1, o.params[2], o.params[3], tensor.Shape{s.Kernel2[0], s.Kernel2[1]})
 	pooled := must(gorgonia.MaxPool2D(c2, tensor.Shape{s.Pool[0], s.Pool[1]}, []int{0, 0}, []int{s.Pool[0], s.Pool[1]}))
 	flat := must(gorgonia.Reshape(pooled, tensor.Shape{size, s.Flat}))
-	hidden := must(gorgonia.Rectify(must(dense(flat, o.params[4], o.params[5]))))
-	logits := must(dense(hidden, o.params[6], o.params[7]))
+	hidden := must(gorgonia.Rectify(must(product(flat, o.params[4], o.params[5]))))
+	logits := must(product(hidden, o.params[6], o.params[7]))
 	loss := must(crossEntropy(logits, y))
 	gorgonia.Read(loss, &o.loss)
 	gorgonia.Read(must(gorgonia.Exp(must(gorgonia.LogSoftMax(logits)))), &o.probs)
@@ -173,12 +183,12 @@ func (o *oracle) weights() cnn.Weights {
 func gradientsOf(t testing.TB, n *network) cnn.Weights {
 	t.Helper()
 	var p [5][]float32
-	for i, node := range n.params {
-		g, err := node.Grad()
-		if err != nil {
-			t.Fatal(err)
-		}
-		p[i] = append([]float32(nil), g.Data().([]float32)...)
+	slopes, err := n.Slopes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, g := range slopes {
+		p[i] = slices.Clone(g)
 	}
 	var w cnn.Weights
 	w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias = n.split(p[0])
@@ -315,7 +325,7 @@ func checkEngine(t *testing.T, m *model.Model, windows [][]flows.Row, want []flo
 }
 
 // crossEntropy is the sum of -y log softmax(logits). It holds for small logits:
-// see lossOp.
+// see the loss of pkg/model/internal/learn.
 func crossEntropy(logits, y *gorgonia.Node) (*gorgonia.Node, error) {
 	logp, err := gorgonia.LogSoftMax(logits)
 	if err != nil {

@@ -1,6 +1,6 @@
 package learn
 
-// This file makes the trunk one differentiable operation of a gorgonia graph.
+// This file makes a trunk one differentiable operation of a gorgonia graph.
 
 import (
 	"fmt"
@@ -10,94 +10,27 @@ import (
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
 	"gorgonia.org/tensor"
-
-	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/internal/workers"
 )
 
-// batch holds the windows that one step works on. The graph sees them only
-// through the trunk: they are no tensor, padding would make them 50 times larger.
-type batch struct {
-	shape
-	threads int
-	dropout float64
-	seed    uint64
-	step    uint64
-
-	windows   []*instance // as many as the graph's batch
-	used      int         // windows loaded; the others count nothing
-	workers   []*scratch
-	kernels   *kernels
-	gradients [][]float32 // of the parameters, window by window
-}
-
-func newBatch(s shape, spec model.RecordSpec, scaling model.Scaling, size, threads int, seed uint64) *batch {
-	b := &batch{shape: s, threads: threads, dropout: s.Dropout, seed: seed}
-	for range size {
-		b.windows = append(b.windows, s.instance())
-		b.gradients = append(b.gradients, make([]float32, s.parameters()))
-	}
-	for range threads {
-		b.workers = append(b.workers, s.scratch(spec, scaling))
-	}
-	return b
-}
-
-// load scales the windows of a step.
-func (b *batch) load(windows [][]flows.Row, step uint64) error {
-	b.step = step
-	b.used = len(windows)
-	errs := make([]error, b.threads)
-	b.each(func(worker, i int) {
-		if err := b.windows[i].load(b.workers[worker], windows[i]); err != nil && errs[worker] == nil {
-			errs[worker] = err
-		}
-	})
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// each calls do for every window in use, spread over the workers. Which worker
-// takes a window must not matter to the result.
-func (b *batch) each(do func(worker, i int)) {
-	workers.Each(b.threads, b.used, do)
-}
-
-// forward writes the trunk's output for every window; windows not in use get 0.
-func (b *batch) forward(theta, out []float32) {
-	b.kernels = b.shape.kernels(theta)
-	b.each(func(worker, i int) {
-		c := b.workers[worker]
-		c.rng.Seed(b.seed, b.step<<16|uint64(i))
-		b.shape.forward(b.windows[i], c, b.kernels, b.dropout, out[i*b.Flat:][:b.Flat])
-	})
-	clear(out[b.used*b.Flat:])
-}
-
-// backward writes the gradient of the parameters, given the one at the output.
-// It adds the windows' shares in their order, so threads do not change a bit.
-func (b *batch) backward(out, grad []float32) {
-	b.each(func(worker, i int) {
-		b.shape.backward(b.windows[i], b.workers[worker], b.kernels, b.dropout, out[i*b.Flat:][:b.Flat], b.gradients[i])
-	})
-	clear(grad)
-	for _, g := range b.gradients[:b.used] {
-		for j, v := range g {
-			grad[j] += v
-		}
-	}
+// Trunk is the part of a network that is one operation of the graph: what it computes
+// from is no tensor, and only the parameters are trained.
+type Trunk interface {
+	// Parameters is how many there are.
+	Parameters() int
+	// Size is that of the output.
+	Size() (rows, width int)
+	// Forward writes the output, row-major.
+	Forward(parameters, output []float32)
+	// Backward writes the gradient of the parameters, given the one at the output that
+	// Forward wrote last.
+	Backward(output, gradient []float32)
 }
 
 // trunkOp is parameters -> [batch, flat].
-type trunkOp struct{ *batch }
+type trunkOp struct{ Trunk }
 
 // trunkGradOp is (parameters, gradient at the output) -> gradient of the parameters.
-type trunkGradOp struct{ *batch }
+type trunkGradOp struct{ Trunk }
 
 var (
 	_ gorgonia.SDOp = trunkOp{}
@@ -119,12 +52,14 @@ func (op trunkOp) Type() hm.Type {
 
 // InferShape implements gorgonia.Op.
 func (op trunkOp) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
-	return tensor.Shape{len(op.windows), op.Flat}, nil
+	rows, width := op.Size()
+	return tensor.Shape{rows, width}, nil
 }
 
 // Do implements gorgonia.Op.
 func (op trunkOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	return op.UsePreallocDo(tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(len(op.windows), op.Flat)), in...)
+	rows, width := op.Size()
+	return op.UsePreallocDo(tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(rows, width)), in...)
 }
 
 // UsePreallocDo implements gorgonia.UsePreallocDoer.
@@ -133,7 +68,7 @@ func (op trunkOp) UsePreallocDo(to gorgonia.Value, in ...gorgonia.Value) (gorgon
 	if err != nil {
 		return nil, err
 	}
-	op.batch.forward(v[0], v[1])
+	op.Forward(v[0], v[1])
 	return to, nil
 }
 
@@ -175,12 +110,12 @@ func (op trunkGradOp) Type() hm.Type {
 
 // InferShape implements gorgonia.Op.
 func (op trunkGradOp) InferShape(...gorgonia.DimSizer) (tensor.Shape, error) {
-	return tensor.Shape{op.parameters()}, nil
+	return tensor.Shape{op.Parameters()}, nil
 }
 
 // Do implements gorgonia.Op.
 func (op trunkGradOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
-	return op.UsePreallocDo(tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(op.parameters())), in...)
+	return op.UsePreallocDo(tensor.New(tensor.Of(tensor.Float32), tensor.WithShape(op.Parameters())), in...)
 }
 
 // UsePreallocDo implements gorgonia.UsePreallocDoer.
@@ -189,7 +124,7 @@ func (op trunkGradOp) UsePreallocDo(to gorgonia.Value, in ...gorgonia.Value) (go
 	if err != nil {
 		return nil, err
 	}
-	op.batch.backward(v[1], v[2])
+	op.Backward(v[1], v[2])
 	return to, nil
 }
 
