@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
+
+	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
 // Layers can be left out, and what is left learns; a variant keeps what it
@@ -19,7 +20,7 @@ func TestAblation(t *testing.T) {
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, stderr)
 	}
-	var rows []ablationRow
+	var rows []experiment.AblationRow
 	if err := json.Unmarshal([]byte(stdout), &rows); err != nil {
 		t.Fatal(err)
 	}
@@ -49,29 +50,5 @@ func TestAblation(t *testing.T) {
 	}
 	if _, stderr, status := command(t, "ablation", dir, "--variants", "conv3"); status != exitUsage || !strings.Contains(stderr, `no variant "conv3"`) {
 		t.Errorf("status %d: %s", status, stderr)
-	}
-}
-
-func TestPercent(t *testing.T) {
-	for v, want := range map[float64]string{-0.4: "+0 %", 0.4: "+0 %", -49.2: "-49 %", 787.6: "+788 %"} {
-		if got := percent(v); got != want {
-			t.Errorf("%v: %q, want %q", v, got, want)
-		}
-	}
-}
-
-// The window mode that is not the baseline's is a variant, its own is none.
-func TestVariantsOfWindowMode(t *testing.T) {
-	for mode, other := range map[string]string{"strict": "padded", "padded": "strict"} {
-		all, err := chooseVariants("", mode)
-		if err != nil {
-			t.Fatal(err)
-		}
-		has := func(name string) bool {
-			return slices.ContainsFunc(all, func(v variant) bool { return v.name == name })
-		}
-		if has(mode) || !has(other) || all[0].name != baseline {
-			t.Errorf("beside a %s baseline: %v", mode, all)
-		}
 	}
 }

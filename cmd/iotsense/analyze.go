@@ -37,10 +37,13 @@ func analyzeData(c *cli.Context) error {
 	}
 	show, end := progress("analyze")
 	defer end()
-	which := namedPart(c)
-	which.wholePayloads = true
-	which.anyDirection = !c.IsSet("direction") && !c.IsSet("model")
-	set, err := openPart(c, spec, which, show)
+	o, err := dataOptions(c)
+	if err != nil {
+		return err
+	}
+	o.Capture.RecordSpec, o.Progress = spec, show
+	o.WholePayloads, o.AnyDirection = true, !c.IsSet("direction") && !c.IsSet("model")
+	set, err := open(o)
 	if err != nil {
 		return err
 	}

@@ -202,6 +202,11 @@ func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) (
 		return nil, err
 	}
 	if !c.Args().Present() && c.String("manifest") == "" {
+		for _, f := range sourceFlags() {
+			if name := f.Names()[0]; c.IsSet(name) {
+				return nil, usagef("--%s: say with DATA or --manifest of what: without them the windows are of the device lab", name)
+			}
+		}
 		report.Data = "device lab (generated)"
 		return labStreams(spec, m.Record.Stream())
 	}

@@ -9,8 +9,6 @@ import (
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
-	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -25,76 +23,34 @@ func classifyCommand() *cli.Command {
 }
 
 func classifyFiles(c *cli.Context) error {
-	out := verdictPrinter(c)
-	_, damaged := classifyData(c, classify.Options{}, func(flows.LabelledRecord) error { return nil },
-		func(s dataset.CaptureSummary, devices []registry.DeviceVerdict) error {
-			return out.print(captureVerdicts(s, devices))
-		})
-	out.close()
-	return damaged
-}
-
-// maxFileDevices is far more than a network has: a file of invented ones must not take
-// all memory.
-const maxFileDevices = 1 << 20
-
-// classifyData runs the model over the records that the flags and arguments name,
-// a Classifier for each capture. each takes every record before its verdict, done
-// each capture once it is read, with the devices of which it has a record.
-func classifyData(c *cli.Context, opts classify.Options, each func(flows.LabelledRecord) error, done func(dataset.CaptureSummary, []registry.DeviceVerdict) error) (model.Bundle, error) {
 	bundle, err := loadModel(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if opts.WindowMode == nil {
-		if opts.WindowMode, err = parseWindowMode(c); err != nil {
-			return nil, err
-		}
+	mode, err := parseWindowMode(c)
+	if err != nil {
+		return err
 	}
 	if err := checkWindow(c, bundle); err != nil {
-		return nil, err
+		return err
 	}
 	spec, err := parseRecord(c, bundle)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	show, end := progress(c.Command.Name)
 	defer end()
 	set, err := openData(c, spec, show)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := restrict(c, set, true); err != nil {
-		return nil, err
-	}
-	opts.MaxDevices = maxFileDevices
-	one, err := classify.New(bundle, opts)
-	if err != nil {
-		return nil, err
-	}
-	classifiers := map[string]*classify.Classifier{} // by capture, all with one engine
-	return bundle, set.Records(c.Context, func(r flows.LabelledRecord) error {
-		k := classifiers[r.Capture]
-		if k == nil {
-			k = one.Another()
-			classifiers[r.Capture] = k
-		}
-		if err := each(r); err != nil {
-			return err
-		}
-		return k.Record(r.Record)
-	}, func(s dataset.CaptureSummary) error {
-		k := classifiers[s.Name]
-		delete(classifiers, s.Name)
-		var devices []registry.DeviceVerdict
-		if k != nil {
-			devices = k.Registry().Devices()
-			sayForgotten(s, k.Registry().Evicted())
-			k.End()
-		}
-		sayFindings(s, devices, bundle)
-		return done(s, devices)
-	})
+	out := verdictPrinter(c)
+	damaged := classify.Captures(c.Context, set, bundle, classify.Options{WindowMode: mode}, nil,
+		func(s dataset.CaptureSummary, k *classify.Classifier) error {
+			return out.print(captureVerdicts(s, sayClassified(s, k, bundle)))
+		})
+	out.close()
+	return damaged
 }
 
 // fileVerdict is a line of `classify --json`.

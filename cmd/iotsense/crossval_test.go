@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
 // Every capture with a window is tested once in each repetition, on the folds
@@ -19,7 +21,7 @@ func TestCrossvalTestsEveryCaptureOnce(t *testing.T) {
 	manifest, report := filepath.Join(dir, "lab", "manifest.csv"), filepath.Join(dir, "report")
 	mustRun(t, "crossval", "--manifest", manifest, "--folds", "2", "--seeds", "2", "--epochs", "1", "--bootstrap", "10", "--report", report)
 
-	var result crossResult
+	var result experiment.CrossResult
 	text, err := os.ReadFile(filepath.Join(report, "crossval.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +67,7 @@ func TestCrossvalCountsCapturesWithoutWindow(t *testing.T) {
 	// Windows of 20 records, strict: most of the lab's kinds send fewer.
 	mustRun(t, "crossval", "--manifest", manifest, "--window", "20", "--window-mode", "strict", "--folds", "2", "--seeds", "1",
 		"--epochs", "1", "--validation", "0.5", "--bootstrap", "0", "--report", report)
-	var result crossResult
+	var result experiment.CrossResult
 	text, err := os.ReadFile(filepath.Join(report, "crossval.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -102,7 +104,7 @@ func TestCrossvalOfFewCaptures(t *testing.T) {
 	captures := strings.Count(kept, "\n") - 1
 	report := filepath.Join(dir, "report")
 	mustRun(t, "crossval", "--manifest", small, "--folds", strconv.Itoa(captures+2), "--seeds", "1", "--epochs", "1", "--bootstrap", "0", "--report", report)
-	var result crossResult
+	var result experiment.CrossResult
 	if text, err = os.ReadFile(filepath.Join(report, "crossval.json")); err != nil {
 		t.Fatal(err)
 	}

@@ -24,19 +24,29 @@ var modelFlag = &cli.StringFlag{Name: "model", Usage: "model `FILE` (default: th
 // device lab's kinds.
 const labModel = "lab"
 
-// dataFlags are those of extract, classify, train and evaluate.
-func dataFlags() []cli.Flag {
+// sourceFlags say which records are meant.
+func sourceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "manifest", Usage: "CSV `FILE` with columns capture,mac,label and optionally unit,split"},
 		&cli.StringSliceFlag{Name: "split", Usage: "only devices of this split of the manifest (repeatable)"},
 		&cli.StringFlag{Name: "dates", Usage: "only records that begin on `DAYS` in UTC, like 2016-09-23..2016-09-29"},
+		&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private and unique local ranges)"},
+		&cli.BoolFlag{Name: "offloaded", Usage: "treat TCP packets above 1,500 bytes as offloaded super-packets"},
+	}
+}
+
+// streamFlags say what a model is made of, or must have been made of.
+func streamFlags() []cli.Flag {
+	return []cli.Flag{
 		&cli.StringFlag{Name: "direction", Usage: "`bi|uni`: both directions of a flow, or only what the device sent (default: the model's; bi)"},
 		&cli.IntFlag{Name: "window", Usage: "`K` successive records of a window (default: the model's; 5)"},
 		&cli.StringFlag{Name: "window-mode", Usage: "`strict|padded`: windows from the K-th record on, or from the first (default: the model's; padded)"},
-		&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private and unique local ranges)"},
-		&cli.BoolFlag{Name: "offloaded", Usage: "treat TCP packets above 1,500 bytes as offloaded super-packets"},
-		modelFlag,
 	}
+}
+
+// dataFlags are those of the commands that read data as a model wants it.
+func dataFlags() []cli.Flag {
+	return slices.Concat(sourceFlags(), streamFlags(), []cli.Flag{modelFlag})
 }
 
 // foldNames are the flags that mean something with --split-by only.
@@ -53,32 +63,25 @@ func foldFlags() []cli.Flag {
 	}
 }
 
-// restrict leaves the part of the set that --split-by means, for testing or for
-// training.
-func restrict(c *cli.Context, set *dataset.Set, tested bool) error {
+// parseFolds reads the flags of folds; nil when the data is not cut.
+func parseFolds(c *cli.Context) (*dataset.Folds, error) {
 	if !c.IsSet("split-by") {
 		for _, name := range foldNames {
 			if c.IsSet(name) {
-				return usagef("--%s: say with --split-by what is cut", name)
+				return nil, usagef("--%s: say with --split-by what is cut", name)
 			}
 		}
-		return nil
+		return nil, nil
 	}
 	f := dataset.Folds{By: c.String("split-by"), Count: c.Int("folds"), Tested: c.Int("fold"), Seed: c.Int64("fold-seed")}
+	checked := f
 	if f.Tested == 0 {
-		f.Tested = f.Count
+		checked.Tested = f.Count // the last
 	}
-	if err := f.Validate(); err != nil {
-		return usageError{err}
+	if err := checked.Validate(); err != nil {
+		return nil, usageError{err}
 	}
-	dealt, err := set.Deal(c.Context, f)
-	if err != nil {
-		return err
-	}
-	if tested {
-		return set.Restrict(dealt.Tests)
-	}
-	return set.Restrict(dealt.Trains)
+	return &f, nil
 }
 
 // parseLocal reads --local; nil when it was not given.
@@ -167,68 +170,46 @@ func modelText(name string, bundle model.Bundle) string {
 	return text
 }
 
-// openData opens what the arguments, --manifest and --split name, for records as
-// spec says.
-func openData(c *cli.Context, spec flows.RecordSpec, show func(done, total int, name string)) (*dataset.Set, error) {
-	return openPart(c, spec, namedPart(c), show)
-}
-
-// part is what is wanted of the data.
-type part struct {
-	splits []string
-	dates  string // as dataset.ParsePeriod reads them
-
-	wholePayloads bool // of captures, also what no row holds
-	anyDirection  bool // of records files
-}
-
-// namedPart is the part that --split and --dates name.
-func namedPart(c *cli.Context) part {
-	return part{splits: c.StringSlice("split"), dates: c.String("dates")}
-}
-
-// overlaps reports whether records can be of both parts.
-func (p part) overlaps(q part) (bool, error) {
-	ours, err := dataset.ParsePeriod(p.dates)
-	if err != nil {
-		return false, usageError{err}
+// parsePart reads the flags that name a part of the data, which begin with prefix.
+func parsePart(c *cli.Context, prefix string) (part dataset.Part, err error) {
+	part.Splits = c.StringSlice(prefix + "split")
+	if part.Period, err = dataset.ParsePeriod(c.String(prefix + "dates")); err != nil {
+		return part, usageError{err}
 	}
-	theirs, err := dataset.ParsePeriod(q.dates)
-	if err != nil {
-		return false, usageError{err}
-	}
-	splits := len(p.splits) == 0 || len(q.splits) == 0 || // no split named: all of them
-		slices.ContainsFunc(p.splits, func(s string) bool { return slices.Contains(q.splits, s) })
-	return splits && ours.Overlaps(theirs), nil
+	return part, nil
 }
 
-func openPart(c *cli.Context, spec flows.RecordSpec, p part, show func(done, total int, name string)) (*dataset.Set, error) {
+// dataOptions are the data that arguments and flags name, without the record that is
+// wanted of it.
+func dataOptions(c *cli.Context) (o dataset.Options, err error) {
 	local, err := parseLocal(c)
+	if err != nil {
+		return o, err
+	}
+	if !c.Args().Present() && c.String("manifest") == "" {
+		return o, usagef("%s: no data: name files or directories, or a --manifest", c.Command.Name)
+	}
+	part, err := parsePart(c, "")
+	return dataset.Options{
+		Data: c.Args().Slice(), Manifest: c.String("manifest"), Splits: part.Splits, Period: part.Period,
+		Capture: capture.Config{Locals: flows.NewLocals(local), Offloaded: c.Bool("offloaded")},
+		Outputs: outputFiles(c),
+	}, err
+}
+
+// openData opens the data of dataOptions for records as spec says.
+func openData(c *cli.Context, spec flows.RecordSpec, show func(done, total int, name string)) (*dataset.Set, error) {
+	o, err := dataOptions(c)
 	if err != nil {
 		return nil, err
 	}
-	if !c.Args().Present() && c.String("manifest") == "" {
-		return nil, usagef("%s: no data: name files or directories, or a --manifest", c.Command.Name)
-	}
-	period, err := dataset.ParsePeriod(p.dates)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	set, err := dataset.Open(dataset.Options{
-		Data:     c.Args().Slice(),
-		Manifest: c.String("manifest"),
-		Splits:   p.splits,
-		Period:   period,
-		Capture: capture.Config{
-			RecordSpec: spec,
-			Locals:     flows.NewLocals(local),
-			Offloaded:  c.Bool("offloaded"),
-		},
-		WholePayloads: p.wholePayloads,
-		AnyDirection:  p.anyDirection,
-		Progress:      show,
-		Outputs:       outputFiles(c),
-	})
+	o.Capture.RecordSpec, o.Progress = spec, show
+	return open(o)
+}
+
+// open opens data, and says what of it is not read.
+func open(o dataset.Options) (*dataset.Set, error) {
+	set, err := dataset.Open(o)
 	if err != nil {
 		return nil, err
 	}

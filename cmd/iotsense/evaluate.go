@@ -6,18 +6,14 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
-	"github.com/iotsense/iotsense/pkg/classify"
-	"github.com/iotsense/iotsense/pkg/dataset"
-	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
-	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/report"
 )
 
@@ -26,7 +22,7 @@ func evaluateCommand() *cli.Command {
 		Name:      "evaluate",
 		Usage:     "score a model on labelled captures or records",
 		ArgsUsage: "[DATA...]",
-		Flags: append(append(dataFlags(), foldFlags()...), jsonFlag,
+		Flags: append(slices.Concat(dataFlags(), foldFlags()), jsonFlag,
 			&cli.GenericFlag{Name: "merge", Value: &classGroups{}, Usage: "count classes `A,B` as one (repeatable; a name with a comma in \"quotes\")"},
 			&cli.GenericFlag{Name: "leave-out", Value: &classNames{}, Usage: "leave devices of the true classes `A,B` out (repeatable)"},
 			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
@@ -85,31 +81,16 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	e, err := newEvaluation(c, bundle)
+	e, err := parseEvaluation(c, bundle)
 	if err != nil {
 		return err
 	}
-	padded := model.Padded // the strict windows are among them
-	_, damaged := classifyData(c, classify.Options{WindowMode: &padded, Judged: e.judged}, e.record, e.capture)
-	switch {
-	case c.Context.Err() != nil:
-		return c.Context.Err() // a part of the data is no score of it
-	case e.err != nil:
-		return errors.Join(e.err, damaged)
-	case e.devices == 0 && damaged == nil:
-		return errors.New("no device to score: the data holds no packet of one (see --manifest and --local)")
-	case e.devices == 0 || dataset.Refused(damaged):
-		return damaged
-	}
-	if !e.known {
-		logger().Warn("the model knows none of the data's classes: is it the right --model?", "model", modelName(c))
-	}
-	result, err := e.scorer.Result()
-	if err != nil {
-		return errors.Join(damaged, err)
+	result, damaged := e.Run(c.Context, bundle, watcher{})
+	if result == nil {
+		return asUsage(damaged)
 	}
 	if dir := c.String("report"); dir != "" {
-		if err = writeReport(dir, "evaluate.json", result); err == nil {
+		if err = report.WriteJSON(dir, "evaluate.json", result); err == nil {
 			err = report.WriteEvaluation(dir, result)
 		}
 	}
@@ -120,109 +101,25 @@ func evaluate(c *cli.Context) error {
 	return errors.Join(damaged, err)
 }
 
-// evaluation carries windows from the classifier to the scorer.
-type evaluation struct {
-	scorer  *score.Scorer
-	labels  []string             // classes of all models
-	rows    int                  // K
-	truth   flows.LabelledRecord // the record being classified
-	reading map[string]*reading  // by capture
-	devices int                  // of captures that have been read
-	known   bool                 // one of them is of a class that a model has
-	err     error                // of scorer
-}
-
-func newEvaluation(c *cli.Context, bundle model.Bundle) (*evaluation, error) {
-	cfg := score.Config{
-		Labels: classify.Labels(bundle), Resamples: c.Int("bootstrap"), Draws: c.Bool("draws"),
-		Merge: *c.Generic("merge").(*classGroups), LeaveOut: *c.Generic("leave-out").(*classNames),
+// parseEvaluation reads what the bundle is to be scored on.
+func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluation, err error) {
+	e.Model = modelName(c)
+	e.Score.Resamples, e.Score.Draws = c.Int("bootstrap"), c.Bool("draws")
+	e.Score.Merge, e.Score.LeaveOut = *c.Generic("merge").(*classGroups), *c.Generic("leave-out").(*classNames)
+	if e.WindowMode, err = parseWindowMode(c); err != nil {
+		return e, err
 	}
-	e := &evaluation{labels: cfg.Labels, reading: map[string]*reading{}}
-	cfg.Thresholds.PerClass = map[string]float64{}
-	for _, m := range bundle {
-		cfg.Mode, e.rows = m.Record.WindowMode, model.Strict.First(m.Net.Span())+1
-		cfg.Thresholds.Default = max(cfg.Thresholds.Default, m.Thresholds.Default)
-		for _, l := range m.Labels {
-			cfg.Thresholds.PerClass[l] = max(cfg.Thresholds.PerClass[l], m.Thresholds.For(l))
-		}
+	if err = checkWindow(c, bundle); err != nil {
+		return e, err
 	}
-	mode, err := parseWindowMode(c)
-	if err != nil {
-		return nil, err
+	if e.Folds, err = parseFolds(c); err != nil {
+		return e, err
 	}
-	if mode != nil {
-		cfg.Mode = *mode
+	if e.Data, err = dataOptions(c); err != nil {
+		return e, err
 	}
-	if e.scorer, err = score.New(cfg); err != nil {
-		return nil, usageError{err}
-	}
-	return e, nil
-}
-
-// record takes each record before its window.
-func (e *evaluation) record(r flows.LabelledRecord) error {
-	if e.err != nil {
-		return e.err
-	}
-	if r.Label == "" {
-		return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", r.Capture, r.Device)
-	}
-	e.truth = r
-	capture := e.reading[r.Capture]
-	if capture == nil {
-		capture = &reading{map[string]int64{}, map[streamName][]flows.Row{}}
-		e.reading[r.Capture] = capture
-	}
-	if _, known := capture.first[r.Device]; !known {
-		capture.first[r.Device] = r.FirstSeen
-	}
-	return nil
-}
-
-// reading is what is kept of a capture while it is read.
-type reading struct {
-	first  map[string]int64           // of each device: when its first packet was seen, us
-	recent map[streamName][]flows.Row // the newest rows, as many as a window has
-}
-
-// streamName tells a capture's streams apart.
-type streamName struct {
-	device  string
-	service flows.Service
-}
-
-// judged takes the model's output for the row that the record made.
-func (e *evaluation) judged(j classify.Judged) {
-	capture, name := e.reading[e.truth.Capture], streamName{j.Device, j.Service}
-	rows := append(capture.recent[name], j.Row)
-	rows = rows[max(0, len(rows)-e.rows):]
-	capture.recent[name] = rows
-	last, local := int64(0), 0
-	for _, r := range rows {
-		last = max(last, r.LastDescribed())
-		if r.IsLocal() {
-			local++
-		}
-	}
-	err := e.scorer.Add(score.Output{
-		Device: j.Device, Capture: e.truth.Capture, Label: e.truth.Label, Probs: j.Probs,
-		Padded: j.Number < e.rows-1, Local: local,
-		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
-	})
-	e.err = errors.Join(e.err, err)
-}
-
-// capture takes a capture that has been read.
-func (e *evaluation) capture(s dataset.CaptureSummary, _ []registry.DeviceVerdict) error {
-	delete(e.reading, s.Name)
-	var devices []score.Device
-	for _, d := range s.Devices {
-		devices = append(devices, score.Device{Name: d.Name, Capture: s.Name, Label: d.Label})
-		e.known = e.known || slices.Contains(e.labels, d.Label)
-	}
-	e.devices += len(devices)
-	e.scorer.Capture(devices, s.Duration.Hours())
-	return nil
+	e.Data.Capture.RecordSpec, err = parseRecord(c, bundle)
+	return e, err
 }
 
 func printScore(c *cli.Context, r *score.Result) {

@@ -4,11 +4,12 @@ import (
 	"encoding/json"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
 // With several seeds, figures are means of their runs, and the fixed epochs are all
@@ -20,7 +21,7 @@ func TestExperimentSeeds(t *testing.T) {
 	ablation := []string{"ablation", "--manifest", filepath.Join(dir, "lab", "manifest.csv"), "--split", "train", "--test-split", "test",
 		"--seed", "3", "--seeds", "2", "--fixed", "--epochs", "1", "--max-per-class", "10", "--variants", "-dropout", "--report", report}
 	mustRun(t, ablation...)
-	var rows []ablationRow
+	var rows []experiment.AblationRow
 	text, err := os.ReadFile(filepath.Join(report, "ablation.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +54,7 @@ func TestExperimentSeeds(t *testing.T) {
 		t.Fatalf("%d models, %v; want 8", len(models), err)
 	}
 	last := filepath.Join(report, "-dropout-fixed-seed4")
-	if err := os.Remove(filepath.Join(last, trainedFile)); err != nil {
+	if err := os.Remove(filepath.Join(last, experiment.TrainedFile)); err != nil {
 		t.Fatal(err)
 	}
 	for _, run := range []struct {
@@ -103,7 +104,7 @@ func times(t *testing.T, files []string) map[string]time.Time {
 // untimed is an ablation's page without the seconds that it took.
 func untimed(t *testing.T, page []byte) string {
 	t.Helper()
-	var rows []ablationRow
+	var rows []experiment.AblationRow
 	if err := json.Unmarshal(page, &rows); err != nil {
 		t.Fatal(err)
 	}
@@ -115,17 +116,4 @@ func untimed(t *testing.T, page []byte) string {
 		t.Fatal(err)
 	}
 	return string(text)
-}
-
-// A command line of a report can be typed: a shell takes it apart as it was.
-func TestCommandLine(t *testing.T) {
-	args := []string{"train", "--manifest=my data/m.csv", "--dates=2016-09-23..2016-09-29", "it's $HOME", "", "Küche*"}
-	line := commandLine(args)
-	if want := `iotsense train '--manifest=my data/m.csv' --dates=2016-09-23..2016-09-29 `; !strings.HasPrefix(line, want) {
-		t.Errorf("%s, want %s...", line, want)
-	}
-	out, err := exec.Command("sh", "-c", "iotsense() { printf '%s\\n' \"$@\"; }; "+line).Output()
-	if err != nil || string(out) != strings.Join(args, "\n")+"\n" {
-		t.Errorf("the shell reads %q, %v of %s", out, err, line)
-	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
 )
 
 func extractCommand() *cli.Command {
@@ -94,6 +95,9 @@ func extractedRecord(c *cli.Context) (flows.RecordSpec, error) {
 			return flows.RecordSpec{}, err
 		}
 	}
+	if err := checkNoWindow(c, bundle); err != nil {
+		return flows.RecordSpec{}, err
+	}
 	spec, err := parseRecord(c, bundle)
 	if err != nil {
 		return spec, err
@@ -104,6 +108,26 @@ func extractedRecord(c *cli.Context) (flows.RecordSpec, error) {
 		return spec, fmt.Errorf("no records file can hold what --model needs: %w", err)
 	}
 	return stored, nil
+}
+
+// checkNoWindow refuses windows that records cannot be told to have. Those of the model, or
+// the usual ones, are what they are cut into anyway.
+func checkNoWindow(c *cli.Context, bundle model.Bundle) error {
+	rows, usual := cnn.DefaultRows, model.Padded
+	for _, m := range bundle {
+		rows, usual = m.Net.Span(), m.Record.WindowMode
+	}
+	if c.IsSet("window") && c.Int("window") != rows {
+		return usagef("--window %d: records have no window, what reads them cuts it (here of %d): leave the flag out", c.Int("window"), rows)
+	}
+	mode, err := parseWindowMode(c)
+	if err != nil {
+		return err
+	}
+	if mode != nil && *mode != usual {
+		return usagef("--window-mode %v: records have no window, what reads them cuts it (here %v): leave the flag out", *mode, usual)
+	}
+	return nil
 }
 
 // writeRecords writes all records of the set to the report's output, which

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/registry"
@@ -26,10 +27,22 @@ func sayFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, bun
 	}
 }
 
+// sayClassified says what is to be known of the verdicts of a capture that a model has
+// read, nil where it has no record, and returns them.
+func sayClassified(s dataset.CaptureSummary, k *classify.Classifier, bundle model.Bundle) []registry.DeviceVerdict {
+	var devices []registry.DeviceVerdict
+	if k != nil {
+		devices = k.Registry().Devices()
+		sayForgotten(s, k.Registry().Evicted())
+	}
+	sayFindings(s, devices, bundle)
+	return devices
+}
+
 // sayForgotten tells of devices that found no room.
 func sayForgotten(s dataset.CaptureSummary, devices uint64) {
 	if devices > 0 {
-		say("%s: %d devices have no line: there are more than %d", captureName(s), devices, maxFileDevices)
+		say("%s: %d devices have no line: there are more than %d", captureName(s), devices, classify.MaxFileDevices)
 	}
 }
 

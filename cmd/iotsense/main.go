@@ -40,7 +40,7 @@ func checkpoints(c *cli.Context) (files []string) {
 	}
 	files = append(files, path+train.CheckpointPart)
 	for _, service := range strings.Split(c.String("services"), ",") {
-		own := serviceCheckpoint(path, strings.TrimSpace(service))
+		own := train.CheckpointOf(path, strings.TrimSpace(service))
 		files = append(files, own, own+train.CheckpointPart)
 	}
 	return files

@@ -5,6 +5,7 @@ package dataset
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -68,4 +69,20 @@ func (p Period) String() string {
 		return "all dates"
 	}
 	return p.From.Format(dayLayout) + ".." + p.Until.AddDate(0, 0, -1).Format(dayLayout)
+}
+
+// Part is a part of a data set; the zero Part is all of it.
+type Part struct {
+	Splits []string
+	Period Period
+}
+
+// IsZero reports whether no part is named.
+func (p Part) IsZero() bool { return len(p.Splits) == 0 && p.Period.IsZero() }
+
+// Overlaps reports whether records can be of both parts.
+func (p Part) Overlaps(q Part) bool {
+	splits := len(p.Splits) == 0 || len(q.Splits) == 0 || // no split named: all of them
+		slices.ContainsFunc(p.Splits, func(s string) bool { return slices.Contains(q.Splits, s) })
+	return splits && p.Period.Overlaps(q.Period)
 }

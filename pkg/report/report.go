@@ -10,6 +10,7 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
@@ -59,6 +60,30 @@ func WriteFile(dir, name string, content []byte) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return writeFile(filepath.Join(dir, name), content)
+}
+
+// WriteJSON writes v as indented JSON to dir/name.
+func WriteJSON(dir, name string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("report %s: %w", name, err)
+	}
+	return WriteFile(dir, name, append(text, '\n'))
+}
+
+// MakeDir makes the directory of a report ("": none): a long run must not end in a
+// report that cannot be written.
+func MakeDir(dir string) error {
+	if dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := wholefile.Check(filepath.Join(dir, "report.json")); err != nil {
+		return fmt.Errorf("report %s: %w", dir, err)
+	}
+	return nil
 }
 
 func writeFile(path string, content []byte) error {

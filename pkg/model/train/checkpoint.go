@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/iotsense/iotsense/internal/wholefile"
@@ -18,6 +19,11 @@ import (
 
 // CheckpointPart is what ends the name of a checkpoint that is being written.
 const CheckpointPart = ".part"
+
+// CheckpointOf is the checkpoint of one of several services.
+func CheckpointOf(path, service string) string {
+	return path + "." + strings.ReplaceAll(service, "/", "_")
+}
 
 // checkpoint is what a checkpoint file holds.
 type checkpoint struct {

@@ -1,4 +1,4 @@
-package main
+package experiment
 
 // This file warns of data that a model learns the wrong thing from.
 
@@ -62,7 +62,7 @@ func (w *watch) capture(c dataset.CaptureSummary) {
 
 // warn says what was seen. without are the listed devices that have no window, which
 // is worth a word only if every flow counts.
-func (w *watch) warn(without []dataset.Source, everyFlow bool) {
+func (w *watch) warn(to Watcher, without []dataset.Source, everyFlow bool) {
 	var unseen, idle []dataset.Source
 	for _, d := range without {
 		if w.unseen[d] {
@@ -80,17 +80,17 @@ func (w *watch) warn(without []dataset.Source, everyFlow bool) {
 	} {
 		if len(found.sources) > 0 {
 			first := found.sources[0]
-			logger().Warn(found.text, "devices", len(found.sources), "first", first.Name, "label", first.Label, "capture", first.Capture)
+			to.Warn(found.text, "devices", len(found.sources), "first", first.Name, "label", first.Label, "capture", first.Capture)
 		}
 	}
 	if len(w.shared) > 0 {
 		slices.Sort(w.shared)
-		logger().Warn(fmt.Sprintf("devices of %d addresses or more in one capture: the MAC of a router or repeater, whose traffic is that of others", manyAddresses), "devices", some(w.shared))
+		to.Warn(fmt.Sprintf("devices of %d addresses or more in one capture: the MAC of a router or repeater, whose traffic is that of others", manyAddresses), "devices", firstOf(w.shared))
 	}
 }
 
 // warnFew names the classes that a model is trained on with too little to be relied on.
-func warnFew(service string, store *dataset.Store, learn, held []int) {
+func warnFew(w Watcher, service string, store *dataset.Store, learn, held []int) {
 	captures := map[string]map[string]bool{} // by class
 	for _, i := range slices.Concat(learn, held) {
 		from := store.Source(i)
@@ -126,10 +126,15 @@ func warnFew(service string, store *dataset.Store, learn, held []int) {
 		if len(found.classes) == 0 {
 			continue
 		}
-		args := []any{"classes", strings.Join(found.classes, ", ")}
-		if service != "" {
-			args = append(args, "service", service)
-		}
-		logger().Warn(found.text, args...)
+		w.Warn(found.text, ofService(service, "classes", strings.Join(found.classes, ", "))...)
 	}
+}
+
+// firstOf lists the first few names.
+func firstOf(names []string) string {
+	const most = 3
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }

@@ -1,0 +1,184 @@
+package experiment
+
+// This file scores models on labelled data.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/score"
+)
+
+// Evaluation says what a model is scored on and how.
+type Evaluation struct {
+	Model      string            // what it is called in warnings
+	Data       dataset.Options   // with the record that the model was made for
+	Folds      *dataset.Folds    // of Data, of which the one for testing is taken; nil: not cut
+	WindowMode *model.WindowMode // nil: the model's
+	Score      score.Config      // but for mode, labels and thresholds, which are the model's
+}
+
+// InvalidError is of an experiment that cannot be carried out as it is meant, whatever
+// the data.
+type InvalidError struct{ Err error }
+
+func (e *InvalidError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *InvalidError) Unwrap() error { return e.Err }
+
+// invalid is an InvalidError.
+func invalid(format string, args ...any) error { return &InvalidError{fmt.Errorf(format, args...)} }
+
+// Run scores the bundle. With a result, the error is of captures that could be read in
+// part only.
+func (e Evaluation) Run(ctx context.Context, bundle model.Bundle, w Watcher) (*score.Result, error) {
+	s, err := e.scoring(bundle)
+	if err != nil {
+		return nil, err
+	}
+	show, end := w.Files("evaluate")
+	defer end()
+	e.Data.Progress = show
+	set, err := dataset.Open(e.Data)
+	if err != nil {
+		return nil, err
+	}
+	w.Opened(set)
+	if err := cut(ctx, set, e.Folds, (*dataset.Dealt).Tests); err != nil {
+		return nil, err
+	}
+	padded := model.Padded // the strict windows are among them
+	damaged := classify.Captures(ctx, set, bundle, classify.Options{WindowMode: &padded, Judged: s.judged}, s.record,
+		func(c dataset.CaptureSummary, k *classify.Classifier) error {
+			w.Classified(c, k, bundle)
+			s.capture(c)
+			return nil
+		})
+	end()
+	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err() // a part of the data is no score of it
+	case s.err != nil:
+		return nil, errors.Join(s.err, damaged)
+	case s.devices == 0 && damaged == nil:
+		return nil, errors.New("no device to score: the data holds no packet of one (see --manifest and --local)")
+	case s.devices == 0 || dataset.Refused(damaged):
+		return nil, damaged
+	}
+	if !s.known {
+		w.Warn("the model knows none of the data's classes: is it the right --model?", "model", e.Model)
+	}
+	result, err := s.scorer.Result()
+	if err != nil {
+		return nil, errors.Join(damaged, err)
+	}
+	return result, damaged
+}
+
+// scoring carries windows from the classifier to the scorer.
+type scoring struct {
+	scorer  *score.Scorer
+	labels  []string             // classes of all models
+	rows    int                  // that a strict judgement needs
+	truth   flows.LabelledRecord // the record being classified
+	reading map[string]*reading  // by capture
+	devices int                  // of captures that have been read
+	known   bool                 // one of them is of a class that a model has
+	err     error                // of scorer
+}
+
+// scoring prepares to score a bundle.
+func (e Evaluation) scoring(bundle model.Bundle) (*scoring, error) {
+	cfg := e.Score
+	cfg.Labels = classify.Labels(bundle)
+	s := &scoring{labels: cfg.Labels, reading: map[string]*reading{}}
+	cfg.Thresholds.PerClass = map[string]float64{}
+	for _, m := range bundle {
+		cfg.Mode, s.rows = m.Record.WindowMode, model.Strict.First(m.Net.Span())+1
+		cfg.Thresholds.Default = max(cfg.Thresholds.Default, m.Thresholds.Default)
+		for _, l := range m.Labels {
+			cfg.Thresholds.PerClass[l] = max(cfg.Thresholds.PerClass[l], m.Thresholds.For(l))
+		}
+	}
+	if e.WindowMode != nil {
+		cfg.Mode = *e.WindowMode
+	}
+	var err error
+	if s.scorer, err = score.New(cfg); err != nil {
+		return nil, &InvalidError{err}
+	}
+	return s, nil
+}
+
+// record takes each record before its window.
+func (s *scoring) record(r flows.LabelledRecord) error {
+	if s.err != nil {
+		return s.err
+	}
+	if r.Label == "" {
+		return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", r.Capture, r.Device)
+	}
+	s.truth = r
+	capture := s.reading[r.Capture]
+	if capture == nil {
+		capture = &reading{map[string]int64{}, map[streamName][]flows.Row{}}
+		s.reading[r.Capture] = capture
+	}
+	if _, known := capture.first[r.Device]; !known {
+		capture.first[r.Device] = r.FirstSeen
+	}
+	return nil
+}
+
+// reading is what is kept of a capture while it is read.
+type reading struct {
+	first  map[string]int64           // of each device: when its first packet was seen, us
+	recent map[streamName][]flows.Row // the newest rows, as many as a strict judgement needs
+}
+
+// streamName tells a capture's streams apart.
+type streamName struct {
+	device  string
+	service flows.Service
+}
+
+// judged takes the model's output for the row that the record made.
+func (s *scoring) judged(j classify.Judged) {
+	capture, name := s.reading[s.truth.Capture], streamName{j.Device, j.Service}
+	rows := append(capture.recent[name], j.Row)
+	rows = rows[max(0, len(rows)-s.rows):]
+	capture.recent[name] = rows
+	last, local := int64(0), 0
+	for _, r := range rows {
+		last = max(last, r.LastDescribed())
+		if r.IsLocal() {
+			local++
+		}
+	}
+	err := s.scorer.Add(score.Output{
+		Device: j.Device, Capture: s.truth.Capture, Label: s.truth.Label, Probs: j.Probs,
+		Padded: j.Number < s.rows-1, Local: local,
+		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
+	})
+	s.err = errors.Join(s.err, err)
+}
+
+// capture takes a capture that has been read.
+func (s *scoring) capture(c dataset.CaptureSummary) {
+	delete(s.reading, c.Name)
+	var devices []score.Device
+	for _, d := range c.Devices {
+		devices = append(devices, score.Device{Name: d.Name, Capture: c.Name, Label: d.Label})
+		s.known = s.known || slices.Contains(s.labels, d.Label)
+	}
+	s.devices += len(devices)
+	s.scorer.Capture(devices, c.Duration.Hours())
+}

@@ -1,0 +1,280 @@
+package experiment
+
+// This file trains what a plan says.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/iotsense/iotsense/internal/wholefile"
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/train"
+)
+
+// Watcher takes what a run tells while it goes on. [Quiet] drops it.
+type Watcher interface {
+	// Warn takes a warning with its keys and values, as slog does.
+	Warn(text string, args ...any)
+	// Begins takes a line on what a series begins to train.
+	Begins(line string)
+	// Opened takes the data that is about to be read.
+	Opened(set *dataset.Set)
+	// Files shows how far a run over files has come, until end is called.
+	Files(what string) (show func(done, total int, name string), end func())
+	// Training shows how far the training of that name has come, until end is called.
+	Training(name string) (show func(train.Progress), end func())
+	// Saves is called when from here on an interrupted run has something to save.
+	Saves(ctx context.Context) error
+	// Classified takes a capture that a model has read, with what it made of it; nil where
+	// there was no record.
+	Classified(s dataset.CaptureSummary, k *classify.Classifier, bundle model.Bundle)
+}
+
+// Quiet is a Watcher that tells nobody.
+type Quiet struct{}
+
+// Warn implements Watcher.
+func (Quiet) Warn(string, ...any) {}
+
+// Begins implements Watcher.
+func (Quiet) Begins(string) {}
+
+// Opened implements Watcher.
+func (Quiet) Opened(*dataset.Set) {}
+
+// Files implements Watcher.
+func (Quiet) Files(string) (func(int, int, string), func()) { return nil, func() {} }
+
+// Training implements Watcher.
+func (Quiet) Training(string) (func(train.Progress), func()) { return nil, func() {} }
+
+// Saves implements Watcher.
+func (Quiet) Saves(context.Context) error { return nil }
+
+// Classified implements Watcher.
+func (Quiet) Classified(dataset.CaptureSummary, *classify.Classifier, model.Bundle) {}
+
+// Reports say how the training of each service's model went; "" is that of the one for
+// everything.
+type Reports map[string]*train.Report
+
+// Run trains the plan's models into a file, and removes the checkpoints of those that
+// need not go on.
+func (p *Plan) Run(ctx context.Context, output string, w Watcher) (model.Bundle, Reports, error) {
+	// A long run must not end in a file that cannot be written.
+	for name, path := range map[string]string{"output": output, "checkpoint": p.Train.Checkpoint} {
+		if path == "" {
+			continue
+		}
+		if err := wholefile.Check(path); err != nil {
+			return nil, nil, fmt.Errorf("%s %s: %w", name, path, err)
+		}
+	}
+	bundle, reports, err := p.Bundle(ctx, w)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := bundle.Save(output); err != nil {
+		return nil, nil, err
+	}
+	return bundle, reports, p.removeCheckpoints(reports)
+}
+
+// Bundle trains the model of each service, or of everything.
+func (p *Plan) Bundle(ctx context.Context, w Watcher) (model.Bundle, Reports, error) {
+	streams, err := p.streams()
+	if err != nil {
+		return nil, nil, err
+	}
+	bundle, reports := model.Bundle{}, Reports{}
+	for _, service := range slices.Sorted(maps.Keys(streams)) {
+		m, report, err := p.train(ctx, service, streams[service], w)
+		var little *train.TooLittleError
+		switch {
+		case err == nil:
+			bundle[service], reports[service] = m, report
+			warnLeftOut(w, service, report)
+		case service == "":
+			return nil, nil, err
+		case errors.As(err, &little):
+			w.Warn("no model of this service: too little of it to train on", "service", service, "why", little)
+		default:
+			return nil, nil, fmt.Errorf("service %s: %w", service, err)
+		}
+	}
+	if len(bundle) == 0 {
+		return nil, nil, train.TooLittle("no service of %s has windows of two classes or more to train and validate on", ServiceList(p.Services))
+	}
+	return bundle, reports, nil
+}
+
+// train makes the model of one service, or of everything.
+func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpec, w Watcher) (m *model.Model, report *train.Report, err error) {
+	cfg, err := p.config(stream)
+	if err != nil {
+		return nil, nil, err
+	}
+	store := dataset.NewStore(p.Memory)
+	defer func() { err = errors.Join(err, store.Close()) }()
+	learn, err := p.read(ctx, stream, store, p.part(), w)
+	if err != nil {
+		return nil, nil, err
+	}
+	var held []int
+	if p.apart() {
+		if held, err = p.read(ctx, stream, store, p.validation(), w); err != nil {
+			return nil, nil, fmt.Errorf("validation: %w", err)
+		}
+	} else {
+		learn, held = dataset.Holdout(store, learn, cfg.Design.Span(), p.Share)
+	}
+	warnFew(w, service, store, learn, held)
+	options := p.Train
+	options.Checkpoint = p.checkpoint(service)
+	show, end := w.Training(service)
+	defer end()
+	if err := w.Saves(ctx); err != nil { // an interrupted training saves its best model
+		return nil, nil, err
+	}
+	return train.Train(ctx, cfg, store, learn, held, options, show)
+}
+
+// config says what a model of the stream is.
+func (p *Plan) config(stream flows.StreamSpec) (train.Config, error) {
+	design, err := p.design()
+	record := p.record()
+	record.Services = append([]flows.Service{}, stream.Services...)
+	record.Among = stream.Among
+	return train.Config{Design: design, Record: record, Flags: p.Options()}, err
+}
+
+// checkpoint is the file of one service's run.
+func (p *Plan) checkpoint(service string) string {
+	if p.Train.Checkpoint == "" || service == "" {
+		return p.Train.Checkpoint
+	}
+	return train.CheckpointOf(p.Train.Checkpoint, service)
+}
+
+// removeCheckpoints ends the runs that need not go on.
+func (p *Plan) removeCheckpoints(reports Reports) error {
+	if p.Train.Checkpoint == "" {
+		return nil
+	}
+	for service, r := range reports {
+		if r.Stopped == train.StoppedByContext {
+			continue
+		}
+		path, err := wholefile.Target(p.checkpoint(service)) // a link to it stays
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return fmt.Errorf("checkpoint: %w", err)
+		}
+	}
+	return nil
+}
+
+// open opens a part of the plan's data, not cut into folds.
+func (p *Plan) open(part dataset.Part, show func(done, total int, name string), w Watcher) (*dataset.Set, error) {
+	o := p.Data
+	o.Splits, o.Period, o.Progress = part.Splits, part.Period, show
+	o.Capture.RecordSpec, o.Capture.Locals = p.record().RecordSpec, flows.NewLocals(p.Local)
+	set, err := dataset.Open(o)
+	if err == nil {
+		w.Opened(set)
+	}
+	return set, err
+}
+
+// read puts the labelled windows of a part of the data into the store and returns
+// their numbers.
+func (p *Plan) read(ctx context.Context, stream flows.StreamSpec, store *dataset.Store, part dataset.Part, w Watcher) ([]int, error) {
+	show, end := w.Files("read")
+	defer end()
+	set, err := p.open(part, show, w)
+	if err != nil {
+		return nil, err
+	}
+	if err := cut(ctx, set, p.Folds, (*dataset.Dealt).Trains); err != nil {
+		return nil, err
+	}
+	before := store.Len()
+	if err := p.fill(ctx, set, stream, store, w); err != nil {
+		return nil, err
+	}
+	if store.Len() == before {
+		return nil, train.TooLittle("no window in %d files: are the devices right, is --window-mode padded what you want?", set.Len())
+	}
+	return store.All()[before:], nil
+}
+
+// cut leaves the part of a set that folds mean, as of says; nil folds leave all.
+func cut(ctx context.Context, set *dataset.Set, folds *dataset.Folds, of func(d *dataset.Dealt, capture, device string) bool) error {
+	if folds == nil {
+		return nil
+	}
+	dealt, err := set.Deal(ctx, tested(*folds))
+	if err != nil {
+		return err
+	}
+	return set.Restrict(func(capture, device string) bool { return of(dealt, capture, device) })
+}
+
+// fill reads all windows of a stream of the set. What is not there as it should be,
+// but leaves something to learn from, is a warning.
+func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSpec, store *dataset.Store, w Watcher) error {
+	design, err := p.design()
+	if err != nil {
+		return err
+	}
+	if stream.Scrub != nil && set.RecordsFiles() > 0 {
+		w.Warn("a records file holds no local address: --scrub cannot mask those that its payloads hold in binary, as it does of captures")
+	}
+	seen, first := newWatch(), p.record().WindowMode.First(design.Span())
+	if err := tolerated(w, set.Fill(ctx, stream, first, store, seen.example, seen.capture)); err != nil {
+		return err
+	}
+	seen.warn(w, set.Without(store), len(stream.Services) == 0)
+	return nil
+}
+
+// tolerated warns of captures that could be read in part only; any other error is
+// returned.
+func tolerated(w Watcher, err error) error {
+	if err == nil || !dataset.OnlyPartial(err) {
+		return err
+	}
+	w.Warn("what could be read of damaged captures is used", "error", err)
+	return nil
+}
+
+// warnLeftOut names the classes that have too little for the model.
+func warnLeftOut(w Watcher, service string, r *train.Report) {
+	var classes []string
+	for _, k := range r.Classes {
+		if k.Used == 0 {
+			classes = append(classes, fmt.Sprintf("%s (%d)", k.Label, k.Available))
+		}
+	}
+	if len(classes) > 0 {
+		w.Warn("the model does not know classes with fewer training windows than --min-per-class", ofService(service, "classes", strings.Join(classes, ", "))...)
+	}
+}
+
+// ofService adds the service to the words of a warning, if there is one.
+func ofService(service string, args ...any) []any {
+	if service == "" {
+		return args
+	}
+	return append(args, "service", service)
+}
