@@ -103,8 +103,10 @@ func evaluate(c *cli.Context) error {
 
 // parseEvaluation reads what the bundle is to be scored on.
 func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluation, err error) {
-	e.Model = modelName(c)
-	e.Score.Resamples, e.Score.Draws = c.Int("bootstrap"), c.Bool("draws")
+	if e.Score.Draws = c.Bool("draws"); e.Score.Draws && c.Int("bootstrap") == 0 {
+		return e, usagef("--draws: --bootstrap 0 draws nothing to keep")
+	}
+	e.Model, e.Score.Resamples = modelName(c), c.Int("bootstrap")
 	e.Score.Merge, e.Score.LeaveOut = *c.Generic("merge").(*classGroups), *c.Generic("leave-out").(*classNames)
 	if e.WindowMode, err = parseWindowMode(c); err != nil {
 		return e, err

@@ -23,6 +23,8 @@ func extractCommand() *cli.Command {
 		Name:      "extract",
 		Usage:     "write the custom-flow records of captures to a parquet file",
 		ArgsUsage: "FILE|DIR... -o OUT.parquet",
+		Description: "Records have no window: --window and --window-mode are refused where they are not what the\n" +
+			"records will be cut into anyway (those of --model; 5, padded).",
 		Flags: append(dataFlags(), jsonFlag,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "parquet `FILE` to write"}),
 		Action: extract,

@@ -65,6 +65,9 @@ func parsePlan(c *cli.Context, strategy string) (experiment.Plan, error) {
 	if err != nil {
 		return p, usageError{err}
 	}
+	if c.IsSet("services") && c.String("strategy") == experiment.Everything {
+		logger().Warn("--strategy all takes every flow: --services is for mixed and specialized")
+	}
 	p.Said = c.LocalFlagNames()
 	given(c, "arch", c.String, &p.Arch)
 	given(c, "ipv6", c.Bool, &p.Record.IPv6)

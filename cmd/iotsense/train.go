@@ -62,11 +62,7 @@ func planTraining(c *cli.Context) (*experiment.Plan, error) {
 	case c.IsSet("checkpoint-every") && c.String("checkpoint") == "":
 		return nil, usagef("--checkpoint-every: name with --checkpoint the file to keep the run's state in")
 	}
-	strategy := strategyOf(c)
-	if c.IsSet("services") && (strategy == "" || strategy == experiment.Everything) {
-		logger().Warn("--strategy all takes every flow: --services is for mixed and specialized")
-	}
-	plan, err := parsePlan(c, strategy)
+	plan, err := parsePlan(c, strategyOf(c))
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
-// Watcher takes what a run tells while it goes on. [Quiet] drops it.
+// Watcher takes what a run tells while it goes on.
 type Watcher interface {
 	// Warn takes a warning with its keys and values, as slog does.
 	Warn(text string, args ...any)
@@ -37,30 +37,6 @@ type Watcher interface {
 	// there was no record.
 	Classified(s dataset.CaptureSummary, k *classify.Classifier, bundle model.Bundle)
 }
-
-// Quiet is a Watcher that tells nobody.
-type Quiet struct{}
-
-// Warn implements Watcher.
-func (Quiet) Warn(string, ...any) {}
-
-// Begins implements Watcher.
-func (Quiet) Begins(string) {}
-
-// Opened implements Watcher.
-func (Quiet) Opened(*dataset.Set) {}
-
-// Files implements Watcher.
-func (Quiet) Files(string) (func(int, int, string), func()) { return nil, func() {} }
-
-// Training implements Watcher.
-func (Quiet) Training(string) (func(train.Progress), func()) { return nil, func() {} }
-
-// Saves implements Watcher.
-func (Quiet) Saves(context.Context) error { return nil }
-
-// Classified implements Watcher.
-func (Quiet) Classified(dataset.CaptureSummary, *classify.Classifier, model.Bundle) {}
 
 // Reports say how the training of each service's model went; "" is that of the one for
 // everything.

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/pkg/experiment"
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
+// Groups of flags.
+const (
+	sourceNames = "manifest split dates local offloaded "
+	streamNames = "direction window window-mode "
+	planNames   = "preset arch ipv6 scrub scale-delimiters epochs batch lr ema patience threads min-per-class max-per-class validation memory "
+	learnNames  = planNames + "strategy services ablate without filters packets payload "
+	apartNames  = "validation-split validation-dates "
+	foldingName = "split-by folds fold fold-seed "
+	seriesNames = sourceNames + "window window-mode direction " + planNames + apartNames + "json seed report seeds resume test-split test-dates "
+)
+
+// commandFlags are the flags of each command: all that it uses, and those that the
+// contract lists for it, which it refuses by name where they say what cannot be.
+var commandFlags = map[string]string{
+	"run": "interface hook promisc model local ignore ring-size max-flows max-devices socket pin json duration kernel-stats " +
+		"packets prefix flow-timeout direction speed",
+	"extract":         sourceNames + streamNames + "model json output",
+	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
+	"classify":        sourceNames + streamNames + "model json",
+	"model":           "",
+	"model info":      "model json",
+	"model export":    "model onnx service output",
+	"model import":    "output like labels",
+	"train":           sourceNames + streamNames + foldingName + learnNames + apartNames + "json model output seed report checkpoint checkpoint-every",
+	"evaluate":        sourceNames + streamNames + foldingName + "model json merge leave-out bootstrap draws report",
+	"crossval":        sourceNames + streamNames + learnNames + "json split-by folds seeds bootstrap report",
+	"strategies":      seriesNames + "services",
+	"ablation":        seriesNames + "variants fixed",
+	"lab":             "units captures seed",
+	"demo":            "captures speed hook duration model seed json",
+	"devices":         "socket json",
+	"flows":           "socket json",
+	"stats":           "socket json",
+	"doctor":          "interface json",
+	"bench":           "",
+	"bench kernel":    "json",
+	"bench inference": sourceNames + streamNames + "model json batch threads mode rows runs time windows dump",
+	"bench pipeline":  "manifest model json devices",
+	"bench live":      "manifest model json devices speed time hook",
+	"bench samples":   "rate time runs payload macs max-flows hook kernel-stats json",
+}
+
+// flagNames are the flags of every command, sorted.
+func flagNames() map[string][]string {
+	all := map[string][]string{}
+	var walk func(before string, commands []*cli.Command)
+	walk = func(before string, commands []*cli.Command) {
+		for _, c := range commands {
+			names := []string{}
+			for _, f := range c.Flags {
+				names = append(names, f.Names()[0])
+			}
+			slices.Sort(names)
+			all[before+c.Name] = names
+			walk(before+c.Name+" ", c.Subcommands)
+		}
+	}
+	walk("", newApp().Commands)
+	return all
+}
+
+// runLine runs a command line in this process.
+func runLine(t *testing.T, args ...string) error {
+	t.Helper()
+	app := newApp()
+	app.Writer = &strings.Builder{}
+	return app.RunContext(t.Context(), flagsFirst(app, append([]string{"iotsense"}, args...)))
+}
+
+// Every command has the flags that it uses, and refuses each flag of the others.
+func TestEveryCommandAndFlag(t *testing.T) {
+	got, all := flagNames(), map[string]bool{}
+	for name, flags := range got {
+		want := strings.Fields(commandFlags[name])
+		slices.Sort(want)
+		if _, listed := commandFlags[name]; !listed || !slices.Equal(flags, want) {
+			t.Errorf("%s has the flags\n     %v\nwant %v", name, flags, want)
+		}
+		for _, f := range flags {
+			all[f] = true
+		}
+	}
+	if len(got) != len(commandFlags) {
+		t.Errorf("commands %v", slices.Sorted(maps.Keys(got)))
+	}
+	for name, flags := range got {
+		for f := range all {
+			if slices.Contains(flags, f) {
+				continue
+			}
+			err := runLine(t, append(strings.Fields(name), "--"+f+"=1")...)
+			if _, usage := err.(usageError); !usage || !strings.Contains(err.Error(), "not defined: -"+f) {
+				t.Errorf("%s --%s: %v", name, f, err)
+			}
+		}
+	}
+}
+
+// A flag that the contract lists, or that has a meaning beside another only, is refused
+// by name where it could change nothing.
+func TestFlagsWithoutMeaning(t *testing.T) {
+	readHere(t)
+	strict := changedModel(t, func(r *model.RecordSpec) { r.WindowMode = model.Strict })
+	for _, tt := range []struct {
+		line string
+		says string // "": it is fine
+	}{
+		{"train d/a.pcap -o m --model /nonexistent", "--model /nonexistent: training begins with no model"},
+		{"train d/a.pcap -o m --checkpoint-every 1s", "--checkpoint-every: name with --checkpoint"},
+		{"train d/a.pcap -o m --fold 1", "--fold: say with --split-by"},
+		{"train d/a.pcap -o m --arch tower", `--arch "tower": want paper`},
+		{"crossval d/a.pcap --arch tower", `--arch "tower": want paper`},
+		{"strategies d/a.pcap --split a --test-split b --arch tower", `--arch "tower": want paper`},
+		{"ablation d/a.pcap --split a --test-split b --arch tower", `--arch "tower": want paper`},
+		{"evaluate d/a.pcap --folds 3", "--folds: say with --split-by"},
+		{"evaluate d/a.pcap --bootstrap 0 --draws", "--draws: --bootstrap 0"},
+		{"evaluate d/a.pcap --window 99", "--window 99"},
+		{"classify d/a.pcap --window 99", "--window 99"},
+		{"analyze d/a.pcap --model lab --window 99", "--window 99"},
+		{"extract d/a.pcap -o r1 --window 99", "--window 99: records have no window"},
+		{"extract d/a.pcap -o r2 --window-mode strict", "--window-mode strict: records have no window"},
+		{"extract d/a.pcap -o r3 --window-mode odd", "odd"},
+		{"extract d/a.pcap -o r4 --window 5 --window-mode padded", ""},
+		{"extract d/a.pcap -o r5 --window 5 --window-mode strict --model " + strict, ""},
+		{"extract d/a.pcap -o r6 --window-mode padded --model " + strict, "--window-mode padded: records have no window"},
+		{"bench inference --split test", "--split: say with DATA or --manifest"},
+		{"bench inference --offloaded", "--offloaded: say with DATA or --manifest"},
+	} {
+		err := runLine(t, strings.Fields(tt.line)...)
+		_, usage := err.(usageError)
+		switch {
+		case tt.says == "" && err != nil:
+			t.Errorf("%s: %v", tt.line, err)
+		case tt.says != "" && (!usage || !strings.Contains(err.Error(), tt.says)):
+			t.Errorf("%s: %v, want %s", tt.line, err, tt.says)
+		}
+	}
+}
+
+// planOf is the plan of a command line of train.
+func planOf(t *testing.T, args []string) *experiment.Plan {
+	t.Helper()
+	var plan *experiment.Plan
+	app := newApp()
+	i := slices.IndexFunc(app.Commands, func(c *cli.Command) bool { return c.Name == "train" })
+	app.Commands[i].Action = func(c *cli.Context) (err error) {
+		plan, err = planTraining(c)
+		return err
+	}
+	if err := app.RunContext(t.Context(), flagsFirst(app, append([]string{"iotsense"}, args...))); err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	return plan
+}
+
+// The command line that a plan prints is that of the same plan.
+func TestPlanPrintsItself(t *testing.T) {
+	for _, line := range []string{
+		"train x -o m",
+		"train x y -o m --manifest a.csv --split a --split b --seed 7 --local 10.0.0.0/8 --local fd00::/8 --offloaded --memory 3MiB --threads 3",
+		"train x -o m --dates 2016-09-23 --validation-dates 2016-09-24..2016-09-25 --validation 0.4",
+		"train x -o m --split a --validation-split b --validation-split c --direction uni --window 3 --window-mode strict --ipv6 --scrub",
+		"train x -o m --preset paper --strategy specialised --services udp/53,tcp/80 --max-per-class 20000 --min-per-class 50",
+		"train x -o m --preset paper --strategy mixed --window-mode padded --ema 0.999 --patience 20",
+		"train x -o m --split-by unit --folds 4 --ablate conv1 --ablate dense --without time --without ports --filters 4 --packets 3 --payload 500",
+		"train x -o m --split-by time --folds 4 --fold 2 --fold-seed 9 --scale-delimiters --epochs 3 --batch 5 --lr 0.0003",
+		"train x -o m --arch paper --direction bi --strategy all --validation 0.2 --memory 512MiB",
+	} {
+		first := planOf(t, strings.Fields(line))
+		args := first.Args("m")
+		second := planOf(t, args)
+		if got := second.Args("m"); !slices.Equal(got, args) {
+			t.Errorf("%s prints\n     %q\nwhich prints\n     %q", line, args, got)
+		}
+		if a, b := first.Options(), second.Options(); !maps.Equal(a, b) {
+			t.Errorf("%s: options %v, and of what it prints %v", line, a, b)
+		}
+		if a, b := fmt.Sprintf("%+v", first.Train), fmt.Sprintf("%+v", second.Train); a != b || first.Memory != second.Memory || first.Share != second.Share {
+			t.Errorf("%s: %s, and what it prints %s", line, a, b)
+		}
+	}
+}
