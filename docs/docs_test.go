@@ -190,6 +190,32 @@ func TestPagesNameWhatIsThere(t *testing.T) {
 	}
 }
 
+// Packages and sources that scripts name exist; a glob's directory does.
+func TestScriptsNameWhatIsThere(t *testing.T) {
+	scripts, err := filepath.Glob("../scripts/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`(?m)(?:^|[\s"'=(]|\./)((?:bpf|cmd|internal|pkg)/[\w./-]*)`)
+	found := 0
+	for _, script := range append(scripts, "../Makefile", "../Dockerfile", "../.ci/run") {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range named.FindAllSubmatch(text, -1) {
+			name := strings.TrimRight(string(m[1]), ".")
+			if _, err := os.Stat(filepath.Join("..", filepath.FromSlash(name))); err != nil {
+				t.Errorf("%s names %s: %v", script, name, err)
+			}
+			found++
+		}
+	}
+	if found < 10 {
+		t.Errorf("found %d names: this test looks at the wrong place", found)
+	}
+}
+
 // declarations are the names of all tests of the repository, and of what its packages
 // export at the top, with the packages themselves: flows, flows.Record.
 func declarations(t *testing.T) (tests, exported map[string]bool) {
