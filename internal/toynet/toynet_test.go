@@ -12,16 +12,60 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/stream"
+	"github.com/iotsense/iotsense/pkg/model/stream/learn"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
 func init() { toynet.Register() }
 
-// A network whose memory is nothing like a window is trained, kept in a file, and run
+// Networks whose memories are nothing like a window are trained, kept in a file, and run
 // as live traffic is, by the code that does so for the paper's. Validation, which runs
 // streams out of a store, and the classifier, which runs records as they come, say the
 // same to the bit.
 func TestAnotherNetwork(t *testing.T) {
+	toy, flow := train.DefaultOptions(), learn.Options()
+	toy.Epochs, toy.Batch, toy.LearningRate, toy.EMA = 60, 8, 0.05, 0
+	flow.Epochs = 20
+	for _, c := range []struct {
+		kind    string
+		design  train.Design
+		options train.Options
+		least   float64 // accuracy, of twelve kinds
+	}{
+		{toynet.Kind, toynet.Design{}, toy, 0.4},
+		{stream.Kind, learn.Design{Arch: stream.DefaultArchitecture()}, flow, 0.5},
+	} {
+		t.Run(c.kind, func(t *testing.T) {
+			set, store := labStore(t)
+			training, held := dataset.Holdout(store, store.All(), c.design.Span(), 0.5)
+			c.options.Threads = 1
+			m, report, err := train.Train(t.Context(), train.Config{Design: c.design, Record: model.DefaultRecordSpec()}, store, training, held, c.options, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if best := report.Epochs[report.Best-1]; best.ValAccuracy < c.least {
+				t.Errorf("accuracy %.2f: nothing was learnt", best.ValAccuracy)
+			}
+			var file bytes.Buffer
+			if err := m.Write(&file); err != nil {
+				t.Fatal(err)
+			}
+			back, err := model.Read(&file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if back.Net.Kind() != c.kind || back.Parameters() != m.Parameters() {
+				t.Errorf("read back: %s of %d parameters", back.Net.Kind(), back.Parameters())
+			}
+			sameLive(t, back, set, store)
+		})
+	}
+}
+
+// labStore is a small data set of the lab.
+func labStore(t *testing.T) (*dataset.Set, *dataset.Store) {
+	t.Helper()
 	dir := t.TempDir()
 	if err := lab.WriteDataset(t.Context(), dir, 2, 2, 1); err != nil {
 		t.Fatal(err)
@@ -31,32 +75,11 @@ func TestAnotherNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := dataset.NewStore(dataset.DefaultMemory)
-	defer store.Close()
+	t.Cleanup(func() { _ = store.Close() })
 	if err := set.Fill(t.Context(), flows.StreamSpec{}, 0, store, nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	learn, held := dataset.Holdout(store, store.All(), 0, 0.5)
-	o := train.DefaultOptions()
-	o.Epochs, o.Batch, o.LearningRate, o.EMA, o.Threads = 60, 8, 0.05, 0, 1
-	m, report, err := train.Train(t.Context(), train.Config{Design: toynet.Design{}, Record: model.DefaultRecordSpec()}, store, learn, held, o, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if best := report.Epochs[report.Best-1]; best.ValAccuracy < 0.4 { // of twelve kinds
-		t.Errorf("accuracy %.2f: nothing was learnt", best.ValAccuracy)
-	}
-	var file bytes.Buffer
-	if err := m.Write(&file); err != nil {
-		t.Fatal(err)
-	}
-	back, err := model.Read(&file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if back.Net.Kind() != toynet.Kind || back.Parameters() != m.Parameters() {
-		t.Errorf("read back: %s of %d parameters", back.Net.Kind(), back.Parameters())
-	}
-	sameLive(t, back, set, store)
+	return set, store
 }
 
 // sameLive compares what the classifier says of each row of a set with what the same

@@ -56,21 +56,21 @@ func (n *Net) runnerOn(record model.RecordSpec, scaling model.Scaling, path conv
 	}
 	w, a := &n.Weights, n.Arch
 	net := &network{
-		path: path, arch: a, flow: a.Flow(), reader: NewReader(a, record, scaling), table: Table(w), w: w,
+		path: path, arch: a, flow: a.Flow(), reader: NewReader(a, record, scaling), table: &conv.ByteTable{}, w: w,
 		numbers: conv.PadRows(w.Numbers, a.Units), numbersBias: conv.PadRows(w.NumbersBias, a.Units),
 		dense1: conv.PadRows(w.Dense1, a.Hidden), dense1Bias: conv.PadRows(w.Dense1Bias, a.Hidden),
 		dense2: conv.PadRows(w.Dense2, len(w.Dense2Bias)), dense2Bias: conv.PadRows(w.Dense2Bias, len(w.Dense2Bias)),
 	}
-	if net.table.Overflows() {
+	if Tabulate(net.table, w); net.table.Overflows() {
 		return nil, errors.New("conv.weight: products with the embedding overflow")
 	}
 	return net.runner(), nil
 }
 
-// Table is the convolution of the embedding as additions: what each symbol adds to
-// each filter at each tap.
-func Table(w *Weights) *conv.ByteTable {
-	t := &conv.ByteTable{}
+// Tabulate writes the convolution of the embedding as additions: what each symbol adds
+// to each filter at each tap.
+func Tabulate(t *conv.ByteTable, w *Weights) {
+	clear(t[:])
 	for tap := range Taps {
 		for symbol := range Symbols {
 			row := t.At(tap, symbol)
@@ -81,7 +81,6 @@ func Table(w *Weights) *conv.ByteTable {
 			}
 		}
 	}
-	return t
 }
 
 func (n *network) runner() *Runner {

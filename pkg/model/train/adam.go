@@ -21,14 +21,15 @@ const (
 // (Kingma and Ba).
 type Adam struct {
 	rate    float64
+	decay   float64 // of weights, apart from their gradients (Loshchilov and Hutter's AdamW)
 	steps   uint64
 	means   [][]float32
 	squares [][]float32
 }
 
 // NewAdam is the optimiser of values that have not moved yet.
-func NewAdam(rate float64, values [][]float32) *Adam {
-	a := &Adam{rate: rate}
+func NewAdam(rate, decay float64, values [][]float32) *Adam {
+	a := &Adam{rate: rate, decay: decay}
 	for _, w := range values {
 		a.means = append(a.means, make([]float32, len(w)))
 		a.squares = append(a.squares, make([]float32, len(w)))
@@ -36,18 +37,26 @@ func NewAdam(rate float64, values [][]float32) *Adam {
 	return a
 }
 
-// Step moves the values against their gradients and sets those to 0.
-func (a *Adam) Step(values, gradients [][]float32) {
+// Step moves the values against their gradients, as far as pace says: that share of the
+// learning rate. It sets the gradients to 0.
+func (a *Adam) Step(values, gradients [][]float32, pace float64) {
 	a.steps++
 	t := float64(a.steps)
+	rate := a.rate * pace
 	s := &loops.AdamStep{
 		Beta1: adamBeta1, OneMinusBeta1: 1 - adamBeta1,
 		Beta2: adamBeta2, OneMinusBeta2: 1 - adamBeta2,
-		Rate:    float32(a.rate / (1 - math.Pow(adamBeta1, t))),
+		Rate:    float32(rate / (1 - math.Pow(adamBeta1, t))),
 		Scale:   float32(1 / math.Sqrt(1-math.Pow(adamBeta2, t))),
 		Epsilon: adamEpsilon,
 	}
+	keep := float32(1 - rate*a.decay)
 	for i, w := range values {
+		if keep != 1 {
+			for j := range w {
+				w[j] *= keep
+			}
+		}
 		loops.Adam(s, w, a.means[i], a.squares[i], gradients[i])
 	}
 }

@@ -3,6 +3,7 @@ package train
 // This file is the door for networks that are to be trained.
 
 import (
+	"iter"
 	"math/rand/v2"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
@@ -20,6 +21,14 @@ type Design interface {
 	// Learner is the network with random values, for a model whose labels, record and
 	// scaling are known. It takes at most batch pieces at once.
 	Learner(m *model.Model, batch, threads int, rng *rand.Rand) (Learner, error)
+}
+
+// Surveyor is a [Design] whose shape follows from what there is to learn.
+type Surveyor interface {
+	Design
+	// Survey is the design for rows that are to bear loss, each with the number of its
+	// stream.
+	Survey(rows iter.Seq2[int, flows.Row]) Design
 }
 
 // Learner is a network under training.

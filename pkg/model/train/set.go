@@ -159,6 +159,30 @@ func (s *set) scaling() (model.Scaling, error) {
 	return model.Scaling{Bytes: size.result(), Packets: packets.result()}, nil
 }
 
+// survey shows the training rows to a design that wants to see them.
+func (s *set) survey(d Design) (Design, error) {
+	surveyor, ok := d.(Surveyor)
+	if !ok {
+		return d, nil
+	}
+	var b dataset.Buffer
+	var failed error
+	d = surveyor.Survey(func(yield func(int, flows.Row) bool) {
+		for _, i := range s.training {
+			stream, _ := s.store.Stream(i)
+			rows, err := s.store.Read(i, 1, &b)
+			if err != nil {
+				failed = err
+				return
+			}
+			if !yield(stream, rows[0]) {
+				return
+			}
+		}
+	})
+	return d, failed
+}
+
 // moments accumulates a mean and a variance (Welford).
 type moments struct{ n, mean, m2 float64 }
 

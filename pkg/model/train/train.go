@@ -28,6 +28,9 @@ type Options struct {
 	Epochs       int     // at most
 	Batch        int     // windows of a step
 	LearningRate float64 // of Adam
+	WeightDecay  float64 // what a step takes off every value, over the learning rate (AdamW); 0: nothing
+	WarmUp       float64 // epochs over which the learning rate rises from 0; 0: none
+	Fall         float64 // share of the learning rate that is gone after Epochs, along a cosine from the warm-up on; 0: it stays
 	EMA          float64 // decay a step of the running average of the weights that is validated and kept; 0: the weights themselves
 	Patience     int     // epochs without a better validation loss before the end; 0: all epochs, and the last one's weights
 	MinDelta     float64 // what counts as better
@@ -62,6 +65,12 @@ func (o Options) Validate() error {
 		return fmt.Errorf("batch is %d, want 1 to %d", o.Batch, 1<<14)
 	case !(o.LearningRate > 0) || math.IsInf(o.LearningRate, 0):
 		return fmt.Errorf("learning rate is %v, want above 0", o.LearningRate)
+	case !(o.WeightDecay >= 0 && o.WeightDecay*o.LearningRate < 1):
+		return fmt.Errorf("weight decay is %v, want at least 0 and, times the learning rate, below 1", o.WeightDecay)
+	case !(o.WarmUp >= 0) || math.IsInf(o.WarmUp, 0):
+		return fmt.Errorf("warm-up is %v epochs, want 0 or more", o.WarmUp)
+	case !(o.Fall >= 0 && o.Fall <= 1):
+		return fmt.Errorf("fall of the learning rate is %v, want 0 to 1", o.Fall)
 	case !(o.EMA >= 0 && o.EMA < 1):
 		return fmt.Errorf("decay of averaged weights is %v, want at least 0 and below 1", o.EMA)
 	case o.Patience < 0:
@@ -72,6 +81,20 @@ func (o Options) Validate() error {
 		return fmt.Errorf("min delta is %v, want 0 or more", o.MinDelta)
 	}
 	return nil
+}
+
+// pace is the share of the learning rate that a step has, counted from 1, when an epoch
+// has so many.
+func (o *Options) pace(step uint64, ofEpoch int) float64 {
+	at := float64(step) / float64(ofEpoch) // in epochs
+	if at < o.WarmUp {
+		return at / o.WarmUp
+	}
+	if o.Fall == 0 {
+		return 1
+	}
+	way := (at - o.WarmUp) / (float64(o.Epochs) - o.WarmUp)
+	return 1 - o.Fall*(1-math.Cos(math.Pi*way))/2
 }
 
 // Progress tells how far a run is.
@@ -165,7 +188,11 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if m.Training.Digest, err = set.digest(); err != nil {
 		return nil, nil, err
 	}
-	learner, err := cfg.Design.Learner(m, o.Batch, o.Threads, rng)
+	design, err := set.survey(cfg.Design)
+	if err != nil {
+		return nil, nil, err
+	}
+	learner, err := design.Learner(m, o.Batch, o.Threads, rng)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -181,10 +208,10 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	}
 	r := &trainer{
 		ctx: ctx, o: o, set: set, m: m, report: report, progress: progress, began: time.Now(),
-		learner: learner, adam: NewAdam(o.LearningRate, values), average: newAverage(o.EMA, values),
+		learner: learner, adam: NewAdam(o.LearningRate, o.WeightDecay, values), average: newAverage(o.EMA, values),
 	}
 	var judged int
-	r.rows, judged = cfg.Design.Cut()
+	r.rows, judged = design.Cut()
 	r.pieces = cut(store, set.training, judged)
 	r.state = state{Run: r.fingerprint(), Epoch: 1, Best: math.Inf(1)}
 	if err := r.resume(); err != nil {
@@ -380,7 +407,7 @@ func (r *trainer) step(pieces []Piece) (float64, error) {
 		return 0, fmt.Errorf("training diverged (loss %v): lower the learning rate", loss)
 	}
 	values := r.learner.Values()
-	r.adam.Step(values, gradients)
+	r.adam.Step(values, gradients, r.o.pace(r.adam.steps+1, r.batches()))
 	r.learner.Settle()
 	r.average.step(values, r.adam.steps)
 	return loss, nil

@@ -23,7 +23,7 @@ func BenchmarkStep(b *testing.B) {
 	}
 	all := modeltest.RealWindows(b, flows.StreamSpec{}, 5)
 	windows, labels := make([][]flows.Row, 64), make([]int, 64)
-	adam := train.NewAdam(1e-3, n.Values())
+	adam := train.NewAdam(1e-3, 0, n.Values())
 	before := workers.CPUTime()
 	for b.Loop() {
 		for i := range windows {

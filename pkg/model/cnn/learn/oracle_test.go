@@ -203,7 +203,7 @@ func step(t testing.TB, n *network, adam *train.Adam) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	adam.Step(n.Values(), g)
+	adam.Step(n.Values(), g, 1)
 	n.Settle()
 }
 
@@ -268,7 +268,7 @@ func TestNetworkEqualsStockOperations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			adam := train.NewAdam(1e-3, n.Values())
+			adam := train.NewAdam(1e-3, 0, n.Values())
 			o := newOracle(t, b.shape, modeltest.Net(m).Weights, size)
 			for at := range steps {
 				got, err := n.gradients(windows, labels, 1)

@@ -44,7 +44,7 @@ func TestDumpForTorch(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	adam := train.NewAdam(1e-3, n.Values())
+	adam := train.NewAdam(1e-3, 0, n.Values())
 	for at := range steps {
 		loss, err := n.gradients(windows, labels, 1)
 		if err != nil {
