@@ -41,7 +41,7 @@ tests() {
       ;;
     full)
       echo "pkg/loader -test.v -test.short -test.timeout=30m"
-      for package in $(dirname pkg/model/{,cnn/,stream/}*_test.go pkg/model/internal/*/*_test.go | sort -u); do
+      for package in $(dirname pkg/loader/*/*_test.go pkg/model/{,cnn/,stream/}*_test.go pkg/model/internal/*/*_test.go | sort -u); do
         echo "$package -test.v -test.short -test.timeout=15m"
       done
       for hook in ${1//,/ }; do

@@ -9,7 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/measure"
 )
 
 func benchCommand() *cli.Command {
@@ -30,7 +30,7 @@ func benchKernelCommand() *cli.Command {
 			if c.Args().Present() {
 				return usagef("bench kernel takes no argument, got %q", c.Args().First())
 			}
-			cases, err := loader.Bench()
+			cases, err := measure.Run()
 			if err != nil {
 				return fmt.Errorf("bench kernel: %w", err)
 			}
@@ -39,9 +39,9 @@ func benchKernelCommand() *cli.Command {
 	}
 }
 
-func printBench(w io.Writer, cases []loader.BenchCase, asJSON bool) error {
+func printBench(w io.Writer, cases []measure.Case, asJSON bool) error {
 	if asJSON {
-		return printJSON(w, map[string][]loader.BenchCase{"cases": cases})
+		return printJSON(w, map[string][]measure.Case{"cases": cases})
 	}
 	t := newTable(w, "Hook", "Case", "ns/packet", "Over empty", "In references")
 	var empty float64

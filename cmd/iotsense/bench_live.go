@@ -20,7 +20,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -39,7 +39,7 @@ func benchLiveCommand() *cli.Command {
 			&cli.IntFlag{Name: "devices", Value: 100, Usage: "`N` devices"},
 			&cli.StringFlag{Name: "speed", Value: "10,20,40,80,160,320,640", Usage: "`N,...` times faster than recorded"},
 			&cli.DurationFlag{Name: "time", Value: 10 * time.Second, Usage: "play again until a step has taken `D`"},
-			&cli.StringFlag{Name: "hook", Value: string(loader.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`"}),
+			&cli.StringFlag{Name: "hook", Value: string(attach.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`"}),
 		Action: benchLive,
 	}
 }
@@ -82,7 +82,7 @@ func benchLive(c *cli.Context) error {
 	if c.Int("devices") < 1 {
 		return usagef("--devices %d: want at least 1", c.Int("devices"))
 	}
-	if _, err := loader.ParseHook(c.String("hook")); err != nil {
+	if _, err := attach.ParseHook(c.String("hook")); err != nil {
 		return usageError{fmt.Errorf("--hook: %w", err)}
 	}
 	if os.Geteuid() != 0 {

@@ -21,7 +21,8 @@ import (
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -41,8 +42,8 @@ func benchSamplesCommand() *cli.Command {
 			&cli.IntFlag{Name: "runs", Value: 1, Usage: "`N` times, each with a sensor of its own"},
 			&cli.IntFlag{Name: "payload", Value: medianPayload, Usage: "`N` bytes in each packet"},
 			&cli.IntFlag{Name: "macs", Value: 256, Usage: "sources are spread over `N` MACs"},
-			&cli.IntFlag{Name: "max-flows", Value: loader.DefaultMaxFlows, Usage: "the sensor's --max-flows"},
-			&cli.StringFlag{Name: "hook", Value: string(loader.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`"},
+			&cli.IntFlag{Name: "max-flows", Value: object.DefaultMaxFlows, Usage: "the sensor's --max-flows"},
+			&cli.StringFlag{Name: "hook", Value: string(attach.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`"},
 			&cli.BoolFlag{Name: "kernel-stats", Usage: "also the time spent in the programs, which this itself prolongs"},
 			jsonFlag,
 		},
@@ -77,7 +78,7 @@ func benchSamples(c *cli.Context) error {
 	if d := c.Duration("time"); d < time.Second || d > time.Hour {
 		return usagef("--time %v: want 1s to 1h", d)
 	}
-	if _, err := loader.ParseHook(c.String("hook")); err != nil {
+	if _, err := attach.ParseHook(c.String("hook")); err != nil {
 		return usageError{fmt.Errorf("--hook: %w", err)}
 	}
 	if os.Geteuid() != 0 {

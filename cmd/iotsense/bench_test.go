@@ -9,13 +9,14 @@ import (
 
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/measure"
 )
 
 func TestPrintBench(t *testing.T) {
-	cases := []loader.BenchCase{
-		{Name: "empty", Hook: loader.HookTC, NSPerPacket: 14},
-		{Name: "known", Hook: loader.HookTC, NSPerPacket: 64, OverReference: 2.5},
+	cases := []measure.Case{
+		{Name: "empty", Hook: attach.HookTC, NSPerPacket: 14},
+		{Name: "known", Hook: attach.HookTC, NSPerPacket: 64, OverReference: 2.5},
 	}
 	var out bytes.Buffer
 	if err := printBench(&out, cases, true); err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -50,7 +50,7 @@ func demo(c *cli.Context) error {
 	if c.IsSet("speed") && c.Float64("speed") < 1 {
 		return usagef("--speed %v: want 1 or more", c.Float64("speed"))
 	}
-	if _, err := loader.ParseHook(c.String("hook")); err != nil {
+	if _, err := attach.ParseHook(c.String("hook")); err != nil {
 		return usageError{fmt.Errorf("--hook: %w", err)}
 	}
 	if os.Geteuid() != 0 {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
@@ -21,7 +21,7 @@ func main() { iotsense().start() }
 func iotsense() *program {
 	moreOutputs = checkpoints
 	return &program{
-		name: "iotsense", usage: usage, version: version, programs: loader.ObjectDigest, guard: guardInputs,
+		name: "iotsense", usage: usage, version: version, programs: object.Digest, guard: guardInputs,
 		commands: append(boxCommands(), modelCommand(exportCommand(), importCommand()), analyzeCommand(), trainCommand(), evaluateCommand(),
 			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(), benchCommand()),
 	}

@@ -17,6 +17,8 @@ import (
 
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/sensor"
@@ -31,13 +33,13 @@ func runCommand() *cli.Command {
 		Usage: "the sensor: watch interfaces, name devices, answer on the socket",
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "interface", Aliases: []string{"i"}, Usage: "`IFACE` to watch (repeatable)"},
-			&cli.StringFlag{Name: "hook", Value: string(loader.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc|tc-ingress`: where packets are seen"},
+			&cli.StringFlag{Name: "hook", Value: string(attach.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc|tc-ingress`: where packets are seen"},
 			&cli.BoolFlag{Name: "promisc", Usage: "promiscuous mode, for a mirror port (default: with the XDP hooks)"},
 			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or none for records only (default: the embedded model)"},
 			&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private, unique local and link-local ranges and the interfaces' own)"},
 			&cli.StringSliceFlag{Name: "ignore", Usage: "no verdict on the device with this `MAC|IP`, such as the gateway (repeatable)"},
 			&cli.StringFlag{Name: "ring-size", Value: "8MiB", Usage: "`SIZE` of the ring buffer"},
-			&cli.IntFlag{Name: "max-flows", Value: loader.DefaultMaxFlows, Usage: "`N` flows open at once"},
+			&cli.IntFlag{Name: "max-flows", Value: object.DefaultMaxFlows, Usage: "`N` flows open at once"},
 			&cli.IntFlag{Name: "max-devices", Value: registry.DefaultMaxDevices, Usage: "`N` devices remembered"},
 			socketFlag,
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
@@ -106,7 +108,7 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if c.Args().Present() {
 		return cfg, usagef("run: unexpected argument %q", c.Args().First())
 	}
-	hook, err := loader.ParseHook(c.String("hook"))
+	hook, err := attach.ParseHook(c.String("hook"))
 	if err != nil {
 		return cfg, usageError{fmt.Errorf("--hook: %w", err)}
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 func TestVersionFlag(t *testing.T) {
@@ -16,7 +16,7 @@ func TestVersionFlag(t *testing.T) {
 	if status != 0 || stderr != "" || !strings.HasPrefix(stdout, "iotsense ") {
 		t.Fatalf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
-	for _, want := range []string{"\nrevision ", runtime.Version(), "sha256:" + loader.ObjectDigest() + "\n"} {
+	for _, want := range []string{"\nrevision ", runtime.Version(), "sha256:" + object.Digest() + "\n"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in:\n%s", want, stdout)
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 )
 
 // program is one program at one hook of an interface.
@@ -55,7 +55,7 @@ func programs(root fs.FS, l netlink.Link, qdisc string) ([]program, error) {
 	if xdp := l.Attrs().Xdp; xdp != nil && xdp.Attached {
 		list = append(list, program{hook: xdpModes[xdp.AttachMode], id: xdp.ProgId})
 	}
-	chain, err := loader.AttachedTCX(l.Attrs().Index)
+	chain, err := attach.AttachedTCX(l.Attrs().Index)
 	if !holds(effective(), cap.NET_ADMIN) {
 		err = errors.New("TCX chains show only with CAP_NET_ADMIN")
 	}
@@ -74,7 +74,7 @@ func programs(root fs.FS, l netlink.Link, qdisc string) ([]program, error) {
 	for i := range list {
 		p := &list[i]
 		p.holders = byID[p.id]
-		if name, err := loader.ProgramName(p.id); p.id != 0 && err == nil {
+		if name, err := attach.ProgramName(p.id); p.id != 0 && err == nil {
 			p.name = name
 		}
 	}
@@ -85,7 +85,7 @@ func programs(root fs.FS, l netlink.Link, qdisc string) ([]program, error) {
 // qdisc, and others that are in the place of ours.
 func filters(l netlink.Link, qdisc string) (list []program) {
 	sides := map[uint32]string{netlink.HANDLE_MIN_INGRESS: "tc ingress"}
-	if qdisc != loader.QdiscIngress { // which takes either name for its one side
+	if qdisc != attach.QdiscIngress { // which takes either name for its one side
 		sides[netlink.HANDLE_MIN_EGRESS] = "tc egress"
 	}
 	for parent, hook := range sides {
@@ -95,8 +95,8 @@ func filters(l netlink.Link, qdisc string) (list []program) {
 		}
 		for _, f := range found {
 			if b, ok := f.(*netlink.BpfFilter); ok {
-				list = append(list, program{hook: hook, id: uint32(b.Id), name: b.Name, blocks: loader.HoldsPlace(f)})
-			} else if loader.HoldsPlace(f) {
+				list = append(list, program{hook: hook, id: uint32(b.Id), name: b.Name, blocks: attach.HoldsPlace(f)})
+			} else if attach.HoldsPlace(f) {
 				list = append(list, program{hook: hook, name: f.Type(), blocks: true})
 			}
 		}

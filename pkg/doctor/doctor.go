@@ -33,7 +33,7 @@ type Check struct {
 // up and no loopback when name is empty.
 func Run(name string) []Check {
 	root := os.DirFS("/")
-	features, failed := probe()
+	features, failed := askKernel()
 	list := kernelChecks(root, features)
 	list = append(list, failed...)
 	list = append(list, featureChecks(root, features)...)

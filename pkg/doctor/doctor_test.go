@@ -7,7 +7,7 @@ import (
 	"testing"
 	"testing/fstest"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
@@ -37,7 +37,7 @@ func expect(t *testing.T, name string, got Check, status Status, words ...string
 }
 
 func TestKernelFiles(t *testing.T) {
-	compiled := []loader.Feature{{Kind: loader.Instructions, Name: loader.FeatureJIT}}
+	compiled := []probe.Feature{{Kind: probe.Instructions, Name: probe.FeatureJIT}}
 	for _, tt := range []struct {
 		name   string
 		check  func(fs.FS) Check

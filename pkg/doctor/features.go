@@ -8,29 +8,30 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
 const seePrivileges = "see capabilities and system calls"
 
-// probe asks the kernel; what could not be asked is a finding.
-func probe() ([]loader.Feature, []Check) {
-	features, err := loader.Probe()
+// askKernel probes the kernel; what could not be asked is a finding.
+func askKernel() ([]probe.Feature, []Check) {
+	features, err := probe.Features()
 	if err != nil {
 		return nil, []Check{{"features", Fail, err.Error(), "build iotsense anew: make build"}}
 	}
 	return features, nil
 }
 
-func featureChecks(root fs.FS, features []loader.Feature) []Check {
+func featureChecks(root fs.FS, features []probe.Feature) []Check {
 	var list []Check
-	for _, kind := range []string{loader.ProgramTypes, loader.MapTypes, loader.Helpers, loader.Instructions, loader.Programs} {
+	for _, kind := range []string{probe.ProgramTypes, probe.MapTypes, probe.Helpers, probe.Instructions, probe.Programs} {
 		if c, ok := kindCheck(kind, features); ok {
 			list = append(list, c)
 		}
 	}
 	for _, f := range features {
-		if f.Kind == loader.Hooks {
+		if f.Kind == probe.Hooks {
 			list = append(list, hookCheck(root, f, features))
 		}
 	}
@@ -38,11 +39,11 @@ func featureChecks(root fs.FS, features []loader.Feature) []Check {
 }
 
 // kindCheck joins the features of a kind that has to be complete.
-func kindCheck(kind string, features []loader.Feature) (Check, bool) {
+func kindCheck(kind string, features []probe.Feature) (Check, bool) {
 	var there, lacking, denied, unclear []string
 	for _, f := range features {
 		switch {
-		case f.Kind != kind || f.Name == loader.FeatureJIT:
+		case f.Kind != kind || f.Name == probe.FeatureJIT:
 		case f.Err == nil:
 			there = append(there, f.Name)
 		case f.NotSupported():
@@ -58,7 +59,7 @@ func kindCheck(kind string, features []loader.Feature) (Check, bool) {
 		return Check{kind, Fail, "not supported: " + strings.Join(lacking, ", "), "use Linux 6.1 or newer with CONFIG_BPF_SYSCALL and CONFIG_NET_CLS_BPF"}, true
 	case len(denied) > 0:
 		return Check{kind, Fail, fmt.Sprintf("%d could not be tried: not permitted", len(denied)), seePrivileges}, true
-	case len(unclear) > 0 && kind == loader.Programs:
+	case len(unclear) > 0 && kind == probe.Programs:
 		return Check{kind, Fail, "refused: " + strings.Join(unclear, ", "), "report this line with the kernel's version"}, true
 	case len(unclear) > 0:
 		return Check{kind, Warn, "unclear: " + strings.Join(unclear, ", "), "try `iotsense run`; if it fails, report this line"}, true
@@ -66,7 +67,7 @@ func kindCheck(kind string, features []loader.Feature) (Check, bool) {
 		return Check{}, false
 	}
 	found := strings.Join(grouped(there), ", ")
-	if kind == loader.Programs {
+	if kind == probe.Programs {
 		found = "loaded " + found
 	}
 	return Check{Name: kind, Status: OK, Found: found}, true
@@ -95,7 +96,7 @@ func grouped(names []string) []string {
 
 // hookCheck judges a way to see packets: one that is missing is bad only when no
 // other is left.
-func hookCheck(root fs.FS, f loader.Feature, features []loader.Feature) Check {
+func hookCheck(root fs.FS, f probe.Feature, features []probe.Feature) Check {
 	c := Check{Name: "hook " + f.Name}
 	lost := Warn
 	if chooseHook(features, true) == "" {
@@ -107,7 +108,7 @@ func hookCheck(root fs.FS, f loader.Feature, features []loader.Feature) Check {
 		return c
 	case f.NotSupported():
 		c.Status, c.Found = lost, "not supported by this kernel"
-	case f.NotPermitted() && f.Name == loader.FeatureClsact:
+	case f.NotPermitted() && f.Name == probe.FeatureClsact:
 		return clsactFromFiles(root)
 	case f.NotPermitted():
 		c.Status, c.Found = lost, "could not be tried: not permitted"
@@ -117,11 +118,11 @@ func hookCheck(root fs.FS, f loader.Feature, features []loader.Feature) Check {
 		c.Status, c.Found = lost, f.Err.Error()
 	}
 	switch f.Name {
-	case loader.FeatureTCX:
+	case probe.FeatureTCX:
 		c.Advice = "nothing: --hook auto takes clsact (tc) instead; TCX comes with Linux 6.6"
-	case loader.FeatureClsact:
+	case probe.FeatureClsact:
 		c.Advice = "nothing where TCX works; else modprobe sch_ingress cls_bpf"
-	case loader.FeatureXDP:
+	case probe.FeatureXDP:
 		c.Advice = "nothing: --hook tcx and tc do without"
 	}
 	return c
@@ -130,7 +131,7 @@ func hookCheck(root fs.FS, f loader.Feature, features []loader.Feature) Check {
 // clsactFromFiles says what the file system knows of the module that holds
 // clsact, for processes that may not try it.
 func clsactFromFiles(root fs.FS) Check {
-	c := Check{Name: "hook " + loader.FeatureClsact, Status: OK}
+	c := Check{Name: "hook " + probe.FeatureClsact, Status: OK}
 	if _, err := fs.Stat(root, "sys/module/sch_ingress"); err == nil {
 		c.Found = "module sch_ingress is loaded"
 		return c
@@ -150,17 +151,17 @@ func clsactFromFiles(root fs.FS) Check {
 
 // chooseHook is what `run --hook auto` takes: TCX, else clsact; "" is none.
 // Where a probe was not permitted, hopeful counts it as working.
-func chooseHook(features []loader.Feature, hopeful bool) loader.Hook {
+func chooseHook(features []probe.Feature, hopeful bool) attach.Hook {
 	works := func(name string) bool {
-		return slices.ContainsFunc(features, func(f loader.Feature) bool {
+		return slices.ContainsFunc(features, func(f probe.Feature) bool {
 			return f.Name == name && (f.Err == nil || hopeful && f.NotPermitted())
 		})
 	}
 	switch {
-	case works(loader.FeatureTCX):
-		return loader.HookTCX
-	case works(loader.FeatureClsact):
-		return loader.HookTC
+	case works(probe.FeatureTCX):
+		return attach.HookTCX
+	case works(probe.FeatureClsact):
+		return attach.HookTC
 	}
 	return ""
 }

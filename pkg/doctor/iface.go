@@ -12,7 +12,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
 // facts is what there is to know about one interface.
@@ -31,12 +32,12 @@ type facts struct {
 	under    string   // kind of master
 	ports    []string // interfaces that are ports of this one
 	programs []program
-	qdisc    string  // what --hook tc would be on: loader.QdiscClsact, loader.QdiscIngress or none
+	qdisc    string  // what --hook tc would be on: attach.QdiscClsact, attach.QdiscIngress or none
 	unknown  []error // questions that found no answer
 }
 
 // interfaceChecks looks at one interface, or at every one that is up and no loopback.
-func interfaceChecks(root fs.FS, name string, features []loader.Feature) []Check {
+func interfaceChecks(root fs.FS, name string, features []probe.Feature) []Check {
 	links, err := netlink.LinkList()
 	if err != nil {
 		return []Check{{"interfaces", Fail, fmt.Sprintf("cannot be listed: %v", err), "allow AF_NETLINK sockets (systemd: RestrictAddressFamilies=)"}}
@@ -90,7 +91,7 @@ func gather(root fs.FS, l netlink.Link, links []netlink.Link) facts {
 	f.doubt(err)
 	qdiscs, err := netlink.QdiscList(l)
 	f.doubt(err)
-	f.qdisc = loader.FilterQdisc(qdiscs)
+	f.qdisc = attach.FilterQdisc(qdiscs)
 	f.programs, err = programs(root, l, f.qdisc)
 	f.doubt(err)
 	return f

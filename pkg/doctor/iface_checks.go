@@ -9,11 +9,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
 // judge is everything that is said about one interface.
-func judge(f facts, features []loader.Feature) []Check {
+func judge(f facts, features []probe.Feature) []Check {
 	list := []Check{linkCheck(f), autoHook(f, features), nativeXDP(f), offloadCheck(f), programCheck(f)}
 	if f.master != "" || f.kind == "bridge" || f.kind == "bond" || f.kind == "team" {
 		list = append(list, portCheck(f))
@@ -53,19 +54,19 @@ func linkCheck(f facts) Check {
 	return c
 }
 
-func autoHook(f facts, features []loader.Feature) Check {
+func autoHook(f facts, features []probe.Feature) Check {
 	c := Check{Name: f.name + " hook", Status: OK}
 	const ingress = "an ingress qdisc (SQM, wondershaper) has the place of clsact"
 	switch hook := chooseHook(features, true); {
-	case hook == loader.HookTCX:
+	case hook == attach.HookTCX:
 		c.Found = "--hook auto takes tcx, ingress and egress"
-		if f.qdisc == loader.QdiscIngress {
+		if f.qdisc == attach.QdiscIngress {
 			c.Found += "; " + ingress + ", so --hook tc is refused"
 		}
-	case hook == loader.HookTC && f.qdisc == loader.QdiscIngress:
+	case hook == attach.HookTC && f.qdisc == attach.QdiscIngress:
 		return Check{c.Name, Fail, "--hook auto would take tc (clsact), but " + ingress,
 			"--hook tc-ingress knowing that it sees what is received only, or make that qdisc clsact (tc qdisc show dev " + f.name + "), or use Linux 6.6 or newer"}
-	case hook == loader.HookTC:
+	case hook == attach.HookTC:
 		c.Found = "--hook auto takes tc (clsact), ingress and egress"
 	default:
 		return Check{c.Name, Fail, "neither TCX nor clsact works", "modprobe sch_ingress cls_bpf, or use Linux 6.6 or newer"}

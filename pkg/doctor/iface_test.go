@@ -17,7 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
 // plain is an ordinary interface; tests change one fact each.
@@ -102,13 +103,13 @@ func TestHooks(t *testing.T) {
 		{"no privilege", denied, denied, Warn, "run doctor as root"},
 		{"6.1 without CAP_SYS_ADMIN", no, denied, Warn, "takes tc (clsact)"},
 	} {
-		features := []loader.Feature{{Kind: loader.Hooks, Name: loader.FeatureTCX, Err: tt.tcx}, {Kind: loader.Hooks, Name: loader.FeatureClsact, Err: tt.clsact}}
+		features := []probe.Feature{{Kind: probe.Hooks, Name: probe.FeatureTCX, Err: tt.tcx}, {Kind: probe.Hooks, Name: probe.FeatureClsact, Err: tt.clsact}}
 		expect(t, tt.name, autoHook(plain(), features), tt.status, tt.words)
 		if tt.status != OK {
 			continue
 		}
 		f := plain() // with what SQM puts on an uplink
-		f.qdisc = loader.QdiscIngress
+		f.qdisc = attach.QdiscIngress
 		want, words := OK, "so --hook tc is refused"
 		if tt.tcx != nil {
 			want, words = Fail, "--hook tc-ingress"
@@ -133,7 +134,7 @@ func TestIngressQdisc(t *testing.T) {
 	if err := netlink.LinkAddAltName(l, "uplink"); err != nil {
 		t.Fatal(err)
 	}
-	list := interfaceChecks(os.DirFS("/"), "uplink", []loader.Feature{{Kind: loader.Hooks, Name: loader.FeatureTCX}})
+	list := interfaceChecks(os.DirFS("/"), "uplink", []probe.Feature{{Kind: probe.Hooks, Name: probe.FeatureTCX}})
 	if c := find(t, list, "v0 hook"); !strings.Contains(c.Found+c.Advice, "ingress qdisc") {
 		t.Errorf("%+v does not name the ingress qdisc", c)
 	}

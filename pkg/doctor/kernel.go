@@ -9,10 +9,10 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
-func kernelChecks(root fs.FS, features []loader.Feature) []Check {
+func kernelChecks(root fs.FS, features []probe.Feature) []Check {
 	return []Check{
 		release(root), preemption(root), btf(root), jit(root, features), pageSize(os.Getpagesize()), kernelStatistics(root),
 	}
@@ -46,7 +46,7 @@ func btf(root fs.FS) Check {
 
 // jit reads the switch. It shows in the first network namespace only; elsewhere
 // (a container) what a probe was compiled to must do.
-func jit(root fs.FS, features []loader.Feature) Check {
+func jit(root fs.FS, features []probe.Feature) Check {
 	const sysctl = "sysctl -w net.core.bpf_jit_enable=1"
 	switch value, ok := read(root, "proc/sys/net/core/bpf_jit_enable"); {
 	case ok && value == "0":
@@ -56,7 +56,7 @@ func jit(root fs.FS, features []loader.Feature) Check {
 	case ok:
 		return Check{Name: "JIT", Status: OK, Found: "on"}
 	}
-	i := slices.IndexFunc(features, func(f loader.Feature) bool { return f.Name == loader.FeatureJIT })
+	i := slices.IndexFunc(features, func(f probe.Feature) bool { return f.Name == probe.FeatureJIT })
 	if i >= 0 && features[i].Err == nil {
 		return Check{Name: "JIT", Status: OK, Found: "on (a probe was compiled; the switch does not show in this network namespace)"}
 	}

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // The configuration for small boxes.
@@ -22,11 +22,11 @@ var smallFlags = fmt.Sprintf("--max-flows %d --ring-size %dMiB", smallFlows, sma
 
 func memoryCheck(root fs.FS) Check {
 	const name = "memory"
-	normal, err := loader.TableMemory(loader.DefaultMaxFlows, loader.DefaultRingSize)
+	normal, err := object.TableMemory(object.DefaultMaxFlows, object.DefaultRingSize)
 	if err != nil {
 		return Check{name, Fail, err.Error(), "report this line"}
 	}
-	small, err := loader.TableMemory(smallFlows, smallRing)
+	small, err := object.TableMemory(smallFlows, smallRing)
 	if err != nil {
 		return Check{name, Fail, err.Error(), "report this line"}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
 const sysAdmin = cap.SYS_ADMIN
@@ -33,7 +33,7 @@ func privilegeChecks(root fs.FS) []Check {
 		binary = "/path/of/iotsense"
 	}
 	return []Check{
-		capabilityCheck(effective(), bounding(), binary), systemCallFilter(root, effective(), loader.AskBPF()),
+		capabilityCheck(effective(), bounding(), binary), systemCallFilter(root, effective(), probe.AskBPF()),
 		userNamespace(root), unprivilegedBPF(root), memlock(root),
 	}
 }
@@ -126,7 +126,7 @@ func upper(v cap.Value) string { return strings.ToUpper(v.String()) }
 // of the first user namespace.
 func userNamespace(root fs.FS) Check {
 	const name = "user namespace"
-	if !loader.FirstUserNamespace(root) {
+	if !probe.FirstUserNamespace(root) {
 		return Check{name, Fail, "not the first one: capabilities held here do not reach bpf(2)",
 			"run outside of the rootless container (podman, docker: as root, without userns-remap)"}
 	}

@@ -13,7 +13,7 @@ import (
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 )
 
-// systemCallFilter judges answer, of loader.AskBPF, for a process that holds set.
+// systemCallFilter judges answer, of probe.AskBPF, for a process that holds set.
 func systemCallFilter(root fs.FS, set *cap.Set, answer error) Check {
 	const name = "system calls"
 	switch filtered := seccompMode(root) == "2"; {

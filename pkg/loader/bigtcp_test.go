@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -57,7 +58,7 @@ func (path bigPath) test(t *testing.T) {
 	path.addPair(t, n)
 	var s *Kernel
 	err := n.Do(func() (err error) {
-		s, err = Open(Config{Interfaces: []string{bigInterface}, Hook: HookTC, Prefix: 100, MaxFlows: 4096})
+		s, err = Open(Config{Interfaces: []string{bigInterface}, Hook: attach.HookTC, Prefix: 100, MaxFlows: 4096})
 		return err
 	})
 	if err != nil {

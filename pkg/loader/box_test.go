@@ -25,6 +25,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -138,7 +139,7 @@ func counted(n uint64) func(Stats) bool {
 // The sensor stays on an interface through everything that may happen to it.
 func TestInterfaceChanges(t *testing.T) {
 	const each = 10
-	for _, hook := range []Hook{HookAuto, HookTC, HookXDP} {
+	for _, hook := range []attach.Hook{attach.HookAuto, attach.HookTC, attach.HookXDP} {
 		t.Run(string(hook), func(t *testing.T) {
 			b := newBox(t, "changes-"+string(hook))
 			b.add(&netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br0"}})
@@ -250,18 +251,18 @@ func TestBridgeAndPortsCountOnce(t *testing.T) {
 	all := []string{replay.Interface, "iots-p0", "br0"}
 	for _, tt := range []struct {
 		name       string
-		hook       Hook
+		hook       attach.Hook
 		interfaces []string
 		to         string // the frame goes to: the other port, or the bridge itself
 		sights     uint64 // of each packet
 	}{
-		{"one port", HookAuto, all[:1], "iots-p1", 1},
-		{"both ports", HookAuto, all[:2], "iots-p1", 2},
-		{"both ports, tc", HookTC, all[:2], "iots-p1", 2},
-		{"port and bridge", HookAuto, []string{replay.Interface, "br0"}, "br0", 2},
-		{"port and bridge, tc", HookTC, []string{replay.Interface, "br0"}, "br0", 2},
-		{"everything, across", HookAuto, all, "iots-p1", 2},
-		{"everything, to the host", HookAuto, all, "br0", 2},
+		{"one port", attach.HookAuto, all[:1], "iots-p1", 1},
+		{"both ports", attach.HookAuto, all[:2], "iots-p1", 2},
+		{"both ports, tc", attach.HookTC, all[:2], "iots-p1", 2},
+		{"port and bridge", attach.HookAuto, []string{replay.Interface, "br0"}, "br0", 2},
+		{"port and bridge, tc", attach.HookTC, []string{replay.Interface, "br0"}, "br0", 2},
+		{"everything, across", attach.HookAuto, all, "iots-p1", 2},
+		{"everything, to the host", attach.HookAuto, all, "br0", 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBox(t, "bridge")
@@ -297,8 +298,8 @@ func TestBridgeAndPortsCountOnce(t *testing.T) {
 // A program that was there first goes on to run, and hides nothing from ours.
 func TestOtherTCXProgramStays(t *testing.T) {
 	b := newBox(t, "othertcx")
-	needHook(t, HookTCX)
-	other, err := loadProbe(ebpf.SchedCLS, 0, nothing) // TC_ACT_OK: ends the chain
+	needHook(t, attach.HookTCX)
+	other, err := loadOther(ebpf.SchedCLS, 0) // TC_ACT_OK: ends the chain
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +312,7 @@ func TestOtherTCXProgramStays(t *testing.T) {
 		return err
 	})
 	before := left(t, b.Network)
-	s, stop := b.sensor(Config{Hook: HookTCX})
+	s, stop := b.sensor(Config{Hook: attach.HookTCX})
 	if now := left(t, b.Network); strings.Count(now, "tcx") != 3 || !strings.Contains(now, before) || strings.HasPrefix(now, before) {
 		t.Errorf("attached: %s, want ours before %s", now, before)
 	}
@@ -327,25 +328,25 @@ func TestOtherTCXProgramStays(t *testing.T) {
 func TestWhoIsInTheWay(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		hook Hook
+		hook attach.Hook
 		put  func(t *testing.T, l netlink.Link) error
 		want []string // words of the error
 	}{
-		{"an XDP link", HookXDP, func(t *testing.T, l netlink.Link) error {
+		{"an XDP link", attach.HookXDP, func(t *testing.T, l netlink.Link) error {
 			at, err := link.AttachXDP(link.XDPOptions{Program: otherXDP(t), Interface: l.Attrs().Index, Flags: link.XDPDriverMode})
 			if err == nil {
 				t.Cleanup(func() { at.Close() })
 			}
 			return err
-		}, []string{"another XDP program", "iotsense_probe", "--hook tcx"}},
-		{"an XDP program of `ip link`", HookXDP, func(t *testing.T, l netlink.Link) error {
+		}, []string{"another XDP program", "other", "--hook tcx"}},
+		{"an XDP program of `ip link`", attach.HookXDP, func(t *testing.T, l netlink.Link) error {
 			return netlink.LinkSetXdpFdWithFlags(l, otherXDP(t).FD(), unix.XDP_FLAGS_DRV_MODE)
-		}, []string{"another XDP program", "iotsense_probe", "--hook tcx"}},
-		{"a generic XDP program", HookXDPGeneric, func(t *testing.T, l netlink.Link) error {
+		}, []string{"another XDP program", "other", "--hook tcx"}},
+		{"a generic XDP program", attach.HookXDPGeneric, func(t *testing.T, l netlink.Link) error {
 			return netlink.LinkSetXdpFdWithFlags(l, otherXDP(t).FD(), unix.XDP_FLAGS_SKB_MODE)
-		}, []string{"another XDP program", "iotsense_probe"}},
-		{"a filter for one protocol", HookTC, func(t *testing.T, l netlink.Link) error {
-			other, err := loadProbe(ebpf.SchedCLS, 0, nothing)
+		}, []string{"another XDP program", "other"}},
+		{"a filter for one protocol", attach.HookTC, func(t *testing.T, l netlink.Link) error {
+			other, err := loadOther(ebpf.SchedCLS, 0)
 			if err != nil {
 				return err
 			}
@@ -380,7 +381,7 @@ func TestWhoIsInTheWay(t *testing.T) {
 
 func otherXDP(t *testing.T) *ebpf.Program {
 	t.Helper()
-	p, err := loadProbe(ebpf.XDP, unix.BPF_F_XDP_HAS_FRAGS, nothing)
+	p, err := loadOther(ebpf.XDP, unix.BPF_F_XDP_HAS_FRAGS)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,46 +2,13 @@ package loader
 
 import (
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// The distance of the clocks is read where the process was disturbed least, and
-// is what the wall clock says now: after a step it is another.
-func TestBootTime(t *testing.T) {
-	const epoch = 1_700_000_000 * int64(time.Second) // of boot, by the wall clock
-	for _, tt := range []struct {
-		name  string
-		pause []time.Duration // after each reading
-		step  time.Duration   // of the wall clock
-		want  int64           // us beside epoch
-	}{
-		{"undisturbed", []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0}, 0, 0},
-		{"disturbed in the first and last", []time.Duration{time.Second, 0, 0, 0, 0, 0, 0, time.Second, 0}, 0, 0},
-		{"always disturbed, least in the second", []time.Duration{9e9, 0, 0, 2000, 4000, 0, 0, 9e9, 0}, 0, -1},
-		{"stepped forward", make([]time.Duration, 9), time.Hour, time.Hour.Microseconds()},
-		{"stepped back", make([]time.Duration, 9), -time.Hour, -time.Hour.Microseconds()},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			boot, reading := 5*int64(time.Second), 0
-			got := bootTime(func(clock int32) int64 {
-				value := boot
-				if clock == unix.CLOCK_REALTIME {
-					value += epoch + int64(tt.step)
-				}
-				boot += int64(tt.pause[reading])
-				reading++
-				return value
-			})
-			if want := epoch/1000 + tt.want; got != want {
-				t.Errorf("got %d, want %d: %d us off", got, want, got-want)
-			}
-		})
-	}
-}
+	"github.com/iotsense/iotsense/pkg/loader/clock"
+)
 
 // virtual skips what would disturb a machine that has other things to do: it runs
 // in the machines of `make vmtest`.
@@ -56,7 +23,7 @@ func virtual(t *testing.T) {
 func TestEpochFollowsAStep(t *testing.T) {
 	virtual(t)
 	k := newKernel(t, Config{})
-	stamp := now(unix.CLOCK_BOOTTIME) / 1000
+	stamp := clock.Now(unix.CLOCK_BOOTTIME) / 1000
 	before := k.Epoch(stamp)
 	for _, step := range []time.Duration{time.Hour, -2 * time.Hour, time.Hour} {
 		setClock(t, step)
@@ -74,7 +41,7 @@ func TestEpochFollowsAStep(t *testing.T) {
 
 func setClock(t *testing.T, by time.Duration) {
 	t.Helper()
-	at := unix.NsecToTimespec(now(unix.CLOCK_REALTIME) + by.Nanoseconds())
+	at := unix.NsecToTimespec(clock.Now(unix.CLOCK_REALTIME) + by.Nanoseconds())
 	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &at); err != nil {
 		t.Fatal(err)
 	}
@@ -110,33 +77,14 @@ func sleep(t *testing.T) {
 			t.Skipf("this machine cannot sleep, or would not wake: %v", err)
 		}
 	}
-	boot, monotonic := now(unix.CLOCK_BOOTTIME), now(unix.CLOCK_MONOTONIC)
+	boot, monotonic := clock.Now(unix.CLOCK_BOOTTIME), clock.Now(unix.CLOCK_MONOTONIC)
 	if err := os.WriteFile("/sys/power/state", []byte("mem"), 0); err != nil {
 		t.Skipf("this machine cannot sleep: %v", err)
 	}
-	slept := time.Duration(now(unix.CLOCK_BOOTTIME) - boot)
-	stood := slept - time.Duration(now(unix.CLOCK_MONOTONIC)-monotonic)
+	slept := time.Duration(clock.Now(unix.CLOCK_BOOTTIME) - boot)
+	stood := slept - time.Duration(clock.Now(unix.CLOCK_MONOTONIC)-monotonic)
 	t.Logf("suspended for %v, for which CLOCK_MONOTONIC stood still for %v", slept, stood)
 	if stood < 3*time.Second {
 		t.Fatal("the clocks do not say that the machine slept")
-	}
-}
-
-func TestCheckTimeNamespace(t *testing.T) {
-	for _, tt := range []struct {
-		offsets string
-		ok      bool
-	}{
-		{"monotonic           0         0\nboottime            0         0\n", true},
-		{"monotonic           0         0\nboottime        86400         0\n", false},
-		{"monotonic           0         5\nboottime            0         0\n", false},
-	} {
-		path := filepath.Join(t.TempDir(), "offsets")
-		if err := os.WriteFile(path, []byte(tt.offsets), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := checkTimeNamespace(path); (err == nil) != tt.ok {
-			t.Errorf("%q: %v", tt.offsets, err)
-		}
 	}
 }

@@ -1,7 +1,9 @@
 // Package loader joins the kernel half (bpf/) to Go: it loads the programs,
-// attaches them to interfaces, reads their events, ends lives that are past
-// their time, and reads the counters. It is the only package that imports
-// cilium/ebpf.
+// keeps them on interfaces, reads their events, ends lives that are past their
+// time, and reads the counters. Below it are the compiled programs (object), what
+// puts them on one interface (attach) and keeps them there (watch) in one network
+// namespace (network), the clocks (clock), what the kernel can do (probe) and what a
+// packet costs (measure).
 //
 // In go interface names and what a record needs ([Config]); out come the events
 // of flows' lives, to a [flows.Sink], and counters ([Stats]). The package makes

@@ -16,7 +16,7 @@ import (
 const sampleHead = int(unsafe.Offsetof(gen.IotsenseSample{}.Payload))
 
 // deliver hands one ring event on: samples to the sink, closes to s.pending.
-func (s *Kernel) deliver(raw []byte) error {
+func (k *Kernel) deliver(raw []byte) error {
 	if len(raw) < 4 {
 		return fmt.Errorf("ring event of %d bytes", len(raw))
 	}
@@ -26,13 +26,13 @@ func (s *Kernel) deliver(raw []byte) error {
 			return fmt.Errorf("sample event of %d bytes, want at least %d", len(raw), sampleHead)
 		}
 		e := sampleEvent(raw)
-		s.sink.Sample(&e)
+		k.sink.Sample(&e)
 	case gen.IotsenseEventKindEVENT_CLOSE:
 		var e gen.IotsenseClose
 		if !decode(&e, raw) {
 			return fmt.Errorf("close event of %d bytes, want %d", len(raw), unsafe.Sizeof(e))
 		}
-		s.pending = append(s.pending, s.closeOf(e.Key, gen.IotsenseFlow{
+		k.pending = append(k.pending, k.closeOf(e.Key, gen.IotsenseFlow{
 			Life: e.Life, LastNs: e.LastNs, Packets: e.Packets, Bytes: e.Bytes,
 		}))
 	default:
@@ -62,7 +62,7 @@ func sampleEvent(raw []byte) flows.Sample {
 }
 
 // closeOf is the end of the life that f holds.
-func (s *Kernel) closeOf(key gen.IotsenseFlowKey, f gen.IotsenseFlow) flows.Close {
+func (k *Kernel) closeOf(key gen.IotsenseFlowKey, f gen.IotsenseFlow) flows.Close {
 	first := f.Life >> gen.IotsenseLifeWordLIFE_FIRST_SHIFT
 	taken := f.Life >> gen.IotsenseLifeWordLIFE_TAKEN_SHIFT & uint64(gen.IotsenseLifeWordLIFE_TAKEN)
 	return flows.Close{
@@ -72,7 +72,7 @@ func (s *Kernel) closeOf(key gen.IotsenseFlowKey, f gen.IotsenseFlow) flows.Clos
 		Last:    max(int64(first), int64(f.LastNs/1000)),
 		Packets: f.Packets,
 		Bytes:   f.Bytes,
-		Samples: uint8(min(taken, uint64(s.cfg.Packets))),
+		Samples: uint8(min(taken, uint64(k.cfg.Packets))),
 	}
 }
 

@@ -20,14 +20,17 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/cilium/ebpf/asm"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
-var liveHooks = []Hook{HookAuto, HookTCX, HookTC, HookXDP, HookXDPGeneric}
+var liveHooks = []attach.Hook{attach.HookAuto, attach.HookTCX, attach.HookTC, attach.HookXDP, attach.HookXDPGeneric}
 
 // newNetwork makes a private pair of interfaces for one test.
 func newNetwork(t *testing.T, purpose string) *replay.Network {
@@ -109,7 +112,7 @@ func left(t *testing.T, n *replay.Network) string {
 		if l.Attrs().Promisc > 0 {
 			found = append(found, "promisc")
 		}
-		tcx, err := AttachedTCX(l.Attrs().Index)
+		tcx, err := attach.AttachedTCX(l.Attrs().Index)
 		if err != nil {
 			return err
 		}
@@ -125,7 +128,7 @@ func left(t *testing.T, n *replay.Network) string {
 				found = append(found, "clsact")
 			}
 		}
-		for _, parent := range clsactParents {
+		for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
 			filters, _ := netlink.FilterList(l, parent) // fails without a clsact qdisc
 			for range filters {
 				found = append(found, "filter")
@@ -145,10 +148,30 @@ func withoutTCX(list string) string {
 	return strings.Join(found, ", ")
 }
 
+// What a filter of ours is found by, after a kill too, so that no version may change it.
+const (
+	filterPriority = 1
+	filterHandle   = 0x1075
+	guestHandle    = 0x1076 // on a qdisc of another's
+)
+
+func clsact(l netlink.Link) *netlink.Clsact {
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}}
+}
+
+// loadOther makes a program of somebody else's, which returns 0.
+func loadOther(kind ebpf.ProgramType, flags uint32) (*ebpf.Program, error) {
+	return ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "other", Type: kind, Flags: flags, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+}
+
 // hasTCX reports whether this kernel has TCX, as every one since Linux 6.6 must.
 func hasTCX(t *testing.T) bool {
 	t.Helper()
-	err := probeTCX()
+	err := probe.TCX()
 	if err == nil {
 		return true
 	}
@@ -159,9 +182,9 @@ func hasTCX(t *testing.T) bool {
 }
 
 // needHook skips what a kernel before TCX cannot do.
-func needHook(t *testing.T, hook Hook) {
+func needHook(t *testing.T, hook attach.Hook) {
 	t.Helper()
-	if hook == HookTCX && !hasTCX(t) {
+	if hook == attach.HookTCX && !hasTCX(t) {
 		t.Skip("this kernel has no TCX (Linux 6.6)")
 	}
 }
@@ -176,7 +199,7 @@ func TestHooksCountWhatTheInterfaceCounts(t *testing.T) {
 			n := newNetwork(t, "hook-"+string(hook))
 			s := mustOpen(t, n, Config{Hook: hook, Packets: 10, Prefix: 64, Promisc: nil})
 			stop := start(t, s)
-			played, err := n.Play(context.Background(), conversation(each), replay.PlayOptions{FarEnd: hook.isXDP()})
+			played, err := n.Play(context.Background(), conversation(each), replay.PlayOptions{FarEnd: hook.IsXDP()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -190,14 +213,14 @@ func TestHooksCountWhatTheInterfaceCounts(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := received
-			if !hook.isXDP() {
+			if !hook.IsXDP() {
 				want += sent + dropped
 			}
 			p := stats.Packets
 			if p.Seen != want || p.Seen != played.Frames || p.NotIP != 1 || p.Counted != 2*each || p.Duplicate != 0 || !identities(p) {
 				t.Errorf("%+v, the interface counted %d, played %d", p, want, played.Frames)
 			}
-			if stats.Flows.Open != 7 || !stats.Interfaces[0].Attached || (hook != HookAuto && stats.Interfaces[0].Hook != string(hook)) {
+			if stats.Flows.Open != 7 || !stats.Interfaces[0].Attached || (hook != attach.HookAuto && stats.Interfaces[0].Hook != string(hook)) {
 				t.Errorf("%+v", stats)
 			}
 			open, _, err := s.OpenFlows(1 << 20)
@@ -223,7 +246,7 @@ func TestHooksCountWhatTheInterfaceCounts(t *testing.T) {
 // A clsact qdisc that somebody else uses stays, with their filter.
 func TestSharedClsactStays(t *testing.T) {
 	n := newNetwork(t, "shared")
-	other, err := loadProbe(ebpf.SchedCLS, 0, nothing)
+	other, err := loadOther(ebpf.SchedCLS, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +266,7 @@ func TestSharedClsactStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := mustOpen(t, n, Config{Hook: HookTC})
+	s := mustOpen(t, n, Config{Hook: attach.HookTC})
 	if got, want := left(t, n), "clsact, filter, filter, filter"; got != want {
 		t.Errorf("attached: %s, want %s", got, want)
 	}
@@ -371,7 +394,7 @@ const childEnv = "IOTSENSE_TEST_LOADER_CHILD"
 
 func TestMain(m *testing.M) {
 	if hook := os.Getenv(childEnv); hook != "" {
-		s, err := Open(Config{Interfaces: []string{replay.Interface}, Hook: Hook(hook), Pin: os.Getenv(childEnv + "_PIN"), MaxFlows: 16})
+		s, err := Open(Config{Interfaces: []string{replay.Interface}, Hook: attach.Hook(hook), Pin: os.Getenv(childEnv + "_PIN"), MaxFlows: 16})
 		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
@@ -384,7 +407,7 @@ func TestMain(m *testing.M) {
 
 // A sensor that was killed leaves filters and pins; the next one removes them.
 func TestLeftoversOfAKilledSensor(t *testing.T) {
-	for _, hook := range []Hook{HookTC, HookTCX, HookXDP} {
+	for _, hook := range []attach.Hook{attach.HookTC, attach.HookTCX, attach.HookXDP} {
 		t.Run(string(hook), func(t *testing.T) {
 			needHook(t, hook)
 			n := newNetwork(t, "killed-"+string(hook))
@@ -411,13 +434,13 @@ func TestLeftoversOfAKilledSensor(t *testing.T) {
 				t.Fatal(err)
 			}
 			child.Wait()
-			if rest := left(t, n); hook == HookTC && rest != "clsact, filter, filter" {
+			if rest := left(t, n); hook == attach.HookTC && rest != "clsact, filter, filter" {
 				t.Errorf("killed: %s", rest)
 			}
 			if _, err := os.Stat(filepath.Join(pin, flowsMap)); err != nil {
 				t.Errorf("killed: %v", err)
 			}
-			s := mustOpen(t, n, Config{Hook: HookAuto, Pin: pin})
+			s := mustOpen(t, n, Config{Hook: attach.HookAuto, Pin: pin})
 			want := "" // of the killed one; the new one's TCX programs apart
 			if !hasTCX(t) {
 				want = "clsact, filter, filter" // the new one's

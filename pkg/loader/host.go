@@ -28,61 +28,61 @@ func (h Host) equal(other Host) bool {
 }
 
 // Host is what it is now; Config.HostChanged says when that changes.
-func (s *Kernel) Host() Host {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.host
+func (k *Kernel) Host() Host {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.host
 }
 
 // openHost writes the local ranges at the start.
-func (s *Kernel) openHost() error {
-	s.host = s.readHost()
-	return s.setPrefixes(nil, s.cfg.listedPrefixes(s.host.Local))
+func (k *Kernel) openHost() error {
+	k.host = k.readHost()
+	return k.setPrefixes(nil, k.cfg.listedPrefixes(k.host.Local))
 }
 
 // followHost takes over what has changed. Every event is delivered under the Host
 // that its packet was parsed under, or one that has the packet's range too: ranges
 // that come are in the kernel first, those that go leave it last.
-func (s *Kernel) followHost() error {
-	before, now := s.host, s.readHost()
+func (k *Kernel) followHost() error {
+	before, now := k.host, k.readHost()
 	if now.equal(before) {
 		return nil
 	}
 	if slices.Equal(now.Local, before.Local) {
-		s.log.Info("the sensor's own addresses have changed", "own", now.Own, "before", before.Own)
+		k.log.Info("the sensor's own addresses have changed", "own", now.Own, "before", before.Own)
 	} else {
-		s.log.Info("the local ranges have changed", "local", now.Local, "before", before.Local)
+		k.log.Info("the local ranges have changed", "local", now.Local, "before", before.Local)
 	}
-	old, wanted := s.cfg.listedPrefixes(before.Local), s.cfg.listedPrefixes(now.Local)
+	old, wanted := k.cfg.listedPrefixes(before.Local), k.cfg.listedPrefixes(now.Local)
 	both := slices.Concat(old, slices.DeleteFunc(slices.Clone(wanted), func(p netip.Prefix) bool { return slices.Contains(old, p) }))
-	if err := s.setPrefixes(old, both); err != nil {
-		s.log.Error("the local ranges stay as they were", "error", err)
+	if err := k.setPrefixes(old, both); err != nil {
+		k.log.Error("the local ranges stay as they were", "error", err)
 		return nil
 	}
-	if err := s.grace.wait(); err != nil {
+	if err := k.grace.wait(); err != nil {
 		return err
 	}
-	if err := s.read(time.Unix(1, 0)); err != nil {
+	if err := k.read(time.Unix(1, 0)); err != nil {
 		return err
 	}
-	s.host = now
-	if s.cfg.HostChanged != nil {
-		s.cfg.HostChanged(now)
+	k.host = now
+	if k.cfg.HostChanged != nil {
+		k.cfg.HostChanged(now)
 	}
-	return s.setPrefixes(both, wanted)
+	return k.setPrefixes(both, wanted)
 }
 
 // readHost asks for the addresses of every configured interface that is there.
-func (s *Kernel) readHost() Host {
-	h := Host{Local: slices.Clone(s.cfg.Local), Own: map[flows.MAC][]netip.Addr{}}
-	for _, name := range s.watchedNames() {
-		l, err := s.network.LinkByName(name)
+func (k *Kernel) readHost() Host {
+	h := Host{Local: slices.Clone(k.cfg.Local), Own: map[flows.MAC][]netip.Addr{}}
+	for _, name := range k.watcher.Names() {
+		l, err := k.network.LinkByName(name)
 		if err != nil {
 			continue
 		}
-		list, err := s.network.AddrList(l, netlink.FAMILY_ALL)
+		list, err := k.network.AddrList(l, netlink.FAMILY_ALL)
 		if err != nil {
-			s.log.Warn("addresses cannot be read", "interface", name, "error", err)
+			k.log.Warn("addresses cannot be read", "interface", name, "error", err)
 			continue
 		}
 		var mac flows.MAC
@@ -92,7 +92,7 @@ func (s *Kernel) readHost() Host {
 			if err != nil {
 				continue
 			}
-			if s.cfg.LocalInterfaces {
+			if k.cfg.LocalInterfaces {
 				h.Local = append(h.Local, p.Masked())
 			}
 			if !mac.IsZero() {
@@ -111,23 +111,11 @@ func (s *Kernel) readHost() Host {
 	return h
 }
 
-// watchedNames are the present names of what is watched, or is to be.
-func (s *Kernel) watchedNames() []string {
-	if s.watches == nil {
-		return s.cfg.Interfaces
-	}
-	names := make([]string, len(s.watches))
-	for i, w := range s.watches {
-		names[i] = w.name
-	}
-	return names
-}
-
 // setPrefixes changes the local ranges that the programs look up, and how many of
 // each version they know of: without any they do not look.
-func (s *Kernel) setPrefixes(before, after []netip.Prefix) error {
+func (k *Kernel) setPrefixes(before, after []netip.Prefix) error {
 	for _, p := range after {
-		if err := s.maps[prefixesMap].Put(prefixKey(p), uint8(1)); err != nil {
+		if err := k.maps[prefixesMap].Put(prefixKey(p), uint8(1)); err != nil {
 			return fmt.Errorf("local range %v: %w", p, err)
 		}
 	}
@@ -135,7 +123,7 @@ func (s *Kernel) setPrefixes(before, after []netip.Prefix) error {
 		if slices.Contains(after, p) {
 			continue
 		}
-		if err := s.maps[prefixesMap].Delete(prefixKey(p)); err != nil {
+		if err := k.maps[prefixesMap].Delete(prefixKey(p)); err != nil {
 			return fmt.Errorf("remove local range %v: %w", p, err)
 		}
 	}
@@ -148,7 +136,7 @@ func (s *Kernel) setPrefixes(before, after []netip.Prefix) error {
 		}
 	}
 	for name, n := range count {
-		if err := s.variables[name].Set(n); err != nil {
+		if err := k.variables[name].Set(n); err != nil {
 			return fmt.Errorf("local ranges: %w", err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 )
 
 // On a tun interface packets begin with the IP header and flows have no MACs.
@@ -95,16 +96,16 @@ func TestLinkTypeIsRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		arphrd  int // linux/if_arp.h
-		hook    Hook
+		hook    attach.Hook
 		refused string // what the error says; empty: it is watched
 	}{
-		{"radiotap", unix.ARPHRD_IEEE80211_RADIOTAP, HookAuto, "ieee802.11/radiotap cannot be read"},
-		{"radiotap at xdp", unix.ARPHRD_IEEE80211_RADIOTAP, HookXDPGeneric, "access point"},
-		{"802.11", unix.ARPHRD_IEEE80211, HookTC, "ieee802.11 cannot be read"},
-		{"netlink", unix.ARPHRD_NETLINK, HookAuto, "824"},
-		{"infiniband", unix.ARPHRD_INFINIBAND, HookAuto, "infiniband cannot be read"},
-		{"raw ip", unix.ARPHRD_RAWIP, HookAuto, ""},
-		{"ppp", unix.ARPHRD_PPP, HookAuto, ""},
+		{"radiotap", unix.ARPHRD_IEEE80211_RADIOTAP, attach.HookAuto, "ieee802.11/radiotap cannot be read"},
+		{"radiotap at xdp", unix.ARPHRD_IEEE80211_RADIOTAP, attach.HookXDPGeneric, "access point"},
+		{"802.11", unix.ARPHRD_IEEE80211, attach.HookTC, "ieee802.11 cannot be read"},
+		{"netlink", unix.ARPHRD_NETLINK, attach.HookAuto, "824"},
+		{"infiniband", unix.ARPHRD_INFINIBAND, attach.HookAuto, "infiniband cannot be read"},
+		{"raw ip", unix.ARPHRD_RAWIP, attach.HookAuto, ""},
+		{"ppp", unix.ARPHRD_PPP, attach.HookAuto, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var s *Kernel

@@ -16,6 +16,8 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -210,7 +212,7 @@ func TestTwoLivesAtOnce(t *testing.T) {
 // A full ring at rollover time loses nothing: the sweep closes the life.
 func TestFullRing(t *testing.T) {
 	const lifetime = 100 * time.Millisecond
-	k := newKernel(t, Config{Lifetime: lifetime, Packets: 10, Prefix: 1000, RingSize: minRingSize})
+	k := newKernel(t, Config{Lifetime: lifetime, Packets: 10, Prefix: 1000, RingSize: object.MinRingSize})
 	const others = 200
 	k.run(inProgram, udpFrame(0, 10))
 	for i := range others { // large samples until none fits, then small ones
@@ -419,7 +421,7 @@ func TestConcurrentPacketsOnAnInterface(t *testing.T) {
 	var s *Kernel
 	err := n.Do(func() (err error) {
 		s, err = Open(Config{
-			Interfaces: []string{replay.Interface}, Hook: HookTC, Lifetime: lifetime, Prefix: 64,
+			Interfaces: []string{replay.Interface}, Hook: attach.HookTC, Lifetime: lifetime, Prefix: 64,
 			MaxFlows: 4096, RingSize: 32 << 20,
 		})
 		return err

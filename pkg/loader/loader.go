@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,12 @@ import (
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/clock"
+	"github.com/iotsense/iotsense/pkg/loader/network"
+	"github.com/iotsense/iotsense/pkg/loader/object"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
+	"github.com/iotsense/iotsense/pkg/loader/watch"
 )
 
 // Kernel is the loaded kernel half. It watches the network namespace of the thread
@@ -27,7 +32,8 @@ type Kernel struct {
 	variables map[string]*ebpf.Variable
 	ring      *ringbuf.Reader
 	grace     *gracePeriod
-	network   *network
+	network   *network.Network
+	watcher   *watch.Watcher
 	pins      *pins
 	stats     *kernelStats // nil unless asked for
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
@@ -35,7 +41,6 @@ type Kernel struct {
 	gate      sync.Mutex // held by who waits for mu, see lock
 	mu        sync.Mutex // guards what follows, the ring and the sweep
 	freed     bool
-	watches   []*watch
 	host      Host
 	sink      flows.Sink // nil while Run is not running
 	record    ringbuf.Record
@@ -53,14 +58,14 @@ type Kernel struct {
 // there; Run attaches to the others when they come. Whatever fails, nothing is left
 // attached. The caller must Close what it gets.
 func Open(cfg Config) (*Kernel, error) {
-	s, err := load(cfg)
+	k, err := load(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.openWatches(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := k.watcher.Open(); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
-	return s, nil
+	return k, nil
 }
 
 // load does everything but attach. Without packet programs named it loads those needed.
@@ -69,118 +74,89 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(CheckPrivileges(cfg), checkTimeNamespace("/proc/self/timens_offsets")); err != nil {
+	if err := errors.Join(CheckPrivileges(cfg), clock.CheckNamespace("/proc/self/timens_offsets")); err != nil {
 		return nil, err
 	}
-	s := &Kernel{cfg: cfg, log: cfg.Log, suspended: suspended()}
-	s.readClock()
-	if s.network, err = openNetwork(); err != nil {
+	k := &Kernel{cfg: cfg, log: cfg.Log, suspended: clock.Suspended()}
+	k.readClock()
+	if k.network, err = network.Open(); err != nil {
 		return nil, err
 	}
-	if err := s.loadPrograms(programs...); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := k.loadPrograms(programs...); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
-	if s.ring, err = ringbuf.NewReader(s.maps[eventsMap]); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), s.Close())
+	k.watcher = watch.New(k.network, attach.Attacher{
+		Programs: k.programs, Hook: cfg.Hook, Promisc: *cfg.Promisc, Log: cfg.Log,
+	}, cfg.Interfaces, k.freeDirections)
+	if k.ring, err = ringbuf.NewReader(k.maps[eventsMap]); err != nil {
+		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), k.Close())
 	}
-	if s.grace, err = newGracePeriod(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if k.grace, err = newGracePeriod(); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
-	if err := listNoMAC(s.maps[macsMap]); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := object.ListNoMAC(k.maps[macsMap]); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
-	if err := s.openHost(); err != nil {
-		return nil, errors.Join(err, s.Close())
+	if err := k.openHost(); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
 	if cfg.KernelStats {
-		if s.stats, err = enableKernelStats(); err != nil {
-			return nil, errors.Join(err, s.Close())
+		if k.stats, err = enableKernelStats(); err != nil {
+			return nil, errors.Join(err, k.Close())
 		}
 	}
-	s.network.listen(func() { s.ring.Flush() }) // Run looks at once
-	s.pins = pinAll(cfg.Pin, s.programs, s.maps, s.log)
-	return s, nil
+	k.network.Listen(func() { k.ring.Flush() }) // Run looks at once
+	k.pins = pinAll(cfg.Pin, k.programs, k.maps, k.log)
+	return k, nil
 }
 
 // Names in bpf/.
 const (
-	inProgram    = "iotsense_in"
-	outProgram   = "iotsense_out"
-	inIPProgram  = "iotsense_in_ip"
-	outIPProgram = "iotsense_out_ip"
-	xdpProgram   = "iotsense_xdp"
+	inProgram    = gen.IotsenseProgIotsenseIn
+	outProgram   = gen.IotsenseProgIotsenseOut
+	inIPProgram  = gen.IotsenseProgIotsenseInIp
+	outIPProgram = gen.IotsenseProgIotsenseOutIp
+	xdpProgram   = gen.IotsenseProgIotsenseXdp
 
-	sweepProgram   = "iotsense_sweep"
-	collectProgram = "iotsense_collect"
+	sweepProgram   = gen.IotsenseProgIotsenseSweep
+	collectProgram = gen.IotsenseProgIotsenseCollect
 
-	flowsMap    = "flows"
-	eventsMap   = "events"
-	countersMap = "packet_counters"
-	markedMap   = "marked"
-	macsMap     = "macs"
-	prefixesMap = "local_prefixes"
-	scratchMap  = "scratch"
+	flowsMap    = gen.IotsenseMapFlows
+	eventsMap   = gen.IotsenseMapEvents
+	countersMap = gen.IotsenseMapPacketCounters
+	markedMap   = gen.IotsenseMapMarked
+	macsMap     = gen.IotsenseMapMacs
+	prefixesMap = gen.IotsenseMapLocalPrefixes
 )
 
-// objectNames are the names of all programs and maps.
-var objectNames = []string{
-	inProgram, outProgram, inIPProgram, outIPProgram, xdpProgram, sweepProgram, collectProgram,
-	flowsMap, eventsMap, countersMap, markedMap, macsMap, prefixesMap, scratchMap,
-}
-
-// loadPrograms loads what the configured interfaces need and no more: the
-// verifier takes its time.
-func (s *Kernel) loadPrograms(wanted ...string) error {
+// loadPrograms loads what the configured interfaces need and no more.
+func (k *Kernel) loadPrograms(wanted ...string) error {
 	if len(wanted) == 0 {
-		wanted = s.neededPrograms()
+		wanted = k.neededPrograms()
 	}
 	wanted = append(wanted, sweepProgram, collectProgram)
 	spec, err := gen.LoadIotsense()
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
 	}
-	if err := configure(spec, s.cfg, s.suspended); err != nil {
-		return err
-	}
-	for name := range spec.Programs {
-		if !slices.Contains(wanted, name) {
-			delete(spec.Programs, name)
-		}
-	}
-	coll, err := ebpf.NewCollection(spec)
+	coll, err := k.cfg.object().Load(spec, wanted...)
 	if err != nil {
-		return explainLoad(spec, err)
+		return probe.ExplainLoad(spec, err)
 	}
-	s.programs, s.maps, s.variables = coll.Programs, coll.Maps, coll.Variables
-	return nil
-}
-
-// configure sets what the programs know when they are loaded.
-func configure(spec *ebpf.CollectionSpec, cfg Config, suspended int64) error {
-	cpus, err := ebpf.PossibleCPU()
-	if err != nil {
-		return fmt.Errorf("count CPUs: %w", err)
-	}
-	setMapSizes(spec, cfg.MaxFlows, cfg.RingSize)
-	err = errors.Join(
-		spec.Variables["cfg"].Set(cfg.kernel(cpus)),
-		spec.Variables["suspended_ns"].Set(uint64(suspended)))
-	if err != nil {
-		return fmt.Errorf("configure the programs: %w", err)
-	}
+	k.programs, k.maps, k.variables = coll.Programs, coll.Maps, coll.Variables
 	return nil
 }
 
 // neededPrograms are the packet programs for the hook and the interfaces' link
 // types. One that is not there yet can be of either.
-func (s *Kernel) neededPrograms() []string {
-	if s.cfg.Hook.isXDP() {
+func (k *Kernel) neededPrograms() []string {
+	if k.cfg.Hook.IsXDP() {
 		return []string{xdpProgram}
 	}
 	list := []string{inProgram, outProgram}
-	for _, name := range s.cfg.Interfaces {
-		link, err := s.network.LinkByName(name)
-		if err != nil || !hasEthernetHeader(link) {
+	for _, name := range k.cfg.Interfaces {
+		link, err := k.network.LinkByName(name)
+		if err != nil || !attach.HasEthernetHeader(link) {
 			return append(list, inIPProgram, outIPProgram)
 		}
 	}
@@ -189,32 +165,35 @@ func (s *Kernel) neededPrograms() []string {
 
 // Close detaches and frees everything. Lives still open are lost: Run closes
 // them. It may be called more than once.
-func (s *Kernel) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.freed {
+func (k *Kernel) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.freed {
 		return nil
 	}
-	s.freed = true
-	err := s.detachAll()
-	s.pins.remove()
-	if s.ring != nil {
-		err = errors.Join(err, s.ring.Close())
+	k.freed = true
+	var err error
+	if k.watcher != nil {
+		err = k.watcher.Detach()
 	}
-	if s.grace != nil {
-		err = errors.Join(err, s.grace.Close())
+	k.pins.remove()
+	if k.ring != nil {
+		err = errors.Join(err, k.ring.Close())
 	}
-	if s.stats != nil {
-		err = errors.Join(err, s.stats.Close())
+	if k.grace != nil {
+		err = errors.Join(err, k.grace.Close())
 	}
-	for _, p := range s.programs {
+	if k.stats != nil {
+		err = errors.Join(err, k.stats.Close())
+	}
+	for _, p := range k.programs {
 		err = errors.Join(err, p.Close())
 	}
-	for _, m := range s.maps {
+	for _, m := range k.maps {
 		err = errors.Join(err, m.Close())
 	}
-	if s.network != nil {
-		s.network.Close()
+	if k.network != nil {
+		k.network.Close()
 	}
 	return err
 }

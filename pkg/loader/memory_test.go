@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf/features"
+
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // What the kernel accounts for, all maps loaded, is within what README promises
@@ -15,7 +17,7 @@ func TestMemoryOfTheLoadedMaps(t *testing.T) {
 		maxFlows, ringSize int
 		most               uint64
 	}{
-		{"default", DefaultMaxFlows, DefaultRingSize, 32 * mib},
+		{"default", object.DefaultMaxFlows, object.DefaultRingSize, 32 * mib},
 		{"small", 16384, mib, 8 * mib},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -30,7 +32,7 @@ func TestMemoryOfTheLoadedMaps(t *testing.T) {
 				bytes, _ := info.Memlock() // none for an empty trie
 				sum += bytes
 			}
-			computed, err := TableMemory(tt.maxFlows, tt.ringSize)
+			computed, err := object.TableMemory(tt.maxFlows, tt.ringSize)
 			k.must(err)
 			if sum > tt.most || float64(sum) > 1.05*float64(computed) || float64(sum) < 0.9*float64(computed) {
 				t.Errorf("maps take %d bytes, computed %d, want at most %d", sum, computed, tt.most)

@@ -14,6 +14,8 @@ import (
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -44,9 +46,9 @@ func TestParserAgreesWithGoOnMutations(t *testing.T) {
 		{Config{}, inProgram, flows.LinkEthernet},
 		{Config{Direction: flows.Uni}, outProgram, flows.LinkEthernet},
 		{Config{}, inIPProgram, flows.LinkIP},
-		{Config{Hook: HookXDP}, xdpProgram, flows.LinkEthernet},
+		{Config{Hook: attach.HookXDP}, xdpProgram, flows.LinkEthernet},
 	} {
-		a.cfg.Packets, a.cfg.Prefix, a.cfg.Lifetime = MaxPackets, MaxPrefix, math.MaxInt32*1000
+		a.cfg.Packets, a.cfg.Prefix, a.cfg.Lifetime = object.MaxPackets, object.MaxPrefix, math.MaxInt32*1000
 		arms = append(arms, arm{newKernel(t, a.cfg, a.program), a.program, a.link})
 	}
 	frames := long(fuzzFrames, fuzzFramesLong)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // craftedFrames has a frame for each way through the parser.
@@ -191,10 +193,10 @@ func TestParserAgreesWithGo(t *testing.T) {
 		{"tc local ranges added", Config{Local: append(flows.DefaultLocal(), local...)}, inProgram, flows.LinkEthernet},
 		{"tc local ranges replaced", Config{Local: local}, inProgram, flows.LinkEthernet},
 		{"tc raw ip", Config{}, inIPProgram, flows.LinkIP},
-		{"xdp", Config{Hook: HookXDP}, xdpProgram, flows.LinkEthernet},
+		{"xdp", Config{Hook: attach.HookXDP}, xdpProgram, flows.LinkEthernet},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.cfg.Packets, tt.cfg.Prefix, tt.cfg.Lifetime = MaxPackets, MaxPrefix, math.MaxInt32*1000
+			tt.cfg.Packets, tt.cfg.Prefix, tt.cfg.Lifetime = object.MaxPackets, object.MaxPrefix, math.MaxInt32*1000
 			k := newKernel(t, tt.cfg, tt.program)
 			for batch := range slices.Chunk(frames, 1000) {
 				k.compare(tt.program, tt.link, batch)
@@ -269,13 +271,13 @@ func (k *kernel) compare(program string, link flows.Link, frames [][]byte) {
 }
 
 // compareSamples matches the samples, which come in the order of the frames,
-// with the frames that were counted; a life has no more than MaxPackets.
+// with the frames that were counted; a life has no more than object.MaxPackets.
 func (k *kernel) compareSamples(counted []expected) {
 	k.t.Helper()
 	taken := map[flows.Key]int{}
 	next := 0
 	for _, e := range counted {
-		if taken[e.key]++; taken[e.key] > MaxPackets {
+		if taken[e.key]++; taken[e.key] > object.MaxPackets {
 			continue
 		}
 		if next == len(k.samples) {
@@ -283,7 +285,7 @@ func (k *kernel) compareSamples(counted []expected) {
 		}
 		s := k.samples[next]
 		next++
-		payload := e.packet.Payload[:min(len(e.packet.Payload), MaxPrefix)]
+		payload := e.packet.Payload[:min(len(e.packet.Payload), object.MaxPrefix)]
 		if s.Life.Key != e.key || s.FromA != e.fromA || s.Size != e.packet.Size || int(s.Index) != taken[e.key]-1 || !bytes.Equal(s.Payload, payload) {
 			k.t.Fatalf("sample %d: %+v %v size %d, %d bytes of payload; want %+v %v size %d, %d bytes", next,
 				s.Life.Key, s.FromA, s.Size, len(s.Payload), e.key, e.fromA, e.packet.Size, len(payload))

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // pins are the files of one sensor in a bpffs directory. They are for looking
@@ -33,7 +35,11 @@ func pinAll(dir string, programs map[string]*ebpf.Program, maps map[string]*ebpf
 		log.Warn("no pins for bpftool", "directory", dir, "error", err)
 		return nil
 	}
-	for _, name := range objectNames {
+	names, err := object.Names()
+	if err != nil {
+		log.Warn("pins of a sensor that was killed may be left", "directory", dir, "error", err)
+	}
+	for _, name := range names {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			log.Warn("a pin of another sensor is left", "directory", dir, "error", err)
 		}
@@ -50,7 +56,7 @@ func pinAll(dir string, programs map[string]*ebpf.Program, maps map[string]*ebpf
 		pin(name, program)
 	}
 	for name, m := range maps {
-		if slices.Contains(objectNames, name) { // not the programs' own data
+		if slices.Contains(names, name) { // not the programs' own data
 			pin(name, m)
 		}
 	}

@@ -16,29 +16,30 @@ import (
 
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/clock"
 )
 
 // Run hands the events of lives to sink until ctx ends; then it detaches and
 // closes every open life, so that sink has got everything. Events come from one
-// goroutine; sink must not call back into Kernel but for Epoch.
-func (s *Kernel) Run(ctx context.Context, sink flows.Sink) error {
-	s.setSink(sink)
-	defer s.setSink(nil)
-	stop := context.AfterFunc(ctx, func() { s.ring.Flush() }) // ends the wait for events
+// goroutine; sink must not call back into the Kernel but for Epoch.
+func (k *Kernel) Run(ctx context.Context, sink flows.Sink) error {
+	k.setSink(sink)
+	defer k.setSink(nil)
+	stop := context.AfterFunc(ctx, func() { k.ring.Flush() }) // ends the wait for events
 	defer stop()
 	next := time.Now()
 	for ctx.Err() == nil {
-		if err := s.step(&next); err != nil {
-			return errors.Join(err, s.flush())
+		if err := k.step(&next); err != nil {
+			return errors.Join(err, k.flush())
 		}
 	}
-	return s.flush()
+	return k.flush()
 }
 
-func (s *Kernel) setSink(sink flows.Sink) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sink = sink
+func (k *Kernel) setSink(sink flows.Sink) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sink = sink
 }
 
 // closeBatch is how many lives are closed between two looks at the ring, which
@@ -47,36 +48,36 @@ const closeBatch = 256
 
 // step waits for events, then does what is due; next is when to sweep. It does a
 // part of a sweep at most, so that the ring is read and others get the lock in between.
-func (s *Kernel) step(next *time.Time) error {
-	s.gate.Lock() // whoever waits for mu has it first
-	s.mu.Lock()
-	s.gate.Unlock()
-	defer s.mu.Unlock()
-	before := len(s.pending)
-	if err := s.read(s.deadline(*next)); err != nil {
+func (k *Kernel) step(next *time.Time) error {
+	k.gate.Lock() // whoever waits for mu has it first
+	k.mu.Lock()
+	k.gate.Unlock()
+	defer k.mu.Unlock()
+	before := len(k.pending)
+	if err := k.read(k.deadline(*next)); err != nil {
 		return err
 	}
-	if err := s.followSuspend(); err != nil {
+	if err := k.followSuspend(); err != nil {
 		return err
 	}
-	if err := s.follow(time.Now()); err != nil {
+	if err := k.follow(time.Now()); err != nil {
 		return err
 	}
 	if !time.Now().Before(*next) {
-		*next = time.Now().Add(s.cfg.sweepEvery())
-		s.sweeping = true
-		s.readClock()
-		if err := s.watchRefusals(time.Now()); err != nil {
+		*next = time.Now().Add(k.cfg.sweepEvery())
+		k.sweeping = true
+		k.readClock()
+		if err := k.watchRefusals(time.Now()); err != nil {
 			return err
 		}
 	}
 	// As many lives are closed as packets have ended meanwhile, or they would pile up.
-	return s.sweepPart(s.oldest(), max(closeBatch, len(s.pending)-before))
+	return k.sweepPart(k.oldest(), max(closeBatch, len(k.pending)-before))
 }
 
 // deadline is until when to wait for events if the next sweep is due then.
-func (s *Kernel) deadline(next time.Time) time.Time {
-	if s.sweeping || len(s.ended) > 0 {
+func (k *Kernel) deadline(next time.Time) time.Time {
+	if k.sweeping || len(k.ended) > 0 {
 		return time.Unix(1, 0)
 	}
 	if poll := time.Now().Add(pollEvery); poll.Before(next) {
@@ -87,27 +88,28 @@ func (s *Kernel) deadline(next time.Time) time.Time {
 
 // follow looks at the interfaces as soon as one of them or its addresses change, and
 // each second all the same: of what others do to programs there is no word.
-func (s *Kernel) follow(now time.Time) error {
-	changed, gone := s.network.changed()
-	if !changed && now.Sub(s.looked) < lookEvery {
+func (k *Kernel) follow(now time.Time) error {
+	changed, gone := k.network.Changed()
+	if !changed && now.Sub(k.looked) < lookEvery {
 		return nil
 	}
-	s.looked = now
-	return s.look(gone)
+	k.looked = now
+	k.watcher.Look(gone)
+	return k.followHost()
 }
 
 // oldest is the first stamp of a life that just reaches its end now.
-func (s *Kernel) oldest() uint64 {
-	return uint64(max(0, now(unix.CLOCK_BOOTTIME)-s.cfg.Lifetime.Nanoseconds()) / 1000)
+func (k *Kernel) oldest() uint64 {
+	return uint64(max(0, clock.Now(unix.CLOCK_BOOTTIME)-k.cfg.Lifetime.Nanoseconds()) / 1000)
 }
 
 // read delivers the events in the ring. It waits until deadline for the first
 // one, and ends with what was there then: new events may come faster than it reads.
-func (s *Kernel) read(deadline time.Time) error {
-	s.ring.SetDeadline(deadline)
+func (k *Kernel) read(deadline time.Time) error {
+	k.ring.SetDeadline(deadline)
 	budget := -1
 	for budget != 0 {
-		err := s.ring.ReadInto(&s.record)
+		err := k.ring.ReadInto(&k.record)
 		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
 			return nil
 		}
@@ -115,13 +117,13 @@ func (s *Kernel) read(deadline time.Time) error {
 			return fmt.Errorf("read the ring buffer: %w", err)
 		}
 		if budget < 0 {
-			budget = s.ring.AvailableBytes()
-			s.ring.SetDeadline(time.Unix(1, 0)) // no more waiting
+			budget = k.ring.AvailableBytes()
+			k.ring.SetDeadline(time.Unix(1, 0)) // no more waiting
 		} else {
 			const head = 8 // of a ring record, which is padded to 8 bytes
-			budget = max(0, budget-(len(s.record.RawSample)+head+7)&^7)
+			budget = max(0, budget-(len(k.record.RawSample)+head+7)&^7)
 		}
-		if err := s.deliver(s.record.RawSample); err != nil {
+		if err := k.deliver(k.record.RawSample); err != nil {
 			return err
 		}
 	}
@@ -129,36 +131,36 @@ func (s *Kernel) read(deadline time.Time) error {
 }
 
 // closeSome tells the sink of ended lives, n at most.
-func (s *Kernel) closeSome(n int) {
-	n = min(n, len(s.ended))
-	for i := range s.ended[:n] {
-		e := &s.ended[i]
-		s.closed++
-		s.inClosed += e.Packets[0] + e.Packets[1]
-		s.sink.Close(e)
+func (k *Kernel) closeSome(n int) {
+	n = min(n, len(k.ended))
+	for i := range k.ended[:n] {
+		e := &k.ended[i]
+		k.closed++
+		k.inClosed += e.Packets[0] + e.Packets[1]
+		k.sink.Close(e)
 	}
-	s.ended = s.ended[n:]
-	if len(s.ended) == 0 {
-		s.ended = nil
+	k.ended = k.ended[n:]
+	if len(k.ended) == 0 {
+		k.ended = nil
 	}
 }
 
 // sweepPart does a part of a sweep that is due: it closes lives that have ended, n
 // at most, or ends more of them.
-func (s *Kernel) sweepPart(firstBefore uint64, n int) (err error) {
+func (k *Kernel) sweepPart(firstBefore uint64, n int) (err error) {
 	switch {
-	case len(s.ended) > 0:
-		s.closeSome(n)
-	case s.sweeping:
-		s.sweeping, err = s.sweepSome(firstBefore)
+	case len(k.ended) > 0:
+		k.closeSome(n)
+	case k.sweeping:
+		k.sweeping, err = k.sweepSome(firstBefore)
 	}
 	return err
 }
 
 // sweep does all of one.
-func (s *Kernel) sweep(firstBefore uint64) error {
-	for s.sweeping = true; s.sweeping || len(s.ended) > 0; {
-		if err := s.sweepPart(firstBefore, closeBatch); err != nil {
+func (k *Kernel) sweep(firstBefore uint64) error {
+	for k.sweeping = true; k.sweeping || len(k.ended) > 0; {
+		if err := k.sweepPart(firstBefore, closeBatch); err != nil {
 			return err
 		}
 	}
@@ -169,31 +171,31 @@ func (s *Kernel) sweep(firstBefore uint64) error {
 // as the list of marked lives holds, and those that packets have ended; more says
 // that it did not get to all of them. A walk through the table takes time, so the
 // list holds a part of the table that does not shrink as the table grows.
-func (s *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
-	limit := s.maps[markedMap].MaxEntries()
-	found, err := s.mark(firstBefore, limit)
+func (k *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
+	limit := k.maps[markedMap].MaxEntries()
+	found, err := k.mark(firstBefore, limit)
 	if err != nil {
 		return false, err
 	}
-	ended := len(s.pending)
+	ended := len(k.pending)
 	if found.Marked == 0 && found.Gone == 0 && ended == 0 {
 		return false, nil
 	}
-	if err := s.closing(true); err != nil {
+	if err := k.closing(true); err != nil {
 		return false, err
 	}
 	// No program adds to a marked life from here on, and all samples of it,
 	// and of those that had ended before, are in the ring.
-	if err := s.grace.wait(); err != nil {
+	if err := k.grace.wait(); err != nil {
 		return false, err
 	}
-	if err := s.read(time.Unix(1, 0)); err != nil {
+	if err := k.read(time.Unix(1, 0)); err != nil {
 		return false, err
 	}
-	s.ended = append(s.ended, s.pending[:ended]...)
-	s.pending = append(s.pending[:0], s.pending[ended:]...)
-	err = s.collect(found.Marked)
-	if err := errors.Join(err, s.closing(false)); err != nil {
+	k.ended = append(k.ended, k.pending[:ended]...)
+	k.pending = append(k.pending[:0], k.pending[ended:]...)
+	err = k.collect(found.Marked)
+	if err := errors.Join(err, k.closing(false)); err != nil {
 		return false, err
 	}
 	return found.Marked == limit || found.Left > 0, nil
@@ -201,12 +203,12 @@ func (s *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
 
 // closing tells packets whether entries may be deleted under them. It is set before
 // the wait, so that whoever misses it is waited for.
-func (s *Kernel) closing(on bool) error {
+func (k *Kernel) closing(on bool) error {
 	value := uint32(0)
 	if on {
 		value = 1
 	}
-	if err := s.variables["closing"].Set(value); err != nil {
+	if err := k.variables["closing"].Set(value); err != nil {
 		return fmt.Errorf("announce deletions to the programs: %w", err)
 	}
 	return nil
@@ -214,18 +216,18 @@ func (s *Kernel) closing(on bool) error {
 
 // mark runs the sweep program on lives whose first packet came before firstBefore
 // (us); limit is how many it may mark, 0 makes it only look.
-func (s *Kernel) mark(firstBefore uint64, limit uint32) (gen.IotsenseSweepArgs, error) {
-	return s.runSweep(gen.IotsenseSweepArgs{FirstBeforeUs: firstBefore, FreedBeforeUs: s.forgetBefore(), Limit: limit})
+func (k *Kernel) mark(firstBefore uint64, limit uint32) (gen.IotsenseSweepArgs, error) {
+	return k.runSweep(gen.IotsenseSweepArgs{FirstBeforeUs: firstBefore, FreedBeforeUs: k.forgetBefore(), Limit: limit})
 }
 
 // freeDirections lets other interfaces count what one that is gone has carried.
-func (s *Kernel) freeDirections(ifindex int) error {
-	_, err := s.runSweep(gen.IotsenseSweepArgs{GoneIfindex: uint32(ifindex)})
+func (k *Kernel) freeDirections(ifindex int) error {
+	_, err := k.runSweep(gen.IotsenseSweepArgs{GoneIfindex: uint32(ifindex)})
 	return err
 }
 
-func (s *Kernel) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, error) {
-	if _, err := s.programs[sweepProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
+func (k *Kernel) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, error) {
+	if _, err := k.programs[sweepProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return args, fmt.Errorf("run the sweep program: %w", err)
 	}
 	return args, nil
@@ -233,20 +235,20 @@ func (s *Kernel) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, er
 
 // collect runs the collect program on the n lives that the sweep program has
 // listed: they have ended.
-func (s *Kernel) collect(n uint32) error {
+func (k *Kernel) collect(n uint32) error {
 	args := gen.IotsenseCollectArgs{Marked: n}
-	if _, err := s.programs[collectProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
+	if _, err := k.programs[collectProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return fmt.Errorf("run the collect program: %w", err)
 	}
 	if n == 0 {
 		return nil
 	}
 	if args.Collected < n {
-		s.log.Warn("the kernel could not delete every ended flow, they are tried again", "ended", n, "deleted", args.Collected)
+		k.log.Warn("the kernel could not delete every ended flow, they are tried again", "ended", n, "deleted", args.Collected)
 	}
 	var cursor ebpf.MapBatchCursor
 	indices, lives := make([]uint32, n), make([]gen.IotsenseMarkedLife, n)
-	got, err := s.maps[markedMap].BatchLookup(&cursor, indices, lives, nil)
+	got, err := k.maps[markedMap].BatchLookup(&cursor, indices, lives, nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("read the marked lives: %w", err)
 	}
@@ -255,23 +257,23 @@ func (s *Kernel) collect(n uint32) error {
 	}
 	for _, l := range lives {
 		if l.Flow.Life != 0 { // else the kernel could not delete it now: it stays marked
-			s.ended = append(s.ended, s.closeOf(l.Key, l.Flow))
+			k.ended = append(k.ended, k.closeOf(l.Key, l.Flow))
 		}
 	}
 	return nil
 }
 
 // flush detaches and ends every life.
-func (s *Kernel) flush() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	err := errors.Join(s.detachAll(), s.grace.wait(), s.read(time.Unix(1, 0)))
-	for s.sweeping = true; s.sweeping || len(s.ended) > 0; {
-		if swept := s.sweepPart(math.MaxUint64, closeBatch); swept != nil {
+func (k *Kernel) flush() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	err := errors.Join(k.watcher.Detach(), k.grace.wait(), k.read(time.Unix(1, 0)))
+	for k.sweeping = true; k.sweeping || len(k.ended) > 0; {
+		if swept := k.sweepPart(math.MaxUint64, closeBatch); swept != nil {
 			return errors.Join(err, swept)
 		}
-		s.mu.Unlock() // whoever asks meanwhile is answered
-		s.mu.Lock()
+		k.mu.Unlock() // whoever asks meanwhile is answered
+		k.mu.Lock()
 	}
 	return err
 }

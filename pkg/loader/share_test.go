@@ -18,6 +18,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -135,14 +137,14 @@ func TestMACsBeyondTheListCountAsOne(t *testing.T) {
 	for mac := range uint32(200) {
 		k.openFlows(1+mac, mac, mac+1)
 	}
-	k.checkFlows("200 MACs", minMACs+32, 200-minMACs-32, 0)
-	k.checkUsed("200 MACs", minMACs+32, minMACs)
+	k.checkFlows("200 MACs", object.MinMACs+32, 200-object.MinMACs-32, 0)
+	k.checkUsed("200 MACs", object.MinMACs+32, object.MinMACs)
 	k.clear()
 	// Those of the first half are remembered, and leave the rest to others.
-	k.checkUsed("after the sweep", 0, minMACs/2)
+	k.checkUsed("after the sweep", 0, object.MinMACs/2)
 	_, err := k.Kernel.mark(0, 0)
 	k.must(err)
-	k.checkUsed("after a look at the table", 0, minMACs/2)
+	k.checkUsed("after a look at the table", 0, object.MinMACs/2)
 }
 
 // fillTo opens flows of unknown MACs until n are open.
@@ -222,22 +224,6 @@ func TestKnownMACIsForgotten(t *testing.T) {
 	k.checkUsed("swept", 0, 1)
 }
 
-func TestShareOf(t *testing.T) {
-	for _, tt := range []struct {
-		maxFlows int
-		want     share
-	}{
-		{1, share{macFlows: 1, openFlows: 1, macs: 64, earlyFlows: 1, earlyMACs: 32}},
-		{tinyTable, share{macFlows: 32, openFlows: 192, macs: 64, earlyFlows: 128, earlyMACs: 32}},
-		{DefaultMaxFlows, share{macFlows: 8192, openFlows: 49152, macs: 8192, earlyFlows: 32768, earlyMACs: 4096}},
-		{1 << 24, share{macFlows: 1 << 21, openFlows: 3 << 22, macs: 1 << 21, earlyFlows: 1 << 23, earlyMACs: 1 << 20}},
-	} {
-		if got := shareOf(tt.maxFlows); got != tt.want {
-			t.Errorf("%d flows: %+v, want %+v", tt.maxFlows, got, tt.want)
-		}
-	}
-}
-
 // Refused flows are logged at once, once a minute while it goes on, and at the end.
 func TestRefusalsAreLogged(t *testing.T) {
 	var log bytes.Buffer
@@ -312,7 +298,7 @@ func TestFlood(t *testing.T) {
 		{"ten MACs", 10},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			k := newKernel(t, Config{MaxFlows: DefaultMaxFlows, RingSize: DefaultRingSize, Packets: 1, Lifetime: time.Hour}) // however long the flood takes
+			k := newKernel(t, Config{MaxFlows: object.DefaultMaxFlows, RingSize: object.DefaultRingSize, Packets: 1, Lifetime: time.Hour}) // however long the flood takes
 			k.live(0, 2)
 			k.must(k.sweep(math.MaxUint64)) // now they are known
 			k.live(0, 2)
@@ -330,7 +316,7 @@ func TestFlood(t *testing.T) {
 			if refused := during.Flows.Refused; refused == 0 || refused != uint64(n)-(during.Flows.Open-before.Flows.Open) {
 				t.Errorf("%d flows of %d refused, %d were opened", refused, n, during.Flows.Open-before.Flows.Open)
 			}
-			if limit := uint64(DefaultMaxFlows * 3 / 4); during.Flows.Open > limit {
+			if limit := uint64(object.DefaultMaxFlows * 3 / 4); during.Flows.Open > limit {
 				t.Errorf("%d flows open, want at most %d", during.Flows.Open, limit)
 			}
 			k.live(0, 6) // packets of open flows, and 4 new flows each
@@ -348,21 +334,21 @@ func TestFlood(t *testing.T) {
 				t.Errorf("after the flood: %+v, want one open flow", got)
 			}
 			k.checkUsed("after the flood", 1, k.macsListed())
-			if share := shareOf(DefaultMaxFlows); k.macsListed() > uint64(share.earlyMACs)+household+1 {
+			if k.macsListed() > object.DefaultMaxFlows/16+household+1 {
 				t.Errorf("%d MACs are still listed, want half of the list to be free", k.macsListed())
 			}
 		})
 	}
 }
 
-// macsListed counts the entries of the map of MACs, noMAC left out.
+// macsListed counts the entries of the map of MACs, 0 left out.
 func (k *kernel) macsListed() uint64 {
 	k.t.Helper()
 	var n uint64
 	var mac uint64
 	var s [16]byte
 	for it := k.maps[macsMap].Iterate(); it.Next(&mac, &s); {
-		n += btoi(mac != noMAC)
+		n += btoi(mac != 0)
 	}
 	return n
 }
@@ -375,7 +361,7 @@ func TestFloodOnAnInterface(t *testing.T) {
 	const lifetime = 2 * time.Second
 	err := n.Do(func() (err error) {
 		s, err = Open(Config{
-			Interfaces: []string{replay.Interface}, Hook: HookTC, Lifetime: lifetime, Packets: 1, MaxFlows: 8192,
+			Interfaces: []string{replay.Interface}, Hook: attach.HookTC, Lifetime: lifetime, Packets: 1, MaxFlows: 8192,
 			Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		})
 		return err

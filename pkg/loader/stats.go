@@ -35,55 +35,55 @@ type KernelStats struct {
 
 // lock takes mu from Run, which else waits for events with it and takes it again
 // before anybody else can.
-func (s *Kernel) lock() {
-	s.gate.Lock()
-	defer s.gate.Unlock()
-	s.ring.Flush()
-	s.mu.Lock()
+func (k *Kernel) lock() {
+	k.gate.Lock()
+	defer k.gate.Unlock()
+	k.ring.Flush()
+	k.mu.Lock()
 }
 
 // Stats reads the counters. While packets arrive, Packets.InOpen is what has
 // been counted and not closed; once traffic has stopped it is the sum over the
 // open lives themselves.
-func (s *Kernel) Stats() (Stats, error) {
-	s.lock()
-	defer s.mu.Unlock()
-	if s.sink != nil {
-		if err := s.read(time.Unix(1, 0)); err != nil {
+func (k *Kernel) Stats() (Stats, error) {
+	k.lock()
+	defer k.mu.Unlock()
+	if k.sink != nil {
+		if err := k.read(time.Unix(1, 0)); err != nil {
 			return Stats{}, err
 		}
 	}
-	before, err := s.counters()
+	before, err := k.counters()
 	if err != nil {
 		return Stats{}, err
 	}
-	table, err := s.mark(0, 0)
+	table, err := k.mark(0, 0)
 	if err != nil {
 		return Stats{}, err
 	}
-	c, err := s.counters()
+	c, err := k.counters()
 	if err != nil {
 		return Stats{}, err
 	}
 	open, openPackets := table.Open, table.OpenPackets
-	for _, waiting := range [][]flows.Close{s.pending, s.ended} {
+	for _, waiting := range [][]flows.Close{k.pending, k.ended} {
 		for i := range waiting {
 			open++
 			openPackets += waiting[i].Packets[0] + waiting[i].Packets[1]
 		}
 	}
 	if c.Counted != before.Counted {
-		openPackets = c.Counted - s.inClosed
-		open = c.Opened - s.closed
+		openPackets = c.Counted - k.inClosed
+		open = c.Opened - k.closed
 	}
-	kernel, err := s.stats.read(s.programs)
+	kernel, err := k.stats.read(k.programs)
 	if err != nil {
 		return Stats{}, err
 	}
 	stats := Stats{
-		Packets:    flows.PacketStats{InOpen: openPackets, InClosed: s.inClosed},
-		Flows:      v1.FlowStats{Open: open, Closed: s.closed},
-		Interfaces: s.interfaces(),
+		Packets:    flows.PacketStats{InOpen: openPackets, InClosed: k.inClosed},
+		Flows:      v1.FlowStats{Open: open, Closed: k.closed},
+		Interfaces: k.watcher.Interfaces(),
 		Kernel:     kernel,
 	}
 	stats.fill(c)
@@ -105,9 +105,9 @@ func (s *Stats) fill(c gen.IotsenseCounters) {
 }
 
 // counters is the sum over the CPUs.
-func (s *Kernel) counters() (sum gen.IotsenseCounters, err error) {
+func (k *Kernel) counters() (sum gen.IotsenseCounters, err error) {
 	var cpus []gen.IotsenseCounters
-	if err := s.maps[countersMap].Lookup(uint32(0), &cpus); err != nil {
+	if err := k.maps[countersMap].Lookup(uint32(0), &cpus); err != nil {
 		return sum, fmt.Errorf("read the counters: %w", err)
 	}
 	all := reflect.ValueOf(&sum).Elem()
@@ -132,20 +132,20 @@ type OpenFlow struct {
 // OpenFlows lists the lives going on, in no order, and no more than so many; left
 // counts the others. Packets are read meanwhile: a life may be missing that has been
 // followed by another. Close must not be called before it returns.
-func (s *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
-	names := s.interfaceNames()
+func (k *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
+	names := k.interfaceNames()
 	const batch = 4096 // more than any hash bucket will hold
 	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
 	var cursor ebpf.MapBatchCursor
 	for {
-		n, err := s.maps[flowsMap].BatchLookup(&cursor, keys, values, nil)
+		n, err := k.maps[flowsMap].BatchLookup(&cursor, keys, values, nil)
 		for i := range n {
 			if len(list) == most {
 				left += n - i
 				break
 			}
 			owner := max(values[i].Owner[0], values[i].Owner[1])
-			list = append(list, OpenFlow{s.closeOf(keys[i], values[i]), names[owner>>1]})
+			list = append(list, OpenFlow{k.closeOf(keys[i], values[i]), names[owner>>1]})
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return list, left, nil
@@ -157,16 +157,10 @@ func (s *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 }
 
 // interfaceNames are the present names of the interfaces watched, by index.
-func (s *Kernel) interfaceNames() map[uint32]string {
-	s.lock()
-	defer s.mu.Unlock()
-	names := map[uint32]string{}
-	for _, w := range s.watches {
-		if w.index != 0 {
-			names[uint32(w.index)] = w.name
-		}
-	}
-	return names
+func (k *Kernel) interfaceNames() map[uint32]string {
+	k.lock()
+	defer k.mu.Unlock()
+	return k.watcher.ByIndex()
 }
 
 // kernelStats keeps the kernel's run-time statistics on.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // fill puts n lives that have long been over into the flow table.
@@ -25,7 +26,7 @@ func (k *kernel) fill(n int) {
 	_, err := k.maps[flowsMap].BatchUpdate(keys, lives, nil)
 	k.must(err)
 	k.must(k.variables["flows_used"].Set(uint64(n)))
-	k.must(k.maps[macsMap].Put(noMAC, gen.IotsenseMacShare{Word: uint32(n)})) // it pays for all of them
+	k.must(k.maps[macsMap].Put(uint64(0), gen.IotsenseMacShare{Word: uint32(n)})) // it pays for all of them
 }
 
 // batches is a sink that counts the closes between two samples and two calls of step.
@@ -68,8 +69,8 @@ func TestManyLivesEndAtOnce(t *testing.T) {
 		t.Errorf("%d of %d lives closed in %d steps, %d at once, want at most %d", sink.closes, n, steps, sink.most, closeBatch)
 	}
 	// One walk more finds the table empty; the tick can begin others.
-	if got := walks() - before; got > sweepWalks+8 {
-		t.Errorf("%d walks through the table for all its lives, want %d or a few more", got, sweepWalks)
+	if got := walks() - before; got > object.SweepWalks+8 {
+		t.Errorf("%d walks through the table for all its lives, want %d or a few more", got, object.SweepWalks)
 	}
 	stats := k.count()
 	if stats.Packets.Counted != 1 || stats.Flows.Open != 1 || stats.Packets.InClosed != n {

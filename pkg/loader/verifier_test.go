@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -18,7 +19,10 @@ import (
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/loader/object"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
 // record asks for lines of the table instead of a comparison with it.
@@ -36,7 +40,7 @@ func TestVerifiedInstructions(t *testing.T) {
 	testenv.Root(t)
 	programs := allPrograms(t)
 	got := map[string]int{}
-	s := newKernel(t, Config{Prefix: MaxPrefix}, programs...)
+	s := newKernel(t, Config{Prefix: object.MaxPrefix}, programs...)
 	for _, name := range programs {
 		info, err := s.programs[name].Info()
 		if err != nil {
@@ -62,12 +66,11 @@ func TestVerifiedInstructions(t *testing.T) {
 
 // allPrograms are the names of the compiled programs, sorted.
 func allPrograms(t *testing.T) []string {
-	var names []string
-	for name := range compiled(t).Programs {
-		names = append(names, name)
+	spec, err := gen.LoadIotsense()
+	if err != nil {
+		t.Fatal(err)
 	}
-	slices.Sort(names)
-	return names
+	return slices.Sorted(maps.Keys(spec.Programs))
 }
 
 // loadTime is how long `run` takes to load its programs and maps: the least of three.
@@ -75,7 +78,7 @@ func loadTime(t *testing.T) time.Duration {
 	least := time.Hour
 	for range 3 {
 		start := time.Now()
-		s, err := load(Config{Interfaces: []string{"lo"}, Prefix: MaxPrefix})
+		s, err := load(Config{Interfaces: []string{"lo"}, Prefix: object.MaxPrefix})
 		took := time.Since(start)
 		if err != nil {
 			t.Fatal(err)
@@ -228,7 +231,11 @@ func TestUnsupportedKernelIsNamed(t *testing.T) {
 		t.Skip("this kernel has everything; `make vmtest` runs this on one that has not")
 	}
 	t.Log(err)
-	lacking := lacks(probeNeeded(compiled(t)))
+	spec, loadErr := gen.LoadIotsense()
+	if loadErr != nil {
+		t.Fatal(loadErr)
+	}
+	lacking := probe.Lacking(spec)
 	_, list, _ := strings.Cut(err.Error(), "this kernel lacks ")
 	list, advice, _ := strings.Cut(list, ": ")
 	for _, name := range strings.Split(list, ", ") {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/internal/packet"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -94,7 +95,7 @@ func detachLinks(kind link.Type) func(*testing.T, netlink.Link) error {
 }
 
 func otherFilter(t *testing.T, l netlink.Link, parent uint32, handle uint32) *netlink.BpfFilter {
-	other, err := loadProbe(ebpf.SchedCLS, 0, nothing)
+	other, err := loadOther(ebpf.SchedCLS, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,23 +112,23 @@ func otherFilter(t *testing.T, l netlink.Link, parent uint32, handle uint32) *ne
 func TestTakenOff(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		hook Hook
+		hook attach.Hook
 		take func(*testing.T, netlink.Link) error
 	}{
-		{"qdisc deleted", HookTC, func(_ *testing.T, l netlink.Link) error { return netlink.QdiscDel(clsact(l)) }},
-		{"qdisc made anew", HookTC, func(_ *testing.T, l netlink.Link) error {
+		{"qdisc deleted", attach.HookTC, func(_ *testing.T, l netlink.Link) error { return netlink.QdiscDel(clsact(l)) }},
+		{"qdisc made anew", attach.HookTC, func(_ *testing.T, l netlink.Link) error {
 			return errors.Join(netlink.QdiscDel(clsact(l)), netlink.QdiscAdd(clsact(l)))
 		}},
-		{"one filter deleted", HookTC, func(_ *testing.T, l netlink.Link) error {
+		{"one filter deleted", attach.HookTC, func(_ *testing.T, l netlink.Link) error {
 			return netlink.FilterDel(&netlink.BpfFilter{FilterAttrs: netlink.FilterAttrs{
 				LinkIndex: l.Attrs().Index, Parent: netlink.HANDLE_MIN_INGRESS, Handle: filterHandle, Protocol: unix.ETH_P_ALL, Priority: filterPriority,
 			}})
 		}},
-		{"one filter replaced", HookTC, func(t *testing.T, l netlink.Link) error {
+		{"one filter replaced", attach.HookTC, func(t *testing.T, l netlink.Link) error {
 			return netlink.FilterReplace(otherFilter(t, l, netlink.HANDLE_MIN_EGRESS, filterHandle))
 		}},
-		{"TCX links detached", HookTCX, detachLinks(link.TCXType)},
-		{"XDP link detached", HookXDP, detachLinks(link.XDPType)},
+		{"TCX links detached", attach.HookTCX, detachLinks(link.TCXType)},
+		{"XDP link detached", attach.HookXDP, detachLinks(link.XDPType)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			needHook(t, tt.hook)
@@ -161,13 +162,13 @@ func TestTakenOff(t *testing.T) {
 
 // A program that goes before ours can hide packets: that is said once.
 func TestAnotherGoesFirst(t *testing.T) {
-	for hook, put := range map[Hook]func(*testing.T, netlink.Link) (undo func() error, err error){
-		HookTC: func(t *testing.T, l netlink.Link) (func() error, error) {
+	for hook, put := range map[attach.Hook]func(*testing.T, netlink.Link) (undo func() error, err error){
+		attach.HookTC: func(t *testing.T, l netlink.Link) (func() error, error) {
 			f := otherFilter(t, l, netlink.HANDLE_MIN_INGRESS, 5)
 			return func() error { return netlink.FilterDel(f) }, netlink.FilterAdd(f)
 		},
-		HookTCX: func(t *testing.T, l netlink.Link) (func() error, error) {
-			other, err := loadProbe(ebpf.SchedCLS, 0, nothing)
+		attach.HookTCX: func(t *testing.T, l netlink.Link) (func() error, error) {
+			other, err := loadOther(ebpf.SchedCLS, 0)
 			if err != nil {
 				return nil, err
 			}
@@ -209,7 +210,7 @@ func TestAnotherGoesFirst(t *testing.T) {
 // What keeps the sensor off an interface is said once, and tried again until it is gone.
 func TestFailedAttachIsTriedAgain(t *testing.T) {
 	b := newBox(t, "again")
-	s, stop, log := b.loggedSensor(Config{Hook: HookTC})
+	s, stop, log := b.loggedSensor(Config{Hook: attach.HookTC})
 	other := &netlink.Ingress{}
 	b.do(replay.Interface, func(l netlink.Link) error {
 		other.QdiscAttrs = netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS}
@@ -237,7 +238,7 @@ func TestEventsAreFollowedAtOnce(t *testing.T) {
 	later := time.Now().Add(time.Hour)
 	s.looked = later
 	b.addPair("iots-lt0", "iots-lt1")
-	for deadline := time.Now().Add(10 * time.Second); !s.interfaces()[0].Attached; {
+	for deadline := time.Now().Add(10 * time.Second); !s.watcher.Interfaces()[0].Attached; {
 		if time.Now().After(deadline) {
 			t.Fatal("not attached")
 		}
@@ -245,7 +246,7 @@ func TestEventsAreFollowedAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if i := s.interfaces()[0]; i.Gaps != 0 {
+	if i := s.watcher.Interfaces()[0]; i.Gaps != 0 {
 		t.Errorf("%+v, want no gap", i)
 	}
 }
@@ -337,7 +338,7 @@ func TestIngressQdisc(t *testing.T) {
 		shaper.Priority = 50
 		return errors.Join(netlink.QdiscAdd(ingress), netlink.FilterAdd(shaper))
 	})
-	_, err := open(t, b.Network, Config{Hook: HookTC})
+	_, err := open(t, b.Network, Config{Hook: attach.HookTC})
 	for _, word := range []string{replay.Interface, "ingress qdisc", "--hook tc-ingress", "--hook tcx"} {
 		if err == nil || !strings.Contains(err.Error(), word) {
 			t.Errorf("error %v does not say %q", err, word)
@@ -347,12 +348,12 @@ func TestIngressQdisc(t *testing.T) {
 		b.do(replay.Interface, func(l netlink.Link) error {
 			list, err := netlink.QdiscList(l)
 			filters, filterErr := netlink.FilterList(l, netlink.HANDLE_MIN_INGRESS)
-			kinds = fmt.Sprintf("%s, %d filters", FilterQdisc(list), len(filters))
+			kinds = fmt.Sprintf("%s, %d filters", attach.FilterQdisc(list), len(filters))
 			return errors.Join(err, filterErr)
 		})
 		return kinds
 	}
-	s, stop, log := b.loggedSensor(Config{Hook: HookTCIngress})
+	s, stop, log := b.loggedSensor(Config{Hook: attach.HookTCIngress})
 	b.send(replay.DeviceInterface, udpFrame(1, 10), 5)
 	b.send(replay.Interface, reply(1, 10), 3)
 	b.until(s, "packets", counted(5))
@@ -369,7 +370,7 @@ func TestIngressQdisc(t *testing.T) {
 	if !hasTCX(t) {
 		return
 	}
-	s, stop = b.sensor(Config{Hook: HookAuto})
+	s, stop = b.sensor(Config{Hook: attach.HookAuto})
 	b.send(replay.DeviceInterface, udpFrame(1, 10), 5)
 	b.send(replay.Interface, reply(1, 10), 3)
 	b.until(s, "packets both ways", counted(8))
@@ -386,7 +387,7 @@ func TestKilledSensorLeavesAnothersQdisc(t *testing.T) {
 			f.Name = outProgram
 			return errors.Join(netlink.QdiscAdd(clsact(l)), netlink.FilterAdd(f))
 		})
-		s := mustOpen(t, b.Network, Config{Hook: HookXDP})
+		s := mustOpen(t, b.Network, Config{Hook: attach.HookXDP})
 		want := map[string]string{"another's": "xdp, promisc, clsact", "ours": "xdp, promisc"}[name]
 		if rest := left(t, b.Network); rest != want {
 			t.Errorf("%s: %s, want %s", name, rest, want)
@@ -394,7 +395,7 @@ func TestKilledSensorLeavesAnothersQdisc(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		b.do(replay.Interface, func(l netlink.Link) error { return ignoreGone(netlink.QdiscDel(clsact(l))) })
+		b.do(replay.Interface, func(l netlink.Link) error { _ = netlink.QdiscDel(clsact(l)); return nil })
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -40,12 +40,12 @@ func TestAccountingUnderLoad(t *testing.T) {
 	if os.Getenv(longEnv) != "" {
 		length = longLoad
 	}
-	for _, hook := range []loader.Hook{loader.HookTCX, loader.HookTC, loader.HookXDP} {
+	for _, hook := range []attach.Hook{attach.HookTCX, attach.HookTC, attach.HookXDP} {
 		t.Run(string(hook), func(t *testing.T) { accountUnderLoad(t, iperf3, hook, length) })
 	}
 }
 
-func accountUnderLoad(t *testing.T, iperf3 string, hook loader.Hook, length time.Duration) {
+func accountUnderLoad(t *testing.T, iperf3 string, hook attach.Hook, length time.Duration) {
 	n, err := replay.NewNetwork("load-" + string(hook))
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func accountUnderLoad(t *testing.T, iperf3 string, hook loader.Hook, length time
 			t.Errorf("iperf3: %v\n%s", err, out)
 		}
 	})
-	running.Go(func() { playFor(t, n, labFrames(t), hook == loader.HookXDP, length) })
+	running.Go(func() { playFor(t, n, labFrames(t), hook == attach.HookXDP, length) })
 	running.Wait()
 	if err := <-server.ended; err != nil {
 		t.Errorf("iperf3 server: %v\n%s", err, &server.stderr)
@@ -76,7 +76,7 @@ func accountUnderLoad(t *testing.T, iperf3 string, hook loader.Hook, length time
 	packets := sensor.stop().Stats.Packets
 	checkIdentities(t, packets)
 	want, what := received+sent+dropped, "rx_packets + tx_packets + tx_dropped"
-	if hook == loader.HookXDP {
+	if hook == attach.HookXDP {
 		want, what = received, "rx_packets"
 	}
 	if packets.Seen != want {

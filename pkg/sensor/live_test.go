@@ -27,7 +27,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/lab"
-	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -56,13 +56,13 @@ const (
 
 // liveCase is one way to attach.
 type liveCase struct {
-	hook      loader.Hook
+	hook      attach.Hook
 	direction flows.Direction
 }
 
 func liveCases() []liveCase {
 	var cases []liveCase
-	for _, hook := range []loader.Hook{loader.HookTCX, loader.HookTC, loader.HookXDP} {
+	for _, hook := range []attach.Hook{attach.HookTCX, attach.HookTC, attach.HookXDP} {
 		for _, direction := range []flows.Direction{flows.Bi, flows.Uni} {
 			cases = append(cases, liveCase{hook, direction})
 		}
@@ -168,7 +168,7 @@ func compareLive(t *testing.T, purpose string, c liveCase, frames []lab.Frame, s
 	}()
 	recorder := startRecorder(t, n)
 	sensor := startSensor(t, n, sensorConfig{Hook: c.hook, Direction: c.direction, Speed: speed})
-	played, err := n.Play(t.Context(), frames, replay.PlayOptions{Speed: speed, FarEnd: c.hook == loader.HookXDP})
+	played, err := n.Play(t.Context(), frames, replay.PlayOptions{Speed: speed, FarEnd: c.hook == attach.HookXDP})
 	if err != nil {
 		t.Fatal(err)
 	}

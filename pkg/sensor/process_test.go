@@ -26,6 +26,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/replay"
@@ -51,7 +52,7 @@ func TestMain(m *testing.M) {
 
 // sensorConfig is what a test chooses of a sensor.
 type sensorConfig struct {
-	Hook      loader.Hook
+	Hook      attach.Hook
 	Direction flows.Direction
 	Speed     float64
 }

@@ -1,6 +1,6 @@
-package loader
-
-// This file is the view of the network namespace that Open was called in.
+// Package network is the view of one network namespace: its interfaces and addresses,
+// and word of their changes.
+package network
 
 import (
 	"errors"
@@ -14,11 +14,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// network holds the sockets of one network namespace.
-type network struct {
+// Network holds the sockets of one network namespace.
+type Network struct {
 	*netlink.Handle
 	ns   netns.NsHandle
-	sub  *subscription // until listen
+	sub  *subscription // until Listen
 	done chan struct{}
 	busy sync.WaitGroup // listening
 
@@ -35,7 +35,8 @@ type subscription struct {
 	done      chan struct{}
 }
 
-func openNetwork() (*network, error) {
+// Open opens the namespace of the calling thread; the caller must Close it.
+func Open() (*Network, error) {
 	ns, err := netns.Get()
 	if err != nil {
 		return nil, fmt.Errorf("network namespace: %w", err)
@@ -44,7 +45,7 @@ func openNetwork() (*network, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open a route netlink socket: %w", err), ns.Close())
 	}
-	n := &network{Handle: h, ns: ns, done: make(chan struct{}), gone: map[int]bool{}}
+	n := &Network{Handle: h, ns: ns, done: make(chan struct{}), gone: map[int]bool{}}
 	if n.sub, err = subscribe(); err != nil {
 		n.Close()
 		return nil, err
@@ -76,9 +77,9 @@ func (s *subscription) stop() {
 	}()
 }
 
-// listen notes what the kernel tells, from now on and in the background; wake is
+// Listen notes what the kernel tells, from now on and in the background; wake is
 // called when there is something new.
-func (n *network) listen(wake func()) {
+func (n *Network) Listen(wake func()) {
 	sub := n.sub
 	n.sub = nil
 	n.busy.Go(func() {
@@ -92,7 +93,7 @@ func (n *network) listen(wake func()) {
 }
 
 // relay notes changes until the subscription or the network ends.
-func (n *network) relay(sub *subscription, wake func()) {
+func (n *Network) relay(sub *subscription, wake func()) {
 	for {
 		select {
 		case <-n.done:
@@ -117,20 +118,20 @@ func (n *network) relay(sub *subscription, wake func()) {
 }
 
 // subscribeAgain tries each second until it can; nil: the network has ended.
-func (n *network) subscribeAgain() (sub *subscription) {
+func (n *Network) subscribeAgain() (sub *subscription) {
 	for sub == nil {
 		select {
 		case <-n.done:
 			return nil
 		case <-time.After(time.Second):
 		}
-		_ = n.inside(func() (err error) { sub, err = subscribe(); return err })
+		_ = n.Inside(func() (err error) { sub, err = subscribe(); return err })
 	}
 	return sub
 }
 
-// note keeps a change for the next call of changed; gone is an interface that went, or 0.
-func (n *network) note(gone int, wake func()) {
+// note keeps a change for the next call of Changed; gone is an interface that went, or 0.
+func (n *Network) note(gone int, wake func()) {
 	n.mu.Lock()
 	first := !n.some
 	n.some = true
@@ -143,10 +144,10 @@ func (n *network) note(gone int, wake func()) {
 	}
 }
 
-// changed reports whether any interface or address has changed since the last
+// Changed reports whether any interface or address has changed since the last
 // call, and which interfaces went, by index: another one can have got the index
 // of an old one since.
-func (n *network) changed() (some bool, gone map[int]bool) {
+func (n *Network) Changed() (some bool, gone map[int]bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	some, gone = n.some, n.gone
@@ -155,7 +156,7 @@ func (n *network) changed() (some bool, gone map[int]bool) {
 }
 
 // Close ends the subscriptions and closes the sockets.
-func (n *network) Close() {
+func (n *Network) Close() {
 	close(n.done)
 	n.busy.Wait()
 	if n.sub != nil {
@@ -165,9 +166,9 @@ func (n *network) Close() {
 	n.ns.Close()
 }
 
-// inside calls f on a thread in the namespace. It needs CAP_SYS_ADMIN if that is
+// Inside calls f on a thread in the namespace. It needs CAP_SYS_ADMIN if that is
 // not the process's own.
-func (n *network) inside(f func() error) error {
+func (n *Network) Inside(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
@@ -188,8 +189,8 @@ func (n *network) inside(f func() error) error {
 	return <-done
 }
 
-// find is an interface by its name or one of its alternative names; nil: there is none.
-func (n *network) find(name string) (netlink.Link, error) {
+// Find is an interface by its name or one of its alternative names; nil: there is none.
+func (n *Network) Find(name string) (netlink.Link, error) {
 	link, err := n.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		return nil, nil
@@ -198,26 +199,4 @@ func (n *network) find(name string) (netlink.Link, error) {
 		return nil, fmt.Errorf("interface %s: %w", name, err)
 	}
 	return link, nil
-}
-
-// hasEthernetHeader reports whether frames begin with one; those of tun, ppp
-// and wireguard begin with the IP header.
-func hasEthernetHeader(link netlink.Link) bool {
-	kind := link.Attrs().EncapType
-	return kind == "ether" || kind == "loopback"
-}
-
-// promiscuous turns promiscuous mode on for as long as the returned socket is
-// open: the kernel takes it back, however the process ends.
-func promiscuous(ifindex int) (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("promiscuous mode (CAP_NET_RAW): %w", err)
-	}
-	request := unix.PacketMreq{Ifindex: int32(ifindex), Type: unix.PACKET_MR_PROMISC}
-	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &request); err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("promiscuous mode: %w", err)
-	}
-	return fd, nil
 }

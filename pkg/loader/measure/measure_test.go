@@ -1,14 +1,15 @@
-package loader
+package measure
 
 import (
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 )
 
 func TestBenchCases(t *testing.T) {
 	ns := map[string]float64{"empty": 10, "reference": 30, "known": 70, "sample_1000": 110}
-	list, err := benchCases(HookTC, ns)
+	list, err := benchCases(attach.HookTC, ns)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +22,7 @@ func TestBenchCases(t *testing.T) {
 			t.Errorf("%s: %v over the reference, want %v", c.Name, c.OverReference, over)
 		}
 	}
-	if _, err := benchCases(HookTC, map[string]float64{"empty": 30, "reference": 30}); err == nil {
+	if _, err := benchCases(attach.HookTC, map[string]float64{"empty": 30, "reference": 30}); err == nil {
 		t.Error("a reference as fast as nothing was taken")
 	}
 }
@@ -32,11 +33,11 @@ func TestBench(t *testing.T) {
 	if testing.Short() {
 		t.Skip("measures time, which says nothing on an emulated machine")
 	}
-	list, err := Bench()
+	list, err := Run()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := map[Hook]map[string]float64{HookTC: {}, HookXDP: {}}
+	got := map[attach.Hook]map[string]float64{attach.HookTC: {}, attach.HookXDP: {}}
 	for _, c := range list {
 		got[c.Hook][c.Name] = c.NSPerPacket
 	}
@@ -53,7 +54,7 @@ func TestBench(t *testing.T) {
 
 func TestBenchRefusesARoundThatDidSomethingElse(t *testing.T) {
 	testenv.Root(t)
-	b, err := openBench(HookTC, 10)
+	b, err := openBench(attach.HookTC, 10)
 	if err != nil {
 		t.Fatal(err)
 	}

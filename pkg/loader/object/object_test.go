@@ -1,4 +1,4 @@
-package loader
+package object
 
 import (
 	"slices"
@@ -17,26 +17,6 @@ func compiled(t *testing.T) *ebpf.CollectionSpec {
 		t.Fatal(err)
 	}
 	return spec
-}
-
-// objectNames, which decide what is removed from a pin directory, are complete.
-func TestObjectNames(t *testing.T) {
-	spec := compiled(t)
-	var want []string
-	for name := range spec.Programs {
-		want = append(want, name)
-	}
-	for name := range spec.Maps {
-		if name[0] != '.' {
-			want = append(want, name)
-		}
-	}
-	got := slices.Clone(objectNames)
-	slices.Sort(got)
-	slices.Sort(want)
-	if !slices.Equal(got, want) {
-		t.Errorf("objectNames are %v, the object has %v", got, want)
-	}
 }
 
 // Verifiers before Linux 6.4 refuse a loop that ends in anything but a jump. The
@@ -67,7 +47,7 @@ func TestLoopsEndInAJump(t *testing.T) {
 // that returns it: a load could come after the second look on arm64.
 func TestSecondLookIsOrdered(t *testing.T) {
 	spec := compiled(t)
-	for _, name := range []string{inProgram, outProgram, inIPProgram, outIPProgram, xdpProgram} {
+	for _, name := range []string{gen.IotsenseProgIotsenseIn, gen.IotsenseProgIotsenseOut, gen.IotsenseProgIotsenseInIp, gen.IotsenseProgIotsenseOutIp, gen.IotsenseProgIotsenseXdp} {
 		var sizes []asm.Size
 		ordered := false // read, and not looked yet
 		for _, ins := range spec.Programs[name].Instructions {

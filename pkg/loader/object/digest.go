@@ -1,4 +1,4 @@
-package loader
+package object
 
 // This file names the kernel half that this binary carries.
 
@@ -9,9 +9,9 @@ import (
 	"github.com/iotsense/iotsense/gen"
 )
 
-// ObjectDigest is the SHA-256, in hex, of the compiled programs that are embedded
-// here and loaded by Open: two binaries with the same one run the same kernel half.
-func ObjectDigest() string {
+// Digest is the SHA-256, in hex, of the compiled programs that are embedded here: two
+// binaries with the same one run the same kernel half.
+func Digest() string {
 	sum := sha256.Sum256(gen.Object())
 	return hex.EncodeToString(sum[:])
 }

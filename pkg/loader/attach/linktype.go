@@ -1,4 +1,4 @@
-package loader
+package attach
 
 // This file says which interfaces' frames the programs can read.
 
@@ -20,7 +20,7 @@ var rawIP = []string{"none", "ppp", "slip", "cslip", "slip6", "cslip6", "unknown
 // an IP header: what the programs would take for one could be anything.
 func checkLinkType(link netlink.Link) error {
 	kind := link.Attrs().EncapType
-	if hasEthernetHeader(link) || slices.Contains(rawIP, kind) {
+	if HasEthernetHeader(link) || slices.Contains(rawIP, kind) {
 		return nil
 	}
 	advice := "name an Ethernet or IP interface"
@@ -28,4 +28,11 @@ func checkLinkType(link netlink.Link) error {
 		advice = "name the access point's own interface or its bridge, where the frames are Ethernet's"
 	}
 	return fmt.Errorf("its link type %s cannot be read, only Ethernet and raw IP can: %s", kind, advice)
+}
+
+// HasEthernetHeader reports whether frames begin with one; those of tun, ppp
+// and wireguard begin with the IP header.
+func HasEthernetHeader(link netlink.Link) bool {
+	kind := link.Attrs().EncapType
+	return kind == "ether" || kind == "loopback"
 }

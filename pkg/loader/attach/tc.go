@@ -1,4 +1,4 @@
-package loader
+package attach
 
 // This file puts the programs on an interface as filters, where there is no TCX.
 
@@ -11,6 +11,8 @@ import (
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/gen"
 )
 
 // Our filters on a clsact or ingress qdisc, found again by name after a kill. The
@@ -54,16 +56,16 @@ func FilterQdisc(list []netlink.Qdisc) string {
 }
 
 // attachTC adds a filter for each direction, and the qdisc if there is none.
-func (s *Kernel) attachTC(a *attachment, l netlink.Link, hook Hook, in, out *ebpf.Program) error {
-	a.hook = hook
-	list, err := s.network.QdiscList(l)
+func (at *Attacher) attachTC(a *Attachment, l netlink.Link, hook Hook, in, out *ebpf.Program) error {
+	a.Hook = hook
+	list, err := at.Handle.QdiscList(l)
 	if err != nil {
 		return fmt.Errorf("list its qdiscs: %w", err)
 	}
 	handle := uint32(guestHandle)
 	switch FilterQdisc(list) {
 	case "":
-		if err := s.addClsact(a, l); err != nil {
+		if err := at.addClsact(a, l); err != nil {
 			return err
 		}
 		handle = filterHandle
@@ -74,45 +76,45 @@ func (s *Kernel) attachTC(a *attachment, l netlink.Link, hook Hook, in, out *ebp
 		}
 	}
 	if hook == HookTCIngress {
-		s.log.Warn("only what is received is seen, not what is sent (--hook tc-ingress)", "interface", a.name)
-		return s.addFilter(a, l, clsactParents[0], handle, inProgram, in)
+		at.Log.Warn("only what is received is seen, not what is sent (--hook tc-ingress)", "interface", a.name)
+		return at.addFilter(a, l, clsactParents[0], handle, gen.IotsenseProgIotsenseIn, in)
 	}
 	return errors.Join(
-		s.addFilter(a, l, clsactParents[0], handle, inProgram, in),
-		s.addFilter(a, l, clsactParents[1], handle, outProgram, out))
+		at.addFilter(a, l, clsactParents[0], handle, gen.IotsenseProgIotsenseIn, in),
+		at.addFilter(a, l, clsactParents[1], handle, gen.IotsenseProgIotsenseOut, out))
 }
 
-func (s *Kernel) addClsact(a *attachment, l netlink.Link) error {
-	err := s.network.QdiscAdd(clsact(l))
+func (at *Attacher) addClsact(a *Attachment, l netlink.Link) error {
+	err := at.Handle.QdiscAdd(clsact(l))
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("the kernel has no clsact qdisc (module sch_ingress): %w", err)
 	}
 	if err != nil {
 		return fmt.Errorf("add a clsact qdisc: %w", err)
 	}
-	a.add(qdiscPart, nil, func() error { return s.removeUnusedClsact(l) })
+	a.add(qdiscPart, nil, func() error { return at.removeUnusedClsact(l) })
 	return nil
 }
 
 // addFilter puts a program on one side of the qdisc.
-func (s *Kernel) addFilter(a *attachment, l netlink.Link, parent, handle uint32, name string, program *ebpf.Program) error {
+func (at *Attacher) addFilter(a *Attachment, l netlink.Link, parent, handle uint32, name string, program *ebpf.Program) error {
 	filter := &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
-			LinkIndex: a.index, Parent: parent, Handle: s.network.freeHandle(l, parent, handle),
+			LinkIndex: a.index, Parent: parent, Handle: at.freeHandle(l, parent, handle),
 			Protocol: unix.ETH_P_ALL, Priority: filterPriority,
 		},
 		Fd: program.FD(), Name: name, DirectAction: true,
 	}
-	if err := s.network.FilterAdd(filter); err != nil {
-		return s.network.explainFilter(l, filter, err)
+	if err := at.Handle.FilterAdd(filter); err != nil {
+		return at.explainFilter(l, filter, err)
 	}
-	place := func() (int, error) { return s.network.placeOf(l, filter, program) }
+	place := func() (int, error) { return at.placeOf(l, filter, program) }
 	on := func() (bool, error) { n, err := place(); return n >= 0, err }
 	a.add("filter "+name, on, func() error {
 		if still, err := on(); err != nil || !still { // another's can have taken its place
 			return err
 		}
-		return ignoreGone(s.network.FilterDel(filter))
+		return ignoreGone(at.Handle.FilterDel(filter))
 	})
 	a.parts[len(a.parts)-1].first = func() (bool, error) { n, err := place(); return n <= 0, err }
 	return nil
@@ -120,8 +122,8 @@ func (s *Kernel) addFilter(a *attachment, l netlink.Link, parent, handle uint32,
 
 // freeHandle is handle, or the next one after it that no filter of our priority has,
 // as another's can be in the place of ours. The kernel puts the newest one first.
-func (n *network) freeHandle(l netlink.Link, parent, handle uint32) uint32 {
-	list, _ := n.FilterList(l, parent) // what is wrong with it shows when ours is added
+func (at *Attacher) freeHandle(l netlink.Link, parent, handle uint32) uint32 {
+	list, _ := at.Handle.FilterList(l, parent) // what is wrong with it shows when ours is added
 	taken := map[uint32]bool{}
 	for _, f := range list {
 		taken[f.Attrs().Handle] = taken[f.Attrs().Handle] || f.Attrs().Priority == filterPriority
@@ -133,12 +135,12 @@ func (n *network) freeHandle(l netlink.Link, parent, handle uint32) uint32 {
 }
 
 // placeOf is how many filters come before ours, with our program; -1: it is not there.
-func (n *network) placeOf(l netlink.Link, ours *netlink.BpfFilter, program *ebpf.Program) (int, error) {
+func (at *Attacher) placeOf(l netlink.Link, ours *netlink.BpfFilter, program *ebpf.Program) (int, error) {
 	id, err := programID(program)
 	if err != nil {
 		return -1, err
 	}
-	list, err := n.FilterList(l, ours.Parent)
+	list, err := at.Handle.FilterList(l, ours.Parent)
 	if err != nil {
 		return -1, ignoreGone(err)
 	}
@@ -158,9 +160,9 @@ func HoldsPlace(f netlink.Filter) bool {
 
 // explainFilter says who is in a filter's place. Ours goes nowhere else: behind
 // another one, packets that it accepts or drops would not be seen.
-func (n *network) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err error) error {
+func (at *Attacher) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err error) error {
 	err = fmt.Errorf("add a filter to the clsact qdisc: %w", err)
-	list, listErr := n.FilterList(l, ours.Parent)
+	list, listErr := at.Handle.FilterList(l, ours.Parent)
 	if listErr != nil {
 		return err
 	}
@@ -181,10 +183,10 @@ func (n *network) explainFilter(l netlink.Link, ours *netlink.BpfFilter, err err
 // removeStale removes what a killed sensor has left on the interface: a filter
 // outlives its process. A clsact qdisc that it had made, and that then serves
 // nobody, goes as well.
-func (s *Kernel) removeStale(l netlink.Link) error {
+func (at *Attacher) removeStale(l netlink.Link) error {
 	made := false
 	for _, parent := range clsactParents {
-		filters, err := s.network.FilterList(l, parent)
+		filters, err := at.Handle.FilterList(l, parent)
 		if err != nil {
 			return nil // no qdisc for filters
 		}
@@ -193,30 +195,30 @@ func (s *Kernel) removeStale(l netlink.Link) error {
 			if !ok || !strings.HasPrefix(bpf.Name, filterPrefix) {
 				continue
 			}
-			if err := ignoreGone(s.network.FilterDel(bpf)); err != nil {
+			if err := ignoreGone(at.Handle.FilterDel(bpf)); err != nil {
 				return fmt.Errorf("remove the filter of a sensor that was killed: %w", err)
 			}
-			s.log.Info("removed the filter of a sensor that was killed", "interface", l.Attrs().Name, "filter", bpf.Name)
+			at.Log.Info("removed the filter of a sensor that was killed", "interface", l.Attrs().Name, "filter", bpf.Name)
 			made = made || bpf.Handle&1 == 1
 		}
 	}
 	if !made {
 		return nil
 	}
-	return s.removeUnusedClsact(l)
+	return at.removeUnusedClsact(l)
 }
 
 // removeUnusedClsact removes a clsact qdisc unless somebody has a filter there.
-func (s *Kernel) removeUnusedClsact(l netlink.Link) error {
-	list, err := s.network.QdiscList(l)
+func (at *Attacher) removeUnusedClsact(l netlink.Link) error {
+	list, err := at.Handle.QdiscList(l)
 	if err != nil || FilterQdisc(list) != QdiscClsact {
 		return nil
 	}
 	for _, parent := range clsactParents {
-		filters, err := s.network.FilterList(l, parent)
+		filters, err := at.Handle.FilterList(l, parent)
 		if err != nil || len(filters) > 0 {
 			return nil
 		}
 	}
-	return ignoreGone(s.network.QdiscDel(clsact(l)))
+	return ignoreGone(at.Handle.QdiscDel(clsact(l)))
 }

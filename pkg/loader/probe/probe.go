@@ -1,13 +1,14 @@
-package loader
-
-// This file asks the kernel what it can do, feature by feature. It compares no
-// version numbers: distributions backport, and vendors leave things out.
+// Package probe asks the kernel what it can do, feature by feature, and what this
+// process may do. It compares no version numbers: distributions backport, and vendors
+// leave things out.
+package probe
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
 	"math"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -20,6 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // Kinds of Feature.
@@ -29,7 +32,7 @@ const (
 	Helpers      = "helpers"
 	Instructions = "instructions"
 	Hooks        = "hooks"
-	Programs     = "programs" // the sensor's own, as the verifier sees them
+	Programs     = "programs" // our own, as the verifier sees them
 )
 
 // Names of features that callers tell apart.
@@ -53,28 +56,28 @@ func (f Feature) NotSupported() bool { return errors.Is(f.Err, ebpf.ErrNotSuppor
 // NotPermitted reports that this process may not find out, let alone use it.
 func (f Feature) NotPermitted() bool { return errors.Is(f.Err, fs.ErrPermission) }
 
-// Probe tries everything that the compiled programs use: program and map types,
+// Features tries everything that the compiled programs use: program and map types,
 // helpers and instructions are read from the programs themselves, so that the
 // list cannot fall behind them. Then it loads the programs, with small tables.
 // It attaches to no interface of the system.
 //
 // The answers do not change while a process lives, whatever happens to its
 // capabilities.
-func Probe() ([]Feature, error) {
+func Features() ([]Feature, error) {
 	spec, err := gen.LoadIotsense()
 	if err != nil {
 		return nil, fmt.Errorf("read the compiled programs: %w", err)
 	}
 	list := append(probeNeeded(spec),
 		Feature{Instructions, FeatureJIT, probeJIT()},
-		Feature{Hooks, FeatureTCX, probeTCX()},
+		Feature{Hooks, FeatureTCX, TCX()},
 		Feature{Hooks, FeatureClsact, probeClsact()},
 		Feature{Hooks, FeatureXDP, probeProgram(ebpf.XDP, unix.BPF_F_XDP_HAS_FRAGS, nothing)},
 	)
-	for _, hook := range []Hook{HookTCX, HookXDP} {
-		list = append(list, Feature{Programs, "for " + string(hook), probeLoad(hook)})
-	}
-	return list, nil
+	return append(list,
+		Feature{Programs, "for tcx", probeLoad(gen.IotsenseProgIotsenseIn, gen.IotsenseProgIotsenseOut)},
+		Feature{Programs, "for xdp", probeLoad(gen.IotsenseProgIotsenseXdp)},
+	), nil
 }
 
 // probeNeeded tries what no configuration can do without.
@@ -86,15 +89,18 @@ func probeNeeded(spec *ebpf.CollectionSpec) []Feature {
 	)
 }
 
-// explainLoad says of an error in loading spec what the kernel lacks, if that is
+// ExplainLoad says of an error in loading spec what the kernel lacks, if that is
 // why: its own answer may be "invalid argument", or hint at a memory limit.
-func explainLoad(spec *ebpf.CollectionSpec, err error) error {
-	lacking := lacks(probeNeeded(spec))
+func ExplainLoad(spec *ebpf.CollectionSpec, err error) error {
+	lacking := Lacking(spec)
 	if len(lacking) == 0 {
 		return fmt.Errorf("load the programs: %w", err)
 	}
 	return fmt.Errorf("load the programs: this kernel lacks %s: use Linux 6.1 or newer: %w", strings.Join(lacking, ", "), ebpf.ErrNotSupported)
 }
+
+// Lacking names what spec needs and the kernel lacks.
+func Lacking(spec *ebpf.CollectionSpec) []string { return lacks(probeNeeded(spec)) }
 
 // lacks names what is not supported, program types without all that they would do.
 func lacks(list []Feature) (names []string) {
@@ -117,18 +123,25 @@ func lacks(list []Feature) (names []string) {
 	return names
 }
 
-// probeLoad passes the programs for a hook through the verifier.
-func probeLoad(hook Hook) error {
-	if err := checkPrivileges(); err != nil {
+// probeLoad passes programs, and those that are always needed, through the verifier.
+func probeLoad(programs ...string) error {
+	if err := CheckPrivileges(false); err != nil {
 		return err
 	}
-	cfg, err := Config{Interfaces: []string{"lo"}, Hook: hook, Prefix: MaxPrefix, MaxFlows: 1, RingSize: minRingSize}.withDefaults()
+	spec, err := gen.LoadIotsense()
 	if err != nil {
-		return err
+		return fmt.Errorf("read the compiled programs: %w", err)
 	}
-	cfg.Interfaces = nil // none is to be looked at
-	s := &Kernel{cfg: cfg, log: cfg.Log}
-	return errors.Join(s.loadPrograms(), s.Close())
+	small := object.Config{
+		Packets: flows.RowPackets, Prefix: object.MaxPrefix, Lifetime: flows.Lifetime,
+		MaxFlows: 1, RingSize: max(object.MinRingSize, os.Getpagesize()), Local: flows.DefaultLocal(),
+	}
+	c, err := small.Load(spec, append(programs, gen.IotsenseProgIotsenseSweep, gen.IotsenseProgIotsenseCollect)...)
+	if err != nil {
+		return ExplainLoad(spec, err)
+	}
+	c.Close()
+	return nil
 }
 
 // probeSpec tries the program types, map types and helpers of spec.
@@ -224,9 +237,10 @@ func probeJIT() error {
 	return err
 }
 
-// probeTCX attaches to an interface that cannot exist: a kernel that knows TCX
-// misses the interface (ENODEV), one that does not misses the attach type.
-func probeTCX() error {
+// TCX attaches to an interface that cannot exist: a kernel that knows TCX
+// misses the interface (ENODEV), one that does not misses the attach type
+// (ebpf.ErrNotSupported).
+func TCX() error {
 	p, err := loadProbe(ebpf.SchedCLS, 0, nothing)
 	if err != nil {
 		return err

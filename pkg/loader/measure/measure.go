@@ -1,8 +1,7 @@
-package loader
-
-// This file measures what a packet costs in the kernel half, with
+// Package measure finds out what a packet costs in the kernel half, with
 // BPF_PROG_TEST_RUN: the programs run on one CPU, on a frame in memory, without
 // an interface, thousands of times in a row.
+package measure
 
 import (
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"slices"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -20,16 +18,19 @@ import (
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/object"
+	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
-// BenchCase is the cost of one kind of packet at one hook.
-type BenchCase struct {
+// Case is the cost of one kind of packet at one hook.
+type Case struct {
 	// Name: empty (a program that does nothing), reference (one hash lookup and
 	// one atomic add), known (a flow whose samples are taken), known_32k (32,768
 	// of them at random), sample_0, sample_200, sample_1000 (a packet that is
 	// sampled with that many payload bytes), new_flow (a flow's first packet).
-	Name string `json:"name"`
-	Hook Hook   `json:"hook"` // HookTC or HookXDP
+	Name string      `json:"name"`
+	Hook attach.Hook `json:"hook"` // attach.HookTC or attach.HookXDP
 	// NSPerPacket is the least of all rounds. It includes what the kernel takes
 	// to call any program: the case empty.
 	NSPerPacket float64 `json:"ns_per_packet"`
@@ -56,10 +57,10 @@ const (
 	manyCountProgram = "many_count"
 )
 
-// Bench measures every case at both hooks. It needs the sensor's capabilities,
+// Run measures every case at both hooks. It needs the sensor's capabilities,
 // some 40 MB of memory for a few seconds, and a machine with little else to do.
-func Bench() ([]BenchCase, error) {
-	if err := checkPrivileges(); err != nil {
+func Run() ([]Case, error) {
+	if err := probe.CheckPrivileges(false); err != nil {
 		return nil, err
 	}
 	unpin, err := pinThread()
@@ -67,8 +68,8 @@ func Bench() ([]BenchCase, error) {
 		return nil, err
 	}
 	defer unpin()
-	var list []BenchCase
-	for _, hook := range []Hook{HookTC, HookXDP} {
+	var list []Case
+	for _, hook := range []attach.Hook{attach.HookTC, attach.HookXDP} {
 		cases, err := benchHook(hook)
 		if err != nil {
 			return nil, fmt.Errorf("measure %s: %w", hook, err)
@@ -105,7 +106,7 @@ func pinThread() (unpin func(), err error) {
 
 // benchHook measures the cases at one hook. The sensor is loaded twice: as it
 // runs, and so that it samples every packet of a flow.
-func benchHook(hook Hook) ([]BenchCase, error) {
+func benchHook(hook attach.Hook) ([]Case, error) {
 	sensor, err := openBench(hook, flows.RowPackets)
 	if err != nil {
 		return nil, err
@@ -131,14 +132,14 @@ func benchHook(hook Hook) ([]BenchCase, error) {
 var benchNames = []string{"empty", "reference", "known", "known_32k", "sample_0", "sample_200", "sample_1000", "new_flow"}
 
 // benchCases puts the measured times in order and in relation.
-func benchCases(hook Hook, ns map[string]float64) ([]BenchCase, error) {
+func benchCases(hook attach.Hook, ns map[string]float64) ([]Case, error) {
 	reference := ns["reference"] - ns["empty"]
 	if reference <= 0 {
 		return nil, fmt.Errorf("the reference (%.1f ns) is no slower than an empty program (%.1f ns): the machine is too busy to measure", ns["reference"], ns["empty"])
 	}
-	var list []BenchCase
+	var list []Case
 	for _, name := range benchNames {
-		list = append(list, BenchCase{name, hook, ns[name], (ns[name] - ns["empty"]) / reference})
+		list = append(list, Case{name, hook, ns[name], (ns[name] - ns["empty"]) / reference})
 	}
 	return list, nil
 }
@@ -151,36 +152,27 @@ type bench struct {
 	suffix string
 }
 
-func openBench(hook Hook, samples int) (*bench, error) {
-	b := &bench{count: inProgram, suffix: "_tc"}
-	if hook == HookXDP {
-		b.count, b.suffix = xdpProgram, "_xdp"
+func openBench(hook attach.Hook, samples int) (*bench, error) {
+	b := &bench{count: gen.IotsenseProgIotsenseIn, suffix: "_tc"}
+	if hook == attach.HookXDP {
+		b.count, b.suffix = gen.IotsenseProgIotsenseXdp, "_xdp"
 	}
 	spec, err := gen.LoadBench()
 	if err != nil {
 		return nil, fmt.Errorf("read the compiled programs: %w", err)
 	}
-	wanted := []string{b.count, emptyProgram + b.suffix, referenceProgram + b.suffix, manyProgram + b.suffix, manyCountProgram + b.suffix}
-	for name := range spec.Programs {
-		if !slices.Contains(wanted, name) {
-			delete(spec.Programs, name)
-		}
-	}
-	err = configure(spec, Config{
-		MaxFlows: DefaultMaxFlows, RingSize: DefaultRingSize, Lifetime: flows.Lifetime,
-		Packets: samples, Prefix: MaxPrefix, Local: flows.DefaultLocal(),
-	}, suspended())
+	b.Collection, err = object.Config{
+		MaxFlows: object.DefaultMaxFlows, RingSize: object.DefaultRingSize, Lifetime: flows.Lifetime,
+		Packets: samples, Prefix: object.MaxPrefix, Local: flows.DefaultLocal(),
+	}.Load(spec, b.count, emptyProgram+b.suffix, referenceProgram+b.suffix, manyProgram+b.suffix, manyCountProgram+b.suffix)
 	if err != nil {
-		return nil, err
-	}
-	if b.Collection, err = ebpf.NewCollection(spec); err != nil {
 		return nil, fmt.Errorf("load the programs: %w", err)
 	}
 	if err := b.Maps["bench_reference"].Put(gen.IotsenseFlowKey{}, gen.IotsenseFlow{}); err != nil {
 		b.Collection.Close()
 		return nil, fmt.Errorf("fill the reference: %w", err)
 	}
-	if b.ring, err = ringbuf.NewReader(b.Maps[eventsMap]); err != nil {
+	if b.ring, err = ringbuf.NewReader(b.Maps[gen.IotsenseMapEvents]); err != nil {
 		b.Collection.Close()
 		return nil, fmt.Errorf("open the ring buffer: %w", err)
 	}
@@ -337,7 +329,7 @@ func (b *bench) run(program string, frame []byte, times int) (time.Duration, err
 // tally reads the counters.
 func (b *bench) tally() (tally, error) {
 	var perCPU []gen.IotsenseCounters
-	if err := b.Maps[countersMap].Lookup(uint32(0), &perCPU); err != nil {
+	if err := b.Maps[gen.IotsenseMapPacketCounters].Lookup(uint32(0), &perCPU); err != nil {
 		return tally{}, fmt.Errorf("read the counters: %w", err)
 	}
 	var sum tally
@@ -351,7 +343,7 @@ func (b *bench) tally() (tally, error) {
 
 // clear empties the flow table, with its accounts, and the ring.
 func (b *bench) clear() error {
-	if err := errors.Join(empty[gen.IotsenseFlowKey, gen.IotsenseFlow](b.Maps[flowsMap]), b.resetShares()); err != nil {
+	if err := errors.Join(empty[gen.IotsenseFlowKey, gen.IotsenseFlow](b.Maps[gen.IotsenseMapFlows]), b.resetShares()); err != nil {
 		return err
 	}
 	b.ring.SetDeadline(time.Unix(1, 0)) // long past: take what is there
@@ -369,7 +361,7 @@ func (b *bench) clear() error {
 
 // resetShares makes every MAC hold nothing.
 func (b *bench) resetShares() error {
-	return errors.Join(empty[uint64, gen.IotsenseMacShare](b.Maps[macsMap]), listNoMAC(b.Maps[macsMap]),
+	return errors.Join(empty[uint64, gen.IotsenseMacShare](b.Maps[gen.IotsenseMapMacs]), object.ListNoMAC(b.Maps[gen.IotsenseMapMacs]),
 		b.Variables["flows_used"].Set(uint64(0)), b.Variables["macs_used"].Set(uint64(0)))
 }
 

@@ -1,7 +1,6 @@
-package loader
+package probe
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -34,7 +33,7 @@ func TestProbeFindsEverythingHere(t *testing.T) {
 	if code, err := features.LinuxVersionCode(); err != nil || code < 6<<16|1<<8 {
 		t.Skipf("kernel %#x (%v) is older than 6.1, the minimum", code, err)
 	}
-	list, err := Probe()
+	list, err := Features()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +87,7 @@ func TestProbeTellsWhatTheKernelLacks(t *testing.T) {
 // TestProbeWithoutPrivilege runs itself as another user.
 func TestProbeWithoutPrivilege(t *testing.T) {
 	if os.Getenv("IOTSENSE_TEST_UNPRIVILEGED") == "1" {
-		list, err := Probe()
+		list, err := Features()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,60 +111,5 @@ func TestProbeWithoutPrivilege(t *testing.T) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
-	}
-}
-
-func TestMapMemoryIsWhatTheKernelAccounts(t *testing.T) {
-	testenv.Root(t)
-	if code, err := features.LinuxVersionCode(); err != nil || code < 6<<16|4<<8 {
-		t.Skipf("kernel %#x (%v) reports keys and values only; 6.4 and newer what maps really take", code, err)
-	}
-	for name, spec := range map[string]*ebpf.MapSpec{
-		"hash":          {Type: ebpf.Hash, KeySize: 52, ValueSize: 56, MaxEntries: 60000},
-		"ring":          {Type: ebpf.RingBuf, MaxEntries: 1 << 20},
-		"array":         {Type: ebpf.Array, KeySize: 4, ValueSize: 52, MaxEntries: 8192},
-		"per-CPU array": {Type: ebpf.PerCPUArray, KeySize: 4, ValueSize: 1100, MaxEntries: 4},
-	} {
-		m, err := ebpf.NewMap(spec)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		info, err := m.Info()
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		accounted, ok := info.Memlock()
-		m.Close()
-		if !ok {
-			t.Skipf("%s: this kernel does not say", name)
-		}
-		got, want := mapMemory(spec, int64(ebpf.MustPossibleCPU()), int64(os.Getpagesize())), int64(accounted)
-		if slack := max(want/20, 16<<10); got < want-slack || got > want+slack {
-			t.Errorf("%s: computed %d bytes, the kernel accounts for %d", name, got, want)
-		}
-	}
-}
-
-func TestTableMemoryOfTheDefaults(t *testing.T) {
-	got, err := TableMemory(65536, 8<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got < 16<<20 || got > 32<<20 {
-		t.Errorf("default tables take %d bytes, want 16 to 32 MB", got)
-	}
-	small, err := TableMemory(16384, 1<<20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if small > 8<<20 {
-		t.Errorf("small tables take %d bytes, want at most 8 MB", small)
-	}
-}
-
-func TestProgramNameOfNone(t *testing.T) {
-	testenv.Root(t)
-	if name, err := ProgramName(1<<31 - 1); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %q, %v, want no such program", name, err)
 	}
 }

@@ -1,4 +1,4 @@
-package loader
+package object
 
 // This file computes what the maps will take before any of them is made.
 
@@ -42,18 +42,18 @@ func TableMemory(maxFlows, ringSize int) (int64, error) {
 }
 
 const (
-	// sweepWalks is how many walks through the flow table end all lives in it: each
+	// SweepWalks is how many walks through the flow table end all lives in it: each
 	// lists as many as the map of marked lives holds.
-	sweepWalks = 16
+	SweepWalks = 16
 	minMarked  = 8192
 )
 
 // setMapSizes makes room for maxFlows open flows and a ring of ringSize bytes.
 func setMapSizes(spec *ebpf.CollectionSpec, maxFlows, ringSize int) {
-	spec.Maps[flowsMap].MaxEntries = uint32(maxFlows)
-	spec.Maps[macsMap].MaxEntries = shareOf(maxFlows).macs + 1 // noMAC
-	spec.Maps[eventsMap].MaxEntries = uint32(ringSize)
-	spec.Maps[markedMap].MaxEntries = uint32(max(minMarked, maxFlows/sweepWalks))
+	spec.Maps[gen.IotsenseMapFlows].MaxEntries = uint32(maxFlows)
+	spec.Maps[gen.IotsenseMapMacs].MaxEntries = shareOf(maxFlows).macs + 1 // noMAC
+	spec.Maps[gen.IotsenseMapEvents].MaxEntries = uint32(ringSize)
+	spec.Maps[gen.IotsenseMapMarked].MaxEntries = uint32(max(minMarked, maxFlows/SweepWalks))
 }
 
 // mapMemory is what one map takes on a kernel with that many possible CPUs.

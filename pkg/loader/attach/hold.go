@@ -1,4 +1,4 @@
-package loader
+package attach
 
 // This file keeps two sensors off one interface.
 
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strconv"
@@ -23,11 +24,11 @@ import (
 // Anybody may bind its name, and listen there or not: the kernel is asked who has
 // made it. Only root and this user, who can run a sensor, keep this one away; to
 // whoever else is there the sensor leaves the name, and takes one below it.
-func (s *Kernel) hold(ifname string, ifindex int) (io.Closer, error) {
+func hold(ifname string, ifindex int, log *slog.Logger) (io.Closer, error) {
 	name := "@iotsense/if" + strconv.Itoa(ifindex)
 	l, err := net.Listen("unix", name)
 	if errors.Is(err, unix.EADDRINUSE) {
-		if err := s.otherSensor(ifname, name, nil); err != nil {
+		if err := otherSensor(ifname, name, nil, log); err != nil {
 			return nil, err
 		}
 		l, err = net.Listen("unix", name+"/"+rand.Text())
@@ -35,7 +36,7 @@ func (s *Kernel) hold(ifname string, ifindex int) (io.Closer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hold the interface: %w", err)
 	}
-	if err := s.otherSensor(ifname, name, l); err != nil {
+	if err := otherSensor(ifname, name, l, log); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -43,7 +44,7 @@ func (s *Kernel) hold(ifname string, ifindex int) (io.Closer, error) {
 
 // otherSensor is an error when a process that may be a sensor holds the name or one
 // below it. own is this sensor's socket, or nil.
-func (s *Kernel) otherSensor(ifname, name string, own net.Listener) error {
+func otherSensor(ifname, name string, own net.Listener, log *slog.Logger) error {
 	list, err := abstractSockets(name)
 	if err != nil { // a kernel without unix_diag: those who listen can be asked
 		list = nil
@@ -60,7 +61,7 @@ func (s *Kernel) otherSensor(ifname, name string, own net.Listener) error {
 			return fmt.Errorf("another sensor is on it (%s): stop that one first", process)
 		}
 		if own == nil {
-			s.log.Warn("a process that is no sensor pretends to watch the interface", "interface", ifname,
+			log.Warn("a process that is no sensor pretends to watch the interface", "interface", ifname,
 				"uid", socket.uid, "process", process)
 		}
 	}

@@ -1,4 +1,4 @@
-package loader
+package probe
 
 // This file says which capability is missing, because the kernel does not.
 
@@ -24,23 +24,21 @@ var needed = []struct {
 	{"CAP_NET_ADMIN", unix.CAP_NET_ADMIN, false},
 }
 
-// CheckPrivileges is Open's error where a capability that c needs is missing, for
-// whoever has something to make before.
-func CheckPrivileges(c Config) error {
-	if err := checkPrivileges(); err != nil {
+// CheckPrivileges names the capabilities that are missing to load and attach, and with
+// promisc for promiscuous mode; its error is fs.ErrPermission too. Without it a program
+// that lacks CAP_PERFMON is told that it is too complex, and one that lacks CAP_BPF, or
+// holds it in a user namespace, that a memory limit is too low.
+func CheckPrivileges(promisc bool) error {
+	if err := checkLoading(); err != nil {
 		return err
 	}
-	promisc := c.Promisc != nil && *c.Promisc || c.Promisc == nil && c.Hook.isXDP()
 	if promisc && !hasCapability(unix.CAP_NET_RAW) {
 		return fmt.Errorf("missing CAP_NET_RAW, which promiscuous mode needs (the default with --hook xdp; --promisc=false does without): run as root, or grant it with `setcap cap_bpf,cap_perfmon,cap_net_admin,cap_net_raw+ep iotsense`: %w", os.ErrPermission)
 	}
 	return nil
 }
 
-// checkPrivileges names what is missing. Without it a program that lacks
-// CAP_PERFMON is told that it is too complex, and one that lacks CAP_BPF, or holds
-// it in a user namespace, that a memory limit is too low.
-func checkPrivileges() error {
+func checkLoading() error {
 	if !FirstUserNamespace(os.DirFS("/")) {
 		return fmt.Errorf("this is not the first user namespace: capabilities held here do not reach bpf(2): run outside of the rootless container (podman, docker: as root, without userns-remap): %w", os.ErrPermission)
 	}

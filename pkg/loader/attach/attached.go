@@ -1,4 +1,4 @@
-package loader
+package attach
 
 // This file finds out whose programs are on an interface beside ours.
 

@@ -1,0 +1,152 @@
+// Package attach puts the programs on one interface, as links of TCX or XDP or as
+// filters, and takes them off again. It sees whose programs are there beside ours, and
+// keeps two sensors off one interface.
+package attach
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/gen"
+)
+
+// Attacher says what to attach and how.
+type Attacher struct {
+	Handle   *netlink.Handle // of the interfaces' network namespace
+	Programs map[string]*ebpf.Program
+	Hook     Hook
+	Promisc  bool // turn promiscuous mode on as well
+	Log      *slog.Logger
+}
+
+// Attachment is our programs on one interface.
+type Attachment struct {
+	Hook  Hook   // as taken, never HookAuto
+	name  string // of the interface when they were attached
+	index int
+	parts []part
+}
+
+// part is one thing that an attachment has put on its interface.
+type part struct {
+	what  string
+	on    func() (bool, error) // whether it is still there; nil: it goes with the process alone
+	first func() (bool, error) // whether no other program goes before it; nil: none can
+	off   func() error
+}
+
+// Attach puts the programs on an interface; whatever fails, nothing is left there. It
+// is called in the interface's network namespace.
+func (at *Attacher) Attach(l netlink.Link) (*Attachment, error) {
+	a := &Attachment{name: l.Attrs().Name, index: l.Attrs().Index}
+	held, err := hold(a.name, a.index, at.Log)
+	if err != nil {
+		return nil, fmt.Errorf("interface %s: %w", a.name, err)
+	}
+	a.add("name", nil, held.Close)
+	if err := at.attachTo(a, l); err != nil {
+		return nil, errors.Join(fmt.Errorf("interface %s: %w", a.name, err), a.Detach())
+	}
+	return a, nil
+}
+
+// add notes a part of the attachment.
+func (a *Attachment) add(what string, on func() (bool, error), off func() error) {
+	a.parts = append(a.parts, part{what: what, on: on, off: off})
+}
+
+// Behind names the programs that others now go before.
+func (a *Attachment) Behind() (names []string) {
+	for _, p := range a.parts {
+		if p.first == nil {
+			continue
+		}
+		if first, err := p.first(); err == nil && !first {
+			names = append(names, p.what)
+		}
+	}
+	return names
+}
+
+// Missing names the programs that somebody else has taken off. What cannot be found
+// out now is taken to be there.
+func (a *Attachment) Missing() (names []string) {
+	looked := 0
+	for _, p := range a.parts {
+		if p.on == nil {
+			continue
+		}
+		looked++
+		if on, err := p.on(); err == nil && !on {
+			names = append(names, p.what)
+		}
+	}
+	if len(names) == looked { // the qdisc below them may be another by now, and not ours
+		a.parts = slices.DeleteFunc(a.parts, func(p part) bool { return p.what == qdiscPart })
+	}
+	return names
+}
+
+func (at *Attacher) attachTo(a *Attachment, l netlink.Link) error {
+	if err := checkLinkType(l); err != nil {
+		return err
+	}
+	if err := at.removeStale(l); err != nil {
+		return err
+	}
+	if at.Promisc {
+		if err := a.setPromisc(); err != nil {
+			return err
+		}
+	}
+	ethernet := HasEthernetHeader(l)
+	in, out := at.Programs[gen.IotsenseProgIotsenseIn], at.Programs[gen.IotsenseProgIotsenseOut]
+	if !ethernet {
+		in, out = at.Programs[gen.IotsenseProgIotsenseInIp], at.Programs[gen.IotsenseProgIotsenseOutIp]
+	}
+	switch at.Hook {
+	case HookXDP, HookXDPGeneric:
+		if !ethernet {
+			return fmt.Errorf("no Ethernet interface (%s), XDP cannot read it: use --hook tcx or tc", l.Attrs().EncapType)
+		}
+		return a.attachXDP(at.Programs[gen.IotsenseProgIotsenseXdp], at.Hook)
+	}
+	if in == nil {
+		return fmt.Errorf("it has no Ethernet header, unlike when the sensor started: restart the sensor")
+	}
+	if at.Hook.isTC() {
+		return at.attachTC(a, l, at.Hook, in, out)
+	}
+	err := a.attachTCX(in, out)
+	if at.Hook == HookAuto && errors.Is(err, ebpf.ErrNotSupported) {
+		return at.attachTC(a, l, HookTC, in, out)
+	}
+	return err
+}
+
+// ignoreGone is err unless it says that the thing to remove is not there.
+func ignoreGone(err error) error {
+	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
+}
+
+// Detach takes the programs off.
+func (a *Attachment) Detach() error {
+	var err error
+	for _, p := range slices.Backward(a.parts) {
+		err = errors.Join(err, p.off())
+	}
+	a.parts = nil
+	if err != nil {
+		return fmt.Errorf("detach from interface %s: %w", a.name, err)
+	}
+	return nil
+}

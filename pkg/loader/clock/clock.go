@@ -1,0 +1,74 @@
+// Package clock reads the kernel's clocks: how far apart they are, and what the
+// coarse one misses. Stamps of the kernel half are of CLOCK_BOOTTIME.
+package clock
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// CheckNamespace refuses clocks other than those of the programs' stamps
+// (time_namespaces(7)). offsets, a file such as /proc/self/timens_offsets, has a line
+// for each: name, seconds, nanoseconds.
+func CheckNamespace(offsets string) error {
+	text, err := os.ReadFile(offsets)
+	if err != nil {
+		return nil // a kernel without them, or no /proc
+	}
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) == 3 && (f[1] != "0" || f[2] != "0") {
+			return fmt.Errorf("this is a time namespace whose %s clock is %s s off the kernel's: run outside of it", f[0], f[1])
+		}
+	}
+	return nil
+}
+
+// BootTime is the distance from CLOCK_BOOTTIME to the Unix epoch in us.
+func BootTime() int64 { return bootTime(Now) }
+
+func bootTime(read func(clock int32) int64) (us int64) {
+	return ahead(read, unix.CLOCK_REALTIME, unix.CLOCK_BOOTTIME) / 1000
+}
+
+// ahead is how far one clock is ahead of another in ns, by the reading that was
+// least disturbed.
+func ahead(read func(clock int32) int64, clock, of int32) (ns int64) {
+	best := int64(math.MaxInt64)
+	for range 3 {
+		before, at, after := read(of), read(clock), read(of)
+		if after-before < best {
+			best, ns = after-before, at-(before+after)/2
+		}
+	}
+	return ns
+}
+
+// CoarseLate is more than the programs' coarse clock is ever late: it moves with
+// the tick, and after five ticks at the latest when the CPU that keeps the time
+// does not get to it (kernel/time/tick-sched.c).
+var CoarseLate = 10 * coarseTick()
+
+func coarseTick() time.Duration {
+	var t unix.Timespec
+	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &t); err != nil {
+		return 10 * time.Millisecond // the clock exists since Linux 2.6.32, and no tick is longer
+	}
+	return time.Duration(t.Nano())
+}
+
+// Suspended is how long the machine has been suspended since it booted, in ns.
+func Suspended() int64 { return max(0, ahead(Now, unix.CLOCK_BOOTTIME, unix.CLOCK_MONOTONIC)) }
+
+// Now reads a clock (unix.CLOCK_BOOTTIME and the like) in ns.
+func Now(clock int32) int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		return 0 // both clocks exist since Linux 2.6.39
+	}
+	return t.Nano()
+}

@@ -1,0 +1,115 @@
+// Package object is the kernel half as it was compiled: which programs and maps
+// there are, what they are told when they are loaded, and what the maps will take.
+// It attaches nothing.
+package object
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+
+	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/clock"
+)
+
+// Defaults and limits of Config.
+const (
+	DefaultMaxFlows = 65536
+	DefaultRingSize = 8 << 20
+	MaxPackets      = int(gen.IotsenseLimitsMAX_SAMPLES)
+	MaxPrefix       = int(gen.IotsenseLimitsMAX_PREFIX)
+	MinRingSize     = 64 << 10 // a multiple of every page size
+)
+
+// Config is what the programs know when they are loaded, and how large the maps are.
+type Config struct {
+	Direction flows.Direction
+	Packets   int           // samples of one life, at most MaxPackets
+	Prefix    int           // payload bytes of one sample, at most MaxPrefix; 0: none
+	Lifetime  time.Duration // of a life, from its first packet
+	MaxFlows  int           // lives open at once
+	RingSize  int           // bytes: a power of two, at least MinRingSize
+	Local     []netip.Prefix
+}
+
+// Load loads the programs named of spec, with all its maps, and takes the others out
+// of spec: the verifier takes its time.
+func (c Config) Load(spec *ebpf.CollectionSpec, programs ...string) (*ebpf.Collection, error) {
+	for name := range spec.Programs {
+		if !slices.Contains(programs, name) {
+			delete(spec.Programs, name)
+		}
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return nil, fmt.Errorf("count CPUs: %w", err)
+	}
+	setMapSizes(spec, c.MaxFlows, c.RingSize)
+	err = errors.Join(
+		spec.Variables["cfg"].Set(c.constants(cpus)),
+		spec.Variables["suspended_ns"].Set(uint64(clock.Suspended())))
+	if err != nil {
+		return nil, fmt.Errorf("configure the programs: %w", err)
+	}
+	return ebpf.NewCollection(spec)
+}
+
+// constants is c as the programs read it, on a machine with that many CPUs.
+func (c Config) constants(cpus int) gen.IotsenseConfig {
+	k := gen.IotsenseConfig{
+		LifetimeNs: uint64(c.Lifetime.Nanoseconds()),
+		Samples:    uint32(c.Packets),
+		Prefix:     uint32(c.Prefix),
+		CoarseNs:   uint64(clock.CoarseLate.Nanoseconds()),
+		// Often enough that a quarter of the ring is taken at most when all CPUs
+		// are about to wake the reader, seldom enough that wakeups do not
+		// dominate the cost.
+		WakeBytes: uint32(max(4<<10, c.RingSize/4>>bits.Len(uint(cpus-1)))),
+	}
+	share := shareOf(c.MaxFlows)
+	k.MacFlows, k.OpenFlows = share.macFlows, share.openFlows
+	k.EarlyFlows, k.EarlyMacs = share.earlyFlows, share.earlyMACs
+	if c.Direction == flows.Uni {
+		k.Uni = 1
+	}
+	if PrivateLocal(c.Local) {
+		k.PrivateLocal = 1
+	}
+	return k
+}
+
+// PrivateLocal reports whether every default range is local: the programs then
+// compare constants instead of looking the ranges up.
+func PrivateLocal(local []netip.Prefix) bool {
+	for _, p := range flows.DefaultLocal() {
+		if !slices.Contains(local, p) {
+			return false
+		}
+	}
+	return true
+}
+
+// Names are the names of all programs and maps, without the programs' own data.
+func Names() ([]string, error) {
+	spec, err := gen.LoadIotsense()
+	if err != nil {
+		return nil, fmt.Errorf("read the compiled programs: %w", err)
+	}
+	var names []string
+	for name := range spec.Programs {
+		names = append(names, name)
+	}
+	for name := range spec.Maps {
+		if !strings.HasPrefix(name, ".") {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
