@@ -42,9 +42,9 @@ generate: ## compile bpf/ into gen/ with clang
 ready: # says what demo will install, and asks for root, before anything is compiled
 	@scripts/ready.sh demo
 
-build: ## bin/iotsense
+build: ## bin/iotsense, all of it, and bin/iotsense-box, the part for a box
 	@scripts/ready.sh build
-	scripts/patiently.sh compiling $(GO) $(BUILD) -o bin/iotsense ./cmd/iotsense
+	scripts/patiently.sh compiling $(GO) $(BUILD) -o bin/ ./cmd/iotsense ./cmd/iotsense-box
 
 model: build ## train the embedded models: real captures (split=train), device lab
 	scripts/data.sh
@@ -55,9 +55,9 @@ model: build ## train the embedded models: real captures (split=train), device l
 	  --window-mode padded --seed $(LAB_SEED) --threads 2 -o $(MODELS)/lab.safetensors
 
 cross: ## static binaries for linux/amd64 and linux/arm64
-	GOARCH=amd64 $(GO) $(BUILD) -o bin/iotsense-linux-amd64 ./cmd/iotsense
-	GOARCH=arm64 $(GO) $(BUILD) -o bin/iotsense-linux-arm64 ./cmd/iotsense
-	scripts/check-static.sh bin/iotsense-linux-amd64 bin/iotsense-linux-arm64
+	for arch in amd64 arm64; do for program in iotsense iotsense-box; do \
+	  GOARCH=$$arch $(GO) $(BUILD) -o bin/$$program-linux-$$arch ./cmd/$$program || exit; done; done
+	scripts/check-static.sh bin/iotsense-linux-* bin/iotsense-box-linux-*
 
 bench: ## every Go benchmark, COUNT=6 runs each, for benchstat
 	@scripts/bench.sh $(COUNT)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
@@ -51,7 +52,7 @@ func ablation(c *cli.Context) error {
 		return asUsage(err)
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, rows)
+		return terminal.PrintJSON(c.App.Writer, rows)
 	}
 	printSheet(c.App.Writer, experiment.AblationSheet(rows))
 	_, err = fmt.Fprintln(c.App.Writer, experiment.AblationNote)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
@@ -48,7 +49,7 @@ func TestAblation(t *testing.T) {
 	if status != 0 || !strings.Contains(info, `"without":["payload"]`) {
 		t.Errorf("status %d: %s: %s", status, stderr, info)
 	}
-	if _, stderr, status := command(t, "ablation", dir, "--variants", "conv3"); status != exitUsage || !strings.Contains(stderr, `no variant "conv3"`) {
+	if _, stderr, status := command(t, "ablation", dir, "--variants", "conv3"); status != terminal.ExitUsage || !strings.Contains(stderr, `no variant "conv3"`) {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }

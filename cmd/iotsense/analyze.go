@@ -9,6 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/analyze"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -22,7 +24,7 @@ func analyzeCommand() *cli.Command {
 		Name:      "analyze",
 		Usage:     "describe a labelled data set: entropy, service transitions, class counts, leaks",
 		ArgsUsage: "[FILE|DIR...]",
-		Flags: append(dataFlags(), jsonFlag,
+		Flags: append(box.DataFlags(), terminal.JSONFlag,
 			&cli.BoolFlag{Name: "leaks", Usage: "measure what lets a model recognise units or copies instead of types"},
 			&cli.BoolFlag{Name: "ipv6", Usage: "the figures cover IPv6 records too (the paper's are of IPv4)"},
 			&cli.StringFlag{Name: "report", Usage: "write `DIR`/analyze.json, analyze.html and its pictures; a name that ends in .html: the page alone"}),
@@ -35,15 +37,15 @@ func analyzeData(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	show, end := progress("analyze")
+	show, end := terminal.Progress("analyze")
 	defer end()
-	o, err := dataOptions(c)
+	o, err := box.DataOptions(c)
 	if err != nil {
 		return err
 	}
 	o.Capture.RecordSpec, o.Progress = spec, show
 	o.WholePayloads, o.AnyDirection = true, !c.IsSet("direction") && !c.IsSet("model")
-	set, err := open(o)
+	set, err := box.Open(o)
 	if err != nil {
 		return err
 	}
@@ -70,10 +72,10 @@ func analyzeData(c *cli.Context) error {
 		if err := writeAnalysis(path, result); err != nil {
 			return err
 		}
-		logger().Info("report written", "file", path)
+		terminal.Logger().Info("report written", "file", path)
 	}
 	if c.Bool("json") {
-		err = printJSON(c.App.Writer, result)
+		err = terminal.PrintJSON(c.App.Writer, result)
 	} else {
 		err = analyze.WriteText(c.App.Writer, result)
 	}
@@ -86,15 +88,15 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	var bundle model.Bundle
 	if c.IsSet("model") {
 		var err error
-		if bundle, err = loadModel(c); err != nil {
+		if bundle, err = box.LoadModel(c); err != nil {
 			return cfg, flows.RecordSpec{}, err
 		}
 	}
-	spec, err := parseRecord(c, bundle)
+	spec, err := box.ParseRecord(c, bundle)
 	if err != nil {
 		return cfg, spec, err
 	}
-	if err := checkWindow(c, bundle); err != nil {
+	if err := box.CheckWindow(c, bundle); err != nil {
 		return cfg, spec, err
 	}
 	mode := model.Padded
@@ -103,10 +105,10 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	}
 	if c.IsSet("window") {
 		if cfg.Rows = c.Int("window"); cfg.Rows < 1 {
-			return cfg, spec, usagef("--window %d: want 1 or more", cfg.Rows)
+			return cfg, spec, terminal.Usagef("--window %d: want 1 or more", cfg.Rows)
 		}
 	}
-	asked, err := parseWindowMode(c)
+	asked, err := box.ParseWindowMode(c)
 	if asked != nil {
 		mode = *asked
 	}

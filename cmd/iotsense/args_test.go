@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 )
 
 func TestFlagsFirst(t *testing.T) {
@@ -19,7 +21,7 @@ func TestFlagsFirst(t *testing.T) {
 		{"--help", "--help"},
 		{"nonsense -x", "-x -- nonsense"},
 	} {
-		got := flagsFirst(newApp(), append([]string{"iotsense"}, strings.Fields(tt.line)...))
+		got := terminal.FlagsFirst(newApp(), append([]string{"iotsense"}, strings.Fields(tt.line)...))
 		if want := append([]string{"iotsense"}, strings.Fields(tt.want)...); !slices.Equal(got, want) {
 			t.Errorf("%s\n got %v\nwant %v", tt.line, got, want)
 		}

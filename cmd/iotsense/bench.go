@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/loader/measure"
 )
 
@@ -17,7 +18,7 @@ func benchCommand() *cli.Command {
 		Name: "bench", Usage: "the measurements behind the README's figures",
 		Subcommands: []*cli.Command{benchKernelCommand(), benchInferenceCommand(), benchPipelineCommand(), benchLiveCommand(), benchSamplesCommand()},
 		Action: func(c *cli.Context) error {
-			return usagef("bench: say what to measure, see iotsense bench --help")
+			return terminal.Usagef("bench: say what to measure, see iotsense bench --help")
 		},
 	}
 }
@@ -25,10 +26,10 @@ func benchCommand() *cli.Command {
 func benchKernelCommand() *cli.Command {
 	return &cli.Command{
 		Name: "kernel", Usage: "what a packet costs in the kernel half, without an interface (root)",
-		Flags: []cli.Flag{jsonFlag},
+		Flags: []cli.Flag{terminal.JSONFlag},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("bench kernel takes no argument, got %q", c.Args().First())
+				return terminal.Usagef("bench kernel takes no argument, got %q", c.Args().First())
 			}
 			cases, err := measure.Run()
 			if err != nil {
@@ -41,9 +42,9 @@ func benchKernelCommand() *cli.Command {
 
 func printBench(w io.Writer, cases []measure.Case, asJSON bool) error {
 	if asJSON {
-		return printJSON(w, map[string][]measure.Case{"cases": cases})
+		return terminal.PrintJSON(w, map[string][]measure.Case{"cases": cases})
 	}
-	t := newTable(w, "Hook", "Case", "ns/packet", "Over empty", "In references")
+	t := terminal.NewTable(w, "Hook", "Case", "ns/packet", "Over empty", "In references")
 	var empty float64
 	for _, c := range cases {
 		if c.Name == "empty" {

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
@@ -38,7 +39,7 @@ func dumpInference(dir string, m *model.Model, traffic *bench.Traffic) error {
 	}
 	windows := traffic.Windows()
 	if len(windows) > maxDump {
-		return usagef("--dump: %d windows are too many: take a sample with --windows %d", len(windows), maxDump)
+		return terminal.Usagef("--dump: %d windows are too many: take a sample with --windows %d", len(windows), maxDump)
 	}
 	scaler, size := cnn.NewScaler(m.Record, m.Scaling), m.Net.Span()*d.Width
 	inputs, probs := make([]float32, len(windows)*size), make([]float32, len(windows)*d.Classes)
@@ -67,7 +68,7 @@ func writeNumPy(path string, values []float32, shape ...int) error {
 	header := fmt.Sprintf("{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", dims)
 	const before = 10 // magic, version, length
 	header += strings.Repeat(" ", 63-(before+len(header))%64) + "\n"
-	return writeFile(path, func(f io.Writer) error {
+	return terminal.WriteFile(path, func(f io.Writer) error {
 		w := bufio.NewWriter(f)
 		w.WriteString("\x93NUMPY\x01\x00")
 		w.Write(binary.LittleEndian.AppendUint16(nil, uint16(len(header))))

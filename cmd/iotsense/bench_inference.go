@@ -14,6 +14,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -38,7 +40,7 @@ func benchInferenceCommand() *cli.Command {
 			"of each of as many devices as the batch is large. p50 and p99 are of the time that a batch takes,\n" +
 			"divided by its inputs. Without DATA and --manifest the windows are of the project's own device\n" +
 			"lab: generated traffic, whose rows are shorter than those of real devices.",
-		Flags: append(dataFlags(), jsonFlag,
+		Flags: append(box.DataFlags(), terminal.JSONFlag,
 			&cli.StringFlag{Name: "batch", Value: "1,2,4,8,16,32,64,128,256", Usage: "`N,...` concurrent inputs"},
 			&cli.IntFlag{Name: "threads", Value: 1, Usage: "`N` threads, each with batches of its own"},
 			&cli.StringFlag{Name: "mode", Value: string(bench.Sliding), Usage: "`cold|sliding`"},
@@ -114,7 +116,7 @@ func modelName(c *cli.Context) string {
 
 // loadOneModel reads the model that --model names, which must be for all traffic.
 func loadOneModel(c *cli.Context) (*model.Model, error) {
-	bundle, err := loadModel(c)
+	bundle, err := box.LoadModel(c)
 	if err != nil {
 		return nil, err
 	}
@@ -130,25 +132,25 @@ func inferenceConfig(c *cli.Context) (bench.InferenceConfig, error) {
 	for _, s := range strings.Split(c.String("batch"), ",") {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 || n > largestBatch {
-			return cfg, usagef("--batch %q: want numbers from 1 to %d, separated by commas", c.String("batch"), largestBatch)
+			return cfg, terminal.Usagef("--batch %q: want numbers from 1 to %d, separated by commas", c.String("batch"), largestBatch)
 		}
 		cfg.Batches = append(cfg.Batches, n)
 	}
 	if most := runtime.NumCPU(); cfg.Threads < 1 || cfg.Threads > most {
-		return cfg, usagef("--threads %d: want 1 to the %d of this machine", cfg.Threads, most)
+		return cfg, terminal.Usagef("--threads %d: want 1 to the %d of this machine", cfg.Threads, most)
 	}
 	if cfg.Runs < 1 || cfg.Time <= 0 {
-		return cfg, usagef("--runs %d, --time %v: want at least one run of some time", cfg.Runs, cfg.Time)
+		return cfg, terminal.Usagef("--runs %d, --time %v: want at least one run of some time", cfg.Runs, cfg.Time)
 	}
 	if rows := c.String("rows"); !slices.Contains([]string{realRows, fullRows}, rows) {
-		return cfg, usagef("--rows %q: want %s or %s", rows, realRows, fullRows)
+		return cfg, terminal.Usagef("--rows %q: want %s or %s", rows, realRows, fullRows)
 	}
 	var err error
 	if cfg.Mode, err = bench.ParseMode(c.String("mode")); err != nil {
-		return cfg, usageError{fmt.Errorf("--mode: %w", err)}
+		return cfg, terminal.WrongUsage(fmt.Errorf("--mode: %w", err))
 	}
 	if n := c.Int("windows"); n < 0 || n > 0 && cfg.Mode != bench.Cold {
-		return cfg, usagef("--windows %d: want a number of windows to take in --mode cold", n)
+		return cfg, terminal.Usagef("--windows %d: want a number of windows to take in --mode cold", n)
 	}
 	return cfg, nil
 }
@@ -172,7 +174,7 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memor
 	if c.String("rows") == fullRows {
 		streams = bench.FullRows(m.Record, streams)
 	}
-	mode, err := parseWindowMode(c)
+	mode, err := box.ParseWindowMode(c)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -194,25 +196,25 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memor
 // lab, as the model wants them.
 func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) ([]bench.Stream, error) {
 	bundle := model.Bundle{"": m}
-	if err := checkWindow(c, bundle); err != nil {
+	if err := box.CheckWindow(c, bundle); err != nil {
 		return nil, err
 	}
-	spec, err := parseRecord(c, bundle)
+	spec, err := box.ParseRecord(c, bundle)
 	if err != nil {
 		return nil, err
 	}
 	if !c.Args().Present() && c.String("manifest") == "" {
-		for _, f := range sourceFlags() {
+		for _, f := range box.SourceFlags() {
 			if name := f.Names()[0]; c.IsSet(name) {
-				return nil, usagef("--%s: say with DATA or --manifest of what: without them the windows are of the device lab", name)
+				return nil, terminal.Usagef("--%s: say with DATA or --manifest of what: without them the windows are of the device lab", name)
 			}
 		}
 		report.Data = "device lab (generated)"
 		return labStreams(spec, m.Record.Stream())
 	}
-	show, end := progress("bench inference")
+	show, end := terminal.Progress("bench inference")
 	defer end()
-	set, err := openData(c, spec, show)
+	set, err := box.OpenData(c, spec, show)
 	if err != nil {
 		return nil, err
 	}
@@ -247,7 +249,7 @@ func labStreams(spec flows.RecordSpec, of flows.StreamSpec) ([]bench.Stream, err
 
 func (r *inferenceReport) print(w io.Writer, asJSON bool) error {
 	if asJSON {
-		return printJSON(w, r)
+		return terminal.PrintJSON(w, r)
 	}
 	l := r.RowLengths
 	_, err := fmt.Fprintf(w, `%s, model %s, engine %s, %d thread(s)
@@ -258,7 +260,7 @@ resident: %.1f MB before the model is opened, %.1f MB more with model and engine
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
-	t := newTable(w, "Batch", "Inferences/s", "us each, p50", "us each, p99", "MB over base")
+	t := terminal.NewTable(w, "Batch", "Inferences/s", "us each, p50", "us each, p99", "MB over base")
 	for _, b := range r.Batches {
 		t.AppendRow(table.Row{b.Batch, fmt.Sprintf("%.0f", b.PerSecond), fmt.Sprintf("%.1f", b.P50), fmt.Sprintf("%.1f", b.P99), fmt.Sprintf("%.1f", b.RSS-r.RSSBase)})
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/testenv"
 )
 
@@ -17,7 +18,7 @@ func benchJSON(t *testing.T, args ...string) map[string]any {
 	var out bytes.Buffer
 	app.Writer = &out
 	args = append([]string{"iotsense", "bench", "inference", "--json", "--time", "2ms", "--runs", "1"}, args...)
-	if err := app.RunContext(t.Context(), flagsFirst(app, args)); err != nil {
+	if err := app.RunContext(t.Context(), terminal.FlagsFirst(app, args)); err != nil {
 		t.Fatalf("%v: %v", args, err)
 	}
 	var report map[string]any
@@ -85,12 +86,12 @@ func TestBenchInferenceUsage(t *testing.T) {
 		{"--mode", "warm"}, {"--rows", "empty"}, {"--runs", "0"}, {"--time", "0s"}, {"--windows", "5"},
 		{"--window", "4"}, {"--direction", "uni"}, {"--nonsense"},
 	} {
-		if got := run(t.Context(), append([]string{"iotsense", "bench", "inference"}, args...)); got != exitUsage {
-			t.Errorf("%v: status %d, want %d", args, got, exitUsage)
+		if got := run(t.Context(), append([]string{"iotsense", "bench", "inference"}, args...)); got != terminal.ExitUsage {
+			t.Errorf("%v: status %d, want %d", args, got, terminal.ExitUsage)
 		}
 	}
-	if got := run(t.Context(), []string{"iotsense", "bench", "inference", "--model", "absent.safetensors"}); got != exitFailed {
-		t.Errorf("a model that is not there: status %d, want %d", got, exitFailed)
+	if got := run(t.Context(), []string{"iotsense", "bench", "inference", "--model", "absent.safetensors"}); got != terminal.ExitFailed {
+		t.Errorf("a model that is not there: status %d, want %d", got, terminal.ExitFailed)
 	}
 }
 
@@ -110,7 +111,7 @@ func TestBenchInferenceDump(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "model.safetensors")); err != nil {
 		t.Error(err)
 	}
-	if got := run(t.Context(), []string{"iotsense", "bench", "inference", "--mode", "cold", "--dump", dir}); got != exitUsage {
-		t.Errorf("a dump of all windows: status %d, want %d", got, exitUsage)
+	if got := run(t.Context(), []string{"iotsense", "bench", "inference", "--mode", "cold", "--dump", dir}); got != terminal.ExitUsage {
+		t.Errorf("a dump of all windows: status %d, want %d", got, terminal.ExitUsage)
 	}
 }

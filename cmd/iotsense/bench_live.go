@@ -16,6 +16,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -73,17 +74,17 @@ func (f *liveFigures) playedLate() bool { return f.Late > f.Seconds/10 }
 
 func benchLive(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("bench live takes no argument, got %q", c.Args().First())
+		return terminal.Usagef("bench live takes no argument, got %q", c.Args().First())
 	}
 	speeds, err := parseCounts("speed", c.String("speed"))
 	if err != nil {
 		return err
 	}
 	if c.Int("devices") < 1 {
-		return usagef("--devices %d: want at least 1", c.Int("devices"))
+		return terminal.Usagef("--devices %d: want at least 1", c.Int("devices"))
 	}
 	if _, err := attach.ParseHook(c.String("hook")); err != nil {
-		return usageError{fmt.Errorf("--hook: %w", err)}
+		return terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("bench live makes network namespaces and loads programs into the kernel: run it as root")
@@ -96,7 +97,7 @@ func benchLive(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := undoes(c.Context); err != nil {
+	if err := terminal.Undoes(c.Context); err != nil {
 		return err
 	}
 	if err := replay.RemoveStale(); err != nil {
@@ -204,13 +205,13 @@ func cpuSeconds(pid int) (float64, error) {
 
 func printLive(w io.Writer, c *cli.Context, data string, steps []liveFigures) error {
 	if c.Bool("json") {
-		return printJSON(w, map[string]any{"data": data, "model": modelName(c), "steps": steps})
+		return terminal.PrintJSON(w, map[string]any{"data": data, "model": modelName(c), "steps": steps})
 	}
 	last := steps[len(steps)-1]
 	if _, err := fmt.Fprintf(w, "%d devices live on %s, %s, model %s\n\n", last.Devices, last.Hook, data, modelName(c)); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
-	t := newTable(w, "Speed", "Packets/s", "Mbit/s", "Flows/s", "Inferences/s", "Sensor, % of a core", "Kernel programs, %", "ns/packet", "Packets", "Lost")
+	t := terminal.NewTable(w, "Speed", "Packets/s", "Mbit/s", "Flows/s", "Inferences/s", "Sensor, % of a core", "Kernel programs, %", "ns/packet", "Packets", "Lost")
 	for _, f := range steps {
 		t.AppendRow(table.Row{f.Speed, whole(f.PacketRate), whole(f.Megabits), whole(f.Flows), whole(f.Inferences),
 			fmt.Sprintf("%.1f", f.Sensor), fmt.Sprintf("%.1f", f.Kernel), whole(f.KernelNS), f.Packets, f.lost()})

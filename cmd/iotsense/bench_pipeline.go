@@ -13,6 +13,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -35,19 +37,19 @@ func benchPipelineCommand() *cli.Command {
 func fleetFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "manifest", Usage: "CSV `FILE` that lists the captures to multiply (default: the device lab)"},
-		modelFlag, jsonFlag,
+		box.ModelFlag, terminal.JSONFlag,
 	}
 }
 
 func benchPipeline(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("bench pipeline takes no argument, got %q", c.Args().First())
+		return terminal.Usagef("bench pipeline takes no argument, got %q", c.Args().First())
 	}
 	sizes, err := parseCounts("devices", c.String("devices"))
 	if err != nil {
 		return err
 	}
-	bundle, err := loadModel(c)
+	bundle, err := box.LoadModel(c)
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func parseCounts(flag, text string) ([]int, error) {
 	for _, s := range strings.Split(text, ",") {
 		n, err := strconv.Atoi(s)
 		if err != nil || n < 1 {
-			return nil, usagef("--%s %q: want numbers from 1 on, separated by commas", flag, text)
+			return nil, terminal.Usagef("--%s %q: want numbers from 1 on, separated by commas", flag, text)
 		}
 		counts = append(counts, n)
 	}
@@ -115,12 +117,12 @@ func benchCaptures(c *cli.Context) (captures []bench.Household, data string, err
 
 func printPipeline(w io.Writer, c *cli.Context, data string, all []bench.PipelineFigures) error {
 	if c.Bool("json") {
-		return printJSON(w, map[string]any{"data": data, "model": modelName(c), "steps": all})
+		return terminal.PrintJSON(w, map[string]any{"data": data, "model": modelName(c), "steps": all})
 	}
 	if _, err := fmt.Fprintf(w, "packet to verdict on one core, %s, model %s\n\n", data, modelName(c)); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
-	t := newTable(w, "Devices", "With verdict", "Packets/s", "Mbit/s", "Flows/s", "Inferences/s", "Packets", "Lost", "MB running", "MB at rest")
+	t := terminal.NewTable(w, "Devices", "With verdict", "Packets/s", "Mbit/s", "Flows/s", "Inferences/s", "Packets", "Lost", "MB running", "MB at rest")
 	for _, f := range all {
 		t.AppendRow(table.Row{f.Devices, f.Verdicts, whole(f.PacketRate), whole(f.Megabits), whole(f.Flows), whole(f.Inferences),
 			f.Packets, f.Lost, whole(f.Running), whole(f.Resting)})

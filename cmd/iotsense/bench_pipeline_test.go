@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/testenv"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 )
@@ -41,12 +42,12 @@ func TestBenchPipelineUsage(t *testing.T) {
 		{"pipeline", "--devices", "0"}, {"pipeline", "--devices", "1,x"}, {"pipeline", "argument"},
 		{"live", "--speed", "0"}, {"live", "--devices", "0"}, {"live", "--hook", "nonsense"}, {"live", "argument"},
 	} {
-		if got := run(t.Context(), append([]string{"iotsense", "bench"}, args...)); got != exitUsage {
-			t.Errorf("%v: status %d, want %d", args, got, exitUsage)
+		if got := run(t.Context(), append([]string{"iotsense", "bench"}, args...)); got != terminal.ExitUsage {
+			t.Errorf("%v: status %d, want %d", args, got, terminal.ExitUsage)
 		}
 	}
-	if got := run(t.Context(), []string{"iotsense", "bench", "pipeline", "--devices", "1000000"}); got != exitFailed {
-		t.Errorf("more devices than there are addresses for: status %d, want %d", got, exitFailed)
+	if got := run(t.Context(), []string{"iotsense", "bench", "pipeline", "--devices", "1000000"}); got != terminal.ExitFailed {
+		t.Errorf("more devices than there are addresses for: status %d, want %d", got, terminal.ExitFailed)
 	}
 }
 

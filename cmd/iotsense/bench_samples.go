@@ -17,6 +17,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/packet"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -45,7 +47,7 @@ func benchSamplesCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-flows", Value: object.DefaultMaxFlows, Usage: "the sensor's --max-flows"},
 			&cli.StringFlag{Name: "hook", Value: string(attach.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`"},
 			&cli.BoolFlag{Name: "kernel-stats", Usage: "also the time spent in the programs, which this itself prolongs"},
-			jsonFlag,
+			terminal.JSONFlag,
 		},
 		Action: benchSamples,
 	}
@@ -68,23 +70,23 @@ type sampleFigures struct {
 
 func benchSamples(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("bench samples takes no argument, got %q", c.Args().First())
+		return terminal.Usagef("bench samples takes no argument, got %q", c.Args().First())
 	}
 	for name, most := range map[string]int{"rate": 1_000_000, "runs": 1000, "payload": 9000, "macs": 1 << 16, "max-flows": 1 << 24} {
 		if n := c.Int(name); n < 1 && name != "payload" || n < 0 || n > most {
-			return usagef("--%s %d: want 1 to %d", name, n, most)
+			return terminal.Usagef("--%s %d: want 1 to %d", name, n, most)
 		}
 	}
 	if d := c.Duration("time"); d < time.Second || d > time.Hour {
-		return usagef("--time %v: want 1s to 1h", d)
+		return terminal.Usagef("--time %v: want 1s to 1h", d)
 	}
 	if _, err := attach.ParseHook(c.String("hook")); err != nil {
-		return usageError{fmt.Errorf("--hook: %w", err)}
+		return terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("bench samples makes network namespaces and loads programs into the kernel: run it as root")
 	}
-	if err := undoes(c.Context); err != nil {
+	if err := terminal.Undoes(c.Context); err != nil {
 		return err
 	}
 	if err := replay.RemoveStale(); err != nil {
@@ -137,7 +139,7 @@ func sampleRun(c *cli.Context, frames []lab.Frame) (f sampleFigures, err error) 
 		return f, err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	opts := demoOptions{hook: c.String("hook"), model: noModel, speed: 1, flags: []string{"--max-flows", strconv.Itoa(c.Int("max-flows"))}}
+	opts := demoOptions{hook: c.String("hook"), model: ask.NoModel, speed: 1, flags: []string{"--max-flows", strconv.Itoa(c.Int("max-flows"))}}
 	if c.Bool("kernel-stats") {
 		opts.flags = append(opts.flags, "--kernel-stats")
 	}
@@ -192,9 +194,9 @@ func kernelNS(s *v1.Stats) *float64 {
 
 func printSamples(w io.Writer, c *cli.Context, runs []sampleFigures) error {
 	if c.Bool("json") {
-		return printJSON(w, map[string]any{"payload": c.Int("payload"), "macs": c.Int("macs"), "max_flows": c.Int("max-flows"), "runs": runs})
+		return terminal.PrintJSON(w, map[string]any{"payload": c.Int("payload"), "macs": c.Int("macs"), "max_flows": c.Int("max-flows"), "runs": runs})
 	}
-	t := newTable(w, "Run", "Packets", "Packets/s", "Sent late, s", "Unseen", "Table full", "Ring full", "User CPU, s", "% of a core", "Kernel, ns/packet")
+	t := terminal.NewTable(w, "Run", "Packets", "Packets/s", "Sent late, s", "Unseen", "Table full", "Ring full", "User CPU, s", "% of a core", "Kernel, ns/packet")
 	for i, f := range runs {
 		kernel := "-"
 		if f.KernelNS != nil {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
@@ -45,8 +46,8 @@ func TestBenchUsage(t *testing.T) {
 	for _, args := range [][]string{{"bench"}, {"bench", "nonsense"}, {"bench", "kernel", "nonsense"},
 		{"bench", "samples", "nonsense"}, {"bench", "samples", "--rate", "0"}, {"bench", "samples", "--time", "1ms"}, {"bench", "samples", "--hook", "x"},
 	} {
-		if got := run(t.Context(), append([]string{"iotsense"}, args...)); got != exitUsage {
-			t.Errorf("%v: status %d, want %d", args, got, exitUsage)
+		if got := run(t.Context(), append([]string{"iotsense"}, args...)); got != terminal.ExitUsage {
+			t.Errorf("%v: status %d, want %d", args, got, terminal.ExitUsage)
 		}
 	}
 }

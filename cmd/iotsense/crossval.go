@@ -7,6 +7,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/report"
@@ -17,8 +19,8 @@ func crossvalCommand() *cli.Command {
 		Name:      "crossval",
 		Usage:     "score a network by repeated k-fold cross-validation",
 		ArgsUsage: "[DATA...]",
-		Flags: slices.Concat(sourceFlags(), streamFlags(), learnFlags(), []cli.Flag{
-			jsonFlag,
+		Flags: slices.Concat(box.SourceFlags(), box.StreamFlags(), learnFlags(), []cli.Flag{
+			terminal.JSONFlag,
 			&cli.StringFlag{Name: "split-by", Value: dataset.ByCapture, Usage: "what is dealt to the folds: `capture|unit`"},
 			&cli.IntFlag{Name: "folds", Value: 5, Usage: "`N` parts, each tested once by a network that has learned from the others"},
 			&cli.IntFlag{Name: "seeds", Value: 3, Usage: "`N` repetitions, each with folds, weights, order and dropout of its own"},
@@ -51,9 +53,9 @@ func crossval(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, result)
+		return terminal.PrintJSON(c.App.Writer, result)
 	}
-	t := newTable(c.App.Writer, "Seed", "Macro F1", "95 % interval", "Accuracy", "Device accuracy", "Windows")
+	t := terminal.NewTable(c.App.Writer, "Seed", "Macro F1", "95 % interval", "Accuracy", "Device accuracy", "Windows")
 	for _, s := range result.Seeds {
 		interval := ""
 		if s.Intervals != nil && s.Intervals.MacroF1 != nil {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
@@ -124,7 +125,7 @@ func TestCrossvalOfFewCaptures(t *testing.T) {
 	if err := os.WriteFile(one, []byte(strings.Join(units, "")), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, stderr, status := command(t, "crossval", "--manifest", one, "--split-by", "unit", "--folds", "2", "--epochs", "1"); status != exitFailed || !strings.Contains(stderr, "every class has but one unit") {
+	if _, stderr, status := command(t, "crossval", "--manifest", one, "--split-by", "unit", "--folds", "2", "--epochs", "1"); status != terminal.ExitFailed || !strings.Contains(stderr, "every class has but one unit") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }
@@ -133,7 +134,7 @@ func TestCrossvalOfFewCaptures(t *testing.T) {
 func TestCrossvalReportIntoNowhere(t *testing.T) {
 	manifest, _ := labData(t)
 	_, stderr, status := command(t, "crossval", "--manifest", manifest, "--epochs", "1", "--folds", "2", "--seeds", "1", "--report", manifest)
-	if status != exitFailed || !strings.Contains(stderr, "report") || strings.Contains(stderr, "epoch 1") {
+	if status != terminal.ExitFailed || !strings.Contains(stderr, "report") || strings.Contains(stderr, "epoch 1") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 }
@@ -142,7 +143,7 @@ func mustRun(t *testing.T, args ...string) {
 	t.Helper()
 	app := newApp()
 	app.Writer = &bytes.Buffer{}
-	if err := app.RunContext(t.Context(), flagsFirst(app, append([]string{"iotsense"}, args...))); err != nil {
+	if err := app.RunContext(t.Context(), terminal.FlagsFirst(app, append([]string{"iotsense"}, args...))); err != nil {
 		t.Fatalf("%v: %v", args, err)
 	}
 }

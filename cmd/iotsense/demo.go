@@ -10,6 +10,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
@@ -30,7 +32,7 @@ func demoCommand() *cli.Command {
 			&cli.DurationFlag{Name: "duration", Usage: "stop playing after `D`"},
 			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or lab for the device lab's (default: the embedded model that fits the traffic)"},
 			&cli.Int64Flag{Name: "seed", Value: 1, Usage: "`N` of the device lab's traffic"},
-			jsonFlag,
+			terminal.JSONFlag,
 		},
 		Action: demo,
 	}
@@ -45,13 +47,13 @@ type demoOptions struct {
 
 func demo(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("demo takes no arguments, got %q", c.Args().First())
+		return terminal.Usagef("demo takes no arguments, got %q", c.Args().First())
 	}
 	if c.IsSet("speed") && c.Float64("speed") < 1 {
-		return usagef("--speed %v: want 1 or more", c.Float64("speed"))
+		return terminal.Usagef("--speed %v: want 1 or more", c.Float64("speed"))
 	}
 	if _, err := attach.ParseHook(c.String("hook")); err != nil {
-		return usageError{fmt.Errorf("--hook: %w", err)}
+		return terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("demo makes network namespaces and loads programs into the kernel: run it as root")
@@ -60,7 +62,7 @@ func demo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := undoes(c.Context); err != nil {
+	if err := terminal.Undoes(c.Context); err != nil {
 		return err
 	}
 	if err := replay.RemoveStale(); err != nil {
@@ -83,7 +85,7 @@ func demoChoices(c *cli.Context) (*demoTraffic, demoOptions, error) {
 	} else {
 		traffic, err = labTraffic(c.Int64("seed"))
 		if opts.model == "" {
-			opts.model = labModel
+			opts.model = box.LabModel
 		}
 	}
 	if err != nil {
@@ -97,7 +99,7 @@ func demoChoices(c *cli.Context) (*demoTraffic, demoOptions, error) {
 
 // runDemo plays the traffic past a sensor and prints what it says.
 func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoOptions) error {
-	bundle, err := loadNamedModel(opts.model)
+	bundle, err := box.LoadNamedModel(opts.model)
 	if err != nil {
 		return err
 	}
@@ -105,7 +107,7 @@ func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoO
 	if err != nil {
 		return err
 	}
-	summary := demoSummary{Data: traffic.data, Model: modelText(opts.model, bundle), Hook: sensor.hook, Speed: opts.speed}
+	summary := demoSummary{Data: traffic.data, Model: box.ModelText(opts.model, bundle), Hook: sensor.hook, Speed: opts.speed}
 	if !c.Bool("json") {
 		introduce(c, &summary, traffic)
 	}
@@ -126,7 +128,7 @@ func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoO
 	}
 	stop() // the same where the sensor has ended by itself
 	switch err := <-played; {
-	case errors.Is(failed, errLeftover): // who read has seen enough
+	case errors.Is(failed, terminal.ErrLeftover): // who read has seen enough
 		return err
 	case failed != nil || err != nil:
 		return errors.Join(failed, err)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
@@ -91,13 +93,13 @@ func (b *board) show(v registry.Verdict) error {
 	before, seen := b.latest[v.Device]
 	b.latest[v.Device] = v
 	if b.json {
-		return printJSON(b.w, b.line(v))
+		return terminal.PrintJSON(b.w, b.line(v))
 	}
 	truth, ok := b.truth[v.Device]
 	if !ok || v.Label == nil || seen && before.Known == v.Known && (!v.Known || *before.Label == *v.Label) {
 		return nil
 	}
-	label, _ := labelText(&v)
+	label, _ := ask.LabelText(&v)
 	_, err := fmt.Fprintf(b.w, "%6.1fs  %-17s  %-*s  %-*s  %10.2f  %7d  %s\n", time.Since(b.begin).Seconds(),
 		v.Device, b.width, truth, b.width, label, *v.Confidence, v.Windows, outcomeText(b.outcome(v.Device)))
 	return err
@@ -147,16 +149,16 @@ func (b *board) score(s *demoSummary) {
 // summary prints what every device was taken for, and what the sensor counted.
 func (b *board) summary(s demoSummary) error {
 	if b.json {
-		return printJSON(b.w, map[string]demoSummary{"summary": s})
+		return terminal.PrintJSON(b.w, map[string]demoSummary{"summary": s})
 	}
 	fmt.Fprintln(b.w)
-	t := newTable(b.w, "Device", "Truly", "Verdict", "Confidence", "Windows", "Flows", "")
+	t := terminal.NewTable(b.w, "Device", "Truly", "Verdict", "Confidence", "Windows", "Flows", "")
 	devices := slices.SortedFunc(maps.Keys(b.truth), func(x, y string) int {
 		return strings.Compare(b.truth[x]+x, b.truth[y]+y)
 	})
 	for _, d := range devices {
 		v := b.latest[d]
-		label, confidence := labelText(&v)
+		label, confidence := ask.LabelText(&v)
 		t.AppendRow(table.Row{d, b.truth[d], label, confidence, v.Windows, v.Flows, outcomeText(b.outcome(d))})
 	}
 	t.Render()

@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/client"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/registry"
@@ -54,7 +55,7 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 		return nil, fmt.Errorf("pipe to the sensor: %w", err)
 	}
 	socket := filepath.Join(n.Dir, "sensor.sock")
-	s := &demoSensor{client: client.New(socket), verdicts: make(chan registry.Verdict), hurry: endingOf(ctx).hurry}
+	s := &demoSensor{client: client.New(socket), verdicts: make(chan registry.Verdict), hurry: terminal.EndingOf(ctx).Hurry}
 	cmd := exec.Command(self, append([]string{"run", "-i", replay.Interface, "--hook", opts.hook, "--model", opts.model, "--json",
 		"--socket", socket, "--pin", "", "--speed", strconv.FormatFloat(opts.speed, 'g', -1, 64)}, opts.flags...)...)
 	cmd.Env = append(os.Environ(), opts.env...)

@@ -20,6 +20,8 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/api/client"
@@ -217,7 +219,7 @@ func TestRunReaderGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sensor := runLive(t, w, nil, "--model", labModel, "--json", "--speed", "60")
+		sensor := runLive(t, w, nil, "--model", box.LabModel, "--json", "--speed", "60")
 		sensor.play(datagrams(640, 6400))
 		if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
 			t.Fatal(err)
@@ -284,7 +286,7 @@ func TestRunBlockedReaders(t *testing.T) {
 	defer out.Close()
 	errs, stderr := fullPipe(t)
 	defer errs.Close()
-	s := runLive(t, stdout, stderr, "--model", labModel, "--json", "--speed", "30")
+	s := runLive(t, stdout, stderr, "--model", box.LabModel, "--json", "--speed", "30")
 	const flows = 12800
 	s.play(datagrams(flows, 6400))
 	stats := s.until("all flows are judged", func(stats v1.Stats) bool { return stats.Records == flows && stats.Flows.Open == 0 })
@@ -299,8 +301,8 @@ func TestRunBlockedReaders(t *testing.T) {
 	if err := syscall.Kill(s.pid, syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if status := s.end(); status != exitFailed {
-		t.Errorf("status %d, want %d: output was not written", status, exitFailed)
+	if status := s.end(); status != terminal.ExitFailed {
+		t.Errorf("status %d, want %d: output was not written", status, terminal.ExitFailed)
 	}
 }
 
@@ -375,7 +377,7 @@ func TestCommandsInterrupted(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			stderr, status := interrupted(t, tt.stdin, tt.ready, tt.args...)
-			if status != exitFailed || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "interrupt signal received") {
+			if status != terminal.ExitFailed || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "interrupt signal received") {
 				t.Errorf("status %d, %q", status, stderr)
 			}
 		})
@@ -447,7 +449,7 @@ func TestDemoReaders(t *testing.T) {
 // read, cost no sample and no record, and neither the others' answers nor the end.
 func TestRunClients(t *testing.T) {
 	testenv.Root(t)
-	s := runLive(t, nil, nil, "--model", labModel, "--speed", "12")
+	s := runLive(t, nil, nil, "--model", box.LabModel, "--speed", "12")
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	defer clients.Wait()

@@ -10,6 +10,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -22,7 +24,7 @@ func evaluateCommand() *cli.Command {
 		Name:      "evaluate",
 		Usage:     "score a model on labelled captures or records",
 		ArgsUsage: "[DATA...]",
-		Flags: append(slices.Concat(dataFlags(), foldFlags()), jsonFlag,
+		Flags: append(slices.Concat(box.DataFlags(), box.FoldFlags()), terminal.JSONFlag,
 			&cli.GenericFlag{Name: "merge", Value: &classGroups{}, Usage: "count classes `A,B` as one (repeatable; a name with a comma in \"quotes\")"},
 			&cli.GenericFlag{Name: "leave-out", Value: &classNames{}, Usage: "leave devices of the true classes `A,B` out (repeatable)"},
 			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
@@ -77,7 +79,7 @@ func parseClasses(list string) ([]string, error) {
 }
 
 func evaluate(c *cli.Context) error {
-	bundle, err := loadModel(c)
+	bundle, err := box.LoadModel(c)
 	if err != nil {
 		return err
 	}
@@ -95,7 +97,7 @@ func evaluate(c *cli.Context) error {
 		}
 	}
 	if c.Bool("json") {
-		return errors.Join(damaged, err, printJSON(c.App.Writer, result))
+		return errors.Join(damaged, err, terminal.PrintJSON(c.App.Writer, result))
 	}
 	printScore(c, result)
 	return errors.Join(damaged, err)
@@ -104,23 +106,23 @@ func evaluate(c *cli.Context) error {
 // parseEvaluation reads what the bundle is to be scored on.
 func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluation, err error) {
 	if e.Score.Draws = c.Bool("draws"); e.Score.Draws && c.Int("bootstrap") == 0 {
-		return e, usagef("--draws: --bootstrap 0 draws nothing to keep")
+		return e, terminal.Usagef("--draws: --bootstrap 0 draws nothing to keep")
 	}
 	e.Model, e.Score.Resamples = modelName(c), c.Int("bootstrap")
 	e.Score.Merge, e.Score.LeaveOut = *c.Generic("merge").(*classGroups), *c.Generic("leave-out").(*classNames)
-	if e.WindowMode, err = parseWindowMode(c); err != nil {
+	if e.WindowMode, err = box.ParseWindowMode(c); err != nil {
 		return e, err
 	}
-	if err = checkWindow(c, bundle); err != nil {
+	if err = box.CheckWindow(c, bundle); err != nil {
 		return e, err
 	}
-	if e.Folds, err = parseFolds(c); err != nil {
+	if e.Folds, err = box.ParseFolds(c); err != nil {
 		return e, err
 	}
-	if e.Data, err = dataOptions(c); err != nil {
+	if e.Data, err = box.DataOptions(c); err != nil {
 		return e, err
 	}
-	e.Data.Capture.RecordSpec, err = parseRecord(c, bundle)
+	e.Data.Capture.RecordSpec, err = box.ParseRecord(c, bundle)
 	return e, err
 }
 
@@ -131,13 +133,13 @@ func printScore(c *cli.Context, r *score.Result) {
 		}
 		return fmt.Sprintf("%.4f", *v)
 	}
-	t := newTable(c.App.Writer, "Class", "Precision", "Recall", "F1", "Windows")
+	t := terminal.NewTable(c.App.Writer, "Class", "Precision", "Recall", "F1", "Windows")
 	for _, k := range r.Classes {
 		t.AppendRow(table.Row{k.Label, fmt.Sprintf("%.3f", k.Precision), fmt.Sprintf("%.3f", k.Recall), fmt.Sprintf("%.3f", k.F1), k.Support})
 	}
 	t.Render()
 	printWorst(c, r)
-	m := newTable(c.App.Writer, "Seconds since first packet", "Devices with a window", "Device accuracy", "Windows", "Accuracy")
+	m := terminal.NewTable(c.App.Writer, "Seconds since first packet", "Devices with a window", "Device accuracy", "Windows", "Accuracy")
 	for _, s := range r.BySeconds {
 		m.AppendRow(table.Row{s.Seconds, s.Devices, number(s.Accuracy), s.Windows, number(s.WindowAccuracy)})
 	}
@@ -154,7 +156,7 @@ func printScore(c *cli.Context, r *score.Result) {
 		}
 		return fmt.Sprintf("%.3f to %.3f", i.Low, i.High)
 	}
-	s := newTable(c.App.Writer, "Figure", "Value", "95 % interval", "Of")
+	s := terminal.NewTable(c.App.Writer, "Figure", "Value", "95 % interval", "Of")
 	s.AppendRows([]table.Row{
 		{"macro F1", number(r.MacroF1), interval(in.MacroF1), fmt.Sprintf("%d windows, %s", r.Windows, r.WindowMode)},
 		{"accuracy", number(r.Accuracy), interval(in.Accuracy), ""},
@@ -190,7 +192,7 @@ func printScore(c *cli.Context, r *score.Result) {
 const shownWorst = 10
 
 func printWorst(c *cli.Context, r *score.Result) {
-	t := newTable(c.App.Writer, "Worst captures", "Class", "Given", "Probability of class", "Windows", "Right")
+	t := terminal.NewTable(c.App.Writer, "Worst captures", "Class", "Given", "Probability of class", "Windows", "Right")
 	for _, v := range r.Worst[:min(shownWorst, len(r.Worst))] {
 		given, probability := "-", "-"
 		if v.Given != nil {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/model/score"
 )
@@ -207,7 +209,7 @@ func TestInterrupted(t *testing.T) {
 			var out bytes.Buffer
 			app := newApp()
 			app.Writer = &out
-			err := app.RunContext(&endingContext{t.Context(), asked}, flagsFirst(app, append([]string{"iotsense"}, args...)))
+			err := app.RunContext(&endingContext{t.Context(), asked}, terminal.FlagsFirst(app, append([]string{"iotsense"}, args...)))
 			if !errors.Is(err, context.Canceled) {
 				continue // it was over before
 			}
@@ -233,7 +235,7 @@ func TestInterrupted(t *testing.T) {
 // never heard of is 0, and says nothing.
 func TestEvaluateWithAnotherModel(t *testing.T) {
 	manifest, _ := labData(t)
-	for model, told := range map[string]bool{"": true, labModel: false} {
+	for model, told := range map[string]bool{"": true, box.LabModel: false} {
 		_, stderr, status := command(t, "evaluate", "--manifest", manifest, "--split", "test", "--model", model, "--bootstrap", "0")
 		if got := strings.Contains(stderr, "none of the data's classes"); status != 0 || got != told {
 			t.Errorf("model %q: status %d, told %v, want %v: %s", model, status, got, told, stderr)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/interchange"
@@ -26,7 +28,7 @@ func exportCommand() *cli.Command {
 			"probabilities [N, classes], calibration included. Labels, record description and\n" +
 			"scaling are its metadata_props, as `iotsense model info --json` shows them.",
 		Flags: []cli.Flag{
-			modelFlag,
+			box.ModelFlag,
 			&cli.BoolFlag{Name: "onnx", Usage: "as ONNX"},
 			&cli.StringFlag{Name: "service", Usage: "of a specialised bundle the model for `NAME`, like tcp/80"},
 			outputFlag("file to write"),
@@ -58,20 +60,20 @@ func outputFlag(usage string) cli.Flag {
 
 func modelExport(c *cli.Context) error {
 	if !c.Bool("onnx") {
-		return usagef("model export: name the format: --onnx is the one there is")
+		return terminal.Usagef("model export: name the format: --onnx is the one there is")
 	}
 	if c.String("output") == "" {
-		return usagef("model export: -o OUT is missing")
+		return terminal.Usagef("model export: -o OUT is missing")
 	}
-	bundle, err := loadModel(c)
+	bundle, err := box.LoadModel(c)
 	if err != nil {
 		return err
 	}
 	m, ok := bundle[c.String("service")]
 	if !ok {
-		return usagef("--service %q: the file has models for %s: name one of these services", c.String("service"), strings.Join(serviceNames(bundle), ", "))
+		return terminal.Usagef("--service %q: the file has models for %s: name one of these services", c.String("service"), strings.Join(serviceNames(bundle), ", "))
 	}
-	if err := writeFile(c.String("output"), func(w io.Writer) error { return interchange.WriteONNX(w, m) }); err != nil {
+	if err := terminal.WriteFile(c.String("output"), func(w io.Writer) error { return interchange.WriteONNX(w, m) }); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%d classes, %d parameters written to %s\n", len(m.Labels), m.Parameters(), c.String("output"))
@@ -90,25 +92,25 @@ func serviceNames(bundle model.Bundle) []string {
 
 func modelImport(c *cli.Context) error {
 	if c.NArg() != 1 {
-		return usagef("model import: name one FILE")
+		return terminal.Usagef("model import: name one FILE")
 	}
 	if c.String("output") == "" {
-		return usagef("model import: -o MODEL is missing")
+		return terminal.Usagef("model import: -o MODEL is missing")
 	}
 	n, err := interchange.Read(c.Context, c.Args().First())
 	if err != nil {
 		return err
 	}
 	if n.Undescribed {
-		say("%s holds weights alone: activations, padding and other layers are taken to be this network's", c.Args().First())
+		terminal.Say("%s holds weights alone: activations, padding and other layers are taken to be this network's", c.Args().First())
 	}
-	bundle, err := loadNamedModel(c.String("like"))
+	bundle, err := box.LoadNamedModel(c.String("like"))
 	if err != nil {
 		return err
 	}
 	like, ok := bundle[""]
 	if !ok {
-		return usagef("--like %s: a bundle for %s: want a file of one model", c.String("like"), strings.Join(serviceNames(bundle), ", "))
+		return terminal.Usagef("--like %s: a bundle for %s: want a file of one model", c.String("like"), strings.Join(serviceNames(bundle), ", "))
 	}
 	labels, err := readLabels(c.String("labels"))
 	if err != nil {
@@ -116,7 +118,7 @@ func modelImport(c *cli.Context) error {
 	}
 	if labels == nil && n.Metadata == nil && len(like.Labels) != n.Classes {
 		labels = numberedLabels(n.Classes)
-		say("the file names no classes: they are called %s to %s; name them with --labels", labels[0], labels[len(labels)-1])
+		terminal.Say("the file names no classes: they are called %s to %s; name them with --labels", labels[0], labels[len(labels)-1])
 	}
 	m, err := n.Model(like, labels)
 	if err != nil {

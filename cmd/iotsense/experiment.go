@@ -10,13 +10,15 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
 // seriesFlags are those of commands that train and score.
 func seriesFlags() []cli.Flag {
 	return append(takenFlags("seed"),
-		jsonFlag,
+		terminal.JSONFlag,
 		&cli.StringFlag{Name: "report", Usage: "keep models and figures in `DIR`, with a page of all of them and one of each model's score"},
 		&cli.IntFlag{Name: "seeds", Value: 1, Usage: "train every model `N` times, with --seed and the numbers after it; figures are means"},
 		&cli.BoolFlag{Name: "resume", Usage: "go on where a run with this --report was ended: what the same command line trained there is not trained again"},
@@ -41,12 +43,12 @@ func takenFlags(names ...string) []cli.Flag {
 
 // parseSeries reads the flags of a series.
 func parseSeries(c *cli.Context) (*experiment.Series, error) {
-	test, err := parsePart(c, "test-")
+	test, err := box.ParsePart(c, "test-")
 	if err != nil {
 		return nil, err
 	}
 	if c.Int("seeds") < 1 {
-		return nil, usagef("--seeds %d: want at least 1", c.Int("seeds"))
+		return nil, terminal.Usagef("--seeds %d: want at least 1", c.Int("seeds"))
 	}
 	return &experiment.Series{
 		Command: c.Command.Name, Test: test, Seeds: experiment.SeedsFrom(c.Int64("seed"), c.Int("seeds")),
@@ -58,7 +60,7 @@ func parseSeries(c *cli.Context) (*experiment.Series, error) {
 func asUsage(err error) error {
 	var invalid *experiment.InvalidError
 	if errors.As(err, &invalid) {
-		return usageError{err}
+		return terminal.WrongUsage(err)
 	}
 	return err
 }
@@ -72,7 +74,7 @@ func printSheet(w io.Writer, s *experiment.Sheet) {
 		}
 		return r
 	}
-	t := newTable(w, row(s.Header)...)
+	t := terminal.NewTable(w, row(s.Header)...)
 	for _, cells := range s.Rows {
 		t.AppendRow(row(cells))
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
@@ -82,7 +83,7 @@ func TestExperimentSeeds(t *testing.T) {
 			t.Errorf("%v: figures are the same as at first: %v", run.flags, !same)
 		}
 	}
-	if _, stderr, status := command(t, append(ablation[:len(ablation)-2:len(ablation)-2], "--resume")...); status != exitUsage || !strings.Contains(stderr, "--report") {
+	if _, stderr, status := command(t, append(ablation[:len(ablation)-2:len(ablation)-2], "--resume")...); status != terminal.ExitUsage || !strings.Contains(stderr, "--report") {
 		t.Errorf("--resume alone: status %d: %s", status, stderr)
 	}
 }

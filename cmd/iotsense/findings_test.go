@@ -13,6 +13,8 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
+
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 )
 
 const (
@@ -160,7 +162,7 @@ func TestNothingBeforeAnError(t *testing.T) {
 		{"evaluate", "--manifest", manifest}, {"evaluate", "--json", "--manifest", manifest}, {"analyze", "--manifest", manifest}, {"analyze", text},
 		{"extract", text, "-o", filepath.Join(t.TempDir(), "x.parquet")},
 	} {
-		if stdout, stderr, status := command(t, args...); status != exitFailed || stdout != "" || strings.Count(stderr, "\n") != 1 {
+		if stdout, stderr, status := command(t, args...); status != terminal.ExitFailed || stdout != "" || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", args, status, stdout, stderr)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/model"
 )
@@ -79,7 +80,7 @@ func runLine(t *testing.T, args ...string) error {
 	t.Helper()
 	app := newApp()
 	app.Writer = &strings.Builder{}
-	return app.RunContext(t.Context(), flagsFirst(app, append([]string{"iotsense"}, args...)))
+	return app.RunContext(t.Context(), terminal.FlagsFirst(app, append([]string{"iotsense"}, args...)))
 }
 
 // Every command has the flags that it uses, and refuses each flag of the others.
@@ -104,7 +105,7 @@ func TestEveryCommandAndFlag(t *testing.T) {
 				continue
 			}
 			err := runLine(t, append(strings.Fields(name), "--"+f+"=1")...)
-			if _, usage := err.(usageError); !usage || !strings.Contains(err.Error(), "not defined: -"+f) {
+			if _, usage := err.(terminal.UsageError); !usage || !strings.Contains(err.Error(), "not defined: -"+f) {
 				t.Errorf("%s --%s: %v", name, f, err)
 			}
 		}
@@ -142,7 +143,7 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"bench inference --offloaded", "--offloaded: say with DATA or --manifest"},
 	} {
 		err := runLine(t, strings.Fields(tt.line)...)
-		_, usage := err.(usageError)
+		_, usage := err.(terminal.UsageError)
 		switch {
 		case tt.says == "" && err != nil:
 			t.Errorf("%s: %v", tt.line, err)
@@ -162,7 +163,7 @@ func planOf(t *testing.T, args []string) *experiment.Plan {
 		plan, err = planTraining(c)
 		return err
 	}
-	if err := app.RunContext(t.Context(), flagsFirst(app, append([]string{"iotsense"}, args...))); err != nil {
+	if err := app.RunContext(t.Context(), terminal.FlagsFirst(app, append([]string{"iotsense"}, args...))); err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
 	return plan

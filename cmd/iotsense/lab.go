@@ -5,6 +5,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/lab"
 )
 
@@ -20,7 +21,7 @@ func labCommand() *cli.Command {
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
-				return usagef("lab: name one directory to write to")
+				return terminal.Usagef("lab: name one directory to write to")
 			}
 			if err := lab.WriteDataset(c.Context, c.Args().First(), c.Int("units"), c.Int("captures"), c.Int64("seed")); err != nil {
 				return err

@@ -9,6 +9,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
@@ -16,21 +18,21 @@ import (
 // version is set by the Makefile's linker flag; empty in a plain `go build`.
 var version string
 
-func main() { iotsense().start() }
+func main() { iotsense().Start() }
 
-func iotsense() *program {
-	moreOutputs = checkpoints
-	return &program{
-		name: "iotsense", usage: usage, version: version, programs: object.Digest, guard: guardInputs,
-		commands: append(boxCommands(), modelCommand(exportCommand(), importCommand()), analyzeCommand(), trainCommand(), evaluateCommand(),
+func iotsense() *terminal.Program {
+	box.MoreOutputs = checkpoints
+	return &terminal.Program{
+		Name: "iotsense", Usage: box.Usage, Version: version, Programs: object.Digest, Guard: box.GuardInputs,
+		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand()), analyzeCommand(), trainCommand(), evaluateCommand(),
 			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(), benchCommand()),
 	}
 }
 
-func newApp() *cli.App { return iotsense().app() }
+func newApp() *cli.App { return iotsense().App() }
 
 // run executes one command line and returns the exit status.
-func run(ctx context.Context, args []string) int { return iotsense().run(ctx, args) }
+func run(ctx context.Context, args []string) int { return iotsense().Run(ctx, args) }
 
 // checkpoints are the files that a training run keeps its state in.
 func checkpoints(c *cli.Context) (files []string) {

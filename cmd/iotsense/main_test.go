@@ -9,11 +9,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
@@ -72,7 +77,7 @@ func TestRunStopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "iotsense: interrupt signal received\n"; status != exitFailed || string(text) != want {
+	if want := "iotsense: interrupt signal received\n"; status != terminal.ExitFailed || string(text) != want {
 		t.Errorf("status %d, %q; want %q", status, text, want)
 	}
 }
@@ -172,7 +177,7 @@ func TestDamagedCaptureKeepsRecords(t *testing.T) {
 	good, device := labCapture(t)
 	path := write(t, "cut.pcap", good[:len(good)-7])
 	out := filepath.Join(t.TempDir(), "out.parquet")
-	if _, _, status := command(t, "extract", path, "-o", out); status != exitFailed {
+	if _, _, status := command(t, "extract", path, "-o", out); status != terminal.ExitFailed {
 		t.Errorf("status %d", status)
 	}
 	records := 0
@@ -205,7 +210,7 @@ func TestFullDisk(t *testing.T) {
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
 	out := filepath.Join(dir, "out.parquet")
 	_, stderr, status := command(t, "extract", write(t, "good.pcap", good), "-o", out)
-	if status != exitFailed || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, out) {
+	if status != terminal.ExitFailed || !strings.Contains(stderr, "no space left") || !strings.Contains(stderr, out) {
 		t.Errorf("status %d, stderr %s", status, stderr)
 	}
 	if _, err := os.Stat(out); err == nil {
@@ -243,7 +248,7 @@ func TestRunRefuses(t *testing.T) {
 	os.Args[0] = binary
 	made := filepath.Join(filepath.Dir(socket), "made")
 	_, stderr, status = commandAs(t, nobody, "run", "-i", "lo", "--socket", filepath.Join(made, "s"), "--pin", "")
-	if status != exitFailed || !strings.Contains(stderr, "CAP_") {
+	if status != terminal.ExitFailed || !strings.Contains(stderr, "CAP_") {
 		t.Errorf("no privilege: status %d, stderr %s", status, stderr)
 	}
 	if _, err := os.Stat(made); err == nil {
@@ -266,7 +271,7 @@ func TestRecordsClassifyLikeTheirCapture(t *testing.T) {
 		Windows    int
 	}
 	of := func(data string) (found verdict) {
-		stdout, stderr, status := command(t, "classify", data, "--model", labModel, "--json")
+		stdout, stderr, status := command(t, "classify", data, "--model", box.LabModel, "--json")
 		if status != 0 {
 			t.Fatal(stderr)
 		}
@@ -290,20 +295,40 @@ func TestRecordsClassifyLikeTheirCapture(t *testing.T) {
 // What is no name of a device is wrong usage.
 func TestDeviceUsage(t *testing.T) {
 	for _, bad := range []string{"lamp", "10.0.0", "00:17:88:0a:0b", "ip:"} {
-		if _, _, status := command(t, "devices", bad, "--socket", "/nonexistent"); status != exitUsage {
+		if _, _, status := command(t, "devices", bad, "--socket", "/nonexistent"); status != terminal.ExitUsage {
 			t.Errorf("devices %s: status %d", bad, status)
 		}
-		if _, stderr, status := command(t, "run", "-i", "lo", "--ignore", bad); status != exitUsage || !strings.Contains(stderr, "--ignore") {
+		if _, stderr, status := command(t, "run", "-i", "lo", "--ignore", bad); status != terminal.ExitUsage || !strings.Contains(stderr, "--ignore") {
 			t.Errorf("run --ignore %s: status %d, %s", bad, status, stderr)
 		}
 	}
-	if _, _, status := command(t, "devices", "10.0.0.5", "10.0.0.6", "--socket", "/nonexistent"); status != exitUsage {
+	if _, _, status := command(t, "devices", "10.0.0.5", "10.0.0.6", "--socket", "/nonexistent"); status != terminal.ExitUsage {
 		t.Errorf("two devices: status %d", status)
 	}
 }
 
 func TestDoctorUsage(t *testing.T) {
-	if got := run(t.Context(), []string{"iotsense", "doctor", "eth0"}); got != exitUsage {
-		t.Errorf("doctor eth0: status %d, want %d", got, exitUsage)
+	if got := run(t.Context(), []string{"iotsense", "doctor", "eth0"}); got != terminal.ExitUsage {
+		t.Errorf("doctor eth0: status %d, want %d", got, terminal.ExitUsage)
+	}
+}
+
+// The small program knows which commands it lacks.
+func TestElsewhereNamesAll(t *testing.T) {
+	names := func(list []*cli.Command, but ...string) (names []string) {
+		for _, c := range list {
+			if !slices.Contains(but, c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+		slices.Sort(names)
+		return names
+	}
+	all := newApp()
+	if lacks, says := names(all.Commands, append(names(box.Commands()), "model")...), names(box.Elsewhere()); !slices.Equal(lacks, says) {
+		t.Errorf("it lacks %v, and says so of %v", lacks, says)
+	}
+	if lacks, says := names(all.Command("model").Subcommands, "info"), names(box.ModelElsewhere()); !slices.Equal(lacks, says) {
+		t.Errorf("of model it lacks %v, and says so of %v", lacks, says)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
@@ -47,8 +48,8 @@ func TestModelExportService(t *testing.T) {
 		says    string
 	}{
 		{"udp/53", 0, ""},
-		{"", exitUsage, "has models for tcp/80, udp/53"},
-		{"tcp/443", exitUsage, "has models for tcp/80, udp/53"},
+		{"", terminal.ExitUsage, "has models for tcp/80, udp/53"},
+		{"tcp/443", terminal.ExitUsage, "has models for tcp/80, udp/53"},
 	} {
 		_, stderr, status := command(t, "model", "export", "--onnx", "--model", path, "-o", out, "--service", tt.service)
 		if status != tt.status || !strings.Contains(stderr, tt.says) {
@@ -91,7 +92,7 @@ func TestModelImportKeras(t *testing.T) {
 		t.Errorf("without labels: status %d: %s", status, stderr)
 	}
 	_, stderr, status := command(t, "model", "import", weights, "-o", out)
-	if status != exitFailed || !strings.Contains(stderr, "first dense layer has 27 inputs") {
+	if status != terminal.ExitFailed || !strings.Contains(stderr, "first dense layer has 27 inputs") {
 		t.Errorf("for other records: status %d: %s", status, stderr)
 	}
 	if _, err := os.Stat(out); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 	"github.com/iotsense/iotsense/pkg/lab"
@@ -96,7 +97,7 @@ func TestInputsAreNotWritten(t *testing.T) {
 		"bench inference --model d/a.pcap --dump report",
 	} {
 		_, stderr, status := command(t, strings.Fields(line)...)
-		if status != exitUsage && !strings.Contains(stderr, "to be written") || status == 0 || strings.Contains(stderr, "flag provided but not defined") {
+		if status != terminal.ExitUsage && !strings.Contains(stderr, "to be written") || status == 0 || strings.Contains(stderr, "flag provided but not defined") {
 			t.Errorf("%s: status %d: %s", line, status, stderr)
 		}
 		for name, text := range content(t) {
@@ -131,7 +132,7 @@ func TestOutputBelowInput(t *testing.T) {
 		}
 	}
 	_, stderr, status := extracted("d/second.parquet")
-	if _, err := os.Stat("d/second.parquet"); err == nil || status != exitFailed || !strings.Contains(stderr, "d/out.parquet") {
+	if _, err := os.Stat("d/second.parquet"); err == nil || status != terminal.ExitFailed || !strings.Contains(stderr, "d/out.parquet") {
 		t.Errorf("beside another's records: status %d, %v: %s", status, err, stderr)
 	}
 	if _, stderr, status := command(t, "train", "d", "-o", "d/model.safetensors"); status == 0 || !strings.Contains(stderr, "is read too") && !strings.Contains(stderr, "no label") {
@@ -158,7 +159,7 @@ func TestReportBesideModel(t *testing.T) {
 func TestLabKeepsManifests(t *testing.T) {
 	readHere(t)
 	before := content(t)
-	if _, stderr, status := command(t, "lab", "."); status != exitFailed || !strings.Contains(stderr, "manifest.csv") {
+	if _, stderr, status := command(t, "lab", "."); status != terminal.ExitFailed || !strings.Contains(stderr, "manifest.csv") {
 		t.Errorf("status %d: %s", status, stderr)
 	}
 	if content(t)["manifest.csv"] != before["manifest.csv"] {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -63,10 +65,10 @@ func given[T any](c *cli.Context, name string, value func(string) T, into *T) {
 func parsePlan(c *cli.Context, strategy string) (experiment.Plan, error) {
 	p, err := experiment.NewPlan(c.String("preset"), strategy)
 	if err != nil {
-		return p, usageError{err}
+		return p, terminal.WrongUsage(err)
 	}
 	if c.IsSet("services") && c.String("strategy") == experiment.Everything {
-		logger().Warn("--strategy all takes every flow: --services is for mixed and specialized")
+		terminal.Logger().Warn("--strategy all takes every flow: --services is for mixed and specialized")
 	}
 	p.Said = c.LocalFlagNames()
 	given(c, "arch", c.String, &p.Arch)
@@ -97,10 +99,10 @@ func parsePlan(c *cli.Context, strategy string) (experiment.Plan, error) {
 func parsePlanWords(c *cli.Context, p *experiment.Plan) error {
 	if c.IsSet("window") {
 		if p.Paper.Rows = c.Int("window"); p.Paper.Rows < 1 {
-			return usagef("--window %d: want at least 1", p.Paper.Rows)
+			return terminal.Usagef("--window %d: want at least 1", p.Paper.Rows)
 		}
 	}
-	mode, err := parseWindowMode(c)
+	mode, err := box.ParseWindowMode(c)
 	if err != nil {
 		return err
 	}
@@ -110,36 +112,36 @@ func parsePlanWords(c *cli.Context, p *experiment.Plan) error {
 	if d := c.String("direction"); d != "" {
 		direction, err := flows.ParseDirection(d)
 		if err != nil {
-			return usageError{err}
+			return terminal.WrongUsage(err)
 		}
 		p.Direction = &direction
 	}
 	if c.IsSet("memory") {
-		memory, err := parseSize(c.String("memory"))
+		memory, err := box.ParseSize(c.String("memory"))
 		if err != nil {
-			return usagef("--memory: %w", err)
+			return terminal.Usagef("--memory: %w", err)
 		}
 		p.Memory = int64(memory)
 	}
 	if c.IsSet("services") {
 		if p.Services, err = flows.ParseServices(strings.Split(c.String("services"), ",")); err != nil {
-			return usagef("--services: %w", err)
+			return terminal.Usagef("--services: %w", err)
 		}
 	}
-	if p.Validation, err = parsePart(c, "validation-"); err != nil {
+	if p.Validation, err = box.ParsePart(c, "validation-"); err != nil {
 		return err
 	}
-	if p.Local, err = parseLocal(c); err != nil {
+	if p.Local, err = box.ParseLocal(c); err != nil {
 		return err
 	}
-	p.Data, err = dataOptions(c)
+	p.Data, err = box.DataOptions(c)
 	return err
 }
 
 // checkPlan gives what is wrong with a plan as wrong usage.
 func checkPlan(p interface{ Validate() error }) error {
 	if err := p.Validate(); err != nil {
-		return usageError{err}
+		return terminal.WrongUsage(err)
 	}
 	return nil
 }

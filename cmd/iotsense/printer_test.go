@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 )
 
 // What cannot be written is an error, whatever prints it.
@@ -33,7 +35,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 		c.Env, c.Stdout, c.Stderr = append(os.Environ(), asCommand+"=1"), full, &errs
 		_ = c.Run() // its status is looked at
 		full.Close()
-		if status := c.ProcessState.ExitCode(); status != exitFailed || !strings.Contains(errs.String(), "no space left") {
+		if status := c.ProcessState.ExitCode(); status != terminal.ExitFailed || !strings.Contains(errs.String(), "no space left") {
 			t.Errorf("%q: status %d, stderr %s", args, status, &errs)
 		}
 	}
@@ -42,7 +44,7 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 // A path in an error steers no terminal either.
 func TestErrorsAreEscaped(t *testing.T) {
 	_, stderr, status := command(t, "classify", "no\x1b[31m\nsuch.pcap")
-	if status != exitFailed || strings.ContainsAny(strings.TrimSuffix(stderr, "\n"), "\x1b\n") || !strings.Contains(stderr, "such.pcap") {
+	if status != terminal.ExitFailed || strings.ContainsAny(strings.TrimSuffix(stderr, "\n"), "\x1b\n") || !strings.Contains(stderr, "such.pcap") {
 		t.Errorf("status %d, stderr %q", status, stderr)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 )
@@ -52,14 +54,14 @@ func TestFilesKeepTheModelsRecord(t *testing.T) {
 		return 0
 	}
 	short := changedModel(t, func(r *model.RecordSpec) { r.Lifetime = 2 * time.Second })
-	if a, b := flowsOf("--model", labModel), flowsOf("--model", short); a == 0 || b <= a {
+	if a, b := flowsOf("--model", box.LabModel), flowsOf("--model", short); a == 0 || b <= a {
 		t.Errorf("%d flows of a minute, %d of two seconds", a, b)
 	}
 	records := filepath.Join(t.TempDir(), "minute.parquet")
 	if _, stderr, status := command(t, "extract", capture, "-o", records); status != 0 {
 		t.Fatal(stderr)
 	}
-	if _, stderr, status := command(t, "classify", records, "--model", short); status != exitFailed || !strings.Contains(stderr, "live 1m0s, not 2s") {
+	if _, stderr, status := command(t, "classify", records, "--model", short); status != terminal.ExitFailed || !strings.Contains(stderr, "live 1m0s, not 2s") {
 		t.Errorf("records of a minute: status %d, %s", status, stderr)
 	}
 	made := filepath.Join(t.TempDir(), "short.parquet")
@@ -90,7 +92,7 @@ func TestTrainKeepsLongPayloads(t *testing.T) {
 	records := filepath.Join(dir, "records.parquet")
 	mustRun(t, "extract", "--manifest", manifest, "-o", records)
 	_, stderr, status := command(t, "train", records, "--epochs", "1", "--payload", "6000", "-o", filepath.Join(dir, "none"))
-	if status != exitFailed || !strings.Contains(stderr, "wanted are 10 of 1000 in 6000") {
+	if status != terminal.ExitFailed || !strings.Contains(stderr, "wanted are 10 of 1000 in 6000") {
 		t.Errorf("records file: status %d, %s", status, stderr)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
@@ -45,7 +46,7 @@ func strategies(c *cli.Context) error {
 		return asUsage(err)
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, rows)
+		return terminal.PrintJSON(c.App.Writer, rows)
 	}
 	printSheet(c.App.Writer, experiment.StrategiesSheet(rows))
 	for _, line := range experiment.MissingModels(rows) {

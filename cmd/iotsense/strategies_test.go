@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/experiment"
 )
@@ -84,7 +85,7 @@ func TestStrategiesUsage(t *testing.T) {
 		{"ablation x.parquet --split train --test-split test --services tcp/80", "-services"},
 	} {
 		_, stderr, status := command(t, strings.Fields(tt.line)...)
-		if status != exitUsage || !strings.Contains(stderr, tt.want) {
+		if status != terminal.ExitUsage || !strings.Contains(stderr, tt.want) {
 			t.Errorf("%s: status %d, %s", tt.line, status, stderr)
 		}
 	}
@@ -109,7 +110,7 @@ func TestStrategiesTakeTheRecordsDirection(t *testing.T) {
 	}
 	_, stderr, status = command(t, "strategies", filepath.Join(published(t), "bidirectional"),
 		"--dates", "2016-09-23", "--test-dates", "2016-10-03", "--epochs", "1")
-	if status != exitFailed || !strings.Contains(stderr, "--direction") || strings.Contains(stderr, "model 1") {
+	if status != terminal.ExitFailed || !strings.Contains(stderr, "--direction") || strings.Contains(stderr, "model 1") {
 		t.Errorf("published records without --direction: status %d, %s", status, stderr)
 	}
 }

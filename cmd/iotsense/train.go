@@ -7,6 +7,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/report"
@@ -17,8 +19,8 @@ func trainCommand() *cli.Command {
 		Name:      "train",
 		Usage:     "train a model on labelled captures or records",
 		ArgsUsage: "[DATA...] -o MODEL",
-		Flags: slices.Concat(sourceFlags(), streamFlags(), foldFlags(), learnFlags(), []cli.Flag{
-			jsonFlag,
+		Flags: slices.Concat(box.SourceFlags(), box.StreamFlags(), box.FoldFlags(), learnFlags(), []cli.Flag{
+			terminal.JSONFlag,
 			&cli.StringFlag{Name: "model", Hidden: true}, // refused by name: nothing is read from it
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "model `FILE` to write"},
 			&cli.Int64Flag{Name: "seed", Usage: "`N` that weights, order and dropout come from"},
@@ -56,17 +58,17 @@ func trainModel(c *cli.Context) error {
 func planTraining(c *cli.Context) (*experiment.Plan, error) {
 	switch {
 	case c.IsSet("model"):
-		return nil, usagef("train: --model %s: training begins with no model: name the file to write with -o", c.String("model"))
+		return nil, terminal.Usagef("train: --model %s: training begins with no model: name the file to write with -o", c.String("model"))
 	case c.String("output") == "":
-		return nil, usagef("train: -o MODEL is missing")
+		return nil, terminal.Usagef("train: -o MODEL is missing")
 	case c.IsSet("checkpoint-every") && c.String("checkpoint") == "":
-		return nil, usagef("--checkpoint-every: name with --checkpoint the file to keep the run's state in")
+		return nil, terminal.Usagef("--checkpoint-every: name with --checkpoint the file to keep the run's state in")
 	}
 	plan, err := parsePlan(c, strategyOf(c))
 	if err != nil {
 		return nil, err
 	}
-	if plan.Folds, err = parseFolds(c); err != nil {
+	if plan.Folds, err = box.ParseFolds(c); err != nil {
 		return nil, err
 	}
 	return &plan, checkPlan(&plan)
@@ -85,7 +87,7 @@ func strategyOf(c *cli.Context) string {
 
 func printTraining(c *cli.Context, bundle model.Bundle, reports experiment.Reports) error {
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, reports)
+		return terminal.PrintJSON(c.App.Writer, reports)
 	}
 	for _, service := range sortedKeys(bundle) {
 		m, r := bundle[service], reports[service]

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gopacket/gopacket/layers"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
@@ -116,15 +117,15 @@ func TestTrainOnOddData(t *testing.T) {
 		says       string // on stderr
 	}{
 		{"a cut capture", rows + "cut.pcap," + mac + ",camera,camera-0,train,\n", nil, 0, "damaged captures"},
-		{"no capture", rows + "none.pcap," + mac + ",camera,camera-0,train,\n", nil, exitFailed, "none.pcap: not a pcap"},
-		{"a file that is not there", rows + "gone.pcap," + mac + ",camera,camera-0,train,\n", nil, exitFailed, "gone.pcap"},
+		{"no capture", rows + "none.pcap," + mac + ",camera,camera-0,train,\n", nil, terminal.ExitFailed, "none.pcap: not a pcap"},
+		{"a file that is not there", rows + "gone.pcap," + mac + ",camera,camera-0,train,\n", nil, terminal.ExitFailed, "gone.pcap"},
 		{"a device that sent nothing", rows + "camera-0/capture-0.pcap,02:00:00:00:00:99,ghost,,train,\n", nil, 0, "label=ghost"},
 		{"a class with little", rows, []string{"--strategy", "mixed", "--services", "udp/123", "--min-per-class", "4"}, 0, "printer (1)"},
-		{"a device without a label", strings.Replace(rows, ",camera,", ",,", 1), nil, exitFailed, "leave it out there"},
-		{"one class", strings.Join(strings.SplitAfter(rows, "\n")[:2], ""), nil, exitFailed, "1 classes with"},
+		{"a device without a label", strings.Replace(rows, ",camera,", ",,", 1), nil, terminal.ExitFailed, "leave it out there"},
+		{"one class", strings.Join(strings.SplitAfter(rows, "\n")[:2], ""), nil, terminal.ExitFailed, "1 classes with"},
 		{"services of every flow", rows, []string{"--services", "udp/53"}, 0, "--strategy all takes every flow"},
 		{"a service that nobody uses", rows, []string{"--strategy", "specialized", "--services", "tcp/9,udp/53"}, 0, "service=tcp/9"},
-		{"only such services", rows, []string{"--strategy", "specialized", "--services", "tcp/9"}, exitFailed, "no service of tcp/9"},
+		{"only such services", rows, []string{"--strategy", "specialized", "--services", "tcp/9"}, terminal.ExitFailed, "no service of tcp/9"},
 	} {
 		path := filepath.Join(lab, "odd.csv")
 		if err := os.WriteFile(path, []byte(header+"\n"+tt.rows), 0o644); err != nil {
@@ -173,7 +174,7 @@ func TestTrainIntoNowhere(t *testing.T) {
 		{filepath.Join(dir, "m"), filepath.Join(dir, "none", "state"), "no such file or directory"},
 	} {
 		_, stderr, status := command(t, "train", "--manifest", manifest, "--epochs", "1", "-o", tt.output, "--checkpoint", tt.checkpoint)
-		if status != exitFailed || !strings.Contains(stderr, tt.says) || strings.Contains(stderr, "epoch 1") {
+		if status != terminal.ExitFailed || !strings.Contains(stderr, tt.says) || strings.Contains(stderr, "epoch 1") {
 			t.Errorf("-o %s --checkpoint %s: status %d: %s", tt.output, tt.checkpoint, status, stderr)
 		}
 	}

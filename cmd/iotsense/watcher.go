@@ -11,6 +11,8 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"github.com/iotsense/iotsense/cmd/internal/box"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/experiment"
@@ -27,30 +29,32 @@ var _ experiment.Watcher = watcher{}
 func (watcher) Warn(text string, args ...any) {
 	for i, a := range args {
 		if err, ok := a.(error); ok {
-			args[i] = oneLine(err)
+			args[i] = terminal.OneLine(err)
 		}
 	}
-	logger().Warn(text, args...)
+	terminal.Logger().Warn(text, args...)
 }
 
 // Begins implements experiment.Watcher.
 func (watcher) Begins(line string) { fmt.Fprintln(os.Stderr, line) }
 
 // Opened implements experiment.Watcher.
-func (watcher) Opened(set *dataset.Set) { sayPassed(set.Passed()) }
+func (watcher) Opened(set *dataset.Set) { box.SayPassed(set.Passed()) }
 
 // Files implements experiment.Watcher.
-func (watcher) Files(what string) (func(done, total int, name string), func()) { return progress(what) }
+func (watcher) Files(what string) (func(done, total int, name string), func()) {
+	return terminal.Progress(what)
+}
 
 // Training implements experiment.Watcher.
 func (watcher) Training(name string) (func(train.Progress), func()) { return trainProgress(name) }
 
 // Saves implements experiment.Watcher.
-func (watcher) Saves(ctx context.Context) error { return undoes(ctx) }
+func (watcher) Saves(ctx context.Context) error { return terminal.Undoes(ctx) }
 
 // Classified implements experiment.Watcher.
 func (watcher) Classified(s dataset.CaptureSummary, k *classify.Classifier, bundle model.Bundle) {
-	sayClassified(s, k, bundle)
+	box.SayClassified(s, k, bundle)
 }
 
 // quiet is the longest time without a line where there is no terminal.

@@ -1,4 +1,4 @@
-package main
+package box
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
@@ -25,7 +26,7 @@ func extractCommand() *cli.Command {
 		ArgsUsage: "FILE|DIR... -o OUT.parquet",
 		Description: "Records have no window: --window and --window-mode are refused where they are not what the\n" +
 			"records will be cut into anyway (those of --model; 5, padded).",
-		Flags: append(dataFlags(), jsonFlag,
+		Flags: append(DataFlags(), terminal.JSONFlag,
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "parquet `FILE` to write"}),
 		Action: extract,
 	}
@@ -55,15 +56,15 @@ func (r *extractReport) add(s *capture.Stats) {
 
 func extract(c *cli.Context) error {
 	if c.String("output") == "" {
-		return usagef("extract: -o OUT.parquet is missing")
+		return terminal.Usagef("extract: -o OUT.parquet is missing")
 	}
 	spec, err := extractedRecord(c)
 	if err != nil {
 		return err
 	}
-	show, end := progress("extract")
+	show, end := terminal.Progress("extract")
 	defer end()
-	set, err := openData(c, spec, show)
+	set, err := OpenData(c, spec, show)
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func extract(c *cli.Context) error {
 		out = os.Stderr
 	}
 	if c.Bool("json") {
-		err = printJSON(out, report)
+		err = terminal.PrintJSON(out, report)
 	} else {
 		_, err = fmt.Fprintf(out, "%d records of %d captures written to %s (packets: %d seen, %d counted, %d not IP, %d malformed, %d truncated; %d of no device)\n",
 			report.Records, report.Captures, report.Output, report.Packets.Seen, report.Packets.Counted, report.Packets.NotIP,
@@ -93,14 +94,14 @@ func extractedRecord(c *cli.Context) (flows.RecordSpec, error) {
 	var bundle model.Bundle
 	if c.IsSet("model") {
 		var err error
-		if bundle, err = loadModel(c); err != nil {
+		if bundle, err = LoadModel(c); err != nil {
 			return flows.RecordSpec{}, err
 		}
 	}
 	if err := checkNoWindow(c, bundle); err != nil {
 		return flows.RecordSpec{}, err
 	}
-	spec, err := parseRecord(c, bundle)
+	spec, err := ParseRecord(c, bundle)
 	if err != nil {
 		return spec, err
 	}
@@ -120,14 +121,14 @@ func checkNoWindow(c *cli.Context, bundle model.Bundle) error {
 		rows, usual = m.Net.Span(), m.Record.WindowMode
 	}
 	if c.IsSet("window") && c.Int("window") != rows {
-		return usagef("--window %d: records have no window, what reads them cuts it (here of %d): leave the flag out", c.Int("window"), rows)
+		return terminal.Usagef("--window %d: records have no window, what reads them cuts it (here of %d): leave the flag out", c.Int("window"), rows)
 	}
-	mode, err := parseWindowMode(c)
+	mode, err := ParseWindowMode(c)
 	if err != nil {
 		return err
 	}
 	if mode != nil && *mode != usual {
-		return usagef("--window-mode %v: records have no window, what reads them cuts it (here %v): leave the flag out", *mode, usual)
+		return terminal.Usagef("--window-mode %v: records have no window, what reads them cuts it (here %v): leave the flag out", *mode, usual)
 	}
 	return nil
 }
@@ -140,7 +141,7 @@ func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, 
 	if err != nil {
 		return nil, err
 	}
-	err = writeFile(report.Output, func(f io.Writer) error {
+	err = terminal.WriteFile(report.Output, func(f io.Writer) error {
 		w := recordfile.NewWriter(f, map[string]string{recordfile.SpecKey: string(made)})
 		var failed error
 		damaged = set.Records(ctx, func(r flows.LabelledRecord) error {
@@ -159,10 +160,10 @@ func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, 
 			return failed
 		}
 		if err := ctx.Err(); err != nil {
-			return inputError{err}
+			return terminal.InputFault(err)
 		}
 		if damaged != nil && (report.Records == 0 || dataset.Refused(damaged)) {
-			return inputError{damaged} // nothing to keep: no file, not an empty one
+			return terminal.InputFault(damaged) // nothing to keep: no file, not an empty one
 		}
 		return w.Close()
 	})

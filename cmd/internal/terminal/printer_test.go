@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"bytes"
@@ -28,7 +28,7 @@ func (f *failing) Write(b []byte) (int, error) {
 func TestPrinterKeepsFirstError(t *testing.T) {
 	f := &failing{left: 1}
 	p := &printer{w: f}
-	table := newTable(p, "Kind", "Count")
+	table := NewTable(p, "Kind", "Count")
 	table.AppendRow([]any{"lamp", 3})
 	table.Render()
 	f.left = 9 // there is room again
@@ -69,7 +69,7 @@ func TestEscapesKeepMeaning(t *testing.T) {
 	var out bytes.Buffer
 	p := &printer{w: &out}
 	label := "a\u009b\u202e\U000e0041\x7f\n\"b\\"
-	if err := printJSON(p, label); err != nil {
+	if err := PrintJSON(p, label); err != nil {
 		t.Fatal(err)
 	}
 	if strings.ContainsAny(out.String(), "\u009b\u202e\x7f") {
@@ -80,7 +80,7 @@ func TestEscapesKeepMeaning(t *testing.T) {
 		t.Errorf("%q, want %q (%v)", back, label, err)
 	}
 	out.Reset()
-	table := newTable(p, "Label")
+	table := NewTable(p, "Label")
 	table.AppendRow([]any{"lamp\n forged  known"})
 	table.Render()
 	if got, want := out.String(), " LABEL\n lamp\\n forged  known\n"; got != want {

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 // This file lets flags stand after arguments, as in `extract FILE -o OUT`: the
 // flag parser stops at the first argument that is no flag.
@@ -10,8 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// flagsFirst moves the arguments of a command behind its flags.
-func flagsFirst(app *cli.App, args []string) []string {
+// FlagsFirst moves the arguments of a command behind its flags.
+func FlagsFirst(app *cli.App, args []string) []string {
 	if len(args) == 0 {
 		return args
 	}

@@ -1,4 +1,4 @@
-package main
+package box
 
 // This file holds the command that looks at the machine before the sensor runs.
 
@@ -10,6 +10,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/doctor"
 )
 
@@ -18,11 +19,11 @@ func doctorCommand() *cli.Command {
 		Name: "doctor", Usage: "what this kernel, driver and privilege set allow, and what to change",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "interface", Aliases: []string{"i"}, Usage: "`IFACE` to look at (default: every one that is up)"},
-			jsonFlag,
+			terminal.JSONFlag,
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("doctor takes no argument: give the interface as -i %s", c.Args().First())
+				return terminal.Usagef("doctor takes no argument: give the interface as -i %s", c.Args().First())
 			}
 			return printFindings(c.App.Writer, doctor.Run(c.String("interface")), c.Bool("json"))
 		},
@@ -32,7 +33,7 @@ func doctorCommand() *cli.Command {
 // printFindings prints the findings and fails when one of them stands in the way.
 func printFindings(w io.Writer, checks []doctor.Check, asJSON bool) error {
 	if asJSON {
-		if err := printJSON(w, map[string][]doctor.Check{"checks": checks}); err != nil {
+		if err := terminal.PrintJSON(w, map[string][]doctor.Check{"checks": checks}); err != nil {
 			return err
 		}
 	} else {
@@ -53,7 +54,7 @@ func printChecks(w io.Writer, checks []doctor.Check) {
 		name = max(name, len(c.Name))
 	}
 	margin := strings.Repeat(" ", len("warn  ")+name+len("  "))
-	width := max(40, terminalWidth-len(margin))
+	width := max(40, terminal.TerminalWidth-len(margin))
 	for _, c := range checks {
 		head := fmt.Sprintf("%-4s  %-*s  ", c.Status, name, c.Name)
 		for line := range strings.Lines(text.WrapSoft(c.Found, width)) {

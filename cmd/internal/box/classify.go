@@ -1,4 +1,4 @@
-package main
+package box
 
 import (
 	"io"
@@ -6,6 +6,8 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
@@ -17,37 +19,37 @@ func classifyCommand() *cli.Command {
 		Name:      "classify",
 		Usage:     "name the devices in captures: one verdict per device and file",
 		ArgsUsage: "FILE... (- for standard input)",
-		Flags:     append(dataFlags(), jsonFlag),
+		Flags:     append(DataFlags(), terminal.JSONFlag),
 		Action:    classifyFiles,
 	}
 }
 
 func classifyFiles(c *cli.Context) error {
-	bundle, err := loadModel(c)
+	bundle, err := LoadModel(c)
 	if err != nil {
 		return err
 	}
-	mode, err := parseWindowMode(c)
+	mode, err := ParseWindowMode(c)
 	if err != nil {
 		return err
 	}
-	if err := checkWindow(c, bundle); err != nil {
+	if err := CheckWindow(c, bundle); err != nil {
 		return err
 	}
-	spec, err := parseRecord(c, bundle)
+	spec, err := ParseRecord(c, bundle)
 	if err != nil {
 		return err
 	}
-	show, end := progress(c.Command.Name)
+	show, end := terminal.Progress(c.Command.Name)
 	defer end()
-	set, err := openData(c, spec, show)
+	set, err := OpenData(c, spec, show)
 	if err != nil {
 		return err
 	}
 	out := verdictPrinter(c)
 	damaged := classify.Captures(c.Context, set, bundle, classify.Options{WindowMode: mode}, nil,
 		func(s dataset.CaptureSummary, k *classify.Classifier) error {
-			return out.print(captureVerdicts(s, sayClassified(s, k, bundle)))
+			return out.print(captureVerdicts(s, SayClassified(s, k, bundle)))
 		})
 	out.close()
 	return damaged
@@ -82,13 +84,13 @@ func captureVerdicts(s dataset.CaptureSummary, devices []registry.DeviceVerdict)
 // verdicts prints lines of JSON, or a table at the end.
 type verdicts struct {
 	w     io.Writer
-	table *textTable // nil: JSON
+	table *terminal.TextTable // nil: JSON
 }
 
 func verdictPrinter(c *cli.Context) *verdicts {
 	v := &verdicts{w: c.App.Writer}
 	if !c.Bool("json") {
-		v.table = newTable(v.w, "Capture", "Device", "Label", "Confidence", "State", "Windows", "Flows", "Packets", "Note")
+		v.table = terminal.NewTable(v.w, "Capture", "Device", "Label", "Confidence", "State", "Windows", "Flows", "Packets", "Note")
 	}
 	return v
 }
@@ -97,13 +99,13 @@ func (v *verdicts) print(list []fileVerdict) error {
 	for i := range list {
 		d := &list[i]
 		if v.table == nil {
-			if err := printJSON(v.w, d); err != nil {
+			if err := terminal.PrintJSON(v.w, d); err != nil {
 				return err
 			}
 			continue
 		}
-		label, confidence := labelText(&d.Verdict)
-		v.table.AppendRow(table.Row{*d.Capture, d.Device, label, confidence, d.State, d.Windows, d.Flows, d.Packets, note(&d.DeviceVerdict)})
+		label, confidence := ask.LabelText(&d.Verdict)
+		v.table.AppendRow(table.Row{*d.Capture, d.Device, label, confidence, d.State, d.Windows, d.Flows, d.Packets, ask.Note(&d.DeviceVerdict)})
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package main
+package ask
 
 import (
 	"bytes"
@@ -95,7 +95,7 @@ func TestDeviceNames(t *testing.T) {
 		{"ip:10.0.0.6", false, true},
 		{"10.0.0.50", false, false},
 	} {
-		n, err := parseDeviceName(tt.asked)
+		n, err := ParseDeviceName(tt.asked)
 		if err != nil || n.is(&lamp) != tt.lamp || n.is(&tunnel) != tt.other {
 			t.Errorf("%s: %v, %v, %v", tt.asked, n.is(&lamp), n.is(&tunnel), err)
 		}

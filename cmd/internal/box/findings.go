@@ -1,4 +1,4 @@
-package main
+package box
 
 // This file says why a capture names fewer devices than one looks for, or why a
 // verdict is worth less than it seems.
@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -23,13 +25,13 @@ const remoteShare = 0.01
 func sayFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, bundle model.Bundle) {
 	found := slices.Concat(packetFindings(s), deviceFindings(s, devices, bundle))
 	if len(found) > 0 {
-		say("%s: %s", captureName(s), strings.Join(found, "; "))
+		terminal.Say("%s: %s", captureName(s), strings.Join(found, "; "))
 	}
 }
 
-// sayClassified says what is to be known of the verdicts of a capture that a model has
+// SayClassified says what is to be known of the verdicts of a capture that a model has
 // read, nil where it has no record, and returns them.
-func sayClassified(s dataset.CaptureSummary, k *classify.Classifier, bundle model.Bundle) []registry.DeviceVerdict {
+func SayClassified(s dataset.CaptureSummary, k *classify.Classifier, bundle model.Bundle) []registry.DeviceVerdict {
 	var devices []registry.DeviceVerdict
 	if k != nil {
 		devices = k.Registry().Devices()
@@ -42,7 +44,7 @@ func sayClassified(s dataset.CaptureSummary, k *classify.Classifier, bundle mode
 // sayForgotten tells of devices that found no room.
 func sayForgotten(s dataset.CaptureSummary, devices uint64) {
 	if devices > 0 {
-		say("%s: %d devices have no line: there are more than %d", captureName(s), devices, classify.MaxFileDevices)
+		terminal.Say("%s: %d devices have no line: there are more than %d", captureName(s), devices, classify.MaxFileDevices)
 	}
 }
 
@@ -120,7 +122,7 @@ func deviceFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, 
 			shared = append(shared, d.Device)
 		}
 		switch {
-		case onlyIPv6(d) && !readsIPv6(bundle):
+		case ask.OnlyIPv6(d) && !readsIPv6(bundle):
 			ipv6 = append(ipv6, d.Device)
 		case d.Windows == 0 && d.Flows > 0:
 			few = append(few, d.Device)

@@ -1,6 +1,6 @@
-package main
-
-// This file holds the commands that ask a running sensor.
+// Package ask holds the commands that ask a running sensor, and how a verdict reads.
+// It links neither the kernel half nor files of records.
+package ask
 
 import (
 	"fmt"
@@ -15,39 +15,44 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/client"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
-var socketFlag = &cli.StringFlag{Name: "socket", Value: v1.DefaultSocket, Usage: "`PATH` of the sensor's socket"}
+// SocketFlag names the sensor that is asked.
+var SocketFlag = &cli.StringFlag{Name: "socket", Value: v1.DefaultSocket, Usage: "`PATH` of the sensor's socket"}
 
-// noModel is the value of --model that stands for records only.
-const noModel = "none"
+// NoModel is the value of --model that stands for records only.
+const NoModel = "none"
 
-// noDeviceAfter is how long traffic may go on without a device before something
+// NoDeviceAfter is how long traffic may go on without a device before something
 // must be wrong.
-const noDeviceAfter = time.Minute
+const NoDeviceAfter = time.Minute
 
-func devicesCommand() *cli.Command {
+// DevicesCommand lists devices.
+func DevicesCommand() *cli.Command {
 	return &cli.Command{
 		Name: "devices", Usage: "the devices a running sensor knows", ArgsUsage: "[MAC|IP]",
-		Flags: []cli.Flag{socketFlag, jsonFlag}, Action: devices,
+		Flags: []cli.Flag{SocketFlag, terminal.JSONFlag}, Action: devices,
 	}
 }
 
-func flowsCommand() *cli.Command {
+// FlowsCommand lists open flows.
+func FlowsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "flows", Usage: "the open flows of a running sensor",
-		Flags: []cli.Flag{socketFlag, jsonFlag}, Action: openFlows,
+		Flags: []cli.Flag{SocketFlag, terminal.JSONFlag}, Action: openFlows,
 	}
 }
 
-func statsCommand() *cli.Command {
+// StatsCommand prints the counters.
+func StatsCommand() *cli.Command {
 	return &cli.Command{
 		Name: "stats", Usage: "what a running sensor has counted, and what it missed",
-		Flags: []cli.Flag{socketFlag, jsonFlag}, Action: stats,
+		Flags: []cli.Flag{SocketFlag, terminal.JSONFlag}, Action: stats,
 	}
 }
 
@@ -62,18 +67,18 @@ func devices(c *cli.Context) error {
 		return err
 	}
 	list = slices.DeleteFunc(list, func(d registry.DeviceVerdict) bool { return !wanted.is(&d) })
-	if len(list) == 0 && wanted != (deviceName{}) {
+	if len(list) == 0 && wanted != (DeviceName{}) {
 		return fmt.Errorf("device %s: the sensor has not seen it", c.Args().First())
 	}
 	switch {
 	case c.Bool("json"):
 		for _, d := range list {
-			if err := printJSON(c.App.Writer, d); err != nil {
+			if err := terminal.PrintJSON(c.App.Writer, d); err != nil {
 				return err
 			}
 		}
 		return nil
-	case wanted != (deviceName{}):
+	case wanted != (DeviceName{}):
 		for i := range list {
 			printDevice(c.App.Writer, &list[i])
 		}
@@ -88,81 +93,81 @@ func devices(c *cli.Context) error {
 }
 
 // parseWanted reads the device that devices is asked for; the zero one stands for all.
-func parseWanted(c *cli.Context) (deviceName, error) {
+func parseWanted(c *cli.Context) (DeviceName, error) {
 	switch c.NArg() {
 	case 0:
-		return deviceName{}, nil
+		return DeviceName{}, nil
 	case 1:
-		return parseDeviceName(c.Args().First())
+		return ParseDeviceName(c.Args().First())
 	}
-	return deviceName{}, usagef("devices: one MAC or address at a time, got %d", c.NArg())
+	return DeviceName{}, terminal.Usagef("devices: one MAC or address at a time, got %d", c.NArg())
 }
 
-// deviceName is a device as people name it.
-type deviceName struct {
-	name string     // as records have it; empty: any with the address
-	addr netip.Addr // invalid: whatever it has
+// DeviceName is a device as people name it.
+type DeviceName struct {
+	Name string     // as records have it; empty: any with the address
+	Addr netip.Addr // invalid: whatever it has
 }
 
-// parseDeviceName reads a MAC, an IP address or "ip:ADDR".
-func parseDeviceName(s string) (deviceName, error) {
+// ParseDeviceName reads a MAC, an IP address or "ip:ADDR".
+func ParseDeviceName(s string) (DeviceName, error) {
 	if mac, err := flows.ParseMAC(s); err == nil {
-		return deviceName{name: mac.String()}, nil
+		return DeviceName{Name: mac.String()}, nil
 	}
 	text, only := strings.CutPrefix(s, "ip:")
 	addr, err := netip.ParseAddr(text)
 	switch {
 	case err != nil:
-		return deviceName{}, usagef("device %q: want a MAC like 50:c7:bf:00:fc:a3, or an IP address", s)
+		return DeviceName{}, terminal.Usagef("device %q: want a MAC like 50:c7:bf:00:fc:a3, or an IP address", s)
 	case only:
-		return deviceName{name: "ip:" + addr.String()}, nil
+		return DeviceName{Name: "ip:" + addr.String()}, nil
 	}
-	return deviceName{addr: addr}, nil
+	return DeviceName{Addr: addr}, nil
 }
 
 // is reports whether d goes by the name.
-func (n deviceName) is(d *registry.DeviceVerdict) bool {
-	if n.addr.IsValid() {
-		text := n.addr.String()
+func (n DeviceName) is(d *registry.DeviceVerdict) bool {
+	if n.Addr.IsValid() {
+		text := n.Addr.String()
 		return d.Device == "ip:"+text || slices.Contains(d.Addresses, text)
 	}
-	return n.name == "" || n.name == d.Device
+	return n.Name == "" || n.Name == d.Device
 }
 
 // printDevices prints what fits a terminal, and in the first minute, or without a
 // device, why there is no more.
 func printDevices(w io.Writer, list []registry.DeviceVerdict, s v1.Stats, now time.Time) {
-	t := newTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
-	t.wrap(1, 20)
-	t.wrap(2, 18)
+	t := terminal.NewTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
+	t.Wrap(1, 20)
+	t.Wrap(2, 18)
 	judged, longest := false, 0
 	for i := range list {
 		d := &list[i]
 		judged = judged || d.Windows > 0
-		label, confidence := labelText(&d.Verdict)
+		label, confidence := LabelText(&d.Verdict)
 		longest = max(longest, text.StringWidth(label))
-		t.AppendRow(table.Row{d.Device, addressText(d.Addresses), label, confidence, d.State, clock(d.LastSeen.Time, now), note(d)})
+		t.AppendRow(table.Row{d.Device, addressText(d.Addresses), label, confidence, d.State, clock(d.LastSeen.Time, now), Note(d)})
 	}
 	if len(list) > 0 {
-		t.fit(3, longest)
+		t.Fit(3, longest)
 		t.Render()
 	}
 	up := time.Duration(s.UptimeS * float64(time.Second)).Round(time.Second)
 	switch {
-	case len(list) == 0 && up > noDeviceAfter:
-		printParagraph(w, fmt.Sprintf("no device seen in %v: %s", up, whyNoDevice(s.Packets)))
+	case len(list) == 0 && up > NoDeviceAfter:
+		terminal.PrintParagraph(w, fmt.Sprintf("no device seen in %v: %s", up, WhyNoDevice(s.Packets)))
 	case s.Model == nil:
 		fmt.Fprintln(w, "records only (--model none): no device is named")
 	case !judged:
-		printParagraph(w, fmt.Sprintf("gathering for %v: a flow's record is complete a minute after its first packet, then come the first verdicts (model: %s)", up, *s.Model))
+		terminal.PrintParagraph(w, fmt.Sprintf("gathering for %v: a flow's record is complete a minute after its first packet, then come the first verdicts (model: %s)", up, *s.Model))
 	}
 }
 
 // printDevice prints all that is known of one device.
 func printDevice(w io.Writer, d *registry.DeviceVerdict) {
-	t := newTable(w, "Key", "Value")
-	t.wrap(2, 70)
-	label, confidence := labelText(&d.Verdict)
+	t := terminal.NewTable(w, "Key", "Value")
+	t.Wrap(2, 70)
+	label, confidence := LabelText(&d.Verdict)
 	t.AppendRows([]table.Row{
 		{"device", d.Device}, {"label", label}, {"confidence", confidence}, {"state", d.State}, {"windows", d.Windows},
 	})
@@ -207,25 +212,25 @@ func clock(t, now time.Time) string {
 	return t.Format("02 Jan")
 }
 
-// labelText is a verdict's best guess, with a question mark where the device is
+// LabelText is a verdict's best guess, with a question mark where the device is
 // unknown, and its confidence.
-func labelText(v *registry.Verdict) (label, confidence string) {
+func LabelText(v *registry.Verdict) (label, confidence string) {
 	if v.Label == nil {
 		return "-", "-"
 	}
-	label = cell(*v.Label)
+	label = terminal.Cell(*v.Label)
 	if !v.Known {
 		label += "?"
 	}
 	return label, fmt.Sprintf("%.3f", *v.Confidence)
 }
 
-// note is what is to be known beside a device's verdict.
-func note(d *registry.DeviceVerdict) string {
+// Note is what is to be known beside a device's verdict.
+func Note(d *registry.DeviceVerdict) string {
 	switch {
 	case d.SharedMAC:
 		return "shared MAC"
-	case onlyIPv6(d):
+	case OnlyIPv6(d):
 		return "IPv6 only"
 	case d.RandomMAC:
 		return "random MAC"
@@ -233,13 +238,13 @@ func note(d *registry.DeviceVerdict) string {
 	return ""
 }
 
-// onlyIPv6 reports whether a device was seen with IPv6 alone, and got no verdict.
-func onlyIPv6(d *registry.DeviceVerdict) bool {
+// OnlyIPv6 reports whether a device was seen with IPv6 alone, and got no verdict.
+func OnlyIPv6(d *registry.DeviceVerdict) bool {
 	return d.Windows == 0 && d.Flows > 0 && d.IPv6Flows == d.Flows
 }
 
-// whyNoDevice is what the counters of a sensor without a device tell.
-func whyNoDevice(p flows.PacketStats) string {
+// WhyNoDevice is what the counters of a sensor without a device tell.
+func WhyNoDevice(p flows.PacketStats) string {
 	switch {
 	case p.Seen == 0:
 		return "no packet passed: is this the interface that the devices' traffic takes?"
@@ -255,7 +260,7 @@ func openFlows(c *cli.Context) error {
 		return err
 	}
 	if left > 0 {
-		say("%d more flows are open than the sensor lists", left)
+		terminal.Say("%d more flows are open than the sensor lists", left)
 	}
 	slices.SortStableFunc(list, func(a, b v1.Flow) int { return a.FirstSeen.Compare(b.FirstSeen.Time) })
 	if !c.Bool("json") {
@@ -263,7 +268,7 @@ func openFlows(c *cli.Context) error {
 		return nil
 	}
 	for _, f := range list {
-		if err := printJSON(c.App.Writer, f); err != nil {
+		if err := terminal.PrintJSON(c.App.Writer, f); err != nil {
 			return err
 		}
 	}
@@ -271,8 +276,8 @@ func openFlows(c *cli.Context) error {
 }
 
 func printFlows(w io.Writer, list []v1.Flow) {
-	t := newTable(w, "Began", "Device", "Port", "Proto", "Remote", "Port", "Packets", "Bytes", "On")
-	t.wrap(2, 20)
+	t := terminal.NewTable(w, "Began", "Device", "Port", "Proto", "Remote", "Port", "Packets", "Bytes", "On")
+	t.Wrap(2, 20)
 	longest := 0
 	for _, f := range list {
 		device := "-"
@@ -282,7 +287,7 @@ func printFlows(w io.Writer, list []v1.Flow) {
 		longest = max(longest, len(f.Remote))
 		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, portText(f.DevPort), protocolName(f.Proto), f.Remote, portText(f.RemPort), f.Packets, f.Bytes, f.Interface})
 	}
-	t.fit(5, longest)
+	t.Fit(5, longest)
 	t.Render()
 }
 
@@ -320,7 +325,7 @@ func stats(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, s)
+		return terminal.PrintJSON(c.App.Writer, s)
 	}
 	printStats(c.App.Writer, s)
 	return nil
@@ -328,8 +333,8 @@ func stats(c *cli.Context) error {
 
 // printStats prints what is declared, each under its JSON key.
 func printStats(w io.Writer, s v1.Stats) {
-	t := newTable(w, "Counter", "Value", "Meaning")
-	t.wrap(3, 64)
+	t := terminal.NewTable(w, "Counter", "Value", "Meaning")
+	t.Wrap(3, 64)
 	for _, c := range v1.Counters(s) {
 		switch value := c.Value.(type) {
 		case []v1.Interface:
@@ -353,7 +358,7 @@ func printStats(w io.Writer, s v1.Stats) {
 
 func modelOrNone(name *string) string {
 	if name == nil {
-		return noModel
+		return NoModel
 	}
 	return *name
 }

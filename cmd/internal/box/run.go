@@ -1,4 +1,4 @@
-package main
+package box
 
 import (
 	"cmp"
@@ -15,6 +15,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
@@ -41,9 +43,9 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "ring-size", Value: "8MiB", Usage: "`SIZE` of the ring buffer"},
 			&cli.IntFlag{Name: "max-flows", Value: object.DefaultMaxFlows, Usage: "`N` flows open at once"},
 			&cli.IntFlag{Name: "max-devices", Value: registry.DefaultMaxDevices, Usage: "`N` devices remembered"},
-			socketFlag,
+			ask.SocketFlag,
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
-			jsonFlag,
+			terminal.JSONFlag,
 			&cli.DurationFlag{Name: "duration", Usage: "stop after `D`"},
 			&cli.BoolFlag{Name: "kernel-stats", Usage: "measure the time spent in the kernel (needs CAP_SYS_ADMIN)"},
 			&cli.IntFlag{Name: "packets", Usage: "packets sampled per flow (only the model's own value is taken)"},
@@ -59,17 +61,17 @@ func runCommand() *cli.Command {
 func runSensor(c *cli.Context) error {
 	ctx, stop := context.WithCancelCause(c.Context)
 	defer stop(nil)
-	log := newPatientLog(newStream(ctx, os.Stderr), stop)
+	log := terminal.NewPatientLog(terminal.NewStream(ctx, os.Stderr), stop)
 	defer log.Close()
 	cfg, err := sensorConfig(c, log.Logger)
 	if err != nil {
 		return err
 	}
-	if err := undoes(ctx); err != nil {
+	if err := terminal.Undoes(ctx); err != nil {
 		return err
 	}
 	out := &verdictLog{w: c.App.Writer, json: c.Bool("json"), gone: stop}
-	cfg.Verdict, cfg.Hurry = out.show, endingOf(ctx).hurry
+	cfg.Verdict, cfg.Hurry = out.show, terminal.EndingOf(ctx).Hurry
 	s, err := sensor.Open(cfg)
 	if err != nil {
 		return err
@@ -103,39 +105,39 @@ func logAccounts(cfg sensor.Config, s *sensor.Sensor) {
 func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), Speed: c.Float64("speed"), Log: log}
 	if len(c.StringSlice("interface")) == 0 {
-		return cfg, usagef("run: -i IFACE is missing")
+		return cfg, terminal.Usagef("run: -i IFACE is missing")
 	}
 	if c.Args().Present() {
-		return cfg, usagef("run: unexpected argument %q", c.Args().First())
+		return cfg, terminal.Usagef("run: unexpected argument %q", c.Args().First())
 	}
 	hook, err := attach.ParseHook(c.String("hook"))
 	if err != nil {
-		return cfg, usageError{fmt.Errorf("--hook: %w", err)}
+		return cfg, terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
 	}
-	ring, err := parseSize(c.String("ring-size"))
+	ring, err := ParseSize(c.String("ring-size"))
 	if err != nil {
-		return cfg, usageError{fmt.Errorf("--ring-size: %w", err)}
+		return cfg, terminal.WrongUsage(fmt.Errorf("--ring-size: %w", err))
 	}
 	for _, name := range []string{"max-flows", "max-devices"} {
 		if c.Int(name) < 1 {
-			return cfg, usagef("--%s %d: want at least 1", name, c.Int(name))
+			return cfg, terminal.Usagef("--%s %d: want at least 1", name, c.Int(name))
 		}
 	}
 	if c.Float64("speed") < 1 {
-		return cfg, usagef("--speed %v: want 1 or more", c.Float64("speed"))
+		return cfg, terminal.Usagef("--speed %v: want 1 or more", c.Float64("speed"))
 	}
-	local, err := parseLocal(c)
+	local, err := ParseLocal(c)
 	if err != nil {
 		return cfg, err
 	}
 	if cfg.Ignored, err = parseIgnore(c); err != nil {
 		return cfg, err
 	}
-	if c.String("model") != noModel {
-		if cfg.Model, err = loadModel(c); err != nil {
+	if c.String("model") != ask.NoModel {
+		if cfg.Model, err = LoadModel(c); err != nil {
 			return cfg, err
 		}
-		cfg.ModelName = modelText(c.String("model"), cfg.Model)
+		cfg.ModelName = ModelText(c.String("model"), cfg.Model)
 	}
 	cfg.Loader = loader.Config{
 		Interfaces: c.StringSlice("interface"), Hook: hook, MaxFlows: c.Int("max-flows"), RingSize: ring,
@@ -161,14 +163,14 @@ func checkRecordFlags(c *cli.Context, bundle model.Bundle) error {
 		{"direction", c.String("direction"), spec.Direction.String()},
 	} {
 		if c.IsSet(f.name) && f.asked != f.trained {
-			return usagef("--%s %s: the model needs %s; leave the flag out, or train a model for it", f.name, f.asked, f.trained)
+			return terminal.Usagef("--%s %s: the model needs %s; leave the flag out, or train a model for it", f.name, f.asked, f.trained)
 		}
 	}
 	return nil
 }
 
-// parseSize reads bytes with an optional unit of KiB, MiB or GiB (also KB, K, ...).
-func parseSize(s string) (int, error) {
+// ParseSize reads bytes with an optional unit of KiB, MiB or GiB (also KB, K, ...).
+func ParseSize(s string) (int, error) {
 	number := strings.TrimRight(s, "KMGkmgiIbB ")
 	shift, ok := map[string]int{"": 0, "k": 10, "m": 20, "g": 30}[strings.TrimRight(strings.ToLower(strings.TrimSpace(s[len(number):])), "ib")]
 	n, err := strconv.Atoi(number)
@@ -195,7 +197,7 @@ func (l *verdictLog) show(v registry.Verdict) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, errLeftover) {
+	if errors.Is(err, terminal.ErrLeftover) {
 		l.gone(err)
 	}
 	l.mu.Lock()
@@ -206,12 +208,12 @@ func (l *verdictLog) show(v registry.Verdict) error {
 
 func (l *verdictLog) print(v registry.Verdict) error {
 	if l.json {
-		return printJSON(l.w, v)
+		return terminal.PrintJSON(l.w, v)
 	}
 	if !v.News {
 		return nil
 	}
-	label, confidence := labelText(&v)
+	label, confidence := ask.LabelText(&v)
 	if _, err := fmt.Fprintf(l.w, "%s  %s  %-8s %-24s %s  (windows: %d)\n",
 		time.Now().Format(time.TimeOnly), v.Device, v.State, label, confidence, v.Windows); err != nil {
 		return fmt.Errorf("write output: %w", err)
@@ -223,7 +225,7 @@ func (l *verdictLog) print(v registry.Verdict) error {
 func (l *verdictLog) failure() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if errors.Is(l.err, errLeftover) {
+	if errors.Is(l.err, terminal.ErrLeftover) {
 		return nil
 	}
 	return l.err

@@ -1,4 +1,4 @@
-package main
+package box
 
 // This file holds what `run` says of itself beside verdicts, and whom it ignores.
 
@@ -11,6 +11,8 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/sensor"
@@ -36,7 +38,7 @@ func (n *noDevice) look(p flows.PacketStats, now time.Time) (due, done bool) {
 	case n.since.IsZero():
 		n.since = now
 	}
-	return now.Sub(n.since) >= noDeviceAfter, false
+	return now.Sub(n.since) >= ask.NoDeviceAfter, false
 }
 
 // runWatched runs the sensor, and says what to expect of it and what is odd.
@@ -75,7 +77,7 @@ func warnWithoutDevice(ctx context.Context, s api.Source, log *slog.Logger) {
 				continue
 			}
 			if devices, err := s.Devices(); err == nil && len(devices) == 0 { // of flows still open too
-				log.Warn("no device seen", "why", whyNoDevice(stats.Packets))
+				log.Warn("no device seen", "why", ask.WhyNoDevice(stats.Packets))
 			}
 			return
 		}
@@ -84,11 +86,11 @@ func warnWithoutDevice(ctx context.Context, s api.Source, log *slog.Logger) {
 
 // parseIgnore reads --ignore; nil when it was not given.
 func parseIgnore(c *cli.Context) (func(*flows.Record) bool, error) {
-	ignored := map[deviceName]bool{}
+	ignored := map[ask.DeviceName]bool{}
 	for _, s := range c.StringSlice("ignore") {
-		name, err := parseDeviceName(s)
+		name, err := ask.ParseDeviceName(s)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--ignore: %w", err)}
+			return nil, terminal.WrongUsage(fmt.Errorf("--ignore: %w", err))
 		}
 		ignored[name] = true
 	}
@@ -96,6 +98,6 @@ func parseIgnore(c *cli.Context) (func(*flows.Record) bool, error) {
 		return nil, nil
 	}
 	return func(r *flows.Record) bool {
-		return ignored[deviceName{name: r.Device}] || ignored[deviceName{addr: r.DeviceAddr}]
+		return ignored[ask.DeviceName{Name: r.Device}] || ignored[ask.DeviceName{Addr: r.DeviceAddr}]
 	}, nil
 }

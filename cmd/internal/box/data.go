@@ -1,4 +1,4 @@
-package main
+package box
 
 // This file holds the flags of the commands that read captures and records.
 
@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -18,14 +19,15 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 )
 
-var modelFlag = &cli.StringFlag{Name: "model", Usage: "model `FILE` (default: the embedded model)"}
+// ModelFlag names the model.
+var ModelFlag = &cli.StringFlag{Name: "model", Usage: "model `FILE` (default: the embedded model)"}
 
-// labModel is the value of --model that stands for the embedded model of the
+// LabModel is the value of --model that stands for the embedded model of the
 // device lab's kinds.
-const labModel = "lab"
+const LabModel = "lab"
 
-// sourceFlags say which records are meant.
-func sourceFlags() []cli.Flag {
+// SourceFlags say which records are meant.
+func SourceFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "manifest", Usage: "CSV `FILE` with columns capture,mac,label and optionally unit,split"},
 		&cli.StringSliceFlag{Name: "split", Usage: "only devices of this split of the manifest (repeatable)"},
@@ -35,8 +37,8 @@ func sourceFlags() []cli.Flag {
 	}
 }
 
-// streamFlags say what a model is made of, or must have been made of.
-func streamFlags() []cli.Flag {
+// StreamFlags say what a model is made of, or must have been made of.
+func StreamFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "direction", Usage: "`bi|uni`: both directions of a flow, or only what the device sent (default: the model's; bi)"},
 		&cli.IntFlag{Name: "window", Usage: "`K` successive records of a window (default: the model's; 5)"},
@@ -44,17 +46,17 @@ func streamFlags() []cli.Flag {
 	}
 }
 
-// dataFlags are those of the commands that read data as a model wants it.
-func dataFlags() []cli.Flag {
-	return slices.Concat(sourceFlags(), streamFlags(), []cli.Flag{modelFlag})
+// DataFlags are those of the commands that read data as a model wants it.
+func DataFlags() []cli.Flag {
+	return slices.Concat(SourceFlags(), StreamFlags(), []cli.Flag{ModelFlag})
 }
 
 // foldNames are the flags that mean something with --split-by only.
 var foldNames = []string{"folds", "fold", "fold-seed"}
 
-// foldFlags are those of the commands that train on one part of the data and test
+// FoldFlags are those of the commands that train on one part of the data and test
 // on another.
-func foldFlags() []cli.Flag {
+func FoldFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "split-by", Usage: "cut the data by `capture|unit|time` into --folds; train takes all but --fold (by time: the earlier ones), evaluate that one"},
 		&cli.IntFlag{Name: "folds", Value: 5, Usage: "`N` parts to cut into"},
@@ -63,12 +65,12 @@ func foldFlags() []cli.Flag {
 	}
 }
 
-// parseFolds reads the flags of folds; nil when the data is not cut.
-func parseFolds(c *cli.Context) (*dataset.Folds, error) {
+// ParseFolds reads the flags of folds; nil when the data is not cut.
+func ParseFolds(c *cli.Context) (*dataset.Folds, error) {
 	if !c.IsSet("split-by") {
 		for _, name := range foldNames {
 			if c.IsSet(name) {
-				return nil, usagef("--%s: say with --split-by what is cut", name)
+				return nil, terminal.Usagef("--%s: say with --split-by what is cut", name)
 			}
 		}
 		return nil, nil
@@ -79,85 +81,86 @@ func parseFolds(c *cli.Context) (*dataset.Folds, error) {
 		checked.Tested = f.Count // the last
 	}
 	if err := checked.Validate(); err != nil {
-		return nil, usageError{err}
+		return nil, terminal.WrongUsage(err)
 	}
 	return &f, nil
 }
 
-// parseLocal reads --local; nil when it was not given.
-func parseLocal(c *cli.Context) ([]netip.Prefix, error) {
+// ParseLocal reads --local; nil when it was not given.
+func ParseLocal(c *cli.Context) ([]netip.Prefix, error) {
 	var prefixes []netip.Prefix
 	for _, s := range c.StringSlice("local") {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return nil, usagef("--local: %w", err)
+			return nil, terminal.Usagef("--local: %w", err)
 		}
 		prefixes = append(prefixes, p)
 	}
 	return prefixes, nil
 }
 
-// parseRecord is the record that the bundle was made for, or the paper's in the
+// ParseRecord is the record that the bundle was made for, or the paper's in the
 // direction of --direction, which must agree with a bundle's.
-func parseRecord(c *cli.Context, bundle model.Bundle) (flows.RecordSpec, error) {
+func ParseRecord(c *cli.Context, bundle model.Bundle) (flows.RecordSpec, error) {
 	spec, err := bundle.Record()
 	if err != nil || !c.IsSet("direction") {
 		return spec, err
 	}
 	asked, err := flows.ParseDirection(c.String("direction"))
 	if err != nil {
-		return spec, usageError{err}
+		return spec, terminal.WrongUsage(err)
 	}
 	if len(bundle) > 0 && asked != spec.Direction {
-		return spec, usagef("--direction %v: the model was trained on %v records; leave the flag out or name another --model", asked, spec.Direction)
+		return spec, terminal.Usagef("--direction %v: the model was trained on %v records; leave the flag out or name another --model", asked, spec.Direction)
 	}
 	spec.Direction = asked
 	return spec, nil
 }
 
-// parseWindowMode reads --window-mode; nil when it was not given.
-func parseWindowMode(c *cli.Context) (*model.WindowMode, error) {
+// ParseWindowMode reads --window-mode; nil when it was not given.
+func ParseWindowMode(c *cli.Context) (*model.WindowMode, error) {
 	if !c.IsSet("window-mode") {
 		return nil, nil
 	}
 	mode, err := model.ParseWindowMode(c.String("window-mode"))
 	if err != nil {
-		return nil, usageError{err}
+		return nil, terminal.WrongUsage(err)
 	}
 	return &mode, nil
 }
 
-// checkWindow refuses a --window that the model was not made for.
-func checkWindow(c *cli.Context, bundle model.Bundle) error {
+// CheckWindow refuses a --window that the model was not made for.
+func CheckWindow(c *cli.Context, bundle model.Bundle) error {
 	for _, m := range bundle {
 		if c.IsSet("window") && c.Int("window") != m.Net.Span() {
-			return usagef("--window %d: the model was trained on windows of %d", c.Int("window"), m.Net.Span())
+			return terminal.Usagef("--window %d: the model was trained on windows of %d", c.Int("window"), m.Net.Span())
 		}
 	}
 	return nil
 }
 
-// loadModel reads the model that --model names, or the embedded one.
-func loadModel(c *cli.Context) (model.Bundle, error) { return loadNamedModel(c.String("model")) }
+// LoadModel reads the model that --model names, or the embedded one.
+func LoadModel(c *cli.Context) (model.Bundle, error) { return LoadNamedModel(c.String("model")) }
 
-func loadNamedModel(name string) (model.Bundle, error) {
+// LoadNamedModel reads the model of that name, as --model takes them.
+func LoadNamedModel(name string) (model.Bundle, error) {
 	switch name {
 	case "":
 		return embedded.Default()
-	case labModel:
+	case LabModel:
 		return embedded.Lab()
 	}
 	return model.LoadBundle(name)
 }
 
-// modelText says which model judges, and what it has learned from.
-func modelText(name string, bundle model.Bundle) string {
+// ModelText says which model judges, and what it has learned from.
+func ModelText(name string, bundle model.Bundle) string {
 	labels := len(classify.Labels(bundle))
 	var text string
 	switch name {
 	case "":
 		text = fmt.Sprintf("the embedded default model: %d types of real device", labels)
-	case labModel:
+	case LabModel:
 		text = fmt.Sprintf("the embedded model of the device lab: %d kinds, knows no real device", labels)
 	default:
 		text = fmt.Sprintf("%s: %d labels", name, labels)
@@ -170,26 +173,26 @@ func modelText(name string, bundle model.Bundle) string {
 	return text
 }
 
-// parsePart reads the flags that name a part of the data, which begin with prefix.
-func parsePart(c *cli.Context, prefix string) (part dataset.Part, err error) {
+// ParsePart reads the flags that name a part of the data, which begin with prefix.
+func ParsePart(c *cli.Context, prefix string) (part dataset.Part, err error) {
 	part.Splits = c.StringSlice(prefix + "split")
 	if part.Period, err = dataset.ParsePeriod(c.String(prefix + "dates")); err != nil {
-		return part, usageError{err}
+		return part, terminal.WrongUsage(err)
 	}
 	return part, nil
 }
 
-// dataOptions are the data that arguments and flags name, without the record that is
+// DataOptions are the data that arguments and flags name, without the record that is
 // wanted of it.
-func dataOptions(c *cli.Context) (o dataset.Options, err error) {
-	local, err := parseLocal(c)
+func DataOptions(c *cli.Context) (o dataset.Options, err error) {
+	local, err := ParseLocal(c)
 	if err != nil {
 		return o, err
 	}
 	if !c.Args().Present() && c.String("manifest") == "" {
-		return o, usagef("%s: no data: name files or directories, or a --manifest", c.Command.Name)
+		return o, terminal.Usagef("%s: no data: name files or directories, or a --manifest", c.Command.Name)
 	}
-	part, err := parsePart(c, "")
+	part, err := ParsePart(c, "")
 	return dataset.Options{
 		Data: c.Args().Slice(), Manifest: c.String("manifest"), Splits: part.Splits, Period: part.Period,
 		Capture: capture.Config{Locals: flows.NewLocals(local), Offloaded: c.Bool("offloaded")},
@@ -197,28 +200,28 @@ func dataOptions(c *cli.Context) (o dataset.Options, err error) {
 	}, err
 }
 
-// openData opens the data of dataOptions for records as spec says.
-func openData(c *cli.Context, spec flows.RecordSpec, show func(done, total int, name string)) (*dataset.Set, error) {
-	o, err := dataOptions(c)
+// OpenData opens the data of dataOptions for records as spec says.
+func OpenData(c *cli.Context, spec flows.RecordSpec, show func(done, total int, name string)) (*dataset.Set, error) {
+	o, err := DataOptions(c)
 	if err != nil {
 		return nil, err
 	}
 	o.Capture.RecordSpec, o.Progress = spec, show
-	return open(o)
+	return Open(o)
 }
 
-// open opens data, and says what of it is not read.
-func open(o dataset.Options) (*dataset.Set, error) {
+// Open opens data, and says what of it is not read.
+func Open(o dataset.Options) (*dataset.Set, error) {
 	set, err := dataset.Open(o)
 	if err != nil {
 		return nil, err
 	}
-	sayPassed(set.Passed())
+	SayPassed(set.Passed())
 	return set, nil
 }
 
-// sayPassed says in one line on stderr what directories hold that is not read.
-func sayPassed(passed []dataset.Passed) {
+// SayPassed says in one line on stderr what directories hold that is not read.
+func SayPassed(passed []dataset.Passed) {
 	if len(passed) == 0 {
 		return
 	}
@@ -230,5 +233,5 @@ func sayPassed(passed []dataset.Passed) {
 	if more := len(passed) - most; more > 0 {
 		some = append(some, fmt.Sprintf("and %d more", more))
 	}
-	say("%d passed over: %s", len(passed), strings.Join(some, ", "))
+	terminal.Say("%d passed over: %s", len(passed), strings.Join(some, ", "))
 }

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 // This file says which build this is.
 
@@ -15,14 +15,14 @@ import (
 var versionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version of this program, of Go and of the kernel programs inside"}
 
 // printVersion writes the version, then what a bug report needs beside it.
-func (p *program) printVersion(w io.Writer) error {
+func (p *Program) printVersion(w io.Writer) error {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
-	name, revision := versions(p.version, info)
+	name, revision := versions(p.Version, info)
 	_, err := fmt.Fprintf(w, "%s %s\nrevision %s\ngo       %s %s/%s\nprograms sha256:%s\n",
-		p.name, name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.programs())
+		p.Name, name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Programs())
 	if err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}

@@ -1,4 +1,4 @@
-package main
+package box
 
 import (
 	"fmt"
@@ -9,23 +9,24 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
-// modelCommand has, beside info, what else a program can do with model files.
-func modelCommand(others ...*cli.Command) *cli.Command {
+// ModelCommand has, beside info, what else a program can do with model files.
+func ModelCommand(others ...*cli.Command) *cli.Command {
 	return &cli.Command{
 		Name:  "model",
 		Usage: "look into model files, exchange them with other tools",
 		Subcommands: append([]*cli.Command{{
 			Name:   "info",
 			Usage:  "what is in a model file",
-			Flags:  []cli.Flag{modelFlag, jsonFlag},
+			Flags:  []cli.Flag{ModelFlag, terminal.JSONFlag},
 			Action: modelInfo,
 		}}, others...),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
-				return usagef("model: no command %q: see iotsense model --help", c.Args().First())
+				return terminal.Usagef("model: no command %q: see iotsense model --help", c.Args().First())
 			}
 			return cli.ShowSubcommandHelp(c)
 		},
@@ -34,9 +35,9 @@ func modelCommand(others ...*cli.Command) *cli.Command {
 
 func modelInfo(c *cli.Context) error {
 	if c.Args().Present() {
-		return usagef("model info takes no argument, got %q: name the file with --model", c.Args().First())
+		return terminal.Usagef("model info takes no argument, got %q: name the file with --model", c.Args().First())
 	}
-	bundle, err := loadModel(c)
+	bundle, err := LoadModel(c)
 	if err != nil {
 		return err
 	}
@@ -45,7 +46,7 @@ func modelInfo(c *cli.Context) error {
 		if err != nil {
 			return err
 		}
-		return printJSON(c.App.Writer, metadata)
+		return terminal.PrintJSON(c.App.Writer, metadata)
 	}
 	for _, name := range slices.Sorted(maps.Keys(bundle)) {
 		printModel(c, name, bundle[name])
@@ -54,8 +55,8 @@ func modelInfo(c *cli.Context) error {
 }
 
 func printModel(c *cli.Context, service string, m *model.Model) {
-	t := newTable(c.App.Writer, "Key", "Value")
-	t.wrap(2, 80)
+	t := terminal.NewTable(c.App.Writer, "Key", "Value")
+	t.Wrap(2, 80)
 	if service != "" {
 		t.AppendRow(table.Row{"service", service})
 	}

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 // This file holds stdout as all commands write to it.
 

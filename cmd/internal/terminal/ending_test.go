@@ -1,4 +1,4 @@
-package main
+package terminal
 
 import (
 	"context"
@@ -41,7 +41,7 @@ func TestWatch(t *testing.T) {
 				ctx, stop := context.WithCancelCause(context.Background())
 				hurry, atOnce := context.WithCancel(context.Background())
 				died := make(chan time.Time)
-				e := &ending{hurry: hurry, die: func(error) { died <- time.Now(); runtime.Goexit() }}
+				e := &ending{Hurry: hurry, die: func(error) { died <- time.Now(); runtime.Goexit() }}
 				e.inOrder.Store(tt.inOrder)
 				gone := make(chan struct{})
 				go func() { e.watch(signals, stop, atOnce, gone) }()
@@ -99,7 +99,7 @@ func TestStream(t *testing.T) {
 func TestPatientLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		l := newPatientLog(w, func(error) {})
+		l := NewPatientLog(w, func(error) {})
 		for n := range logQueue + 11 {
 			l.Info("line", "n", n)
 			synctest.Wait() // the first is being written

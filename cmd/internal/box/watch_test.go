@@ -1,4 +1,4 @@
-package main
+package box
 
 import (
 	"net/netip"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -29,15 +30,15 @@ func TestNoDevice(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var n noDevice
-			for _, later := range []time.Duration{0, noDeviceAfter - time.Second} {
+			for _, later := range []time.Duration{0, ask.NoDeviceAfter - time.Second} {
 				if due, done := n.look(tt.packets, begin.Add(later)); due || done != tt.done {
 					t.Errorf("after %v: %v, %v", later, due, done)
 				}
 			}
-			if due, done := n.look(tt.packets, begin.Add(noDeviceAfter)); due != tt.due || done != tt.done {
+			if due, done := n.look(tt.packets, begin.Add(ask.NoDeviceAfter)); due != tt.due || done != tt.done {
 				t.Errorf("after a minute: %v, %v; want %v, %v", due, done, tt.due, tt.done)
 			}
-			if why := whyNoDevice(tt.packets); !strings.Contains(why, tt.why) {
+			if why := ask.WhyNoDevice(tt.packets); !strings.Contains(why, tt.why) {
 				t.Errorf("%q is not in %q", tt.why, why)
 			}
 		})

@@ -1,4 +1,4 @@
-package main
+package terminal
 
 // This file ends a command before it is done: signals, readers that have gone away,
 // readers that do not read.
@@ -39,25 +39,25 @@ const (
 
 // ending is how a command is told to end: in order, then at once.
 type ending struct {
-	hurry   context.Context // ends with the second signal
+	Hurry   context.Context // ends with the second signal
 	inOrder atomic.Bool     // the command has something to undo or to save, see undoes
 	die     func(error)     // ends the process; does not return
 }
 
 type endingKey struct{}
 
-// endingOf is the ending of the command that ctx is of.
-func endingOf(ctx context.Context) *ending {
+// EndingOf is the ending of the command that ctx is of.
+func EndingOf(ctx context.Context) *ending {
 	if e, ok := ctx.Value(endingKey{}).(*ending); ok {
 		return e
 	}
-	return &ending{hurry: context.Background()}
+	return &ending{Hurry: context.Background()}
 }
 
-// undoes says that from here on the command needs its time to end: it makes state in
+// Undoes says that from here on the command needs its time to end: it makes state in
 // the kernel, or saves what it has learned. The error is that it is to end already.
-func undoes(ctx context.Context) error {
-	endingOf(ctx).inOrder.Store(true)
+func Undoes(ctx context.Context) error {
+	EndingOf(ctx).inOrder.Store(true)
 	return ctx.Err()
 }
 
@@ -74,7 +74,7 @@ func withEnding(parent context.Context) context.Context {
 	// not ignored, which children would inherit.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	hurry, atOnce := context.WithCancel(context.WithoutCancel(parent))
-	e := &ending{hurry: hurry, die: die}
+	e := &ending{Hurry: hurry, die: die}
 	ctx, stop := context.WithCancelCause(context.WithValue(parent, endingKey{}, e))
 	go e.watch(signals, stop, atOnce, nil)
 	return ctx
@@ -93,7 +93,7 @@ func (e *ending) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, a
 			return
 		case s = <-signals:
 			// A closed terminal hangs up once for the shell and once for the kernel.
-			if s == syscall.SIGHUP || time.Since(first) < sameSignal || e.hurry.Err() != nil {
+			if s == syscall.SIGHUP || time.Since(first) < sameSignal || e.Hurry.Err() != nil {
 				continue
 			}
 			if !e.inOrder.Load() {
@@ -102,7 +102,7 @@ func (e *ending) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, a
 			atOnce()
 			patience = time.After(hurriedPatience)
 		case <-patience:
-			if !e.inOrder.Load() || e.hurry.Err() != nil {
+			if !e.inOrder.Load() || e.Hurry.Err() != nil {
 				e.die(cause)
 			}
 		}
@@ -112,13 +112,13 @@ func (e *ending) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, a
 // die ends the process as a failed command does.
 func die(cause error) {
 	wholefile.Abandon()
-	say("%s", cause)
-	os.Exit(exitFailed)
+	Say("%s", cause)
+	os.Exit(ExitFailed)
 }
 
 var (
 	errUnread   = errors.New("nobody reads it")
-	errLeftover = errors.New("its reader is gone")
+	ErrLeftover = errors.New("its reader is gone")
 )
 
 // stream is standard output or standard error. Once ctx has ended, a write that does
@@ -132,7 +132,8 @@ type stream struct {
 	stuck bool
 }
 
-func newStream(ctx context.Context, f *os.File) *stream {
+// NewStream is standard output or standard error, for as long as ctx.
+func NewStream(ctx context.Context, f *os.File) *stream {
 	info, err := f.Stat()
 	return &stream{ctx: ctx, file: f, journal: err == nil && info.Mode().Type() == fs.ModeSocket}
 }
@@ -163,7 +164,7 @@ func (s *stream) Write(b []byte) (int, error) {
 		}
 	}
 	if errors.Is(err, syscall.EPIPE) && !s.journal {
-		err = fmt.Errorf("%w: %w", errLeftover, err)
+		err = fmt.Errorf("%w: %w", ErrLeftover, err)
 	}
 	return n, err
 }
@@ -174,8 +175,8 @@ type patientLog struct {
 	lines *queue.Queue[[]byte]
 }
 
-// newPatientLog logs to w; gone is called when its reader has gone away.
-func newPatientLog(w io.Writer, gone func(error)) *patientLog {
+// NewPatientLog logs to w; gone is called when its reader has gone away.
+func NewPatientLog(w io.Writer, gone func(error)) *patientLog {
 	l := &patientLog{}
 	var told uint64
 	l.lines = queue.New(logQueue, func(line []byte) error {
@@ -184,7 +185,7 @@ func newPatientLog(w io.Writer, gone func(error)) *patientLog {
 			told = n
 		}
 		_, err := w.Write(line)
-		if errors.Is(err, errLeftover) {
+		if errors.Is(err, ErrLeftover) {
 			gone(err)
 		}
 		return err

@@ -1,4 +1,4 @@
-package main
+package box
 
 // This file keeps commands from writing over what they read.
 
@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/dataset"
 )
 
@@ -22,21 +23,21 @@ var (
 	inputFlags  = []string{"manifest", "model", "like", "labels"}
 )
 
-// guardInputs refuses a command line by which a file would be read and written: the same
+// GuardInputs refuses a command line by which a file would be read and written: the same
 // file under whatever name, and what a manifest lists. Files below directories that are
 // read are for dataset.Open, which looks there.
-func guardInputs(c *cli.Context) error {
+func GuardInputs(c *cli.Context) error {
 	outputs := outputFiles(c)
 	for i, o := range outputs {
 		for _, other := range outputs[:i] {
 			if sameFile(o, other) {
-				return usagef("%s and %s are one file: name two", other, o)
+				return terminal.Usagef("%s and %s are one file: name two", other, o)
 			}
 		}
 	}
 	if path := c.String("checkpoint"); path != "" {
 		if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-			return usagef("--checkpoint %s: it is no regular file, from which a run could go on", path)
+			return terminal.Usagef("--checkpoint %s: it is no regular file, from which a run could go on", path)
 		}
 	}
 	for _, dir := range reportFlags {
@@ -54,15 +55,15 @@ func guardInputs(c *cli.Context) error {
 	for _, o := range outputs {
 		id, ok := identity(o)
 		if in := inputs[id]; ok && in != "" {
-			return usagef("%s is to be read, and %s to be written, which is the same file: name another output", in, o)
+			return terminal.Usagef("%s is to be read, and %s to be written, which is the same file: name another output", in, o)
 		}
 	}
 	return nil
 }
 
-// moreOutputs are the files that a command writes beside those that its flags name: a
+// MoreOutputs are the files that a command writes beside those that its flags name: a
 // program whose commands do so sets it.
-var moreOutputs = func(*cli.Context) []string { return nil }
+var MoreOutputs = func(*cli.Context) []string { return nil }
 
 // outputFiles are the files that a command's flags name to be written.
 func outputFiles(c *cli.Context) []string {
@@ -72,7 +73,7 @@ func outputFiles(c *cli.Context) []string {
 			files = append(files, path)
 		}
 	}
-	files = append(files, moreOutputs(c)...)
+	files = append(files, MoreOutputs(c)...)
 	if dir := c.String("report"); dir != "" && c.Command.Name == "train" {
 		files = append(files, filepath.Join(dir, "train.json"))
 	}

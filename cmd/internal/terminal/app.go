@@ -1,0 +1,108 @@
+// Package terminal is what every program of this repository is, whatever its commands:
+// how it starts, reads its flags, prints, tells its version and ends.
+package terminal
+
+// This file runs a command line.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit statuses of every command.
+const (
+	ExitFailed = 1
+	ExitUsage  = 2
+)
+
+// Program is a program of several commands.
+type Program struct {
+	Name     string
+	Usage    string
+	Version  string        // set by the linker; may be empty
+	Programs func() string // digest of the kernel programs inside
+	Guard    cli.BeforeFunc
+	Commands []*cli.Command
+}
+
+// Start runs the program's command line and ends the process.
+func (p *Program) Start() { os.Exit(p.Run(withEnding(context.Background()), os.Args)) }
+
+// Run executes one command line and returns the exit status.
+func (p *Program) Run(ctx context.Context, args []string) int {
+	out := &printer{w: NewStream(ctx, os.Stdout)}
+	app := p.App()
+	app.Writer = out
+	err := app.RunContext(ctx, FlagsFirst(app, args))
+	failed := out.end()
+	if errors.Is(failed, ErrLeftover) && EndingOf(ctx).inOrder.Load() {
+		failed = nil // the command has ended in order for it
+	}
+	if failed != nil && !errors.Is(err, failed) { // else the command said so
+		err = errors.Join(err, fmt.Errorf("write output: %w", failed))
+	}
+	if err == nil {
+		return 0
+	}
+	text := OneLine(err)
+	if ctx.Err() != nil { // say by which signal
+		text = strings.ReplaceAll(text, context.Canceled.Error(), context.Cause(ctx).Error())
+	}
+	Say("%s", text)
+	var usage UsageError
+	if errors.As(err, &usage) {
+		return ExitUsage
+	}
+	return ExitFailed
+}
+
+// App is the program, made anew: flags keep what was parsed into them.
+func (p *Program) App() *cli.App {
+	app := &cli.App{
+		Name:            p.Name,
+		Flags:           []cli.Flag{versionFlag},
+		Usage:           p.Usage,
+		Commands:        p.Commands,
+		HideHelpCommand: true,
+		ExitErrHandler:  func(*cli.Context, error) {}, // run reports and chooses the status
+		Action: func(c *cli.Context) error {
+			if c.Bool(versionFlag.Name) {
+				return p.printVersion(c.App.Writer)
+			}
+			if c.Args().Present() {
+				return Usagef("no command %q: see %s --help", c.Args().First(), p.Name)
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+	app.OnUsageError = onUsageError
+	for _, c := range app.Commands {
+		p.setUp(c)
+	}
+	return app
+}
+
+// UsageError is a command line that cannot be understood.
+type UsageError struct{ error }
+
+// Usagef is an error of wrong usage.
+func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
+
+// WrongUsage is err as wrong usage.
+func WrongUsage(err error) error { return UsageError{err} }
+
+func onUsageError(_ *cli.Context, err error, _ bool) error { return UsageError{err} }
+
+func (p *Program) setUp(c *cli.Command) {
+	c.OnUsageError = onUsageError
+	c.Before = p.Guard
+	c.HideHelpCommand = true
+	for _, sub := range c.Subcommands {
+		p.setUp(sub)
+	}
+}
