@@ -157,16 +157,6 @@ func (k *Kernel) sweepPart(firstBefore uint64, n int) (err error) {
 	return err
 }
 
-// sweep does all of one.
-func (k *Kernel) sweep(firstBefore uint64) error {
-	for k.sweeping = true; k.sweeping || len(k.ended) > 0; {
-		if err := k.sweepPart(firstBefore, closeBatch); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // sweepSome ends every life whose first packet came before firstBefore (us), as many
 // as the list of marked lives holds, and those that packets have ended; more says
 // that it did not get to all of them. A walk through the table takes time, so the

@@ -13,6 +13,16 @@ import (
 	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
+// sweep does all of a sweep at once.
+func (k *Kernel) sweep(firstBefore uint64) error {
+	for k.sweeping = true; k.sweeping || len(k.ended) > 0; {
+		if err := k.sweepPart(firstBefore, closeBatch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // fill puts n lives that have long been over into the flow table.
 func (k *kernel) fill(n int) {
 	k.t.Helper()
