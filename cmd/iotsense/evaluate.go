@@ -127,12 +127,6 @@ func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluati
 }
 
 func printScore(c *cli.Context, r *score.Result) {
-	number := func(v *float64) string {
-		if v == nil {
-			return "-"
-		}
-		return fmt.Sprintf("%.4f", *v)
-	}
 	t := terminal.NewTable(c.App.Writer, "Class", "Precision", "Recall", "F1", "Windows")
 	for _, k := range r.Classes {
 		t.AppendRow(table.Row{k.Label, fmt.Sprintf("%.3f", k.Precision), fmt.Sprintf("%.3f", k.Recall), fmt.Sprintf("%.3f", k.F1), k.Support})
@@ -186,6 +180,14 @@ func printScore(c *cli.Context, r *score.Result) {
 	d := r.Devices
 	fmt.Fprintf(c.App.Writer, "%d devices in captures: %d named right, %d named wrong, %d unknown, %d without a window\n",
 		d.Count, d.NamedRight, d.NamedWrong, d.Refused, d.WithoutWindow)
+}
+
+// number is v with four digits, or a dash.
+func number(v *float64) string {
+	if v == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.4f", *v)
 }
 
 // shownWorst is how many of the worst captures the text shows.

@@ -138,83 +138,113 @@ type entry struct {
 	flowCount
 }
 
+// pair is a class or split, and another one.
+type pair struct{ from, to string }
+
+// shared counts records that have an identical one elsewhere, and all records.
+type shared struct {
+	total, otherCapture, otherSplit, otherClass map[string]uint64 // by class
+	withSplit, splitTotal                       map[string]uint64 // by class; by split
+	inSplit, inClass                            map[pair]uint64
+}
+
 // result compares all groups that hold a flow, flow by flow.
 func (x *flowIndex) result(groups []group) overlap {
 	byHash := map[uint64][]entry{}
 	for k, c := range x.flows {
 		byHash[k.hash] = append(byHash[k.hash], entry{groups[k.group], c})
 	}
-	type pair struct{ from, to string }
-	total, otherCapture, otherSplit, otherClass := map[string]uint64{}, map[string]uint64{}, map[string]uint64{}, map[string]uint64{}
-	withSplit, splitTotal := map[string]uint64{}, map[string]uint64{}
-	inSplit, inClass := map[pair]uint64{}, map[pair]uint64{}
+	s := shared{
+		map[string]uint64{}, map[string]uint64{}, map[string]uint64{}, map[string]uint64{},
+		map[string]uint64{}, map[string]uint64{}, map[pair]uint64{}, map[pair]uint64{},
+	}
 	for _, entries := range byHash {
 		for i := range entries {
-			e := &entries[i]
-			n := e.records
-			total[e.label] += n
-			if e.split != "" {
-				withSplit[e.label] += n
-				splitTotal[e.split] += n
-			}
-			capture, split, classes := e.several, false, map[string]bool{}
-			for j := range entries {
-				o := &entries[j]
-				if i == j {
-					continue
-				}
-				if o.label != e.label {
-					classes[o.label] = true
-					continue
-				}
-				capture = capture || o.several || o.capture != e.capture
-				if e.split != "" && o.split != "" {
-					split = true
-					inSplit[pair{e.split, o.split}] += n
-				}
-			}
-			if capture {
-				otherCapture[e.label] += n
-			}
-			if split {
-				otherSplit[e.label] += n
-			}
-			if len(classes) > 0 {
-				otherClass[e.label] += n
-			}
-			for label := range classes {
-				inClass[pair{e.label, label}] += n
-			}
+			s.add(entries, i)
 		}
 	}
-	o := overlap{classes: map[string]*Identical{}, splits: []SplitOverlap{}, twins: []Twins{}}
-	labels := slices.Sorted(maps.Keys(total))
-	several := len(splitTotal) > 1 // one split alone has no other
-	for i, a := range labels {
-		splitRecords := withSplit[a]
-		if !several {
+	labels := slices.Sorted(maps.Keys(s.total))
+	return overlap{s.identical(labels), s.splits(), s.twins(labels)}
+}
+
+// add counts the records of one group, entries[i], among those of the same hash.
+func (s *shared) add(entries []entry, i int) {
+	e := &entries[i]
+	n := e.records
+	s.total[e.label] += n
+	if e.split != "" {
+		s.withSplit[e.label] += n
+		s.splitTotal[e.split] += n
+	}
+	capture, split, classes := e.several, false, map[string]bool{}
+	for j := range entries {
+		o := &entries[j]
+		if i == j {
+			continue
+		}
+		if o.label != e.label {
+			classes[o.label] = true
+			continue
+		}
+		capture = capture || o.several || o.capture != e.capture
+		if e.split != "" && o.split != "" {
+			split = true
+			s.inSplit[pair{e.split, o.split}] += n
+		}
+	}
+	if capture {
+		s.otherCapture[e.label] += n
+	}
+	if split {
+		s.otherSplit[e.label] += n
+	}
+	if len(classes) > 0 {
+		s.otherClass[e.label] += n
+	}
+	for label := range classes {
+		s.inClass[pair{e.label, label}] += n
+	}
+}
+
+func (s *shared) identical(labels []string) map[string]*Identical {
+	classes := map[string]*Identical{}
+	for _, a := range labels {
+		splitRecords := s.withSplit[a]
+		if len(s.splitTotal) < 2 { // one split alone has no other
 			splitRecords = 0
 		}
-		o.classes[a] = &Identical{NewRatio(otherCapture[a], total[a]), NewRatio(otherSplit[a], splitRecords), NewRatio(otherClass[a], total[a])}
+		classes[a] = &Identical{NewRatio(s.otherCapture[a], s.total[a]), NewRatio(s.otherSplit[a], splitRecords), NewRatio(s.otherClass[a], s.total[a])}
+	}
+	return classes
+}
+
+func (s *shared) twins(labels []string) []Twins {
+	list := []Twins{}
+	for i, a := range labels {
 		for _, b := range labels[i+1:] {
-			t := Twins{a, b, round(float64(inClass[pair{a, b}]) / float64(total[a])), round(float64(inClass[pair{b, a}]) / float64(total[b]))}
-			if max(t.ShareA, t.ShareB) >= twinShare {
-				o.twins = append(o.twins, t)
+			share := func(of, with string) float64 { return round(float64(s.inClass[pair{of, with}]) / float64(s.total[of])) }
+			if t := (Twins{a, b, share(a, b), share(b, a)}); max(t.ShareA, t.ShareB) >= twinShare {
+				list = append(list, t)
 			}
 		}
 	}
-	slices.SortStableFunc(o.twins, func(a, b Twins) int {
+	slices.SortStableFunc(list, func(a, b Twins) int {
 		return cmp.Compare(b.ShareA+b.ShareB, a.ShareA+a.ShareB)
 	})
-	splits := slices.Sorted(maps.Keys(splitTotal))
-	for _, a := range splits {
-		s := SplitOverlap{a, map[string]Ratio{}}
-		for _, b := range splits {
+	return list
+}
+
+func (s *shared) splits() []SplitOverlap {
+	list := []SplitOverlap{}
+	names := slices.Sorted(maps.Keys(s.splitTotal))
+	for _, a := range names {
+		o := SplitOverlap{a, map[string]Ratio{}}
+		for _, b := range names {
 			if a != b {
-				s.In[b] = NewRatio(inSplit[pair{a, b}], splitTotal[a])
+				o.In[b] = NewRatio(s.inSplit[pair{a, b}], s.splitTotal[a])
 			}
 		}
-		o.splits = append(o.splits, s)
+		list = append(list, o)
 	}
-	return o
+	return list
 }

@@ -63,16 +63,7 @@ func Pipeline(ctx context.Context, bundle model.Bundle, fleet *Fleet) (PipelineF
 	table := flows.NewTable(spec, locals, assembler)
 
 	begin := cpuTime()
-	var bytes, counted uint64
-	var p flows.Packet
-	fleet.each(func(f lab.Frame) {
-		figures.Packets++
-		bytes += uint64(len(f.Data))
-		if flows.Parse(&p, flows.LinkEthernet, f.Data, len(f.Data)) == flows.Counted {
-			counted += p.Segments()
-			table.Add(&p, f.Time.UnixMicro())
-		}
-	})
+	bytes, counted := figures.play(fleet, table)
 	spent := cpuTime() - begin
 	running, err := Resident()
 	if err != nil {
@@ -91,21 +82,41 @@ func Pipeline(ctx context.Context, bundle model.Bundle, fleet *Fleet) (PipelineF
 	if err != nil {
 		return figures, err
 	}
-	for _, d := range classifier.Registry().Devices() {
-		if d.Windows > 0 {
-			figures.Verdicts++
-		}
-	}
 	made := assembler.Stats()
 	figures.Lost = counted - made.WithDevice - made.NoDevice + incomplete
+	figures.Verdicts = verdicts(classifier)
 	seconds := spent.Seconds()
-	figures.CPU = seconds
-	figures.PacketRate, figures.Megabits = float64(figures.Packets)/seconds, float64(bytes)*8/1e6/seconds
+	figures.CPU, figures.PacketRate, figures.Megabits = seconds, float64(figures.Packets)/seconds, float64(bytes)*8/1e6/seconds
 	figures.Flows, figures.Inferences = float64(records)/seconds, float64(classifier.Inferences())/seconds
 	figures.Running, figures.Resting = MB(running.Total-base.Total), MB(resting.Total-base.Total)
 	runtime.KeepAlive(classifier)
 	runtime.KeepAlive(fleet) // it is part of the base
 	return figures, nil
+}
+
+// play sends the fleet's frames through the parser into table: their bytes, and how
+// many packets of them table got.
+func (p *PipelineFigures) play(fleet *Fleet, table *flows.Table) (bytes, counted uint64) {
+	var packet flows.Packet
+	fleet.each(func(f lab.Frame) {
+		p.Packets++
+		bytes += uint64(len(f.Data))
+		if flows.Parse(&packet, flows.LinkEthernet, f.Data, len(f.Data)) == flows.Counted {
+			counted += packet.Segments()
+			table.Add(&packet, f.Time.UnixMicro())
+		}
+	})
+	return bytes, counted
+}
+
+// verdicts is how many devices have one.
+func verdicts(c *classify.Classifier) (n int) {
+	for _, d := range c.Registry().Devices() {
+		if d.Windows > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // cpuTime is what this process has used, in user space and in the kernel.

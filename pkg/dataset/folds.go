@@ -80,15 +80,15 @@ func (f Folds) key(p found) string {
 	return p.capture
 }
 
-// deal gives every device of every capture its fold. What stays together goes where
-// the first of its classes by name has it; what is alone in each of its classes goes
-// to fold 0.
-func (f Folds) deal(all []found) map[place]int {
-	type group struct {
-		key    string
-		labels map[string]bool
-		start  int64
-	}
+// group is what stays together.
+type group struct {
+	key    string
+	labels map[string]bool
+	start  int64
+}
+
+// groups are those of all that was found, by key.
+func (f Folds) groups(all []found) map[string]*group {
 	groups := map[string]*group{}
 	for _, p := range all {
 		key := f.key(p)
@@ -100,9 +100,16 @@ func (f Folds) deal(all []found) map[place]int {
 		g.labels[p.label] = true
 		g.start = min(g.start, p.start)
 	}
+	return groups
+}
+
+// deal gives every device of every capture its fold. What stays together goes where
+// the first of its classes by name has it; what is alone in each of its classes goes
+// to fold 0.
+func (f Folds) deal(all []found) map[place]int {
 	byLabel := map[string][]*group{}
 	holders := map[string]int{} // groups of each class
-	for _, g := range groups {
+	for _, g := range f.groups(all) {
 		names := slices.Sorted(maps.Keys(g.labels))
 		byLabel[names[0]] = append(byLabel[names[0]], g)
 		for _, l := range names {

@@ -176,16 +176,8 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if err != nil {
 		return nil, nil, err
 	}
-	m := &model.Model{
-		Labels:     set.labels,
-		Record:     cfg.Record,
-		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
-		Training:   model.Training{Seed: o.Seed, Threads: o.Threads, Options: cfg.Flags},
-	}
-	if m.Scaling, err = set.scaling(); err != nil {
-		return nil, nil, err
-	}
-	if m.Training.Digest, err = set.digest(); err != nil {
+	m, err := set.model(cfg, o)
+	if err != nil {
 		return nil, nil, err
 	}
 	design, err := set.survey(cfg.Design)
@@ -227,6 +219,21 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	m.Calibration.Temperature = max(scores.temperature(), coolest)
 	report.Temperature = m.Calibration.Temperature
 	return m, report, m.Validate()
+}
+
+// model is what is known of it before there is a network.
+func (s *set) model(cfg Config, o Options) (m *model.Model, err error) {
+	m = &model.Model{
+		Labels:     s.labels,
+		Record:     cfg.Record,
+		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
+		Training:   model.Training{Seed: o.Seed, Threads: o.Threads, Options: cfg.Flags},
+	}
+	if m.Scaling, err = s.scaling(); err != nil {
+		return nil, err
+	}
+	m.Training.Digest, err = s.digest()
+	return m, err
 }
 
 // trainer is a run under way.

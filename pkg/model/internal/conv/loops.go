@@ -66,6 +66,11 @@ func correlateGo(dst []float32, xs, ws [][]float32, n int, apart bool) {
 		}
 		d[0], d[1], d[2], d[3], d[4], d[5] = a0, a1, a2, a3, a4, a5
 	}
+	correlateRest(dst, xs, ws, j, n, apart)
+}
+
+// correlateRest computes the columns from j to n, one by one.
+func correlateRest(dst []float32, xs, ws [][]float32, j, n int, apart bool) {
 	for ; j < n; j++ {
 		var a float32
 		if !apart {
