@@ -17,7 +17,7 @@ import (
 
 // usualPlan is that of a command line without flags, which they have their defaults from.
 func usualPlan() experiment.Plan {
-	p, err := experiment.NewPlan("", "")
+	p, err := experiment.NewPlan("", "", "")
 	if err != nil {
 		panic(err) // no value of anybody's is in it
 	}
@@ -30,7 +30,7 @@ func learnFlags() []cli.Flag {
 	defaults := usual.Train
 	return []cli.Flag{
 		&cli.StringFlag{Name: "preset", Usage: "`paper`: the paper's training: strict windows, 50 to 20,000 of a class (10,000 for specialized), --patience 5, --ema 0"},
-		&cli.StringFlag{Name: "arch", Value: experiment.PaperArch, Usage: "network of this `NAME`: " + strings.Join(experiment.Designs(), ", ")},
+		&cli.StringFlag{Name: "arch", Value: experiment.PaperArch, Usage: "network of this `NAME`: " + strings.Join(experiment.Designs(), ", ") + "; each has its own --epochs, --batch, --lr, --ema and --patience"},
 		&cli.StringFlag{Name: "strategy", Value: experiment.Everything, Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
 		&cli.StringFlag{Name: "services", Value: experiment.ServiceList(usual.Services), Usage: "`LIST` of services for mixed and specialized"},
 		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
@@ -63,7 +63,7 @@ func given[T any](c *cli.Context, name string, value func(string) T, into *T) {
 
 // parsePlan makes a plan for a strategy of those flags of training that the command has.
 func parsePlan(c *cli.Context, strategy string) (experiment.Plan, error) {
-	p, err := experiment.NewPlan(c.String("preset"), strategy)
+	p, err := experiment.NewPlan(c.String("preset"), strategy, c.String("arch"))
 	if err != nil {
 		return p, terminal.WrongUsage(err)
 	}
@@ -71,7 +71,6 @@ func parsePlan(c *cli.Context, strategy string) (experiment.Plan, error) {
 		terminal.Logger().Warn("--strategy all takes every flow: --services is for mixed and specialized")
 	}
 	p.Said = c.LocalFlagNames()
-	given(c, "arch", c.String, &p.Arch)
 	given(c, "ipv6", c.Bool, &p.Record.IPv6)
 	given(c, "scrub", c.Bool, &p.Record.Scrub)
 	given(c, "scale-delimiters", c.Bool, &p.Record.ScaleDelimiters)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -252,6 +253,45 @@ func TestTrainWarns(t *testing.T) {
 	} {
 		if !strings.Contains(stderr, says) {
 			t.Errorf("no word of %s in\n%s", says, stderr)
+		}
+	}
+}
+
+// The stream network is trained, scored and run as the paper's is, and its file says
+// which network it is.
+func TestTrainStream(t *testing.T) {
+	manifest, dir := labData(t)
+	file := filepath.Join(dir, "m")
+	mustRun(t, "train", "--manifest", manifest, "--arch", "stream", "--epochs", "12", "-o", file)
+	m, err := model.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Net.Kind() != "stream" || m.Net.Span() != 20 || m.Training.Options["arch"] != "stream" {
+		t.Errorf("a model of kind %s that rests on %d rows, options %v", m.Net.Kind(), m.Net.Span(), m.Training.Options)
+	}
+	var scores struct {
+		MacroF1 float64 `json:"macro_f1"`
+		Windows int
+	}
+	stdout, stderr, status := command(t, "evaluate", "--manifest", manifest, "--split", "test", "--model", file, "--json")
+	if err := json.Unmarshal([]byte(stdout), &scores); err != nil || status != 0 {
+		t.Fatalf("evaluate: status %d, %v: %s", status, err, stderr)
+	}
+	if scores.MacroF1 < 0.4 { // of twelve kinds
+		t.Errorf("macro-F1 %.2f of %d rows: nothing was learnt", scores.MacroF1, scores.Windows)
+	}
+	mustRun(t, "classify", filepath.Join(dir, "lab", "camera-0", "capture-0.pcap"), "--model", file)
+	mustRun(t, "model", "info", "--model", file)
+	mustRun(t, "crossval", "--manifest", manifest, "--arch", "stream", "--epochs", "1", "--folds", "2", "--report", filepath.Join(dir, "r"))
+	for flags, says := range map[string]string{
+		"--filters=3":    "--filters: a network of --arch stream has none",
+		"--preset=paper": "--preset paper",
+		"--window=99":    "--window",
+	} {
+		_, stderr, status := command(t, "train", "--manifest", manifest, "--arch", "stream", flags, "-o", file)
+		if status != terminal.ExitUsage || !strings.Contains(stderr, says) {
+			t.Errorf("%s: status %d: %s", flags, status, stderr)
 		}
 	}
 }

@@ -18,12 +18,12 @@ func TestPercent(t *testing.T) {
 // The window mode that is not the baseline's is a variant, its own is none.
 func TestVariantsOfWindowMode(t *testing.T) {
 	for mode, other := range map[string]string{"strict": "padded", "padded": "strict"} {
-		p, err := NewPlan("", "")
+		p, err := NewPlan("", "", "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		if mode == model.Strict.String() {
-			if p, err = NewPlan(PresetPaper, ""); err != nil {
+			if p, err = NewPlan(PresetPaper, "", ""); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/cnn/learn"
+	"github.com/iotsense/iotsense/pkg/model/stream"
+	streamlearn "github.com/iotsense/iotsense/pkg/model/stream/learn"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
@@ -21,13 +23,21 @@ type Design struct {
 	Options []string
 	// New is the network as the plan has it. The error names the option that is wrong.
 	New func(p *Plan) (train.Design, error)
+	// Train is how it is trained unless told otherwise; nil: [train.DefaultOptions].
+	Train func() train.Options
 }
 
-// PaperArch is the paper's network.
-const PaperArch = "paper"
+// Networks that come along.
+const (
+	PaperArch  = "paper"
+	StreamArch = "stream" // of a device's stream, see pkg/model/stream
+)
 
 // designs are all that are registered, by name.
-var designs = map[string]Design{PaperArch: {PaperArch, []string{"window", "filters", "ablate"}, paperDesign}}
+var designs = map[string]Design{
+	PaperArch:  {PaperArch, []string{"window", "filters", "ablate"}, paperDesign, nil},
+	StreamArch: {StreamArch, []string{"window"}, streamDesign, streamlearn.Options},
+}
 
 // Register makes a design known, once and before any plan is made.
 func Register(d Design) {
@@ -67,4 +77,16 @@ func paperDesign(p *Plan) (train.Design, error) {
 		return nil, fmt.Errorf("--ablate: %w", err)
 	}
 	return learn.Design{Arch: a, Ablate: p.Paper.Ablate}, nil
+}
+
+// streamDesign is the stream network; --window is how many flows it remembers.
+func streamDesign(p *Plan) (train.Design, error) {
+	a := stream.DefaultArchitecture()
+	if p.Paper.Rows > 0 {
+		a.Flows = p.Paper.Rows
+	}
+	if err := a.Validate(); err != nil {
+		return nil, fmt.Errorf("--window: %w", err)
+	}
+	return streamlearn.Design{Arch: a}, nil
 }

@@ -5,6 +5,7 @@
 package experiment
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -59,11 +60,15 @@ type PaperOptions struct {
 }
 
 // NewPlan is the project's training, or that of a preset ("": none), for a strategy
-// ("": every flow).
-func NewPlan(preset, strategy string) (Plan, error) {
+// ("": every flow) and a network ("": the paper's).
+func NewPlan(preset, strategy, arch string) (Plan, error) {
+	arch = cmp.Or(arch, PaperArch)
 	p := Plan{
-		Share: 0.2, Record: model.DefaultRecordSpec(), Strategy: strategy, Preset: preset, Arch: PaperArch,
+		Share: 0.2, Record: model.DefaultRecordSpec(), Strategy: strategy, Preset: preset, Arch: arch,
 		Paper: PaperOptions{Filters: 2}, Train: train.DefaultOptions(), Memory: dataset.DefaultMemory,
+	}
+	if d := designs[arch]; d.Train != nil {
+		p.Train = d.Train()
 	}
 	p.Train.Threads = runtime.NumCPU()
 	for _, name := range []string{"tcp/80", "tcp/443", "udp/53", "udp/123"} { // the paper's
@@ -76,6 +81,9 @@ func NewPlan(preset, strategy string) (Plan, error) {
 	switch preset {
 	case "":
 	case PresetPaper:
+		if arch != PaperArch {
+			return p, fmt.Errorf("--preset %s: it trains the network of --arch %s, not %s", preset, PaperArch, arch)
+		}
 		strict := model.Strict
 		p.WindowMode = &strict
 		p.Train.MinPerClass, p.Train.MaxPerClass, p.Train.Patience, p.Train.EMA = 50, 20_000, 5, 0

@@ -17,7 +17,7 @@ import (
 
 func mustPlan(t *testing.T, preset, strategy string) Plan {
 	t.Helper()
-	p, err := NewPlan(preset, strategy)
+	p, err := NewPlan(preset, strategy, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestPreset(t *testing.T) {
 			t.Errorf("%q: %+v", strategy, o)
 		}
 	}
-	if _, err := NewPlan("quick", ""); err == nil || !strings.Contains(err.Error(), "paper") {
+	if _, err := NewPlan("quick", "", ""); err == nil || !strings.Contains(err.Error(), "paper") {
 		t.Errorf("no preset: %v", err)
 	}
 }
@@ -182,7 +182,39 @@ func TestRegister(t *testing.T) {
 	if err := p.Validate(); err == nil || !strings.Contains(err.Error(), "--filters: a network of --arch plain has none") {
 		t.Errorf("filters: %v", err)
 	}
-	if got := Designs(); !slices.Equal(got, []string{"paper", "plain"}) {
+	if got := Designs(); !slices.Equal(got, []string{"paper", "plain", "stream"}) {
 		t.Errorf("designs %v", got)
+	}
+}
+
+// The stream network trains as is best for it, unless told otherwise, and the command
+// line that it prints says no more than that.
+func TestStreamPlan(t *testing.T) {
+	p, err := NewPlan("", "", StreamArch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Train.WarmUp == 0 || p.Train.Fall == 0 || p.Train.WeightDecay == 0 || p.Train.Threads == 0 {
+		t.Errorf("it trains as others do: %+v", p.Train)
+	}
+	p.Paper.Rows = 7
+	d, err := p.design()
+	if err != nil || d.Span() != 7 {
+		t.Errorf("a design of %v flows, %v", d, err)
+	}
+	args := strings.Join(p.Args("m"), " ")
+	if !strings.Contains(args, "--arch=stream --window=7") || strings.Contains(args, "--epochs") || strings.Contains(args, "--lr") {
+		t.Errorf("its command line is %s", args)
+	}
+	for set, want := range map[*int]string{&p.Paper.Filters: "--filters", &p.Paper.Rows: "--window"} {
+		old := *set
+		*set = 99
+		if err := p.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("99 %s: %v", want, err)
+		}
+		*set = old
+	}
+	if _, err := NewPlan(PresetPaper, "", StreamArch); err == nil {
+		t.Error("the paper's training of another network, and no error")
 	}
 }

@@ -24,9 +24,9 @@ type setting struct {
 
 // settings are all flags of a plan in the order of a command line.
 func (p *Plan) settings() []setting {
-	usual, err := NewPlan(p.Preset, p.Strategy)
+	usual, err := NewPlan(p.Preset, p.Strategy, p.Arch)
 	if err != nil {
-		usual, _ = NewPlan("", p.Strategy)
+		usual, _ = NewPlan("", p.Strategy, p.Arch)
 	}
 	var list []setting
 	add := func(flag string, given, shapes bool, values ...any) {

@@ -19,6 +19,12 @@ func TestPace(t *testing.T) {
 			t.Errorf("step %d: %v of the rate, want %v", step, got, want)
 		}
 	}
+	o.Epochs = 1 // no more than the warm-up
+	for step, want := range map[uint64]float64{1: 0.2, 5: 1, 10: 0.02} {
+		if got := o.pace(step, 10); math.Abs(got-want) > 1e-12 {
+			t.Errorf("step %d of one epoch: %v of the rate, want %v", step, got, want)
+		}
+	}
 }
 
 // Decay takes its share of the rate off every value, whatever its gradient.

@@ -86,14 +86,15 @@ func (o Options) Validate() error {
 // pace is the share of the learning rate that a step has, counted from 1, when an epoch
 // has so many.
 func (o *Options) pace(step uint64, ofEpoch int) float64 {
-	at := float64(step) / float64(ofEpoch) // in epochs
-	if at < o.WarmUp {
-		return at / o.WarmUp
+	at := float64(step) / float64(ofEpoch)     // in epochs
+	warm := min(o.WarmUp, float64(o.Epochs)/2) // the rate reaches its height, however short the run
+	if at < warm {
+		return at / warm
 	}
 	if o.Fall == 0 {
 		return 1
 	}
-	way := (at - o.WarmUp) / (float64(o.Epochs) - o.WarmUp)
+	way := (at - warm) / (float64(o.Epochs) - warm)
 	return 1 - o.Fall*(1-math.Cos(math.Pi*way))/2
 }
 

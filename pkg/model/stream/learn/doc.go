@@ -45,11 +45,11 @@ func (d Design) Learner(m *model.Model, batch, threads int, rng *rand.Rand) (tra
 	return newNetwork(newBatch(d.Arch, m.Record, m.Scaling, batch, threads, rng.Uint64()), w)
 }
 
-// Options are how the network is best trained: a few epochs at a rate that rises in the
-// first and then falls to next to nothing, so that the last one's weights are kept.
+// Options are how the network is best trained: at a rate that rises in the first epoch
+// and then falls to next to nothing, so that the last one's weights are kept.
 func Options() train.Options {
 	o := train.DefaultOptions()
-	o.Epochs, o.Batch, o.LearningRate, o.WeightDecay = 14, 16, 3e-3, 1e-3
+	o.Epochs, o.Batch, o.LearningRate, o.WeightDecay = 70, 16, 3e-3, 1e-3
 	o.WarmUp, o.Fall, o.EMA, o.Patience = 1, 0.98, 0, 0
 	return o
 }
