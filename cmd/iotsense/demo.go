@@ -52,6 +52,9 @@ func demo(c *cli.Context) error {
 	if c.IsSet("speed") && c.Float64("speed") < 1 {
 		return terminal.Usagef("--speed %v: want 1 or more", c.Float64("speed"))
 	}
+	if c.IsSet("seed") && c.String("captures") != "" {
+		return terminal.Usagef("--seed: what is played is of --captures, not the device lab's")
+	}
 	if _, err := attach.ParseHook(c.String("hook")); err != nil {
 		return terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
 	}

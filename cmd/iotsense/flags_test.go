@@ -140,6 +140,7 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"extract d/a.pcap -o r5 --window 5 --window-mode strict --model " + strict, ""},
 		{"extract d/a.pcap -o r6 --window-mode padded --model " + strict, "--window-mode padded: records have no window"},
 		{"bench inference --split test", "--split: say with DATA or --manifest"},
+		{"demo --captures d --seed 2", "--seed: what is played is of --captures"},
 		{"bench inference --offloaded", "--offloaded: say with DATA or --manifest"},
 	} {
 		err := runLine(t, strings.Fields(tt.line)...)

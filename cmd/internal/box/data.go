@@ -132,8 +132,12 @@ func ParseWindowMode(c *cli.Context) (*model.WindowMode, error) {
 // CheckWindow refuses a --window that the model was not made for.
 func CheckWindow(c *cli.Context, bundle model.Bundle) error {
 	for _, m := range bundle {
-		if c.IsSet("window") && c.Int("window") != m.Net.Span() {
-			return terminal.Usagef("--window %d: the model was trained on windows of %d", c.Int("window"), m.Net.Span())
+		switch span := m.Net.Span(); {
+		case !c.IsSet("window") || c.Int("window") == span:
+		case span == 0:
+			return terminal.Usagef("--window %d: the model has no window, it reads a device's whole stream: leave the flag out", c.Int("window"))
+		default:
+			return terminal.Usagef("--window %d: the model was trained on windows of %d", c.Int("window"), span)
 		}
 	}
 	return nil

@@ -120,15 +120,15 @@ func checkNoWindow(c *cli.Context, bundle model.Bundle) error {
 	for _, m := range bundle {
 		rows, usual = m.Net.Span(), m.Record.WindowMode
 	}
-	if c.IsSet("window") && c.Int("window") != rows {
-		return terminal.Usagef("--window %d: records have no window, what reads them cuts it (here of %d): leave the flag out", c.Int("window"), rows)
+	if k := c.Int("window"); c.IsSet("window") && k != rows {
+		return terminal.Usagef("--window %d: records have no window, it is cut by what reads them: leave the flag out", k)
 	}
 	mode, err := ParseWindowMode(c)
 	if err != nil {
 		return err
 	}
 	if mode != nil && *mode != usual {
-		return terminal.Usagef("--window-mode %v: records have no window, what reads them cuts it (here %v): leave the flag out", *mode, usual)
+		return terminal.Usagef("--window-mode %v: records have no window, it is cut by what reads them: leave the flag out", *mode)
 	}
 	return nil
 }
