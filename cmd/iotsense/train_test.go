@@ -15,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/stream"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
@@ -269,6 +270,9 @@ func TestTrainStream(t *testing.T) {
 	}
 	if m.Net.Kind() != "stream" || m.Net.Span() != 20 || m.Training.Options["arch"] != "stream" {
 		t.Errorf("a model of kind %s that rests on %d rows, options %v", m.Net.Kind(), m.Net.Span(), m.Training.Options)
+	}
+	if net, ok := m.Net.(*stream.Net); !ok || !slices.Contains(net.Arch.RemotePorts, 53) {
+		t.Errorf("its training rows' ports are not in %+v", m.Net.Shape())
 	}
 	var scores struct {
 		MacroF1 float64 `json:"macro_f1"`

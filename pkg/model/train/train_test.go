@@ -253,6 +253,10 @@ func TestTrainRefuses(t *testing.T) {
 		{"no batch", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.Batch = 0 }, "batch"},
 		{"no rate", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.LearningRate = math.NaN() }, "learning rate"},
 		{"a wild rate", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.LearningRate = 1e30 }, "learning rate"},
+		{"a negative decay", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.WeightDecay = -1 }, "weight decay"},
+		{"a decay of everything", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.WeightDecay = 1 / o.LearningRate }, "weight decay"},
+		{"an endless warm-up", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.WarmUp = math.Inf(1) }, "warm-up"},
+		{"a fall below nothing", func(_ *Config, o *Options, _, _ *[]dataset.Example) { o.Fall = 1.1 }, "fall"},
 		{"an absurd kernel", func(c *Config, _ *Options, _, _ *[]dataset.Example) { c.Design = PaperDesign(4000) }, "kernel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
