@@ -83,11 +83,8 @@ func benchLive(c *cli.Context) error {
 	if c.Int("devices") < 1 {
 		return terminal.Usagef("--devices %d: want at least 1", c.Int("devices"))
 	}
-	if _, err := attach.ParseHook(c.String("hook")); err != nil {
-		return terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
-	}
-	if os.Geteuid() != 0 {
-		return errors.New("bench live makes network namespaces and loads programs into the kernel: run it as root")
+	if err := checkSensor(c, "bench live"); err != nil {
+		return err
 	}
 	captures, data, err := benchCaptures(c)
 	if err != nil {
@@ -97,10 +94,7 @@ func benchLive(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := terminal.Undoes(c.Context); err != nil {
-		return err
-	}
-	if err := replay.RemoveStale(); err != nil {
+	if err := clearWay(c.Context); err != nil {
 		return err
 	}
 	var steps []liveFigures

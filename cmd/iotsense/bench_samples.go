@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"strconv"
 	"time"
 
@@ -80,16 +79,10 @@ func benchSamples(c *cli.Context) error {
 	if d := c.Duration("time"); d < time.Second || d > time.Hour {
 		return terminal.Usagef("--time %v: want 1s to 1h", d)
 	}
-	if _, err := attach.ParseHook(c.String("hook")); err != nil {
-		return terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
-	}
-	if os.Geteuid() != 0 {
-		return errors.New("bench samples makes network namespaces and loads programs into the kernel: run it as root")
-	}
-	if err := terminal.Undoes(c.Context); err != nil {
+	if err := checkSensor(c, "bench samples"); err != nil {
 		return err
 	}
-	if err := replay.RemoveStale(); err != nil {
+	if err := clearWay(c.Context); err != nil {
 		return err
 	}
 	frames := sampledFrames(int(c.Duration("time").Seconds()*float64(c.Int("rate"))), c.Int("rate"), c.Int("macs"), c.Int("payload"))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -55,20 +53,14 @@ func demo(c *cli.Context) error {
 	if c.IsSet("seed") && c.String("captures") != "" {
 		return terminal.Usagef("--seed: what is played is of --captures, not the device lab's")
 	}
-	if _, err := attach.ParseHook(c.String("hook")); err != nil {
-		return terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
-	}
-	if os.Geteuid() != 0 {
-		return errors.New("demo makes network namespaces and loads programs into the kernel: run it as root")
+	if err := checkSensor(c, "demo"); err != nil {
+		return err
 	}
 	traffic, opts, err := demoChoices(c)
 	if err != nil {
 		return err
 	}
-	if err := terminal.Undoes(c.Context); err != nil {
-		return err
-	}
-	if err := replay.RemoveStale(); err != nil {
+	if err := clearWay(c.Context); err != nil {
 		return err
 	}
 	n, err := replay.NewNetwork("demo")

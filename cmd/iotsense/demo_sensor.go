@@ -19,9 +19,12 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/client"
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -32,6 +35,25 @@ const (
 	sensorPoll  = 50 * time.Millisecond
 	longestLine = 1 << 20
 )
+
+// checkSensor refuses a hook that there is not, and whoever may not start a sensor.
+func checkSensor(c *cli.Context, command string) error {
+	if _, err := attach.ParseHook(c.String("hook")); err != nil {
+		return terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%s makes network namespaces and loads programs into the kernel: run it as root", command)
+	}
+	return nil
+}
+
+// clearWay removes what a command that was killed has left behind.
+func clearWay(ctx context.Context) error {
+	if err := terminal.Undoes(ctx); err != nil {
+		return err
+	}
+	return replay.RemoveStale()
+}
 
 // demoSensor is a running `iotsense run`.
 type demoSensor struct {

@@ -22,25 +22,12 @@ import (
 // is replaced leaves its mode and owner to the new one; a new file has the mode that
 // the umask leaves. Errors of write are returned as they are.
 func Write(path string, write func(io.Writer) error) error {
-	old, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		old = nil
-	case err != nil:
-		return err
-	case old.IsDir():
-		return errDirectory
-	}
-	target, err := Target(path)
+	f, target, err := begin(path)
 	if err != nil {
 		return err
 	}
-	if old != nil && !replaceable(old, target) {
+	if f == nil {
 		return writeThrough(path, write)
-	}
-	f, err := create(target, old)
-	if err != nil {
-		return err
 	}
 	parts.Store(f.Name(), true)
 	defer parts.Delete(f.Name())
@@ -70,27 +57,28 @@ func Abandon() {
 // Check reports why Write could not make a file at path, before there is anything to
 // write.
 func Check(path string) error {
-	old, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		old = nil
-	case err != nil:
-		return err
-	case old.IsDir():
-		return errDirectory
-	}
-	target, err := Target(path)
-	if err != nil {
-		return err
-	}
-	if old != nil && !replaceable(old, target) {
-		return nil // opening a FIFO would be seen at its other end
-	}
-	f, err := create(target, old)
-	if err != nil {
+	f, _, err := begin(path)
+	if err != nil || f == nil { // opening a FIFO would be seen at its other end
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// begin makes the file that is to take the name target, where path leads; nil: what is
+// there is not to be replaced.
+func begin(path string) (f *os.File, target string, err error) {
+	old, err := os.Stat(path)
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return nil, "", err
+	case err == nil && old.IsDir():
+		return nil, "", errDirectory
+	}
+	if target, err = Target(path); err != nil || old != nil && !replaceable(old, target) {
+		return nil, "", err
+	}
+	f, err = create(target, old)
+	return f, target, err
 }
 
 // errDirectory does not name the directory: callers do.

@@ -84,14 +84,19 @@ func (w *wire) ipv4(at time.Duration, from, to host, ip layers.IPv4, upper ...go
 	if ip.Id == 0 && ip.Flags&layers.IPv4DontFragment == 0 {
 		ip.Id = uint16(at/(20*time.Microsecond)) + binary.BigEndian.Uint16(ip.SrcIP[2:]) // a counter that all of a host's traffic shares
 	}
+	w.checksums(&ip, upper)
+	w.put(at, from.mac, to.mac, layers.EthernetTypeIPv4, append([]gopacket.SerializableLayer{&ip}, upper...)...)
+}
+
+// checksums makes those of the upper layers cover ip's addresses.
+func (w *wire) checksums(ip gopacket.NetworkLayer, upper []gopacket.SerializableLayer) {
 	for _, l := range upper {
 		if c, ok := l.(interface {
 			SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
 		}); ok {
-			w.fail(c.SetNetworkLayerForChecksum(&ip))
+			w.fail(c.SetNetworkLayerForChecksum(ip))
 		}
 	}
-	w.put(at, from.mac, to.mac, layers.EthernetTypeIPv4, append([]gopacket.SerializableLayer{&ip}, upper...)...)
 }
 
 // ipv6 puts an IPv6 packet on the wire; from.ip6 may be the unspecified address.
@@ -101,13 +106,7 @@ func (w *wire) ipv6(at time.Duration, from, to host, ip layers.IPv6, upper ...go
 	if ip.NextHeader == layers.IPProtocolIPv6HopByHop {
 		ip.HopLimit = 1
 	}
-	for _, l := range upper {
-		if c, ok := l.(interface {
-			SetNetworkLayerForChecksum(gopacket.NetworkLayer) error
-		}); ok {
-			w.fail(c.SetNetworkLayerForChecksum(&ip))
-		}
-	}
+	w.checksums(&ip, upper)
 	w.put(at, from.mac, to.mac, layers.EthernetTypeIPv6, append([]gopacket.SerializableLayer{&ip}, upper...)...)
 }
 
