@@ -12,6 +12,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/loader/object"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
@@ -21,7 +22,7 @@ var version string
 func main() { iotsense().Start() }
 
 func iotsense() *terminal.Program {
-	box.MoreOutputs = checkpoints
+	box.MoreOutputs, box.LoadLab = checkpoints, embedded.Lab
 	return &terminal.Program{
 		Name: "iotsense", Usage: box.Usage, Version: version, Programs: object.Digest, Guard: box.GuardInputs,
 		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand()), analyzeCommand(), trainCommand(), evaluateCommand(),

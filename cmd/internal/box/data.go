@@ -46,6 +46,9 @@ func StreamFlags() []cli.Flag {
 	}
 }
 
+// LoadLab reads the embedded model of that name, in a program that carries it.
+var LoadLab func() (model.Bundle, error)
+
 // DataFlags are those of the commands that read data as a model wants it.
 func DataFlags() []cli.Flag {
 	return slices.Concat(SourceFlags(), StreamFlags(), []cli.Flag{ModelFlag})
@@ -148,11 +151,11 @@ func LoadModel(c *cli.Context) (model.Bundle, error) { return LoadNamedModel(c.S
 
 // LoadNamedModel reads the model of that name, as --model takes them.
 func LoadNamedModel(name string) (model.Bundle, error) {
-	switch name {
-	case "":
+	switch {
+	case name == "":
 		return embedded.Default()
-	case LabModel:
-		return embedded.Lab()
+	case name == LabModel && LoadLab != nil:
+		return LoadLab()
 	}
 	return model.LoadBundle(name)
 }

@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"testing"
 
-	"github.com/parquet-go/parquet-go"
-
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -28,17 +26,22 @@ func TestReadBlock(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f, err := parquet.OpenFile(bytes.NewReader(file.Bytes()), int64(file.Len()), parquet.SkipPageIndex(true))
+	f := bytes.NewReader(file.Bytes())
+	meta, err := readFooter(f, f.Size())
 	if err != nil {
 		t.Fatal(err)
 	}
-	columns, err := mapColumns(f.Schema())
+	all, err := leaves(meta)
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns, err := mapColumns(all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, from := range []int64{0, 1, 63, 64, 150, rows - 1} {
 		i := int(from)
-		err := (&recordsFile{File: f, columns: columns, names: names{}}).readBlock(t.Context(), 0, from, func(r flows.LabelledRecord) error {
+		err := (&recordsFile{file: f, meta: meta, columns: columns, names: names{}}).readBlock(t.Context(), 0, from, func(r flows.LabelledRecord) error {
 			p := r.Packets[0]
 			if r.FirstSeen != int64(i) || r.TotalBytes != uint64(i) || p.Size != uint32(i+40) || !bytes.Equal(p.Payload, bytes.Repeat([]byte{byte(i)}, i)) {
 				t.Fatalf("from %d: row %d is %+v", from, i, r.Record)

@@ -1,40 +1,42 @@
 package recordfile
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // What no record has is an error, not a record that is a little wrong.
 func TestRecordRowRefuses(t *testing.T) {
-	null := parquet.NullValue()
+	null := value{}
 	for _, tt := range []struct {
 		column string
-		value  parquet.Value
+		value  value
 		says   string // empty: it is taken
 	}{
-		{"C_001", parquet.ValueOf(int32(255)), ""},
-		{"C_001", parquet.ValueOf(int32(300)), "300"},
-		{"C_001", parquet.ValueOf(int32(flows.PayloadEnd)), ""},
-		{"C_001", parquet.ValueOf(int32(-5)), "-5"},
+		{"C_001", int32Value(255), ""},
+		{"C_001", int32Value(300), "300"},
+		{"C_001", int32Value(flows.PayloadEnd), ""},
+		{"C_001", int32Value(-5), "-5"},
 		{"C_001", null, ""},
-		{"RemPort", parquet.ValueOf(int32(70000)), "70000"},
-		{"RemPort", parquet.ValueOf(int32(flows.Missing)), ""},
+		{"RemPort", int32Value(70000), "70000"},
+		{"RemPort", int32Value(flows.Missing), ""},
 		{"RemPort", null, ""},
-		{"Proto", parquet.ValueOf(int32(-1)), "-1"},
-		{"Proto", parquet.ValueOf("tcp"), "tcp is no number"},
-		{"P01_D", parquet.ValueOf(2.0), "2"},
-		{"P01_D", parquet.ValueOf(1.0), ""},
+		{"Proto", int32Value(-1), "-1"},
+		{"Proto", bytesValue(format.ByteArray, []byte("tcp")), "tcp is no number"},
+		{"P01_D", valueOf(format.Double, math.Float64bits(2.0)), "2"},
+		{"P01_D", valueOf(format.Double, math.Float64bits(1.0)), ""},
 		{"P01_PS", null, ""},
 		{"FirstSeen", null, "no value"},
-		{"TotalFlowSize", parquet.ValueOf(int64(-1)), "-1"},
+		{"TotalFlowSize", int64Value(-1), "-1"},
 		{"Device", null, "no device"},
-		{"RemIP", parquet.ValueOf("somewhere"), "somewhere"},
+		{"RemIP", bytesValue(format.ByteArray, []byte("somewhere")), "somewhere"},
 		{"RemIP", null, "unable to parse"},
 		{"Label", null, ""},
 	} {
@@ -48,40 +50,47 @@ func TestRecordRowRefuses(t *testing.T) {
 }
 
 func TestMapColumns(t *testing.T) {
+	type schema = []format.SchemaElement
+	without := func(names ...string) func(schema) schema {
+		return func(s schema) schema {
+			return slices.DeleteFunc(s, func(e format.SchemaElement) bool { return slices.Contains(names, e.Name) })
+		}
+	}
+	with := func(names ...string) func(schema) schema {
+		return func(s schema) schema {
+			for _, name := range names {
+				s = append(s, format.SchemaElement{Name: name, Type: thrift.New(format.Double)})
+			}
+			return s
+		}
+	}
 	for _, tt := range []struct {
 		name   string
-		change func(parquet.Group)
+		change func(schema) schema
 		says   string // empty: all is well
 	}{
-		{"as written", func(parquet.Group) {}, ""},
-		{"as published", func(g parquet.Group) {
-			for _, c := range optionalColumns {
-				delete(g, c)
-			}
-		}, ""},
-		{"other columns", func(g parquet.Group) {
-			for _, c := range []string{"C", "D", "P10_TO", "C_3000", "__index_level_0__"} {
-				g[c] = parquet.Leaf(parquet.DoubleType)
-			}
-		}, ""},
-		{"packet column missing", func(g parquet.Group) { delete(g, "P03_PS") }, "P03_PS is missing"},
-		{"payload column missing", func(g parquet.Group) { delete(g, "C_2999") }, "C_2999 is missing"},
-		{"column twice", func(g parquet.Group) { g["C_0007"] = parquet.Int(16) }, "C_007 is there twice"},
+		{"as written", with(), ""},
+		{"as published", without(optionalColumns...), ""},
+		{"other columns", with("C", "D", "P10_TO", "C_3000", "__index_level_0__"), ""},
+		{"packet column missing", without("P03_PS"), "P03_PS is missing"},
+		{"payload column missing", without("C_2999"), "C_2999 is missing"},
+		{"column twice", with("C_0007"), "C_007 is there twice"},
 	} {
-		group := parquet.Group{}
-		for _, f := range recordSchema().Fields() {
-			group[f.Name()] = f
+		changed := tt.change(recordSchema())
+		changed[0].NumChildren.V = int32(len(changed) - 1)
+		all, err := leaves(&format.FileMetaData{Schema: changed})
+		if err != nil {
+			t.Fatal(err)
 		}
-		tt.change(group)
-		columns, err := mapColumns(parquet.NewSchema("records", group))
+		columns, err := mapColumns(all)
 		if tt.says != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%s: %v, want %q", tt.name, err, tt.says)
 			}
 			continue
 		}
-		if err != nil || len(columns) != len(group) {
-			t.Errorf("%s: %d columns of %d, %v", tt.name, len(columns), len(group), err)
+		if err != nil || len(columns) != len(changed)-1 {
+			t.Errorf("%s: %d columns of %d, %v", tt.name, len(columns), len(changed)-1, err)
 		}
 		columns = slices.DeleteFunc(columns, func(c recordColumn) bool { return c.name == "" || slices.Contains(optionalColumns, c.name) })
 		if want := len(recordColumns()) - len(optionalColumns); len(columns) != want {

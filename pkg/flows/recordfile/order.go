@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/parquet-go/parquet-go"
-
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -24,8 +22,8 @@ type rowTime struct {
 // times reads of every row what its order depends on.
 func (f *recordsFile) times(ctx context.Context) ([]rowTime, error) {
 	var times []rowTime
-	for g, group := range f.RowGroups() {
-		start, rows := len(times), group.NumRows()
+	for g, group := range f.meta.RowGroups {
+		start, rows := len(times), group.NumRows
 		if rows < 0 || int64(start)+rows > parquetRows {
 			return nil, fmt.Errorf("more than %d rows: cut the file in parts", parquetRows)
 		}
@@ -36,7 +34,7 @@ func (f *recordsFile) times(ctx context.Context) ([]rowTime, error) {
 			if ctx.Err() != nil {
 				return nil, ctx.Err()
 			}
-			err := f.readValues(g, i, 0, int(rows), func(i int, v parquet.Value) error {
+			err := f.readValues(g, i, 0, int(rows), func(i int, v value) error {
 				if start+i == len(times) { // grows with what really comes
 					times = append(times, rowTime{})
 				}
@@ -50,7 +48,7 @@ func (f *recordsFile) times(ctx context.Context) ([]rowTime, error) {
 	return times, nil
 }
 
-func (t *rowTime) set(c recordColumn, v parquet.Value, names names) (err error) {
+func (t *rowTime) set(c recordColumn, v value, names names) (err error) {
 	if c.name == colFirstSeen {
 		t.first, _, err = c.integer(v)
 		return err
@@ -71,7 +69,7 @@ func (t *rowTime) set(c recordColumn, v parquet.Value, names names) (err error) 
 // time; nil where they are already. Files of Writer are in the order in which the
 // packets arrived, which a clock that was set does not change.
 func (f *recordsFile) ranks(ctx context.Context) ([]int32, error) {
-	if strings.HasPrefix(f.Metadata().CreatedBy, recordsWriter) {
+	if strings.HasPrefix(f.meta.CreatedBy, recordsWriter) {
 		return nil, nil
 	}
 	times, err := f.times(ctx)

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/parquet-go/parquet-go"
-
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -23,7 +21,7 @@ func orderedFile(t *testing.T, application string, devices string, times ...int6
 		t.Fatal(err)
 	}
 	defer f.Close()
-	w := &Writer{w: parquet.NewGenericWriter[any](f, recordSchema(), parquet.CreatedBy(application, "", ""))}
+	w := &Writer{chunks: newChunkWriter(f, recordSchema(), application, nil)}
 	for row, at := range times {
 		r := &flows.Record{Device: "02:00:00:00:00:0" + devices[row:row+1], FirstSeen: at, Remote: netip.IPv4Unspecified(), PacketCount: uint64(row)}
 		if err := w.Write(&flows.LabelledRecord{Record: r, Capture: "a.pcap"}); err != nil {

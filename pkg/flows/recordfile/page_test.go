@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -48,7 +47,7 @@ func header(t testing.TB, h *format.PageHeader) []byte {
 func values(c pageColumn, chunk []byte, from int64, n int) (list []string, err error) {
 	var r pageReader
 	r.open(bytes.NewReader(chunk), &format.ColumnMetaData{Codec: c.codec, TotalCompressedSize: int64(len(chunk))}, c)
-	err = r.read(from, n, func(_ int, v parquet.Value) error {
+	err = r.read(from, n, func(_ int, v value) error {
 		list = append(list, v.String())
 		return nil
 	})
@@ -70,8 +69,8 @@ func lengthThen(b ...byte) []byte {
 
 func TestPageValues(t *testing.T) {
 	runOf := func(n uint64, v byte) []byte { return append(binary.AppendUvarint(nil, n<<1), v) }
-	text, number := pageColumn{kind: parquet.ByteArray}, pageColumn{kind: parquet.Int32}
-	optional := pageColumn{kind: parquet.ByteArray, optional: true}
+	text, number := pageColumn{kind: format.ByteArray}, pageColumn{kind: format.Int32}
+	optional := pageColumn{kind: format.ByteArray, optional: true}
 	delta := func(n uint64, first int64, least int64, widths []byte, packed ...byte) []byte {
 		b := binary.AppendUvarint(binary.AppendUvarint(binary.AppendUvarint(nil, 32), 4), n)
 		b = binary.AppendVarint(binary.AppendVarint(b, first), least)
@@ -95,8 +94,8 @@ func TestPageValues(t *testing.T) {
 		{"differences", number, page(t, format.DeltaBinaryPacked, 4, 20, delta(4, 7, -2, []byte{2, 0, 0, 0}, 0b100001, 0)), 0, 4, "7 6 4 4"},
 		{"lengths", text, page(t, format.DeltaLengthByteArray, 2, 20, append(delta(2, 1, 1, []byte{0, 0, 0, 0}), "abc"...)), 0, 2, "a bc"},
 		{"shared beginnings", text, page(t, format.DeltaByteArray, 2, 20, slices.Concat(delta(2, 0, 1, []byte{0, 0, 0, 0}), delta(2, 2, -1, []byte{0, 0, 0, 0}), []byte("abc"))), 0, 2, "ab ac"},
-		{"flags", pageColumn{kind: parquet.Boolean}, page(t, format.Plain, 3, 1, []byte{0b101}), 0, 3, "true false true"},
-		{"flags in runs", pageColumn{kind: parquet.Boolean}, page(t, format.RLE, 3, 9, lengthThen(runOf(3, 1)...)), 0, 3, "true true true"},
+		{"flags", pageColumn{kind: format.Boolean}, page(t, format.Plain, 3, 1, []byte{0b101}), 0, 3, "true false true"},
+		{"flags in runs", pageColumn{kind: format.Boolean}, page(t, format.RLE, 3, 9, lengthThen(runOf(3, 1)...)), 0, 3, "true true true"},
 		{"bytes apart", number, page(t, format.ByteStreamSplit, 2, 8, []byte{1, 2, 0, 1, 0, 0, 0, 0}), 0, 2, "1 258"},
 	} {
 		got, err := values(tt.c, tt.chunk, int64(tt.from), tt.n)
@@ -124,8 +123,8 @@ func TestPageBounds(t *testing.T) {
 	}
 	small := encoder.EncodeAll(zeros, nil)
 	many := bytes.Repeat(small, 50) // each within a few kilobytes
-	number := pageColumn{kind: parquet.Int32}
-	with := func(codec format.CompressionCodec) pageColumn { return pageColumn{kind: parquet.Int32, codec: codec} }
+	number := pageColumn{kind: format.Int32}
+	with := func(codec format.CompressionCodec) pageColumn { return pageColumn{kind: format.Int32, codec: codec} }
 	statistics := &format.PageHeader{Type: format.DataPage, CompressedPageSize: 8, UncompressedPageSize: 8}
 	statistics.DataPageHeader.Valid = true
 	statistics.DataPageHeader.V = format.DataPageHeader{NumValues: 2, Statistics: format.Statistics{Max: bytes.Repeat([]byte{7}, 40)}}
@@ -163,7 +162,7 @@ func TestPageBounds(t *testing.T) {
 // FuzzPage: whatever the bytes of a column are, reading ends, without a panic, in the
 // values asked for or an error.
 func FuzzPage(f *testing.F) {
-	for _, kind := range []parquet.Kind{parquet.Boolean, parquet.Int32, parquet.ByteArray} {
+	for _, kind := range []format.Type{format.Boolean, format.Int32, format.ByteArray} {
 		for _, encoding := range []format.Encoding{format.Plain, format.RLE, format.RLEDictionary, format.DeltaBinaryPacked, format.DeltaLengthByteArray, format.DeltaByteArray, format.ByteStreamSplit} {
 			data := []byte{2, 0, 0, 0, 3, 5, 32, 4, 3, 2, 1, 0, 0, 0, 0, 9}
 			f.Add(uint8(0), uint8(kind), true, slices.Concat(dictionary(f, 1, texts("a")), page(f, encoding, 3, 16, data)))
@@ -172,7 +171,7 @@ func FuzzPage(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, codec, kind uint8, optional bool, chunk []byte) {
 		const n = 4
-		c := pageColumn{codec: format.CompressionCodec(codec % 8), kind: parquet.Kind(kind % 8), length: 3, optional: optional}
+		c := pageColumn{codec: format.CompressionCodec(codec % 8), kind: format.Type(kind % 8), length: 3, optional: optional}
 		got, err := values(c, chunk, 1, n)
 		if err == nil && len(got) != n {
 			t.Error(fmt.Errorf("%d values of %d, and no error", len(got), n))

@@ -4,8 +4,10 @@ package recordfile
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net/netip"
 	"os"
@@ -15,7 +17,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
@@ -85,7 +86,7 @@ func FirstUnnamed(ctx context.Context, path string) (first int64, ok bool, err e
 func IsExtracted(path string) bool {
 	own := false
 	err := openRecords(path, func(f *recordsFile) error {
-		own = strings.HasPrefix(f.Metadata().CreatedBy, recordsWriter)
+		own = strings.HasPrefix(f.meta.CreatedBy, recordsWriter)
 		return nil
 	})
 	return err == nil && own
@@ -93,7 +94,8 @@ func IsExtracted(path string) bool {
 
 // recordsFile is a parquet file whose columns are those of records.
 type recordsFile struct {
-	*parquet.File
+	file    io.ReaderAt
+	meta    *format.FileMetaData
 	columns []recordColumn
 	pages   pageReader
 	names   names
@@ -115,24 +117,28 @@ func openRecords(path string, read func(*recordsFile) error) (err error) {
 	if err != nil {
 		return err
 	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	meta, err := readFooter(f, info.Size())
 	if err != nil {
 		return fmt.Errorf("not a readable parquet file: %w", err)
 	}
-	if err := checkCompression(file); err != nil {
+	if err := checkCompression(meta); err != nil {
 		return err
 	}
-	columns, err := mapColumns(file.Schema())
+	all, err := leaves(meta)
+	if err != nil {
+		return fmt.Errorf("not a readable parquet file: %w", err)
+	}
+	columns, err := mapColumns(all)
 	if err != nil {
 		return err
 	}
-	return read(&recordsFile{File: file, columns: columns, names: names{}})
+	return read(&recordsFile{file: f, meta: meta, columns: columns, names: names{}})
 }
 
 func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(flows.LabelledRecord) error) error {
 	return openRecords(path, func(f *recordsFile) error {
 		metadata := map[string]string{}
-		for _, kv := range f.Metadata().KeyValueMetadata {
+		for _, kv := range f.meta.KeyValueMetadata {
 			metadata[kv.Key] = kv.Value
 		}
 		if begin != nil {
@@ -154,8 +160,8 @@ func readRecords(ctx context.Context, path string, begin func(metadata map[strin
 // readRows gives every record with the number of its row.
 func (f *recordsFile) readRows(ctx context.Context, emit func(row int, r flows.LabelledRecord) error) error {
 	row := 0
-	for g, group := range f.RowGroups() {
-		for from := int64(0); from < group.NumRows(); from += parquetBlock {
+	for g, group := range f.meta.RowGroups {
+		for from := int64(0); from < group.NumRows; from += parquetBlock {
 			err := f.readBlock(ctx, g, from, func(r flows.LabelledRecord) error {
 				row++
 				return emit(row-1, r)
@@ -172,7 +178,7 @@ func (f *recordsFile) readRows(ctx context.Context, emit func(row int, r flows.L
 // page of each of 3,000 columns would be in memory, and other writers' pages can
 // hold as many values as there are rows.
 func (f *recordsFile) readBlock(ctx context.Context, g int, from int64, emit func(flows.LabelledRecord) error) error {
-	rows := make([]recordRow, min(parquetBlock, f.RowGroups()[g].NumRows()-from))
+	rows := make([]recordRow, min(parquetBlock, f.meta.RowGroups[g].NumRows-from))
 	for i := range rows {
 		rows[i].reset()
 	}
@@ -183,10 +189,10 @@ func (f *recordsFile) readBlock(ctx context.Context, g int, from int64, emit fun
 		if c.name == "" {
 			continue
 		}
-		set := func(at int, v parquet.Value) error { return rows[at].set(c, v, f.names) }
-		if c.name == "C" && c.page.kind == parquet.Int32 { // nearly all columns: the short way
-			set = func(at int, v parquet.Value) error {
-				if n := v.Int32(); !v.IsNull() && n >= flows.PayloadPadding && n <= math.MaxUint8 {
+		set := func(at int, v value) error { return rows[at].set(c, v, f.names) }
+		if c.name == "C" && c.page.kind == format.Int32 { // nearly all columns: the short way
+			set = func(at int, v value) error {
+				if n := int32(v.n); !v.isNull() && n >= flows.PayloadPadding && n <= math.MaxUint8 {
 					return rows[at].setToken(c.index, int16(n))
 				}
 				return rows[at].set(c, v, f.names)
@@ -207,11 +213,11 @@ func (f *recordsFile) readBlock(ctx context.Context, g int, from int64, emit fun
 }
 
 // readValues gives n values of the i-th column in the g-th group, from a row on, to set.
-func (f *recordsFile) readValues(g, i int, from int64, n int, set func(at int, v parquet.Value) error) error {
+func (f *recordsFile) readValues(g, i int, from int64, n int, set func(at int, v value) error) error {
 	c := f.columns[i]
 	next, refused := 0, false
-	f.pages.open(f.File, &f.Metadata().RowGroups[g].Columns[i].MetaData, c.page)
-	err := f.pages.read(from, n, func(at int, v parquet.Value) error {
+	f.pages.open(f.file, &f.meta.RowGroups[g].Columns[i].MetaData, c.page)
+	err := f.pages.read(from, n, func(at int, v value) error {
 		next = at
 		err := set(at, v)
 		refused = err != nil
@@ -227,8 +233,8 @@ func (f *recordsFile) readValues(g, i int, from int64, n int, set func(at int, v
 }
 
 // checkCompression refuses what no bounds can be set to, before anything is read.
-func checkCompression(file *parquet.File) error {
-	for _, group := range file.Metadata().RowGroups {
+func checkCompression(m *format.FileMetaData) error {
+	for _, group := range m.RowGroups {
 		for i := range group.Columns {
 			switch codec := group.Columns[i].MetaData.Codec; codec {
 			case format.Uncompressed, format.Snappy, format.Gzip, format.Zstd:
@@ -242,16 +248,17 @@ func checkCompression(file *parquet.File) error {
 
 // mapColumns finds the meaning of each column, by name. A column of another name has
 // none.
-func mapColumns(schema *parquet.Schema) ([]recordColumn, error) {
+func mapColumns(all []leaf) ([]recordColumn, error) {
 	known := map[recordColumn]bool{} // true: a file may lack it
 	for _, c := range recordColumns() {
 		known[columnOf(c)] = slices.Contains(optionalColumns, c)
 	}
 	var columns []recordColumn
 	found := map[recordColumn]bool{}
-	for _, path := range schema.Columns() {
-		c := columnOf(path[0])
-		if _, ok := known[c]; !ok || len(path) > 1 {
+	for i := range all {
+		l := &all[i]
+		c := columnOf(l.top)
+		if _, ok := known[c]; !ok || l.depth > 1 {
 			columns = append(columns, recordColumn{})
 			continue
 		}
@@ -259,18 +266,13 @@ func mapColumns(schema *parquet.Schema) ([]recordColumn, error) {
 			return nil, fmt.Errorf("column %v is there twice", c)
 		}
 		found[c] = true
-		leaf, _ := schema.Lookup(path...)
-		if leaf.MaxRepetitionLevel > 0 {
+		if l.repeated {
 			return nil, fmt.Errorf("column %v holds lists: not a custom-flow records file", c)
 		}
-		t := leaf.Node.Type()
-		c.page = pageColumn{kind: t.Kind(), optional: leaf.MaxDefinitionLevel > 0}
-		if c.page.kind == parquet.FixedLenByteArray {
-			c.page.length = t.Length()
-		}
-		c.unsigned = isUnsigned(leaf.Node)
+		c.page = pageColumn{kind: l.Type.V, optional: l.optional, length: int(l.TypeLength.V)}
+		c.unsigned = l.isUnsigned()
 		if c.name == colFirstSeen {
-			c.unit = timeUnit(leaf.Node)
+			c.unit = l.timeUnit()
 		}
 		columns = append(columns, c)
 	}
@@ -302,26 +304,6 @@ func columnOf(name string) recordColumn {
 	return recordColumn{name: name}
 }
 
-// timeUnit is the unit of a column of times: a number's is the microsecond.
-func timeUnit(n parquet.Node) time.Duration {
-	if t := n.Type().LogicalType(); t != nil {
-		if stamp, ok := t.Value.(*format.TimestampType); ok {
-			return stamp.Unit.Value.Duration()
-		}
-	}
-	return time.Microsecond
-}
-
-// isUnsigned reports whether a column's numbers of 32 bits have no sign.
-func isUnsigned(n parquet.Node) bool {
-	if t := n.Type().LogicalType(); t != nil {
-		if i, ok := t.Value.(*format.IntType); ok {
-			return !i.IsSigned
-		}
-	}
-	return false
-}
-
 // recordRow is a row that is being put together, in any order of its columns.
 type recordRow struct {
 	flows.LabelledRecord
@@ -338,7 +320,7 @@ func (r *recordRow) reset() {
 }
 
 // set takes the value of a column.
-func (r *recordRow) set(c recordColumn, v parquet.Value, names names) (err error) {
+func (r *recordRow) set(c recordColumn, v value, names names) (err error) {
 	switch c.name {
 	case colDevice, colLabel, colUnit, colCapture, colSplit:
 		return r.setText(c, v, names)
@@ -366,11 +348,11 @@ type names map[string]string
 const maxNames = 1 << 16
 
 // of is the text of a value, or what is wrong with it as a name.
-func (n names) of(v parquet.Value) (string, error) {
-	if k := v.Kind(); v.IsNull() || k != parquet.ByteArray && k != parquet.FixedLenByteArray {
+func (n names) of(v value) (string, error) {
+	if !v.isText() {
 		return text(v), nil
 	}
-	if name, ok := n[string(v.ByteArray())]; ok {
+	if name, ok := n[string(v.bytes())]; ok {
 		return name, nil
 	}
 	name := text(v)
@@ -385,7 +367,7 @@ func (n names) of(v parquet.Value) (string, error) {
 }
 
 // setText takes the value of a column of names.
-func (r *recordRow) setText(c recordColumn, v parquet.Value, names names) error {
+func (r *recordRow) setText(c recordColumn, v value, names names) error {
 	s, err := names.of(v)
 	if err != nil {
 		return err
@@ -409,7 +391,7 @@ func (r *recordRow) setText(c recordColumn, v parquet.Value, names names) error 
 }
 
 // setNumber takes the value of a column of numbers.
-func (r *recordRow) setNumber(c recordColumn, v parquet.Value) error {
+func (r *recordRow) setNumber(c recordColumn, v value) error {
 	n, ok, err := c.integer(v)
 	if err != nil {
 		return err
@@ -551,14 +533,14 @@ func isIPDevice(name string) bool {
 }
 
 // integer is a column's number, a time in us; ok is false for null and NaN.
-func (c recordColumn) integer(v parquet.Value) (n int64, ok bool, err error) {
-	if v.Kind() == parquet.Int96 && c.name == colFirstSeen && !v.IsNull() {
+func (c recordColumn) integer(v value) (n int64, ok bool, err error) {
+	if v.is(format.Int96) && c.name == colFirstSeen {
 		return sparkTime(v), true, nil
 	}
 	if n, ok, err = integer(v); !ok || err != nil {
 		return n, ok, err
 	}
-	if c.unsigned && v.Kind() == parquet.Int32 {
+	if c.unsigned && v.is(format.Int32) {
 		n = int64(uint32(n))
 	}
 	if c.name != colFirstSeen {
@@ -576,19 +558,19 @@ func (c recordColumn) integer(v parquet.Value) (n int64, ok bool, err error) {
 
 // sparkTime is an INT96 time in us since 1970: nanoseconds of the day in 64 bits, and
 // the Julian day number.
-func sparkTime(v parquet.Value) int64 {
+func sparkTime(v value) int64 {
 	const epoch, day = 2440588, 24 * time.Hour
-	i := v.Int96()
-	ns := int64(uint64(i[1])<<32 | uint64(i[0]))
-	return (int64(i[2])-epoch)*day.Microseconds() + ns/int64(time.Microsecond)
+	b := v.bytes()
+	ns := int64(binary.LittleEndian.Uint64(b))
+	return (int64(binary.LittleEndian.Uint32(b[8:]))-epoch)*day.Microseconds() + ns/int64(time.Microsecond)
 }
 
 // truth is a yes or no of any column type; null is no.
-func truth(v parquet.Value) (bool, error) {
-	if v.IsNull() {
+func truth(v value) (bool, error) {
+	if v.isNull() {
 		return false, nil
 	}
-	if k := v.Kind(); k == parquet.ByteArray || k == parquet.FixedLenByteArray {
+	if v.isText() {
 		yes, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text(v))))
 		if err != nil {
 			return false, fmt.Errorf("%.40q is neither true nor false", text(v))
@@ -603,25 +585,18 @@ func truth(v parquet.Value) (bool, error) {
 }
 
 // integer is a number of any column type; ok is false for null and NaN.
-func integer(v parquet.Value) (n int64, ok bool, err error) {
-	if v.IsNull() {
+func integer(v value) (n int64, ok bool, err error) {
+	if v.isNull() {
 		return 0, false, nil
 	}
 	var f float64
-	switch v.Kind() {
-	case parquet.Int32:
-		return int64(v.Int32()), true, nil
-	case parquet.Int64:
-		return v.Int64(), true, nil
-	case parquet.Boolean:
-		if v.Boolean() {
-			return 1, true, nil
-		}
-		return 0, true, nil
-	case parquet.Float:
-		f = float64(v.Float())
-	case parquet.Double:
-		f = v.Double()
+	switch {
+	case v.is(format.Int32):
+		return int64(int32(v.n)), true, nil
+	case v.is(format.Int64), v.is(format.Boolean):
+		return int64(v.n), true, nil
+	case v.is(format.Float), v.is(format.Double):
+		f = v.float()
 	default:
 		return 0, false, fmt.Errorf("%v is no number", v)
 	}
@@ -631,8 +606,8 @@ func integer(v parquet.Value) (n int64, ok bool, err error) {
 	return int64(f), !math.IsNaN(f), nil
 }
 
-func text(v parquet.Value) string {
-	if v.IsNull() {
+func text(v value) string {
+	if v.isNull() {
 		return ""
 	}
 	return v.String()

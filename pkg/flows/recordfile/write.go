@@ -10,7 +10,9 @@ import (
 	"math"
 	"strings"
 
-	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -35,11 +37,10 @@ const (
 )
 
 // Sizes that keep writing and reading of more than 3,000 columns small in memory. A
-// reader keeps 2.6 KB of every column of every row group.
+// reader keeps a description of every column of every row group.
 const (
 	parquetPage     = 1 << 12
 	parquetRowGroup = 1 << 16
-	parquetBatch    = 64
 	parquetBlock    = 1 << 15 // rows that are put together at once
 	parquetOrdered  = 1 << 16 // rows that are kept at once to put them in order
 	parquetRows     = 1 << 23 // rows of a file whose order has to be looked at
@@ -59,52 +60,45 @@ func recordColumns() []string {
 	return append(names, colLabel, colUnit, colCapture, colSplit, colIncomplete)
 }
 
-// recordNode is the schema's root: a group whose fields keep the published order.
-type recordNode struct {
-	parquet.Group
-	fields []parquet.Field
-}
-
-// Fields are the columns in file order.
-func (n recordNode) Fields() []parquet.Field { return n.fields }
-
-// recordSchema is the schema of a records file.
-func recordSchema() *parquet.Schema {
-	leaf := func(n parquet.Node) parquet.Node {
-		return parquet.Compressed(n, &parquet.Zstd)
-	}
+// recordSchema is the schema of a records file: a root, and a column each.
+func recordSchema() []format.SchemaElement {
 	columns := recordColumns()
-	group := parquet.Group{}
+	schema := []format.SchemaElement{{Name: "records", NumChildren: thrift.New(int32(len(columns)))}}
 	for _, name := range columns {
+		e := format.SchemaElement{Name: name, RepetitionType: thrift.New(format.Required)}
 		switch name {
 		case colDevice, colRemote, colLabel, colUnit, colCapture, colSplit:
-			group[name] = leaf(parquet.String())
+			e.Type, e.ConvertedType = thrift.New(format.ByteArray), thrift.New(deprecated.UTF8)
+			e.LogicalType.Value = &format.StringType{}
 		case colIncomplete:
-			group[name] = parquet.Compressed(parquet.Leaf(parquet.BooleanType), &parquet.Zstd)
+			e.Type = thrift.New(format.Boolean)
 		case colFirstSeen, colBytes, colPackets:
-			group[name] = leaf(parquet.Int(64))
-		case colProto, colDevPort, colRemPort:
-			group[name] = leaf(parquet.Int(32))
+			number(&e, 64)
 		default:
 			switch {
 			case name[0] == 'C':
-				group[name] = leaf(parquet.Int(16))
+				number(&e, 16)
 			case strings.HasSuffix(name, "_PS"): // a size has 32 bits and may be missing
-				group[name] = leaf(parquet.Int(64))
+				number(&e, 64)
 			default:
-				group[name] = leaf(parquet.Int(32))
+				number(&e, 32)
 			}
 		}
+		schema = append(schema, e)
 	}
-	fields := group.Fields()
-	byName := make(map[string]parquet.Field, len(fields))
-	for _, f := range fields {
-		byName[f.Name()] = f
+	return schema
+}
+
+// number makes a column one of whole numbers of so many bits.
+func number(e *format.SchemaElement, bits int8) {
+	e.Type, e.ConvertedType = thrift.New(format.Int32), thrift.New(deprecated.Int32)
+	switch bits {
+	case 16:
+		e.ConvertedType.V = deprecated.Int16
+	case 64:
+		e.Type.V, e.ConvertedType.V = format.Int64, deprecated.Int64
 	}
-	for i, name := range columns {
-		fields[i] = byName[name]
-	}
-	return parquet.NewSchema("records", recordNode{group, fields})
+	e.LogicalType.Value = &format.IntType{BitWidth: bits, IsSigned: true}
 }
 
 // SpecKey is the key of a records file's metadata that says, in JSON, how the
@@ -132,25 +126,14 @@ const recordsWriter = "iotsense"
 
 // Writer writes records to a parquet file.
 type Writer struct {
-	w      *parquet.GenericWriter[any]
-	rows   []parquet.Row // up to parquetBatch, not yet written
+	chunks chunkWriter
 	tokens []int16
 }
 
 // NewWriter starts a records file on w. metadata goes into the file's
 // key-value metadata.
 func NewWriter(w io.Writer, metadata map[string]string) *Writer {
-	options := []parquet.WriterOption{
-		recordSchema(),
-		parquet.PageBufferSize(parquetPage),
-		parquet.MaxRowsPerRowGroup(parquetRowGroup),
-		parquet.DataPageStatistics(false),
-		parquet.CreatedBy(recordsWriter, "", ""),
-	}
-	for k, v := range metadata {
-		options = append(options, parquet.KeyValueMetadata(k, v))
-	}
-	return &Writer{w: parquet.NewGenericWriter[any](w, options...)}
+	return &Writer{chunks: newChunkWriter(w, recordSchema(), recordsWriter, metadata)}
 }
 
 // check refuses a record that would not be read back as it is.
@@ -176,64 +159,44 @@ func (w *Writer) Write(r *flows.LabelledRecord) error {
 	if err := check(r); err != nil {
 		return fmt.Errorf("write records: device %q: %w", r.Device, err)
 	}
-	if len(w.rows) == parquetBatch {
-		if err := w.flush(); err != nil {
-			return err
-		}
-	}
-	n := len(w.rows)
-	if n == cap(w.rows) {
-		w.rows = append(w.rows, nil)
-	}
-	w.rows = w.rows[:n+1]
-	row := w.rows[n][:0]
-	add := func(v parquet.Value) { row = append(row, v.Level(0, 0, len(row))) }
-	add(parquet.ByteArrayValue([]byte(r.Device)))
-	add(parquet.Int64Value(r.FirstSeen))
-	add(parquet.ByteArrayValue([]byte(r.Remote.String())))
-	add(parquet.Int32Value(int32(r.Proto)))
-	add(parquet.Int32Value(r.DevPort))
-	add(parquet.Int32Value(r.RemPort))
-	add(parquet.Int64Value(int64(r.TotalBytes)))
-	add(parquet.Int64Value(int64(r.PacketCount)))
+	row := w.chunks.row()
+	row.text(r.Device)
+	row.long(r.FirstSeen)
+	row.text(r.Remote.String())
+	row.number(int32(r.Proto))
+	row.number(r.DevPort)
+	row.number(r.RemPort)
+	row.long(int64(r.TotalBytes))
+	row.long(int64(r.PacketCount))
 	meta := flows.Row{Record: r.Record}.Meta()
 	for i, v := range meta[flows.MetaValues-3*flows.RowPackets:] {
 		if i/flows.RowPackets == 1 { // sizes
-			add(parquet.Int64Value(int64(v)))
+			row.long(int64(v))
 		} else {
-			add(parquet.Int32Value(int32(v)))
+			row.number(int32(v))
 		}
 	}
 	w.tokens = r.Tokens(w.tokens[:0], flows.PayloadTokens)
 	for _, v := range w.tokens {
-		add(parquet.Int32Value(int32(v)))
+		row.number(int32(v))
 	}
 	for range flows.PayloadTokens - len(w.tokens) {
-		add(parquet.Int32Value(flows.PayloadPadding))
+		row.number(flows.PayloadPadding)
 	}
 	for _, s := range []string{r.Label, r.Unit, r.Capture, r.Split} {
-		add(parquet.ByteArrayValue([]byte(s)))
+		row.text(s)
 	}
-	add(parquet.BooleanValue(r.Incomplete))
-	w.rows[n] = row
-	return nil
-}
-
-func (w *Writer) flush() error {
-	if _, err := w.w.WriteRows(w.rows); err != nil {
+	row.flag(r.Incomplete)
+	if err := row.end(); err != nil {
 		return fmt.Errorf("write records: %w", err)
 	}
-	w.rows = w.rows[:0]
 	return nil
 }
 
 // Close writes what is left and the file's footer. It does not close the
 // underlying writer.
 func (w *Writer) Close() error {
-	if err := w.flush(); err != nil {
-		return err
-	}
-	if err := w.w.Close(); err != nil {
+	if err := w.chunks.close(); err != nil {
 		return fmt.Errorf("write records: %w", err)
 	}
 	return nil
