@@ -99,9 +99,9 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	if err := box.CheckWindow(c, bundle); err != nil {
 		return cfg, spec, err
 	}
-	mode := model.Padded
+	mode, strict := model.Padded, 0
 	for _, m := range bundle {
-		cfg.Rows, mode = m.Net.Span(), m.Record.WindowMode
+		cfg.Rows, strict, mode = m.Net.Span(), m.Net.Strict(), m.Record.WindowMode
 	}
 	if c.IsSet("window") {
 		if cfg.Rows = c.Int("window"); cfg.Rows < 1 {
@@ -112,7 +112,7 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	if asked != nil {
 		mode = *asked
 	}
-	cfg.First = mode.First(cmp.Or(cfg.Rows, cnn.DefaultRows))
+	cfg.First = mode.First(cmp.Or(strict, cfg.Rows, cnn.DefaultRows))
 	return cfg, spec, err
 }
 

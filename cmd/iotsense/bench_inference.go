@@ -181,7 +181,7 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memor
 	if mode == nil {
 		mode = &m.Record.WindowMode
 	}
-	if traffic, err = bench.NewTraffic(streams, m.Net.Span(), mode.First(m.Net.Span()), c.Int("windows")); err != nil {
+	if traffic, err = bench.NewTraffic(streams, m.Net.Span(), mode.First(m.Net.Strict()), c.Int("windows")); err != nil {
 		return nil, 0, err
 	}
 	report.Windows = len(traffic.Windows())

@@ -285,7 +285,18 @@ func TestTrainStream(t *testing.T) {
 	if scores.MacroF1 < 0.4 { // of twelve kinds
 		t.Errorf("macro-F1 %.2f of %d rows: nothing was learnt", scores.MacroF1, scores.Windows)
 	}
-	mustRun(t, "classify", filepath.Join(dir, "lab", "camera-0", "capture-0.pcap"), "--model", file)
+	judged := func(mode string) int { // rows of a device; it remembers 20, but needs no padding
+		t.Helper()
+		stdout, stderr, status := command(t, "classify", filepath.Join(dir, "lab", "camera-0", "capture-0.pcap"), "--model", file, "--window-mode", mode, "--json")
+		var v struct{ Windows int }
+		if err := json.NewDecoder(strings.NewReader(stdout)).Decode(&v); err != nil || status != 0 {
+			t.Fatalf("classify: status %d, %v: %s", status, err, stderr)
+		}
+		return v.Windows
+	}
+	if padded, strict := judged("padded"), judged("strict"); padded < 5 || strict != padded-4 {
+		t.Errorf("%d rows judged, %d strictly: want those from the 5th on", padded, strict)
+	}
 	mustRun(t, "model", "info", "--model", file)
 	mustRun(t, "crossval", "--manifest", manifest, "--arch", "stream", "--epochs", "1", "--folds", "2", "--report", filepath.Join(dir, "r"))
 	for flags, says := range map[string]string{

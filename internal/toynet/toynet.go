@@ -59,6 +59,9 @@ func (n *Net) Shape() any { return Shape{Kind, features} }
 // Span implements model.Net: the whole stream.
 func (n *Net) Span() int { return 0 }
 
+// Strict implements model.Net.
+func (n *Net) Strict() int { return model.StrictRows }
+
 // Input implements model.Net.
 func (n *Net) Input(model.RecordSpec) []int { return []int{features} }
 
@@ -180,6 +183,9 @@ type Design struct{}
 
 // Span implements train.Design.
 func (Design) Span() int { return 0 }
+
+// Strict implements train.Design.
+func (Design) Strict() int { return model.StrictRows }
 
 // Cut implements train.Design.
 func (Design) Cut() (rows, judged int) { return 64, 32 }

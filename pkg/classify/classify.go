@@ -149,7 +149,7 @@ func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream
 	}
 	s := &stream{
 		spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine,
-		first: first.First(m.Net.Span()), probs: make([]float32, len(m.Labels)), all: slices.Repeat([]float32{join.Lacking}, len(labels)),
+		first: first.First(m.Net.Strict()), probs: make([]float32, len(m.Labels)), all: slices.Repeat([]float32{join.Lacking}, len(labels)),
 	}
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)

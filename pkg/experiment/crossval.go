@@ -239,7 +239,7 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 		_, place := v.store.Stream(test[i])
 		if err := scorer.Add(score.Output{
 			Device: s.Name, Capture: s.Capture, Label: s.Label, Probs: probs,
-			Padded: place < model.Strict.First(v.cfg.Design.Span()),
+			Padded: place < model.Strict.First(v.cfg.Design.Strict()),
 		}); err != nil {
 			return err
 		}

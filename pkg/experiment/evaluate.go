@@ -102,7 +102,7 @@ func (e Evaluation) scoring(bundle model.Bundle) (*scoring, error) {
 	s := &scoring{labels: cfg.Labels, reading: map[string]*reading{}}
 	cfg.Thresholds.PerClass = map[string]float64{}
 	for _, m := range bundle {
-		cfg.Mode, s.rows = m.Record.WindowMode, model.Strict.First(m.Net.Span())+1
+		cfg.Mode, s.rows = m.Record.WindowMode, m.Net.Strict()
 		cfg.Thresholds.Default = max(cfg.Thresholds.Default, m.Thresholds.Default)
 		for _, l := range m.Labels {
 			cfg.Thresholds.PerClass[l] = max(cfg.Thresholds.PerClass[l], m.Thresholds.For(l))

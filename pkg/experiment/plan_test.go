@@ -152,6 +152,7 @@ func TestValidate(t *testing.T) {
 type plainDesign struct{ rows int }
 
 func (d plainDesign) Span() int       { return d.rows }
+func (d plainDesign) Strict() int     { return d.rows }
 func (d plainDesign) Cut() (int, int) { return d.rows, 1 }
 func (d plainDesign) Learner(*model.Model, int, int, *rand.Rand) (train.Learner, error) {
 	return nil, nil

@@ -216,7 +216,7 @@ func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSp
 	if stream.Scrub != nil && set.RecordsFiles() > 0 {
 		w.Warn("a records file holds no local address: --scrub cannot mask those that its payloads hold in binary, as it does of captures")
 	}
-	seen, first := newWatch(), p.record().WindowMode.First(design.Span())
+	seen, first := newWatch(), p.record().WindowMode.First(design.Strict())
 	if err := tolerated(w, set.Fill(ctx, stream, first, store, seen.example, seen.capture)); err != nil {
 		return err
 	}

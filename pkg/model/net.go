@@ -24,6 +24,9 @@ type Net interface {
 	// Span is how many rows of a stream an output rests on, the newest included; 0:
 	// the whole stream.
 	Span() int
+	// Strict is how many rows of a stream a strict judgement needs, the newest
+	// included: [StrictRows] unless the network has windows with padding.
+	Strict() int
 	// Input is the shape of one input as explanations see it.
 	Input(record RecordSpec) []int
 	// Fits reports why it is no network for such records and so many classes.

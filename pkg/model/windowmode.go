@@ -17,20 +17,17 @@ const (
 	Strict
 )
 
-// strictRows are the rows that a strict judgement needs of a network that rests on
-// the whole stream: the paper's K.
-const strictRows = 5
+// StrictRows are the rows that a strict judgement needs of a network that has no
+// padding: the paper's K, however many more an output can rest on.
+const StrictRows = 5
 
 // First is the number of the first row of a stream that is judged by a network whose
-// outputs rest on span rows, 0 for the whole stream.
-func (m WindowMode) First(span int) int {
-	switch {
-	case m == Padded:
+// strict judgements need so many rows, see [Net.Strict].
+func (m WindowMode) First(strict int) int {
+	if m == Padded {
 		return 0
-	case span == 0:
-		return strictRows - 1
 	}
-	return span - 1
+	return strict - 1
 }
 
 // String is the mode's name in flags and model files.

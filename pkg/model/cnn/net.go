@@ -67,6 +67,9 @@ func (n *Net) Shape() any { return n.Arch }
 // Span implements model.Net.
 func (n *Net) Span() int { return n.Arch.K }
 
+// Strict implements model.Net: a whole window.
+func (n *Net) Strict() int { return n.Arch.K }
+
 // Input implements model.Net: [K, width].
 func (n *Net) Input(record model.RecordSpec) []int { return []int{n.Arch.K, record.Width()} }
 

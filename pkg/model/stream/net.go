@@ -67,6 +67,9 @@ const (
 // Flow is the length of a flow's vector.
 func (a *Architecture) Flow() int { return Filters + a.Units + a.Width }
 
+// Strict is how many flows a strict judgement needs.
+func (a *Architecture) Strict() int { return min(a.Flows, model.StrictRows) }
+
 // Joined is how many values of the memory an output is computed of: the last vector,
 // the mean, the maximum.
 func (a *Architecture) Joined() int { return 3 * a.Flow() }
@@ -174,6 +177,9 @@ func (n *Net) Shape() any {
 
 // Span implements model.Net.
 func (n *Net) Span() int { return n.Arch.Flows }
+
+// Strict implements model.Net.
+func (n *Net) Strict() int { return n.Arch.Strict() }
 
 // Input implements model.Net: what one flow is read as, see [Flow]. Explanations of
 // this network are of a flow.

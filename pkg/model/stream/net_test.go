@@ -102,3 +102,14 @@ func reshaped(t *testing.T, text []byte, old, new string) []byte {
 	}
 	return append(append(binary.LittleEndian.AppendUint64(nil, uint64(len(changed))), changed...), text[8+n:]...)
 }
+
+// A network that needs no padding judges strictly from the paper's K-th row on, unless
+// it remembers fewer.
+func TestStrict(t *testing.T) {
+	for flows, want := range map[int]int{20: 5, 5: 5, 3: 3} {
+		n := &stream.Net{Arch: stream.Architecture{Flows: flows}}
+		if first := model.Strict.First(n.Strict()); first != want-1 || model.Padded.First(n.Strict()) != 0 {
+			t.Errorf("of %d flows: the first row judged is number %d, want %d", flows, first, want-1)
+		}
+	}
+}

@@ -15,6 +15,8 @@ import (
 type Design interface {
 	// Span is that of the network it becomes, see [model.Net].
 	Span() int
+	// Strict is that of the network it becomes, see [model.Net].
+	Strict() int
 	// Cut says how a stream is cut into pieces: how many successive rows a piece has
 	// at most, and how many of them, the newest, bear loss at most.
 	Cut() (rows, judged int)

@@ -24,6 +24,9 @@ type Design struct {
 // Span implements train.Design.
 func (d Design) Span() int { return d.Arch.K }
 
+// Strict implements train.Design.
+func (d Design) Strict() int { return d.Arch.K }
+
 // Fixed is the number of its values that are not trained.
 func (d Design) Fixed() int { return Fixed(d.Arch, d.Ablate) }
 

@@ -27,6 +27,9 @@ type Design struct{ Arch stream.Architecture }
 // Span implements train.Design.
 func (d Design) Span() int { return d.Arch.Flows }
 
+// Strict implements train.Design.
+func (d Design) Strict() int { return d.Arch.Strict() }
+
 // Cut implements train.Design: each row that bears loss has its whole memory.
 func (d Design) Cut() (rows, bearing int) { return judged + d.Arch.Flows - 1, judged }
 
