@@ -240,8 +240,11 @@ func (r *pageReader) unpack(data []byte) (unpacked []byte, err error) {
 		return data, nil
 	case format.Snappy:
 		n, err := snappy.DecodedLen(data)
-		if err != nil || n > maxPage {
-			return nil, fmt.Errorf("a page of %d bytes unpacked: want at most %d, %w", n, maxPage, errors.Join(err))
+		if err != nil {
+			return nil, err
+		}
+		if n > maxPage {
+			return nil, fmt.Errorf("a page of %d bytes unpacked: want at most %d", n, maxPage)
 		}
 		r.unpacked, err = snappy.Decode(slices.Grow(r.unpacked[:0], n)[:n], data)
 		return r.unpacked, err
@@ -531,6 +534,9 @@ func hybrid(dst []int32, data []byte, width uint, n int) ([]int32, error) {
 			v := uint64(0)
 			for i, b := range data[:bytesOf] {
 				v |= uint64(b) << (8 * i)
+			}
+			if v>>width != 0 {
+				return nil, fmt.Errorf("a run of %d in %d bits: the file is damaged", v, width)
 			}
 			data = data[bytesOf:]
 			for range min(count, left) {

@@ -145,6 +145,8 @@ func TestPageBounds(t *testing.T) {
 		{"differences", number, page(t, format.DeltaBinaryPacked, 2, 8, []byte{0x80, 1, 4, 0xff, 0xff, 0xff, 0xff, 7, 0})},
 		{"statistics", number, claim},
 		{"indexes beyond the dictionary", number, page(t, format.RLEDictionary, 2, 8, []byte{1, 4, 1})},
+		{"levels of more than 1", pageColumn{kind: format.ByteArray, optional: true}, slices.Concat(dictionary(t, 1, texts("a")),
+			page(t, format.RLEDictionary, 1<<16, 9, slices.Concat(lengthThen(append(binary.AppendUvarint(nil, 1<<17), 255)...), []byte{0}, binary.AppendUvarint(nil, 1<<40))))},
 		{"negative size", number, header(t, &format.PageHeader{Type: format.DataPage, CompressedPageSize: -1})},
 		{"another codec", with(format.Brotli), page(t, format.Plain, 2, 8, make([]byte, 8))},
 		{"an end too soon", number, page(t, format.Plain, 1, 4, make([]byte, 4))},
