@@ -124,7 +124,7 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *Config, table *flows.Tabl
 			skipped[odd.Reason]++
 			continue
 		case err != nil:
-			return fmt.Errorf("stopped at packet %d: %w", n, err)
+			return errors.Join(fmt.Errorf("stopped at packet %d: %w", n, err), skippedPackets(skipped, stats.Seen), r.Damage())
 		}
 		if err := flows.Link(in.Link).Check(); err != nil {
 			skipped[err.Error()]++

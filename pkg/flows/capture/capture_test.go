@@ -226,6 +226,7 @@ func TestReadPacketsDamaged(t *testing.T) {
 	one := len(pcapFile(le, false, 1, stamped{1e6, query(20)}))
 	ng := pcapngFile(t, []layers.LinkType{layers.LinkTypeEthernet}, stamped{1e6, query(20)}, stamped{2e6, answer(20)})
 	change := func(b []byte, at int, v byte) []byte { b = slices.Clone(b); b[at] = v; return b }
+	cutBy := func(n int, b []byte) []byte { return b[:len(b)-n] }
 
 	for _, tt := range []struct {
 		name    string
@@ -255,6 +256,8 @@ func TestReadPacketsDamaged(t *testing.T) {
 		{"pcapng of version 2", change(ng, 12, 2), "pcapng header", 0},
 		{"pcapng, a packet of another link type", pcapngFile(t, []layers.LinkType{layers.LinkTypeEthernet, layers.LinkTypeIEEE802_11},
 			stamped{1e6, query(20)}, stamped{2e6, answer(20)}, stamped{3e6, query(20)}), "packets skipped: 1 of 3: link type 105", 2},
+		{"the same, cut in the last packet", cutBy(20, pcapngFile(t, []layers.LinkType{layers.LinkTypeEthernet, layers.LinkTypeIEEE802_11},
+			stamped{1e6, query(20)}, stamped{2e6, answer(20)}, stamped{3e6, query(20)})), "packets skipped: 1 of 2: link type 105", 1},
 		{"gzip of nothing", gzipped(t, nil), "gzip content", 0},
 		{"gzip cut", gzipped(t, whole)[:40], "truncated", 0},
 		{"gzip header damaged", []byte{0x1f, 0x8b, 0xff, 0, 0, 0, 0, 0, 0, 0}, "gzip", 0},
