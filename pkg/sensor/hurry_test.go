@@ -3,9 +3,13 @@ package sensor
 import (
 	"context"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/iotsense/iotsense/internal/queue"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // Where there is no time left, flows that are still open give records, for the
@@ -24,4 +28,22 @@ func TestHurry(t *testing.T) {
 	if judged := s.classifier.Registry().Devices(); records != 2 || len(judged) != 1 {
 		t.Errorf("%d records, %d devices judged, want 2 and 1", records, len(judged))
 	}
+}
+
+// A listener that stands still is waited for once, whether by Run, by Close or by both.
+func TestEndOfVerdicts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		blocked := make(chan struct{})
+		s := &Sensor{cfg: Config{Hurry: t.Context()}}
+		s.verdicts = queue.New(1, func(registry.Verdict) error { <-blocked; return nil })
+		s.verdicts.Put(registry.Verdict{})
+		synctest.Wait() // the listener holds it
+		begin := time.Now()
+		s.endVerdicts()
+		s.endVerdicts()
+		if took := time.Since(begin); took != lastVerdicts {
+			t.Errorf("waited %v, want %v", took, lastVerdicts)
+		}
+		close(blocked)
+	})
 }

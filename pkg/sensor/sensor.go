@@ -69,6 +69,7 @@ type Sensor struct {
 	kernel   *loader.Kernel
 	socket   net.Listener
 	verdicts *queue.Queue[registry.Verdict] // nil: nobody listens
+	ended    sync.Once                      // of verdicts
 	started  time.Time
 
 	mu         sync.Mutex // guards what events change
@@ -165,7 +166,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 	return err
 }
 
-// endVerdicts gives the listener the time to take the last verdicts.
+// endVerdicts gives the listener the time to take the last verdicts, once.
 func (s *Sensor) endVerdicts() {
 	if s.verdicts == nil {
 		return
@@ -174,7 +175,7 @@ func (s *Sensor) endVerdicts() {
 	if s.cfg.Hurry.Err() != nil {
 		within = 0
 	}
-	s.verdicts.Close(within)
+	s.ended.Do(func() { s.verdicts.Close(within) })
 }
 
 // Close detaches the kernel half and removes the socket.
