@@ -102,6 +102,7 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 	d.active(rec)
 	if r.cfg.Ignored != nil && !d.ignored && r.cfg.Ignored(rec) {
 		d.ignored, d.joined = true, joined{} // what was said before is taken back
+		r.move(d, r.unknown)
 	}
 	return d.ignored
 }
@@ -174,12 +175,17 @@ func (r *Registry) Window(rec *flows.Record, probs []float32) Verdict {
 		now.label = *v.Label
 	}
 	v.News, d.said = now != d.said, now
-	if want := map[bool]*list.List{true: r.known, false: r.unknown}[v.Known]; want != d.in {
-		d.in.Remove(r.devices[d.name])
-		d.in = want
-		r.devices[d.name] = want.PushFront(d)
-	}
+	r.move(d, map[bool]*list.List{true: r.known, false: r.unknown}[v.Known])
 	return v
+}
+
+// move puts the most recently active device into the list it belongs to.
+func (r *Registry) move(d *device, to *list.List) {
+	if to != d.in {
+		d.in.Remove(r.devices[d.name])
+		d.in = to
+		r.devices[d.name] = to.PushFront(d)
+	}
 }
 
 func (r *Registry) verdict(d *device) Verdict {

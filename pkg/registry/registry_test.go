@@ -178,7 +178,7 @@ func TestIgnored(t *testing.T) {
 	gateway := netip.MustParseAddr("10.0.0.1")
 	r := registry.New(registry.Config{
 		Labels: []string{"camera", "plug"}, Threshold: func(string) float64 { return 0.8 },
-		Ignored: func(rec *flows.Record) bool { return rec.DeviceAddr == gateway },
+		Ignored: func(rec *flows.Record) bool { return rec.DeviceAddr == gateway }, MaxDevices: 2,
 	})
 	before := record("m", "169.254.0.9", 0, 1)
 	if r.Record(before) {
@@ -190,6 +190,14 @@ func TestIgnored(t *testing.T) {
 	}
 	if v := r.Devices()[0]; v.State != v1.Ignored || v.Label != nil || v.Windows != 0 || v.Known || v.Flows != 3 {
 		t.Errorf("%+v", v)
+	}
+	other := record("n", "10.0.0.2", 0, 1)
+	r.Record(other)
+	r.Window(other, []float32{0, 1})
+	r.Record(record("m", "10.0.0.1", 6, 7))
+	r.Record(record("o", "10.0.0.3", 8, 9))
+	if left := r.Devices(); left[0].Device != "n" {
+		t.Errorf("%s is kept, and a device whose name is known made room for it", left[0].Device)
 	}
 }
 
