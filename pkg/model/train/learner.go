@@ -58,8 +58,18 @@ type Piece struct {
 }
 
 // cut makes pieces of examples, each by its examples' numbers in the store: those
-// that follow each other in a stream and in the list, as many as bear loss together.
+// that follow each other in a stream, as many as bear loss together. Streams come as
+// they do in the list, in which their rows may take turns.
 func cut(store *dataset.Store, examples []int, judged int) [][]int {
+	if judged > 1 {
+		var all []int
+		for _, stream := range byStream(store, examples) {
+			for _, i := range stream {
+				all = append(all, examples[i])
+			}
+		}
+		examples = all
+	}
 	var pieces [][]int
 	for from := 0; from < len(examples); {
 		stream, place := store.Stream(examples[from])
