@@ -127,10 +127,7 @@ func liveStep(c *cli.Context, frames []lab.Frame, speed int) (f liveFigures, err
 	if err != nil {
 		return f, err
 	}
-	go func() {
-		for range sensor.verdicts { // they are made and printed; what they say is not looked at
-		}
-	}()
+	go sensor.ignore()
 	f.Speed, f.Hook = speed, sensor.hook
 	return f, errors.Join(f.measure(c.Context, n, sensor, frames, c.Duration("time")), sensor.stop())
 }

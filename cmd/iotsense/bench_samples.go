@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -36,7 +37,9 @@ func benchSamplesCommand() *cli.Command {
 		Name:  "samples",
 		Usage: "samples at a steady rate past a running sensor: losses and cost (root)",
 		Description: "Sends UDP datagrams on a private pair of interfaces, ten for each flow, so that every one is\n" +
-			"sampled, to `iotsense run --model none`. The counters must account for every packet.",
+			"sampled, to `iotsense run --model none`. The counters must account for every packet.\n" +
+			"--blocked has them judged, a flow's life two seconds, by a sensor whose output nobody reads,\n" +
+			"and asks it for its counters every second.",
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "rate", Value: 100_000, Usage: "`N` packets a second"},
 			&cli.DurationFlag{Name: "time", Value: 10 * time.Second, Usage: "send for `D`"},
@@ -46,6 +49,7 @@ func benchSamplesCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-flows", Value: object.DefaultMaxFlows, Usage: "the sensor's --max-flows"},
 			&cli.StringFlag{Name: "hook", Value: string(attach.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc`"},
 			&cli.BoolFlag{Name: "kernel-stats", Usage: "also the time spent in the programs, which this itself prolongs"},
+			&cli.BoolFlag{Name: "blocked", Usage: "judge the flows too, and read no verdict until all is sent"},
 			terminal.JSONFlag,
 		},
 		Action: benchSamples,
@@ -65,6 +69,8 @@ type sampleFigures struct {
 	UserCore   float64  `json:"user_core_percent"`    // the same, of one core
 	KernelNS   *float64 `json:"kernel_ns_per_packet"` // null without --kernel-stats
 	Incomplete uint64   `json:"incomplete_records"`   // of the flows that had ended when counted
+	Dropped    *uint64  `json:"dropped_verdicts"`     // null without --blocked
+	Slowest    *float64 `json:"slowest_answer_s"`     // of the socket; null without --blocked
 }
 
 func benchSamples(c *cli.Context) error {
@@ -136,11 +142,35 @@ func sampleRun(c *cli.Context, frames []lab.Frame) (f sampleFigures, err error) 
 	if c.Bool("kernel-stats") {
 		opts.flags = append(opts.flags, "--kernel-stats")
 	}
+	if c.Bool("blocked") {
+		opts.model, opts.speed, opts.unread = "", blockedSpeed, true
+		f.Dropped, f.Slowest = new(uint64), new(float64)
+	}
 	s, err := startSensor(c.Context, n, opts)
 	if err != nil {
 		return f, err
 	}
-	return f, errors.Join(f.measure(c.Context, n, s, frames), s.stop())
+	err = f.measure(c.Context, n, s, frames)
+	go s.ignore()
+	return f, errors.Join(err, s.stop())
+}
+
+// blockedSpeed makes records, and with them verdicts, come from the third second on.
+const blockedSpeed = 30
+
+// ask asks for the counters every second until ctx ends, and keeps how long it took.
+func (f *sampleFigures) ask(ctx context.Context, s *demoSensor) {
+	for f.Slowest != nil {
+		begin := time.Now()
+		if _, err := s.client.Stats(ctx); err == nil || ctx.Err() == nil { // one that failed took its time too
+			*f.Slowest = max(*f.Slowest, time.Since(begin).Seconds())
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 func (f *sampleFigures) measure(ctx context.Context, n *replay.Network, s *demoSensor, frames []lab.Frame) error {
@@ -148,12 +178,17 @@ func (f *sampleFigures) measure(ctx context.Context, n *replay.Network, s *demoS
 	if err != nil {
 		return err
 	}
+	asking, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	all.Go(func() { f.ask(asking, s) })
 	begin := time.Now()
 	played, err := n.Play(ctx, frames, replay.PlayOptions{FarEnd: true})
+	f.Seconds = time.Since(begin).Seconds()
+	stop()
+	all.Wait()
 	if err != nil {
 		return err
 	}
-	f.Seconds = time.Since(begin).Seconds()
 	after, err := s.client.Stats(ctx)
 	if err != nil {
 		return err
@@ -170,6 +205,12 @@ func (f *sampleFigures) count(before, after *v1.Stats) error {
 	f.UserCPU = after.UserCPUS - before.UserCPUS
 	f.UserCore = 100 * f.UserCPU / f.Seconds
 	f.KernelNS = kernelNS(after)
+	if f.Dropped != nil {
+		*f.Dropped = after.DroppedVerdicts
+		if err := p.Check(); err != nil {
+			return err
+		}
+	}
 	if f.Sent+f.RingFull+p.TableFull != p.Seen {
 		return fmt.Errorf("%d packets seen, but %d samples sent, %d lost and %d packets refused", p.Seen, f.Sent, f.RingFull, p.TableFull)
 	}
@@ -199,5 +240,10 @@ func printSamples(w io.Writer, c *cli.Context, runs []sampleFigures) error {
 			fmt.Sprintf("%.3f", f.UserCPU), fmt.Sprintf("%.2f", f.UserCore), kernel})
 	}
 	t.Render()
+	for i, f := range runs {
+		if f.Dropped != nil {
+			fmt.Fprintf(w, "run %d: nobody read %d verdicts; no answer took longer than %.3f s\n", i+1, *f.Dropped, *f.Slowest)
+		}
+	}
 	return nil
 }

@@ -41,6 +41,7 @@ type demoOptions struct {
 	hook, model string
 	speed       float64
 	flags, env  []string // more of the sensor's
+	unread      bool     // its verdicts, until listen
 }
 
 func demo(c *cli.Context) error {

@@ -59,6 +59,7 @@ func clearWay(ctx context.Context) error {
 type demoSensor struct {
 	client   *client.Client
 	verdicts chan registry.Verdict // closed when the sensor has ended
+	unread   io.ReadCloser         // what it prints, where nobody listens yet
 	hook     string                // what --hook auto has taken
 	process  *os.Process
 	hurry    context.Context // ends when there is no time to judge the flows still open
@@ -89,13 +90,32 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 		return nil, err
 	}
 	s.process = cmd.Process
-	go s.read(lines)
+	s.unread = lines
+	if !opts.unread {
+		s.listen()
+	}
 	if err := s.attached(ctx); err != nil {
+		s.listen()
 		for range s.verdicts { // there is nobody else to take them
 		}
 		return nil, err
 	}
 	return s, nil
+}
+
+// listen begins to read what the sensor prints.
+func (s *demoSensor) listen() {
+	if s.unread != nil {
+		go s.read(s.unread)
+		s.unread = nil
+	}
+}
+
+// ignore takes verdicts, which are made and printed, without a look at what they say.
+func (s *demoSensor) ignore() {
+	s.listen()
+	for range s.verdicts {
+	}
 }
 
 // read turns the sensor's lines into verdicts.

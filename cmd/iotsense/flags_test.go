@@ -53,7 +53,7 @@ var commandFlags = map[string]string{
 	"bench inference": sourceNames + streamNames + "model json batch threads mode rows runs time windows dump",
 	"bench pipeline":  "manifest model json devices",
 	"bench live":      "manifest model json devices speed time hook",
-	"bench samples":   "rate time runs payload macs max-flows hook kernel-stats json",
+	"bench samples":   "rate time runs payload macs max-flows hook kernel-stats blocked json",
 }
 
 // flagNames are the flags of every command, sorted.
