@@ -6,7 +6,6 @@ package learn
 
 import (
 	"fmt"
-	"hash"
 	"math"
 
 	"github.com/chewxy/hm"
@@ -16,11 +15,17 @@ import (
 
 // lossOp is (logits, target), both [batch, classes], -> the sum of -target log
 // softmax(logits).
-type lossOp struct{ classes int }
+type lossOp struct {
+	common
+	classes int
+}
 
 // lossGradOp is (logits, target) -> the gradient of the logits. The loss is what
 // the graph computes: the gradient at it is 1.
-type lossGradOp struct{ classes int }
+type lossGradOp struct {
+	common
+	classes int
+}
 
 var (
 	_ gorgonia.SDOp = lossOp{}
@@ -72,30 +77,12 @@ func (op lossOp) Do(in ...gorgonia.Value) (gorgonia.Value, error) {
 	return gorgonia.NewF32(float32(loss)), nil
 }
 
-// ReturnsPtr implements gorgonia.Op.
-func (op lossOp) ReturnsPtr() bool { return false }
-
-// CallsExtern implements gorgonia.Op.
-func (op lossOp) CallsExtern() bool { return false }
-
-// OverwritesInput implements gorgonia.Op.
-func (op lossOp) OverwritesInput() int { return -1 }
-
-// WriteHash implements gorgonia.Op.
-func (op lossOp) WriteHash(h hash.Hash) { fmt.Fprint(h, op.String()) }
-
-// Hashcode implements gorgonia.Op.
-func (op lossOp) Hashcode() uint32 { return hashOf(op) }
-
-// String implements gorgonia.Op.
-func (op lossOp) String() string { return "CrossEntropy" }
-
 // DiffWRT implements gorgonia.SDOp.
 func (op lossOp) DiffWRT(int) []bool { return []bool{true, false} }
 
 // SymDiff implements gorgonia.SDOp.
 func (op lossOp) SymDiff(in gorgonia.Nodes, _, _ *gorgonia.Node) (gorgonia.Nodes, error) {
-	n, err := gorgonia.ApplyOp(lossGradOp(op), in...)
+	n, err := gorgonia.ApplyOp(lossGradOp{"CrossEntropyGradient", op.classes}, in...)
 	return gorgonia.Nodes{n, nil}, err
 }
 
@@ -140,21 +127,3 @@ func (op lossGradOp) UsePreallocDo(to gorgonia.Value, in ...gorgonia.Value) (gor
 	}
 	return to, nil
 }
-
-// ReturnsPtr implements gorgonia.Op.
-func (op lossGradOp) ReturnsPtr() bool { return false }
-
-// CallsExtern implements gorgonia.Op.
-func (op lossGradOp) CallsExtern() bool { return false }
-
-// OverwritesInput implements gorgonia.Op.
-func (op lossGradOp) OverwritesInput() int { return -1 }
-
-// WriteHash implements gorgonia.Op.
-func (op lossGradOp) WriteHash(h hash.Hash) { fmt.Fprint(h, op.String()) }
-
-// Hashcode implements gorgonia.Op.
-func (op lossGradOp) Hashcode() uint32 { return hashOf(op) }
-
-// String implements gorgonia.Op.
-func (op lossGradOp) String() string { return "CrossEntropyGradient" }

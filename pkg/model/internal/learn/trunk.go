@@ -4,8 +4,6 @@ package learn
 
 import (
 	"fmt"
-	"hash"
-	"hash/fnv"
 
 	"github.com/chewxy/hm"
 	"gorgonia.org/gorgonia"
@@ -27,10 +25,16 @@ type Trunk interface {
 }
 
 // trunkOp is parameters -> [batch, flat].
-type trunkOp struct{ Trunk }
+type trunkOp struct {
+	common
+	Trunk
+}
 
 // trunkGradOp is (parameters, gradient at the output) -> gradient of the parameters.
-type trunkGradOp struct{ Trunk }
+type trunkGradOp struct {
+	common
+	Trunk
+}
 
 var (
 	_ gorgonia.SDOp = trunkOp{}
@@ -72,30 +76,12 @@ func (op trunkOp) UsePreallocDo(to gorgonia.Value, in ...gorgonia.Value) (gorgon
 	return to, nil
 }
 
-// ReturnsPtr implements gorgonia.Op.
-func (op trunkOp) ReturnsPtr() bool { return false }
-
-// CallsExtern implements gorgonia.Op.
-func (op trunkOp) CallsExtern() bool { return false }
-
-// OverwritesInput implements gorgonia.Op.
-func (op trunkOp) OverwritesInput() int { return -1 }
-
-// WriteHash implements gorgonia.Op.
-func (op trunkOp) WriteHash(h hash.Hash) { fmt.Fprint(h, op.String()) }
-
-// Hashcode implements gorgonia.Op.
-func (op trunkOp) Hashcode() uint32 { return hashOf(op) }
-
-// String implements gorgonia.Op.
-func (op trunkOp) String() string { return "Trunk" }
-
 // DiffWRT implements gorgonia.SDOp.
 func (op trunkOp) DiffWRT(int) []bool { return []bool{true} }
 
 // SymDiff implements gorgonia.SDOp.
 func (op trunkOp) SymDiff(in gorgonia.Nodes, _, grad *gorgonia.Node) (gorgonia.Nodes, error) {
-	n, err := gorgonia.ApplyOp(trunkGradOp(op), in[0], grad)
+	n, err := gorgonia.ApplyOp(trunkGradOp{"TrunkGradient", op.Trunk}, in[0], grad)
 	return gorgonia.Nodes{n}, err
 }
 
@@ -126,30 +112,6 @@ func (op trunkGradOp) UsePreallocDo(to gorgonia.Value, in ...gorgonia.Value) (go
 	}
 	op.Backward(v[1], v[2])
 	return to, nil
-}
-
-// ReturnsPtr implements gorgonia.Op.
-func (op trunkGradOp) ReturnsPtr() bool { return false }
-
-// CallsExtern implements gorgonia.Op.
-func (op trunkGradOp) CallsExtern() bool { return false }
-
-// OverwritesInput implements gorgonia.Op.
-func (op trunkGradOp) OverwritesInput() int { return -1 }
-
-// WriteHash implements gorgonia.Op.
-func (op trunkGradOp) WriteHash(h hash.Hash) { fmt.Fprint(h, op.String()) }
-
-// Hashcode implements gorgonia.Op.
-func (op trunkGradOp) Hashcode() uint32 { return hashOf(op) }
-
-// String implements gorgonia.Op.
-func (op trunkGradOp) String() string { return "TrunkGradient" }
-
-func hashOf(op gorgonia.Op) uint32 {
-	h := fnv.New32a()
-	op.WriteHash(h)
-	return h.Sum32()
 }
 
 // floats are the backing arrays of n inputs and of outputs.
