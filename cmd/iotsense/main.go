@@ -4,7 +4,6 @@
 package main
 
 import (
-	"context"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -29,11 +28,6 @@ func iotsense() *terminal.Program {
 			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(), benchCommand()),
 	}
 }
-
-func newApp() *cli.App { return iotsense().App() }
-
-// run executes one command line and returns the exit status.
-func run(ctx context.Context, args []string) int { return iotsense().Run(ctx, args) }
 
 // checkpoints are the files that a training run keeps its state in.
 func checkpoints(c *cli.Context) (files []string) {

@@ -25,6 +25,11 @@ import (
 	"github.com/iotsense/iotsense/pkg/lab"
 )
 
+func newApp() *cli.App { return iotsense().App() }
+
+// run executes one command line and returns the exit status.
+func run(ctx context.Context, args []string) int { return iotsense().Run(ctx, args) }
+
 // asCommand makes the test binary run as iotsense, so that a test sees what a
 // script would: exit status, stdout, stderr.
 const asCommand = "IOTSENSE_TEST_AS_COMMAND"

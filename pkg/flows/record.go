@@ -16,7 +16,6 @@ const (
 	PayloadPrefix = 1000             // j: payload bytes kept of each of them (III-A)
 	PayloadTokens = 3000             // B: values of a row's payload section (III-C)
 	MetaValues    = 10 + 3*RowPackets
-	RowValues     = MetaValues + PayloadTokens
 )
 
 // Values of a row that stand for no byte and no number (III-C).

@@ -270,7 +270,7 @@ func TestPredictRefuses(t *testing.T) {
 		}
 	}
 	e := newEngine(t, m)
-	input := make([]float32, 5*flows.RowValues)
+	input := make([]float32, 5*rowValues)
 	for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
 		input[7] = float32(v)
 		if err := e.runner.Forward(input, make([]float32, 3)); err == nil {
@@ -318,7 +318,7 @@ func BenchmarkNextFull(b *testing.B) {
 func BenchmarkForward(b *testing.B) {
 	r := rand.New(rand.NewPCG(5, 6))
 	e := newEngine(b, modeltest.Model(r, cnn.DefaultArchitecture(5), 21))
-	input, logits := make([]float32, 5*flows.RowValues), make([]float32, 21)
+	input, logits := make([]float32, 5*rowValues), make([]float32, 21)
 	for i := range input {
 		input[i] = r.Float32()
 	}

@@ -27,6 +27,9 @@ var unit = model.Scaling{
 	Packets: model.Moments{Mean: 0, Deviation: 1},
 }
 
+// rowValues are those of a row of the paper.
+const rowValues = flows.MetaValues + flows.PayloadTokens
+
 func TestRowValues(t *testing.T) {
 	const none = -1
 	meta := []float64{
@@ -84,7 +87,7 @@ func repeat(v float64, n int) []float64 {
 
 func TestWindowFillsMissingRowsAndPadding(t *testing.T) {
 	spec := model.DefaultRecordSpec()
-	dst := make([]float32, 5*flows.RowValues)
+	dst := make([]float32, 5*rowValues)
 	for i := range dst {
 		dst[i] = 99 // whatever stood there before
 	}
@@ -92,13 +95,13 @@ func TestWindowFillsMissingRowsAndPadding(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, v := range dst {
-		row, col := i/flows.RowValues, i%flows.RowValues
+		row, col := i/rowValues, i%rowValues
 		known := row >= 3 && col < flows.MetaValues+7
 		if !known && v != -1 {
 			t.Fatalf("row %d value %d is %v, want -1", row, col+1, v)
 		}
 	}
-	if got := dst[3*flows.RowValues]; got != 0.5 {
+	if got := dst[3*rowValues]; got != 0.5 {
 		t.Errorf("the window's first row begins with %v, want 0.5", got)
 	}
 }
