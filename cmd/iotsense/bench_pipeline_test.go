@@ -7,7 +7,7 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/testenv"
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // steps runs a command with --json and returns the steps that it prints.

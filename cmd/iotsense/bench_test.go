@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/loader/measure"

@@ -14,8 +14,7 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
-	"github.com/iotsense/iotsense/pkg/registry"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // Outcomes of a device under observation.
@@ -31,13 +30,13 @@ type board struct {
 	w      io.Writer
 	json   bool
 	truth  map[string]string
-	latest map[string]registry.Verdict
+	latest map[string]v1.Verdict
 	begin  time.Time
 	width  int // of the longest label
 }
 
 func newBoard(w io.Writer, asJSON bool, truth map[string]string, labels []string) *board {
-	b := &board{w: w, json: asJSON, truth: truth, latest: map[string]registry.Verdict{}, begin: time.Now()}
+	b := &board{w: w, json: asJSON, truth: truth, latest: map[string]v1.Verdict{}, begin: time.Now()}
 	for _, l := range slices.Concat(labels, slices.Collect(maps.Values(truth))) {
 		b.width = max(b.width, len(l))
 	}
@@ -68,12 +67,12 @@ func outcomeText(outcome string) string {
 
 // demoLine is a verdict as `demo --json` prints it.
 type demoLine struct {
-	registry.Verdict
+	v1.Verdict
 	Truth   *string `json:"truth"`   // null: nobody has said what the device is
 	Outcome *string `json:"outcome"` // right, WRONG, refused or "no window"; null without truth
 }
 
-func (b *board) line(v registry.Verdict) demoLine {
+func (b *board) line(v v1.Verdict) demoLine {
 	l := demoLine{Verdict: v}
 	if truth, ok := b.truth[v.Device]; ok {
 		outcome := b.outcome(v.Device)
@@ -89,7 +88,7 @@ func (b *board) header() {
 }
 
 // show takes a verdict, and prints it when it says something new.
-func (b *board) show(v registry.Verdict) error {
+func (b *board) show(v v1.Verdict) error {
 	before, seen := b.latest[v.Device]
 	b.latest[v.Device] = v
 	if b.json {

@@ -23,9 +23,8 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/client"
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
-	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -58,9 +57,9 @@ func clearWay(ctx context.Context) error {
 // demoSensor is a running `iotsense run`.
 type demoSensor struct {
 	client   *client.Client
-	verdicts chan registry.Verdict // closed when the sensor has ended
-	unread   io.ReadCloser         // what it prints, where nobody listens yet
-	hook     string                // what --hook auto has taken
+	verdicts chan v1.Verdict // closed when the sensor has ended
+	unread   io.ReadCloser   // what it prints, where nobody listens yet
+	hook     string          // what --hook auto has taken
 	process  *os.Process
 	hurry    context.Context // ends when there is no time to judge the flows still open
 	ended    <-chan error
@@ -78,7 +77,7 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 		return nil, fmt.Errorf("pipe to the sensor: %w", err)
 	}
 	socket := filepath.Join(n.Dir, "sensor.sock")
-	s := &demoSensor{client: client.New(socket), verdicts: make(chan registry.Verdict), hurry: terminal.EndingOf(ctx).Hurry}
+	s := &demoSensor{client: client.New(socket), verdicts: make(chan v1.Verdict), hurry: terminal.EndingOf(ctx).Hurry}
 	cmd := exec.Command(self, append([]string{"run", "-i", replay.Interface, "--hook", opts.hook, "--model", opts.model, "--json",
 		"--socket", socket, "--pin", "", "--speed", strconv.FormatFloat(opts.speed, 'g', -1, 64)}, opts.flags...)...)
 	cmd.Env = append(os.Environ(), opts.env...)
@@ -125,7 +124,7 @@ func (s *demoSensor) read(lines io.ReadCloser) {
 	in := bufio.NewScanner(lines)
 	in.Buffer(nil, longestLine)
 	for in.Scan() {
-		var v registry.Verdict
+		var v v1.Verdict
 		if err := json.Unmarshal(in.Bytes(), &v); err == nil && v.Device != "" {
 			s.verdicts <- v
 		}

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/lab"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // writeCaptures writes lab captures and a manifest of the rows given by unit,
@@ -194,13 +194,13 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func verdict(device, label string, confidence float64, known bool) registry.Verdict {
-	return registry.Verdict{Device: device, Label: &label, Confidence: &confidence, Known: known, Windows: 1}
+func verdict(device, label string, confidence float64, known bool) v1.Verdict {
+	return v1.Verdict{Device: device, Label: &label, Confidence: &confidence, Known: known, Windows: 1}
 }
 
 func TestBoard(t *testing.T) {
 	truth := map[string]string{"a": "Cam", "b": "Plug", "c": "Lamp", "d": "Kettle"}
-	verdicts := []registry.Verdict{
+	verdicts := []v1.Verdict{
 		verdict("a", "Plug", 0.4, false),
 		verdict("a", "Cam", 0.9, true),
 		verdict("a", "Cam", 0.95, true), // nothing new

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/packet"
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // extract says what it read that is not as it should be: packets with more bytes than

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -26,7 +27,7 @@ type Options struct {
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool
 	// Verdict takes the device's verdict after each inference; may be nil.
-	Verdict func(registry.Verdict)
+	Verdict func(v1.Verdict)
 	// Judged takes each output of a model; may be nil.
 	Judged func(Judged)
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -79,7 +80,7 @@ func madeOutput(r *rand.Rand, has []int, labels int) []float32 {
 }
 
 // differ says in what a live verdict and the published one are not the same, if they are not.
-func differ(live registry.Verdict, published *score.Result, exact bool) string {
+func differ(live v1.Verdict, published *score.Result, exact bool) string {
 	p := published.Worst[0]
 	refused, right := published.Devices.Refused == 1, live.Votes["class00"]
 	near := 1e-12

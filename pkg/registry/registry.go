@@ -163,7 +163,7 @@ func (d *device) active(rec *flows.Record) {
 // Window joins one window of a device to its verdict. rec is the window's newest
 // record, which Record has counted; probs are in the order of the registry's labels,
 // join.Lacking for each that the model does not have.
-func (r *Registry) Window(rec *flows.Record, probs []float32) Verdict {
+func (r *Registry) Window(rec *flows.Record, probs []float32) v1.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
@@ -188,8 +188,8 @@ func (r *Registry) move(d *device, to *list.List) {
 	}
 }
 
-func (r *Registry) verdict(d *device) Verdict {
-	v := Verdict{
+func (r *Registry) verdict(d *device) v1.Verdict {
+	v := v1.Verdict{
 		Device: d.name, State: v1.Gathering, Windows: d.joined.windows,
 		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{},
 	}
@@ -216,13 +216,13 @@ func (r *Registry) verdict(d *device) Verdict {
 }
 
 // Devices lists all devices, by name.
-func (r *Registry) Devices() []DeviceVerdict {
+func (r *Registry) Devices() []v1.DeviceVerdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := make([]DeviceVerdict, 0, len(r.devices))
+	list := make([]v1.DeviceVerdict, 0, len(r.devices))
 	for _, e := range r.devices {
 		d := e.Value.(*device)
-		v := DeviceVerdict{
+		v := v1.DeviceVerdict{
 			Verdict: r.verdict(d), Addresses: []string{},
 			FirstSeen: v1.UnixMicro(d.first), LastSeen: v1.UnixMicro(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
 		}
@@ -234,7 +234,7 @@ func (r *Registry) Devices() []DeviceVerdict {
 		}
 		list = append(list, v)
 	}
-	slices.SortFunc(list, func(a, b DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
+	slices.SortFunc(list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
 	return list
 }
 

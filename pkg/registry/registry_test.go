@@ -47,7 +47,7 @@ func TestJoinedVerdict(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRegistry(0, nil)
-			var v registry.Verdict
+			var v v1.Verdict
 			for i, p := range tt.probs {
 				rec := record("m", "10.0.0.1", int64(i)*second, int64(i)*second+7)
 				r.Record(rec)

@@ -3,15 +3,8 @@ package registry
 // This file holds what a device's windows say together.
 
 import (
-	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/join"
 )
-
-// Verdict is what is known of a device.
-type Verdict = v1.Verdict
-
-// DeviceVerdict is a Verdict with what else is known of a device.
-type DeviceVerdict = v1.DeviceVerdict
 
 // joined is what a device's windows say together, and each by itself.
 type joined struct {

@@ -17,7 +17,7 @@ import (
 )
 
 // Devices implements api.Source.
-func (s *Sensor) Devices() ([]registry.DeviceVerdict, error) {
+func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 	open, _, err := s.kernel.OpenFlows(math.MaxInt)
 	if err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func (s *Sensor) Devices() ([]registry.DeviceVerdict, error) {
 			l.seen(end.name, end.addr, first, last)
 		}
 	}
-	slices.SortFunc(l.list, func(a, b registry.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
+	slices.SortFunc(l.list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
 	return l.list, nil
 }
 
@@ -62,7 +62,7 @@ func deviceEnds(f *loader.OpenFlow, locals *flows.Locals, direction flows.Direct
 
 // listing is a list of devices that grows to the most there may be.
 type listing struct {
-	list    []registry.DeviceVerdict
+	list    []v1.DeviceVerdict
 	at      map[string]int // by device
 	most    int
 	ignored func(*flows.Record) bool
@@ -90,9 +90,9 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
 }
 
 // gathering is a device without a record yet.
-func (l *listing) gathering(device string, addr netip.Addr, first int64) registry.DeviceVerdict {
-	d := registry.DeviceVerdict{
-		Verdict:   registry.Verdict{Device: device, State: v1.Gathering, Votes: map[string]int{}},
+func (l *listing) gathering(device string, addr netip.Addr, first int64) v1.DeviceVerdict {
+	d := v1.DeviceVerdict{
+		Verdict:   v1.Verdict{Device: device, State: v1.Gathering, Votes: map[string]int{}},
 		Addresses: []string{}, FirstSeen: v1.UnixMicro(first),
 	}
 	if mac, err := flows.ParseMAC(device); err == nil {

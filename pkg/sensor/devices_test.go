@@ -7,18 +7,17 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // A device is listed from its first packet on, and was seen when its open flows say.
 func TestListingOfOpenFlows(t *testing.T) {
-	known := registry.DeviceVerdict{
-		Verdict:   registry.Verdict{Device: "00:17:88:0a:0b:0c", State: v1.Known, Flows: 3},
+	known := v1.DeviceVerdict{
+		Verdict:   v1.Verdict{Device: "00:17:88:0a:0b:0c", State: v1.Known, Flows: 3},
 		Addresses: []string{"10.0.0.5"}, FirstSeen: v1.UnixMicro(1e6), LastSeen: v1.UnixMicro(60e6),
 	}
 	gateway := netip.MustParseAddr("10.0.0.1")
 	l := listing{
-		list: []registry.DeviceVerdict{known}, at: map[string]int{known.Device: 0}, most: 3,
+		list: []v1.DeviceVerdict{known}, at: map[string]int{known.Device: 0}, most: 3,
 		ignored: func(r *flows.Record) bool { return r.DeviceAddr == gateway },
 	}
 	l.seen(known.Device, netip.MustParseAddr("10.0.0.5"), 50e6, 90e6)

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/queue"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // Where there is no time left, flows that are still open give records, for the
@@ -35,8 +35,8 @@ func TestEndOfVerdicts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		blocked := make(chan struct{})
 		s := &Sensor{cfg: Config{Hurry: t.Context()}}
-		s.verdicts = queue.New(1, func(registry.Verdict) error { <-blocked; return nil })
-		s.verdicts.Put(registry.Verdict{})
+		s.verdicts = queue.New(1, func(v1.Verdict) error { <-blocked; return nil })
+		s.verdicts.Put(v1.Verdict{})
 		synctest.Wait() // the listener holds it
 		begin := time.Now()
 		s.endVerdicts()

@@ -21,7 +21,6 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // maxLifetimes is how many lifetimes a flow's records may take to end before they
@@ -45,7 +44,7 @@ type Config struct {
 	// a goroutine of its own, behind a queue: however long it takes, packets are not
 	// held up by it. What the queue cannot hold, and what it fails on, is Stats'
 	// DroppedVerdicts.
-	Verdict func(registry.Verdict) error
+	Verdict func(v1.Verdict) error
 	// Record takes each record, on the ring's way: it must not wait. May be nil.
 	Record func(*flows.Record)
 	// Hurry, once it has ended, makes Run end without judging what flows are still
@@ -68,8 +67,8 @@ type Sensor struct {
 	spec     flows.RecordSpec // of the records that the model needs
 	kernel   *loader.Kernel
 	socket   net.Listener
-	verdicts *queue.Queue[registry.Verdict] // nil: nobody listens
-	ended    sync.Once                      // of verdicts
+	verdicts *queue.Queue[v1.Verdict] // nil: nobody listens
+	ended    sync.Once                // of verdicts
 	started  time.Time
 
 	mu         sync.Mutex // guards what events change
@@ -91,7 +90,7 @@ func Open(cfg Config) (*Sensor, error) {
 	s := &Sensor{cfg: cfg, id: rand.Text()[:16], started: time.Now()}
 	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored}
 	if cfg.Verdict != nil {
-		opts.Verdict = func(v registry.Verdict) { s.verdicts.Put(v) }
+		opts.Verdict = func(v v1.Verdict) { s.verdicts.Put(v) }
 	}
 	var err error
 	if s.classifier, err = classify.New(cfg.Model, opts); err != nil {

@@ -17,9 +17,8 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/client"
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // SocketFlag names the sensor that is asked.
@@ -66,7 +65,7 @@ func devices(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(d registry.DeviceVerdict) bool { return !wanted.is(&d) })
+	list = slices.DeleteFunc(list, func(d v1.DeviceVerdict) bool { return !wanted.is(&d) })
 	if len(list) == 0 && wanted != (DeviceName{}) {
 		return fmt.Errorf("device %s: the sensor has not seen it", c.Args().First())
 	}
@@ -126,7 +125,7 @@ func ParseDeviceName(s string) (DeviceName, error) {
 }
 
 // is reports whether d goes by the name.
-func (n DeviceName) is(d *registry.DeviceVerdict) bool {
+func (n DeviceName) is(d *v1.DeviceVerdict) bool {
 	if n.Addr.IsValid() {
 		text := n.Addr.String()
 		return d.Device == "ip:"+text || slices.Contains(d.Addresses, text)
@@ -136,7 +135,7 @@ func (n DeviceName) is(d *registry.DeviceVerdict) bool {
 
 // printDevices prints what fits a terminal, and in the first minute, or without a
 // device, why there is no more.
-func printDevices(w io.Writer, list []registry.DeviceVerdict, s v1.Stats, now time.Time) {
+func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Time) {
 	t := terminal.NewTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
 	t.Wrap(1, 20)
 	t.Wrap(2, 18)
@@ -164,7 +163,7 @@ func printDevices(w io.Writer, list []registry.DeviceVerdict, s v1.Stats, now ti
 }
 
 // printDevice prints all that is known of one device.
-func printDevice(w io.Writer, d *registry.DeviceVerdict) {
+func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	t := terminal.NewTable(w, "Key", "Value")
 	t.Wrap(2, 70)
 	label, confidence := LabelText(&d.Verdict)
@@ -214,7 +213,7 @@ func clock(t, now time.Time) string {
 
 // LabelText is a verdict's best guess, with a question mark where the device is
 // unknown, and its confidence.
-func LabelText(v *registry.Verdict) (label, confidence string) {
+func LabelText(v *v1.Verdict) (label, confidence string) {
 	if v.Label == nil {
 		return "-", "-"
 	}
@@ -226,7 +225,7 @@ func LabelText(v *registry.Verdict) (label, confidence string) {
 }
 
 // Note is what is to be known beside a device's verdict.
-func Note(d *registry.DeviceVerdict) string {
+func Note(d *v1.DeviceVerdict) string {
 	switch {
 	case d.SharedMAC:
 		return "shared MAC"
@@ -239,7 +238,7 @@ func Note(d *registry.DeviceVerdict) string {
 }
 
 // OnlyIPv6 reports whether a device was seen with IPv6 alone, and got no verdict.
-func OnlyIPv6(d *registry.DeviceVerdict) bool {
+func OnlyIPv6(d *v1.DeviceVerdict) bool {
 	return d.Windows == 0 && d.Flows > 0 && d.IPv6Flows == d.Flows
 }
 

@@ -9,14 +9,13 @@ import (
 	"testing"
 	"time"
 
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // deviceOf is a device with a verdict of the confidence; 0: none.
-func deviceOf(name, label string, confidence float64, addresses ...string) registry.DeviceVerdict {
-	d := registry.DeviceVerdict{Verdict: registry.Verdict{Device: name, State: v1.Gathering}, Addresses: addresses}
+func deviceOf(name, label string, confidence float64, addresses ...string) v1.DeviceVerdict {
+	d := v1.DeviceVerdict{Verdict: v1.Verdict{Device: name, State: v1.Gathering}, Addresses: addresses}
 	d.LastSeen = v1.Time{Time: time.Date(2026, 3, 4, 12, 30, 1, 0, time.Local)}
 	if confidence > 0 {
 		d.Label, d.Confidence, d.Windows, d.State, d.Known = &label, &confidence, 3, v1.Known, confidence > 0.8
@@ -38,19 +37,19 @@ func TestPrintDevices(t *testing.T) {
 	yesterday.LastSeen.Time = now.Add(-20 * time.Hour)
 	for _, tt := range []struct {
 		name    string
-		list    []registry.DeviceVerdict
+		list    []v1.DeviceVerdict
 		stats   v1.Stats
 		says    []string
 		without []string
 	}{
-		{"known and unknown", []registry.DeviceVerdict{shared, yesterday}, v1.Stats{UptimeS: 9, Model: &model},
+		{"known and unknown", []v1.DeviceVerdict{shared, yesterday}, v1.Stats{UptimeS: 9, Model: &model},
 			[]string{"shared MAC", "192.168.178.200 +3", "12:30:01", "03 Mar", "Plug?", "unknown", "0.500"}, []string{"Camera?", "gathering", "fe80"}},
-		{"no MAC", []registry.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, v1.Stats{UptimeS: 200, Model: &model},
+		{"no MAC", []v1.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, v1.Stats{UptimeS: 200, Model: &model},
 			[]string{"ip:192.168.100.200", "Weather Station of the Garden"}, nil},
-		{"gathering", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20, Model: &model},
+		{"gathering", []v1.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20, Model: &model},
 			[]string{"gathering for 20s", model, "a minute after"}, nil},
 		{"nothing yet", nil, v1.Stats{UptimeS: 20, Model: &model}, []string{"gathering for 20s", model}, []string{"DEVICE"}},
-		{"records only", []registry.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20}, []string{"--model none"}, nil},
+		{"records only", []v1.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20}, []string{"--model none"}, nil},
 		{"the wrong side", nil, v1.Stats{UptimeS: 300, Model: &model, Packets: flows.PacketStats{Seen: 9, Counted: 8, NoDevice: 8}}, []string{"no device seen in 5m0s", "WAN", "--local"}, []string{"gathering"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -8,10 +8,9 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 func classifyCommand() *cli.Command {
@@ -57,16 +56,16 @@ func classifyFiles(c *cli.Context) error {
 
 // fileVerdict is a line of `classify --json`.
 type fileVerdict struct {
-	registry.DeviceVerdict
+	v1.DeviceVerdict
 	Truncated *uint64 `json:"truncated"` // packets of the capture that are shorter than they were; null for records
 }
 
 // captureVerdicts are the verdicts of a capture's devices; one that was listed
 // but never seen has its line too.
-func captureVerdicts(s dataset.CaptureSummary, devices []registry.DeviceVerdict) []fileVerdict {
+func captureVerdicts(s dataset.CaptureSummary, devices []v1.DeviceVerdict) []fileVerdict {
 	for _, d := range s.Unseen {
-		devices = append(devices, registry.DeviceVerdict{
-			Verdict:   registry.Verdict{Device: d.Name, State: v1.Gathering, Votes: map[string]int{}},
+		devices = append(devices, v1.DeviceVerdict{
+			Verdict:   v1.Verdict{Device: d.Name, State: v1.Gathering, Votes: map[string]int{}},
 			Addresses: []string{},
 		})
 	}

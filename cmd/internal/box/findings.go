@@ -10,10 +10,10 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // remoteShare is the part of a capture's packets between two addresses that are not
@@ -22,7 +22,7 @@ const remoteShare = 0.01
 
 // sayFindings says in one line on stderr what is to be known of a capture's
 // verdicts; nothing when all is well. devices are nil where no model runs.
-func sayFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, bundle model.Bundle) {
+func sayFindings(s dataset.CaptureSummary, devices []v1.DeviceVerdict, bundle model.Bundle) {
 	found := slices.Concat(packetFindings(s), deviceFindings(s, devices, bundle))
 	if len(found) > 0 {
 		terminal.Say("%s: %s", captureName(s), strings.Join(found, "; "))
@@ -31,8 +31,8 @@ func sayFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, bun
 
 // SayClassified says what is to be known of the verdicts of a capture that a model has
 // read, nil where it has no record, and returns them.
-func SayClassified(s dataset.CaptureSummary, k *classify.Classifier, bundle model.Bundle) []registry.DeviceVerdict {
-	var devices []registry.DeviceVerdict
+func SayClassified(s dataset.CaptureSummary, k *classify.Classifier, bundle model.Bundle) []v1.DeviceVerdict {
+	var devices []v1.DeviceVerdict
 	if k != nil {
 		devices = k.Registry().Devices()
 		sayForgotten(s, k.Registry().Evicted())
@@ -114,7 +114,7 @@ func remoteFinding(s dataset.CaptureSummary) string {
 }
 
 // deviceFindings is what stands in the way of a device's verdict, or in its light.
-func deviceFindings(s dataset.CaptureSummary, devices []registry.DeviceVerdict, bundle model.Bundle) []string {
+func deviceFindings(s dataset.CaptureSummary, devices []v1.DeviceVerdict, bundle model.Bundle) []string {
 	var ipv6, few, shared []string
 	for i := range devices {
 		d := &devices[i]

@@ -17,7 +17,7 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
-	v1 "github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/loader/object"
@@ -192,7 +192,7 @@ type verdictLog struct {
 }
 
 // show prints a verdict.
-func (l *verdictLog) show(v registry.Verdict) error {
+func (l *verdictLog) show(v v1.Verdict) error {
 	err := l.print(v)
 	if err == nil {
 		return nil
@@ -206,7 +206,7 @@ func (l *verdictLog) show(v registry.Verdict) error {
 	return err
 }
 
-func (l *verdictLog) print(v registry.Verdict) error {
+func (l *verdictLog) print(v v1.Verdict) error {
 	if l.json {
 		return terminal.PrintJSON(l.w, v)
 	}
