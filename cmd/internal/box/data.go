@@ -207,7 +207,7 @@ func DataOptions(c *cli.Context) (o dataset.Options, err error) {
 	}, err
 }
 
-// OpenData opens the data of dataOptions for records as spec says.
+// OpenData opens the data of DataOptions for records as spec says.
 func OpenData(c *cli.Context, spec flows.RecordSpec, show func(done, total int, name string)) (*dataset.Set, error) {
 	o, err := DataOptions(c)
 	if err != nil {

@@ -138,7 +138,7 @@ func NewStream(ctx context.Context, f *os.File) *stream {
 	return &stream{ctx: ctx, file: f, journal: err == nil && info.Mode().Type() == fs.ModeSocket}
 }
 
-// Write implements io.Writer. It is errLeftover when the reader has gone away.
+// Write implements io.Writer. It is ErrLeftover when the reader has gone away.
 func (s *stream) Write(b []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

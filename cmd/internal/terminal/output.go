@@ -52,7 +52,7 @@ func PrintJSON(w io.Writer, v any) error {
 }
 
 // WriteFile writes a file that appears under its name only when it is whole. An error
-// that write gives as an inputFault does not blame the output.
+// that write gives as an InputFault does not blame the output.
 func WriteFile(path string, write func(io.Writer) error) error {
 	err := wholefile.Write(path, write)
 	var input inputError
@@ -68,7 +68,7 @@ func WriteFile(path string, write func(io.Writer) error) error {
 // inputError is what keeps a file from being written that is no fault of it.
 type inputError struct{ error }
 
-// InputFault is err as the fault of what is read, which writeFile gives back as it is.
+// InputFault is err as the fault of what is read, which WriteFile gives back as it is.
 func InputFault(err error) error { return inputError{err} }
 
 // Unwrap gives the cause.
