@@ -44,10 +44,30 @@ func readFooter(file io.ReaderAt, size int64) (*format.FileMetaData, error) {
 		return nil, err
 	}
 	m := &format.FileMetaData{}
-	if err := thrift.Unmarshal(new(thrift.CompactProtocol), text, m); err != nil {
+	in := boundedReader{new(thrift.CompactProtocol).NewReaderFromBytes(text), len(text)}
+	if err := thrift.NewDecoder(in).Decode(m); err != nil {
 		return nil, fmt.Errorf("its description: %w", err)
 	}
 	return m, nil
+}
+
+// boundedReader reads thrift of so many bytes. The decoder makes room for as many items
+// as a list claims, before it reads the first one.
+type boundedReader struct {
+	reader
+	length int
+}
+
+// reader is embedded under a name that is not that of one of its methods.
+type reader = thrift.Reader
+
+// ReadList implements thrift.Reader. An item has a byte at least.
+func (r boundedReader) ReadList() (thrift.List, error) {
+	l, err := r.reader.ReadList()
+	if left := r.length - r.BytesRead(); err == nil && int(l.Size) > left {
+		err = fmt.Errorf("a list of %d items in %d bytes: it is damaged", l.Size, left)
+	}
+	return l, err
 }
 
 // leaf is a column of a file.

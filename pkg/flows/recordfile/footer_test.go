@@ -3,6 +3,8 @@ package recordfile
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,6 +34,7 @@ func TestFooterRefuses(t *testing.T) {
 	good := described(t, &format.FileMetaData{Schema: []format.SchemaElement{{Name: "root"}}})
 	longer := bytes.Clone(good)
 	binary.LittleEndian.PutUint32(longer[len(longer)-8:], uint32(len(longer)))
+	claim := slices.Concat([]byte{0x29, 0xfc}, binary.AppendUvarint(nil, math.MaxInt32), make([]byte, 64)) // a list of structs is field 2, the schema
 	for _, tt := range []struct {
 		name string
 		file []byte
@@ -42,6 +45,7 @@ func TestFooterRefuses(t *testing.T) {
 		{"another kind", []byte("Device,FirstSeen,RemIP"), "begins with"},
 		{"cut", good[:len(good)-1], "ends with"},
 		{"longer than the file", longer, "a description of"},
+		{"more columns than bytes", slices.Concat([]byte(magic), claim, binary.LittleEndian.AppendUint32(nil, uint32(len(claim))), []byte(magic)), "a list of 2147483647 items in 64 bytes"},
 		{"too deep", described(t, deep), "too deep"},
 		{"endless", described(t, endless), "does not end"},
 		{"columns missing", described(t, missing), "row group 0 has 1 columns, the schema 0"},
