@@ -73,7 +73,7 @@ func (path bigPath) test(t *testing.T) {
 	if most <= 1<<16 {
 		t.Skipf("the longest frame had %d bytes: this kernel sends no BIG TCP here", most)
 	}
-	stats, err := s.Stats()
+	stats, err := s.Stats(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func (b *box) until(s *Kernel, what string, good func(Stats) bool) Stats {
 	var stats Stats
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		var err error
-		if stats, err = s.Stats(); err != nil {
+		if stats, err = s.Stats(nil); err != nil {
 			b.t.Fatal(err)
 		}
 		if good(stats) {

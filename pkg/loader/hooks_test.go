@@ -204,7 +204,7 @@ func TestHooksCountWhatTheInterfaceCounts(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(50 * time.Millisecond)
-			stats, err := s.Stats()
+			stats, err := s.Stats(nil)
 			if err != nil {
 				t.Fatal(err)
 			}

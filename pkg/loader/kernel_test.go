@@ -112,7 +112,7 @@ func (k *kernel) must(err error) {
 
 func (k *kernel) count() Stats {
 	k.t.Helper()
-	s, err := k.Stats()
+	s, err := k.Stats(nil)
 	k.must(err)
 	return s
 }

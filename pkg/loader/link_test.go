@@ -62,7 +62,7 @@ func TestTun(t *testing.T) {
 	}
 	var got Stats
 	for deadline := time.Now().Add(10 * time.Second); got.Packets.Seen < uint64(len(packets)) && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if got, err = s.Stats(); err != nil {
+		if got, err = s.Stats(nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -451,7 +451,7 @@ func TestConcurrentPacketsOnAnInterface(t *testing.T) {
 	}
 	sending.Wait()
 	seen := stop()
-	stats, err := s.Stats()
+	stats, err := s.Stats(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

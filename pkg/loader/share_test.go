@@ -387,7 +387,7 @@ func TestFloodOnAnInterface(t *testing.T) {
 	}
 	stats := func() Stats {
 		t.Helper()
-		got, err := s.Stats()
+		got, err := s.Stats(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,8 +44,9 @@ func (k *Kernel) lock() {
 
 // Stats reads the counters. While packets arrive, Packets.InOpen is what has
 // been counted and not closed; once traffic has stopped it is the sum over the
-// open lives themselves.
-func (k *Kernel) Stats() (Stats, error) {
+// open lives themselves. also is called before the sink gets another event, for who
+// wants what the sink has counted of the same moment; it may be nil.
+func (k *Kernel) Stats(also func()) (Stats, error) {
 	k.lock()
 	defer k.mu.Unlock()
 	if k.sink != nil {
@@ -87,6 +88,9 @@ func (k *Kernel) Stats() (Stats, error) {
 		Kernel:     kernel,
 	}
 	stats.fill(c)
+	if also != nil {
+		also()
+	}
 	return stats, nil
 }
 

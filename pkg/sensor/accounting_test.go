@@ -73,7 +73,11 @@ func accountUnderLoad(t *testing.T, iperf3 string, hook attach.Hook, length time
 	}
 
 	received, sent, dropped := quietCounters(t, n)
-	packets := sensor.stop().Stats.Packets
+	result := sensor.stop()
+	packets := result.Stats.Packets
+	if result.Apart > 0 {
+		t.Errorf("in_closed was not with_device + no_device in %d answers under load", result.Apart)
+	}
 	checkIdentities(t, packets)
 	want, what := received+sent+dropped, "rx_packets + tx_packets + tx_dropped"
 	if hook == attach.HookXDP {

@@ -240,7 +240,12 @@ func (s *Sensor) ID() string { return s.id }
 
 // Stats implements api.Source.
 func (s *Sensor) Stats() (v1.Stats, error) {
-	kernel, err := s.kernel.Stats()
+	var made flows.AssemblerStats
+	kernel, err := s.kernel.Stats(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		made = s.assembler.Stats()
+	})
 	if err != nil {
 		return v1.Stats{}, err
 	}
@@ -250,7 +255,6 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	made := s.assembler.Stats()
 	kernel.Packets.WithDevice, kernel.Packets.NoDevice = made.WithDevice, made.NoDevice
 	stats := v1.Stats{
 		Sensor:            s.id,
