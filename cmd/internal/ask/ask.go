@@ -179,7 +179,7 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 		{"addresses", strings.Join(d.Addresses, ", ")},
 	})
 	if d.SharedMAC {
-		t.AppendRow(table.Row{"shared MAC", "two addresses at once: several devices behind a router or repeater"})
+		t.AppendRow(table.Row{"shared MAC", "two addresses in one minute: several devices behind a router or repeater, or one whose address changed"})
 	}
 	if d.RandomMAC {
 		t.AppendRow(table.Row{"random MAC", "no manufacturer's: the device may come back under another"})

@@ -136,7 +136,7 @@ func deviceFindings(s dataset.CaptureSummary, devices []v1.DeviceVerdict, bundle
 		found = append(found, fmt.Sprintf("no verdict on %s: too few flows of the kind this model reads (--window-mode padded begins with the first)", some(few)))
 	}
 	if len(shared) > 0 {
-		found = append(found, fmt.Sprintf("shared MAC %s: several devices behind a router or repeater have one verdict there", some(shared)))
+		found = append(found, fmt.Sprintf("shared MAC %s: two addresses in one minute, of several devices behind a router or repeater that have one verdict, or of one whose address changed", some(shared)))
 	}
 	return found
 }
