@@ -3,6 +3,7 @@ package dataset
 // This file reads manifests: which devices a capture holds and what they are.
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ func ReadManifest(path string) ([]Capture, error) {
 }
 
 func readManifest(in io.Reader, dir string) ([]Capture, error) {
-	r := csv.NewReader(in)
+	r := csv.NewReader(pastMark(in))
 	r.TrimLeadingSpace, r.FieldsPerRecord = true, -1
 	column, columns, err := readHeader(r)
 	if err != nil {
@@ -112,6 +113,17 @@ func readManifest(in io.Reader, dir string) ([]Capture, error) {
 	}
 }
 
+// pastMark passes over the mark of UTF-8 that spreadsheets put before the text, which
+// may begin with a quote.
+func pastMark(in io.Reader) io.Reader {
+	const mark = "\ufeff"
+	text := bufio.NewReader(in)
+	if b, _ := text.Peek(len(mark)); string(b) == mark {
+		text.Discard(len(mark))
+	}
+	return text
+}
+
 // used are the columns that are read.
 var used = []string{"capture", "mac", "label", "unit", "split"}
 
@@ -151,7 +163,11 @@ func readHeader(r *csv.Reader) (column map[string]int, columns int, err error) {
 	}
 	column = map[string]int{}
 	for i, name := range header {
-		column[strings.ToLower(strings.TrimSpace(strings.TrimPrefix(name, "\ufeff")))] = i
+		name = strings.ToLower(strings.TrimSpace(name))
+		if _, twice := column[name]; twice && slices.Contains(used, name) {
+			return nil, 0, fmt.Errorf("column %q is there twice in the header: leave one out", name)
+		}
+		column[name] = i
 	}
 	for _, name := range []string{"capture", "mac", "label"} {
 		if _, ok := column[name]; !ok {
