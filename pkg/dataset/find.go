@@ -35,14 +35,15 @@ func (s *Set) find(paths []string) error {
 			return fmt.Errorf("data: %w", err)
 		}
 		if !info.IsDir() {
-			s.addFile(p, info)
+			s.addFile(p, info, met)
 			continue
 		}
-		before := s.Len()
+		before, passed := s.Len(), len(s.passed)
 		if err := s.walk(p, met); err != nil {
 			return fmt.Errorf("data: %w", err)
 		}
-		if s.Len() == before && !slices.Contains(s.passed, Passed{p, listed}) {
+		again := slices.ContainsFunc(s.passed[passed:], func(p Passed) bool { return p.Why == listed })
+		if s.Len() == before && !again {
 			return fmt.Errorf("data: %s holds no .pcap, .pcapng, .cap or .parquet file, nor one of another name that is a capture%s", p, s.firstPassed(p))
 		}
 	}
@@ -185,13 +186,17 @@ func identify(path string) (kind pcap.Kind, gzipped bool, err error) {
 	return pcap.Identify(f)
 }
 
-// addFile lists a file that was named itself.
-func (s *Set) addFile(path string, info fs.FileInfo) {
-	var kind pcap.Kind
-	var gzipped bool
-	if info.Mode().IsRegular() { // from a pipe nothing can be read twice
-		kind, gzipped, _ = identify(path) // what is wrong is told when it is read
+// addFile lists a file that was named itself, unless it is listed already. One that has
+// no name any more, such as /dev/fd/3, is another each time.
+func (s *Set) addFile(path string, info fs.FileInfo, met map[string]bool) {
+	if !info.Mode().IsRegular() { // from a pipe nothing can be read twice
+		s.add(path, false)
+		return
 	}
+	if first, err := s.meet(path, met); !first && err == nil {
+		return
+	}
+	kind, gzipped, _ := identify(path) // what is wrong is told when it is read
 	s.add(path, kind == pcap.Parquet && !gzipped)
 }
 

@@ -101,6 +101,13 @@ func TestDirectory(t *testing.T) {
 	if names, passed, err := readNames(t, far, again); err != nil || len(names) != 1 || passed[again] == "" {
 		t.Errorf("a directory named twice: %v, %v passed over, %v", names, passed, err)
 	}
+	for _, paths := range [][]string{
+		{far, filepath.Join(far, "i.trace")}, {filepath.Join(far, "i.trace"), far}, {filepath.Join(far, "i.trace"), filepath.Join(again, "i.trace")},
+	} {
+		if names, passed, err := readNames(t, paths...); err != nil || len(names) != 1 || len(passed) != 1 {
+			t.Errorf("%v, which is one file: %v, %v passed over, %v", paths, names, passed, err)
+		}
+	}
 }
 
 // What is called a capture but is none is not passed over in silence; a directory of
