@@ -77,7 +77,7 @@ type stretched struct {
 // ended is where a device's records of a capture end, and the file that they are in.
 type ended struct {
 	at     int64
-	number int // of the file, which may be named twice
+	number int // of the file
 	file   string
 }
 

@@ -188,7 +188,7 @@ func TestRecordsFilesInOrder(t *testing.T) {
 		{"in another", []string{third, first, second}, []uint64{1, 2, 5, 6, 8}, ""},
 		{"by their names", []string{dir}, nil, "put its records into one file"},
 		{"one within another", []string{within, second}, nil, "before the last of"},
-		{"one twice", []string{first, first}, nil, first},
+		{"one twice", []string{first, first}, []uint64{1, 2}, ""},
 		{"a capture in two", []string{one, more}, []uint64{1, 5, 6, 7}, ""},
 		{"a capture in two, the later first", []string{more, one}, nil, "02:00:00:00:00:07"},
 		{"a capture in two, one within", []string{one, again}, nil, "of capture \"a.pcap\""},
