@@ -21,9 +21,9 @@ const (
 	DefaultMaxDevices = 4096
 	// sharedWithin is the span in which two IPv4 addresses behind one MAC make it shared.
 	sharedWithin = time.Minute
-	// maxAddresses bounds what is kept of a device that changes addresses, or of
+	// MaxAddresses bounds what is kept of a device that changes addresses, or of
 	// a router's MAC.
-	maxAddresses = 16
+	MaxAddresses = 16
 )
 
 // Config says what the registry's verdicts are made of.
@@ -154,8 +154,8 @@ func (d *device) active(rec *flows.Record) {
 	if i := slices.IndexFunc(d.addresses, func(a address) bool { return a.addr == addr }); i >= 0 {
 		last = max(last, d.addresses[i].last)
 		d.addresses = slices.Delete(d.addresses, i, i+1)
-	} else if len(d.addresses) == maxAddresses {
-		d.addresses = d.addresses[:maxAddresses-1]
+	} else if len(d.addresses) == MaxAddresses {
+		d.addresses = d.addresses[:MaxAddresses-1]
 	}
 	d.addresses = slices.Insert(d.addresses, 0, address{addr, last})
 }

@@ -85,7 +85,8 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
 		d.LastSeen = t
 	}
 	if text := addr.String(); !addr.IsUnspecified() && !slices.Contains(d.Addresses, text) {
-		d.Addresses = slices.Insert(d.Addresses, 0, text)
+		all := slices.Insert(d.Addresses, 0, text)
+		d.Addresses = all[:min(len(all), registry.MaxAddresses)]
 	}
 }
 

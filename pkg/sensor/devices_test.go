@@ -7,6 +7,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // A device is listed from its first packet on, and was seen when its open flows say.
@@ -44,5 +45,18 @@ func TestListingOfOpenFlows(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("%+v\nwant %+v", got, want)
+	}
+}
+
+// A MAC with open flows of thousands of addresses is listed with the last few.
+func TestListingBoundsAddresses(t *testing.T) {
+	l := listing{at: map[string]int{}, most: 1}
+	addr := netip.MustParseAddr("10.0.0.1")
+	for range 1000 {
+		addr = addr.Next()
+		l.seen("00:1d:aa:01:02:03", addr, 0, 1)
+	}
+	if got := l.list[0].Addresses; len(got) != registry.MaxAddresses || got[0] != addr.String() {
+		t.Errorf("%d addresses, %s first, want %d and %v", len(got), got[0], registry.MaxAddresses, addr)
 	}
 }
