@@ -141,6 +141,10 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"extract d/a.pcap -o r6 --window-mode padded --model " + strict, "--window-mode padded: records have no window"},
 		{"bench inference --split test", "--split: say with DATA or --manifest"},
 		{"demo --captures d --seed 2", "--seed: what is played is of --captures"},
+		{"run --interface=", `-i "": no interface`},
+		{"run -i lo -i ../lo", `-i "../lo": no interface`},
+		{"run -i lo -i " + strings.Repeat("l", 128), "no interface can have this name"},
+		{"run -i lo --duration -1s", "--duration -1s: want a time"},
 		{"bench inference --offloaded", "--offloaded: say with DATA or --manifest"},
 	} {
 		err := runLine(t, strings.Fields(tt.line)...)

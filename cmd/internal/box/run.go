@@ -110,6 +110,14 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if c.Args().Present() {
 		return cfg, terminal.Usagef("run: unexpected argument %q", c.Args().First())
 	}
+	for _, name := range c.StringSlice("interface") {
+		if !canBeInterface(name) {
+			return cfg, terminal.Usagef("-i %.40q: no interface can have this name: `ip link` lists those that there are", name)
+		}
+	}
+	if c.Duration("duration") < 0 {
+		return cfg, terminal.Usagef("--duration %v: want a time, or 0 for no end", c.Duration("duration"))
+	}
 	hook, err := attach.ParseHook(c.String("hook"))
 	if err != nil {
 		return cfg, terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
@@ -148,6 +156,13 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 		cfg.Loader.Promisc = &on
 	}
 	return cfg, checkRecordFlags(c, cfg.Model)
+}
+
+// canBeInterface reports whether an interface of the name, or alternative name, can
+// come; it would be waited for.
+func canBeInterface(name string) bool {
+	const longest = 127 // ALTIFNAMSIZ with its NUL is 128
+	return name != "" && len(name) <= longest && !strings.ContainsAny(name, "/ \t\n")
 }
 
 // checkRecordFlags refuses values that differ from what the model was trained on.
