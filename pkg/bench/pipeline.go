@@ -1,12 +1,24 @@
+// Package bench measures what naming a device costs: inference alone, and the
+// whole path from packet to verdict. In go a model and windows or frames, out
+// come rates, times and memory. It never prints, and never judges a figure.
+//
+// What is measured is what runs live: the engine of package model, the table and
+// the assembler of package flows, the classifier. Nothing here computes a result
+// of its own or remembers one.
 package bench
 
 // This file measures the path from packet to verdict on one core, without the
 // kernel half: parser, flow table, assembler, windows, engine, registry.
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -126,4 +138,46 @@ func cpuTime() time.Duration {
 		panic(fmt.Sprintf("getrusage of this process: %v", err)) // it cannot fail
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// Memory is what is resident of this process, in bytes.
+type Memory struct {
+	Total int64
+	File  int64 // of it, pages of files: the program itself, embedded models included
+}
+
+// MB is bytes as the reports have them.
+func MB(bytes int64) float64 { return float64(bytes) / 1e6 }
+
+// Settled is what is resident once garbage has gone back to the system.
+func Settled() (Memory, error) {
+	debug.FreeOSMemory()
+	return Resident()
+}
+
+// Resident reads /proc/self/smaps_rollup, which counts pages; the counters of
+// /proc/self/status lag behind.
+func Resident() (Memory, error) {
+	f, err := os.Open("/proc/self/smaps_rollup")
+	if err != nil {
+		return Memory{}, fmt.Errorf("resident memory: %w", err)
+	}
+	defer f.Close()
+	bytes := map[string]int64{}
+	for in := bufio.NewScanner(f); in.Scan(); {
+		fields := strings.Fields(in.Text()) // "Rss:  1234 kB"
+		if len(fields) != 3 || fields[2] != "kB" {
+			continue
+		}
+		n, err := strconv.ParseInt(fields[1], 10, 64)
+		if err != nil {
+			return Memory{}, fmt.Errorf("resident memory: %q: %w", in.Text(), err)
+		}
+		bytes[fields[0]] = n << 10
+	}
+	total, ok := bytes["Rss:"]
+	if !ok {
+		return Memory{}, fmt.Errorf("resident memory: no Rss in %s", f.Name())
+	}
+	return Memory{Total: total, File: total - bytes["Anonymous:"]}, nil
 }

@@ -1,7 +1,9 @@
 package report
 
 // This file makes the page of a model's score: confusion matrices (Fig. 12),
-// confidence (Fig. 15), local flows (Fig. 16), scores by seconds, worst captures.
+// confidence (Fig. 15), local flows (Fig. 16), scores by seconds, worst captures; and that
+// of a series of models: a table of them (Tables IV, VI) and their confusion matrices
+// (Figs. 9-12, 17).
 
 import (
 	_ "embed"
@@ -82,4 +84,62 @@ func classLabels(r *score.Result) []string {
 		labels[i] = c.Label
 	}
 	return labels
+}
+
+//go:embed experiment.html
+var experimentSource string
+
+var experimentPage = parse(experimentSource)
+
+// Experiment is a series of models.
+type Experiment struct {
+	Title  string
+	Notes  []string // paragraphs under the table
+	Header []string
+	Rows   [][]string // as many cells as Header
+	Models []Scored   // whose confusion matrices are shown; may be empty
+}
+
+// Scored is a model of the series.
+type Scored struct {
+	Title    string   // with the number of the paper's figure
+	Name     string   // what its picture's file is called, without the ending
+	Commands []string // that trained and scored it
+	Score    *score.Result
+}
+
+// modelView is what the template sees of a model.
+type modelView struct {
+	Scored
+	Picture *Picture // nil: it has no window
+}
+
+// WriteExperiment writes the page, under the given name, and its pictures into a
+// directory.
+func WriteExperiment(dir, name string, e Experiment) error {
+	r, err := e.report()
+	if err != nil {
+		return err
+	}
+	return r.Write(dir, name)
+}
+
+// report makes the page. The error is of a picture that could not be drawn.
+func (e Experiment) report() (*Report, error) {
+	view := struct {
+		Experiment
+		Drawn []modelView
+	}{Experiment: e}
+	var pictures []Picture
+	for _, m := range e.Models {
+		p, err := confusionPlot(fileName(m.Name)+".png", classLabels(m.Score), m.Score.Confusion)
+		if err != nil {
+			return nil, err
+		}
+		if p != nil {
+			pictures = append(pictures, *p)
+		}
+		view.Drawn = append(view.Drawn, modelView{m, p})
+	}
+	return execute(experimentPage, view, pictures)
 }
