@@ -97,9 +97,6 @@ type memory struct {
 	sum  [features]float32
 }
 
-// Rows implements model.Memory.
-func (m *memory) Rows() int { return m.rows }
-
 // Reset implements model.Memory.
 func (m *memory) Reset() { *m = memory{} }
 

@@ -4,13 +4,17 @@ package dataset
 
 import "math"
 
+// leastGap are the examples before the held ones that are always in neither part: those
+// that the paper's windows of five rows share with them.
+const leastGap = 4
+
 // Holdout splits examples of a store in two, which rest on the last span rows of their
 // streams, 0 for whole streams: held gets about the given fraction of each
 // class's captures, spread evenly over them in the order they come; where a class has
 // two or more, at least one and not all. Examples of a class in one capture stay
 // together. A class with a single capture gives the last part of each device's
 // examples instead; those before it that share rows of such a span with it are in
-// neither.
+// neither, but for a span so long that less than half of the others would be left.
 func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held []int) {
 	if fraction <= 0 {
 		return examples, nil
@@ -45,7 +49,7 @@ func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held [
 		switch {
 		case d.seen > cut:
 			held = append(held, i)
-		case d.seen > cut-(span-1) && cut < d.examples:
+		case d.seen > cut-min(span-1, max(leastGap, cut/2)) && cut < d.examples:
 			// shares records with what is held
 		default:
 			kept = append(kept, i)

@@ -76,3 +76,22 @@ func TestHoldout(t *testing.T) {
 		})
 	}
 }
+
+// Of a short capture a network with a long memory still has something to learn from.
+func TestHoldoutOfLongSpans(t *testing.T) {
+	for _, tt := range []struct{ span, rows, kept int }{
+		{5, 24, 16}, {20, 24, 10}, {20, 100, 61}, {20, 6, 1}, {0, 24, 20},
+	} {
+		store := dataset.NewStore(dataset.DefaultMemory)
+		for i := range tt.rows {
+			e := dataset.Example{Step: flows.Step{Row: flows.Row{Record: &flows.Record{}}, Number: i}, Device: dataset.Device{Label: "a"}, Capture: "c"}
+			if err := store.Add(e, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		kept, held := dataset.Holdout(store, store.All(), tt.span, .2)
+		if len(kept) != tt.kept || len(held) != tt.rows/5 {
+			t.Errorf("span %d of %d rows: %d kept, %d held; want %d, %d", tt.span, tt.rows, len(kept), len(held), tt.kept, tt.rows/5)
+		}
+	}
+}

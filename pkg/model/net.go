@@ -57,8 +57,6 @@ type Runner interface {
 // Memory is what a runner keeps of one device between two rows of its stream. It
 // belongs to the network that made it.
 type Memory interface {
-	// Rows is how many rows the next output rests on beside its own.
-	Rows() int
 	// Reset makes it the memory of a device not seen yet.
 	Reset()
 	// Trim drops what can be computed again: the next output costs more, and has the

@@ -37,7 +37,7 @@ func (m *Memory) Reset() {
 	m.rows, m.computed = m.rows[:0], false
 }
 
-// Rows is how many rows the next output rests on beside its own.
+// Rows is how many rows it keeps.
 func (m *Memory) Rows() int { return len(m.rows) }
 
 // Trim drops what can be computed again from the rows: the device's next output costs

@@ -14,7 +14,7 @@ type Memory struct {
 	span    int
 }
 
-// Rows implements model.Memory.
+// Rows is how many rows the next output rests on beside its own.
 func (m *Memory) Rows() int { return min(m.flows, max(m.span-1, 0)) }
 
 // Reset implements model.Memory. It keeps the room for the next device.

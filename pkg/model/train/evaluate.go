@@ -87,6 +87,10 @@ func (r *streamRunner) run(examples, part []int, each func(i int, logits, probs 
 	next := 0 // the first row that the memory does not know
 	for _, i := range part {
 		_, place := r.store.Stream(examples[i])
+		if place < next { // it is in the list twice
+			each(i, r.engine.Logits(), r.probs)
+			continue
+		}
 		if r.span > 0 && place-next >= r.span { // it would have forgotten all it knows
 			memory.Reset()
 			next = place + 1 - r.span

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -403,5 +404,19 @@ func TestCalibrationCaptures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An example that is in the list twice has its output twice.
+func TestPredictTwice(t *testing.T) {
+	m, _ := mustTrain(t, options())
+	store, n := stored(t, examples(1, 8))
+	list := []int{n[0][5], n[0][2], n[0][5]}
+	var got [3][]float32
+	if err := Predict(m, store, list, 1, func(i int, _, probs []float32) { got[i] = slices.Clone(probs) }); err != nil {
+		t.Fatal(err)
+	}
+	if got[0] == nil || !slices.Equal(got[0], got[2]) || slices.Equal(got[0], got[1]) {
+		t.Errorf("outputs %v: want the first and the last alike", got)
 	}
 }
