@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 )
@@ -224,6 +225,9 @@ func (s *Set) readParquet(ctx context.Context, number int, file string, seen *ti
 	}
 	if err == nil && other > 0 && other == read {
 		err = fmt.Errorf("records %s: none of its %d records is of --split %s", file, other, strings.Join(s.opts.Splits, ","))
+	}
+	if err == nil && read == 0 { // else nobody would hear of the file
+		return nil, done(CaptureSummary{Name: plaintext.Escape(file)})
 	}
 	return err, named.end(done)
 }

@@ -225,6 +225,9 @@ func TestDamagedRecordsFiles(t *testing.T) {
 	if err != nil && OnlyPartial(err) {
 		t.Errorf("%v is of files of which nothing was read", err)
 	}
+	if hours, captures, err := read(t, daysFile(t, dir, "d.parquet", "")); len(hours) != 0 || captures != 1 || err != nil {
+		t.Errorf("a file without a record: hours %v of %d captures, %v; want one to tell of", hours, captures, err)
+	}
 }
 
 // The records of a capture that is read itself would count twice: by its name, whatever

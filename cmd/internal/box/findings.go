@@ -62,7 +62,7 @@ func packetFindings(s dataset.CaptureSummary) []string {
 	p := s.Stats
 	switch {
 	case p.Seen == 0 && s.Records == 0:
-		found = append(found, "no device: it holds no packet")
+		found = append(found, "no device: it holds no packet or record")
 	case p.Seen > 0 && p.Counted == 0 && p.Malformed > p.NotIP:
 		found = append(found, fmt.Sprintf("no device: %d of its %d packets are malformed, the others not IP (a short snap length?)", p.Malformed, p.Seen))
 	case p.Seen > 0 && p.Counted == 0:
