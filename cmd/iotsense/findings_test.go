@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -69,6 +70,22 @@ func pcap(t *testing.T, link layers.LinkType, snap int, frames ...[]byte) []byte
 	return b.Bytes()
 }
 
+// simple is a pcapng file of simple packet blocks, which carry no time.
+func simple(frames ...[]byte) []byte {
+	block := func(b []byte, kind uint32, body ...byte) []byte {
+		size := uint32(len(body)+15) &^ 3
+		b = binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, kind), size)
+		b = append(append(b, body...), make([]byte, int(size)-12-len(body))...)
+		return binary.LittleEndian.AppendUint32(b, size)
+	}
+	b := block(nil, 0x0a0d0d0a, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
+	b = block(b, 1, 1, 0, 0, 0, 0, 0, 0, 0)
+	for _, f := range frames {
+		b = block(b, 3, append(binary.LittleEndian.AppendUint32(nil, uint32(len(f))), f...)...)
+	}
+	return b
+}
+
 // Why a capture names fewer devices than one looks for is said, in one line, and
 // is in the JSON where it is of a verdict.
 func TestFindings(t *testing.T) {
@@ -111,6 +128,7 @@ func TestFindings(t *testing.T) {
 		{"IPv6 only, listed", pcap(t, ethernet, all, global), deskMAC, nil, []string{deskMAC, "IPv6 flows only"}, `"ipv6_flows":1`, true},
 		{"IPv6 too", pcap(t, ethernet, all, desk, global), "", nil, nil, `"windows":1`, false},
 		{"short snap length", pcap(t, ethernet, 96, desk, long), "", nil, []string{"1 of 2 packets are truncated", "payload"}, `"truncated":1`, false},
+		{"no times", simple(desk, desk), "", nil, []string{"2 of 2 packets carry no time"}, `"packets":2,`, false},
 		{"two behind one MAC", pcap(t, ethernet, all, desk, second), "", nil, []string{"shared MAC " + deskMAC}, `"addresses":["10.9.8.6","10.9.8.7"]`, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -87,6 +87,9 @@ func packetFindings(s dataset.CaptureSummary) []string {
 	if p.Truncated > 0 {
 		found = append(found, fmt.Sprintf("%d of %d packets are truncated (a short snap length?): verdicts rest on less payload than the model was trained on", p.Truncated, p.Counted))
 	}
+	if p.Untimed > 0 {
+		found = append(found, fmt.Sprintf("%d of %d packets carry no time (simple packet blocks): verdicts rest on flows and times that are not known", p.Untimed, p.Seen))
+	}
 	if p.SetBack > 0 {
 		found = append(found, fmt.Sprintf("time goes back by a record's life or more: %d flows begun anew (a clock was set, or files were joined out of order)", p.SetBack))
 	}

@@ -33,6 +33,7 @@ type Stats struct {
 	flows.PacketStats
 	Records, Incomplete uint64
 	Overlong            uint64 // packets of which the file has more bytes than were on the wire; the rest was cut
+	Untimed             uint64 // packets that carry no time, pcapng's simple ones
 	Passed              uint64 // pcapng blocks without packets that were passed over
 	SetBack             uint64 // lives that a packet ended which came a lifetime or more before their first
 	First, Last         int64  // the least and the greatest stamp of its packets, us since the Unix epoch
@@ -134,6 +135,8 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *Config, table *flows.Tabl
 		stamp := stats.latest // a packet that carries no time has that of the one before
 		if in.Timed {
 			stamp = in.Time.UnixMicro()
+		} else {
+			stats.Untimed++
 		}
 		stats.stamp(stamp)
 		if in.Overlong {
