@@ -44,6 +44,28 @@ type Set struct {
 	parquet  []string                          // record files
 	passed   []Passed                          // what directories hold beside them
 	part     func(capture, device string) bool // set by Restrict
+	change   Change
+}
+
+// Change begins a change of the packets of a capture with the listed devices.
+type Change func(capture string, devices []string) capture.Changer
+
+// Changeable names a records file of the set: it holds no packets to change.
+func (s *Set) Changeable() error {
+	if len(s.parquet) > 0 {
+		return fmt.Errorf("%s: records cannot be changed as packets can: name the captures they were made of", s.parquet[0])
+	}
+	return nil
+}
+
+// Change has the packets of captures changed from now on; nil: no longer. Devices and
+// their records have the names of the changed packets. The error is of Changeable.
+func (s *Set) Change(by Change) error {
+	s.change = by
+	if by == nil {
+		return nil
+	}
+	return s.Changeable()
 }
 
 // Open lists the files that the options name. The error says which path is
@@ -247,12 +269,10 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 	if cfg.Locals == nil {
 		cfg.Locals = flows.NewLocals(nil)
 	}
+	c, change, later := s.changed(c)
+	cfg.Change = change
 	if len(c.Devices) > 0 {
-		var names []string
-		for _, d := range c.Devices {
-			names = append(names, d.Name)
-		}
-		cfg.Locals = cfg.Locals.WithDevices(names...)
+		cfg.Locals = cfg.Locals.WithDevices(deviceNames(c.Devices)...)
 	}
 	summary = CaptureSummary{Name: c.Name, Devices: c.Devices}
 	listed, seen := map[string]Device{}, map[string]bool{}
@@ -260,7 +280,7 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 		listed[d.Name] = d
 	}
 	summary.Stats, err = capture.Read(ctx, c.Path, cfg, func(r *flows.Record) {
-		if ctx.Err() != nil || !s.opts.Period.Contains(r.FirstSeen) {
+		if ctx.Err() != nil || !s.opts.Period.Contains(r.FirstSeen-later) {
 			return
 		}
 		summary.Records++
@@ -281,11 +301,34 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 			summary.Unseen = append(summary.Unseen, d)
 		}
 	}
-	summary.Duration = s.opts.Period.Within(summary.Stats.First, summary.Stats.Last)
+	summary.Duration = s.opts.Period.Within(summary.Stats.First-later, summary.Stats.Last-later)
 	if fatal == nil && ctx.Err() != nil {
 		fatal = ctx.Err()
 	}
 	return summary, err, fatal
+}
+
+// changed is a capture under the names of its changed packets, with the change and by
+// how many microseconds they are later.
+func (s *Set) changed(c *Capture) (*Capture, capture.Changer, int64) {
+	if s.change == nil {
+		return c, nil, 0
+	}
+	change := s.change(c.Name, deviceNames(c.Devices))
+	renamed := *c
+	renamed.Devices = slices.Clone(c.Devices)
+	for i := range renamed.Devices {
+		renamed.Devices[i].Name = change.Device(renamed.Devices[i].Name)
+	}
+	return &renamed, change, change.Later()
+}
+
+// deviceNames are the names of devices.
+func deviceNames(devices []Device) (names []string) {
+	for _, d := range devices {
+		names = append(names, d.Name)
+	}
+	return names
 }
 
 // checkRecords refuses a records file whose records are not, or do not hold, what

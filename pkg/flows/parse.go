@@ -69,6 +69,8 @@ type Packet struct {
 	Fragment       bool   // first or later fragment
 	Truncated      bool   // the frame is shorter than Size claims
 	wire           uint32 // length on the wire from the IP header on
+	Network        int    // where in the frame the IP header begins
+	Transport      int    // where, from there, the ports are; meaningful when HasPorts
 	SegmentSize    uint32 // payload of one wire packet when this is an offloaded super-packet, else 0
 }
 
@@ -161,6 +163,7 @@ func Parse(p *Packet, link Link, frame []byte, wireLen int) Outcome {
 	if etherType == etherIPv6 {
 		version = 6
 	}
+	p.Network = off
 	return p.parseIP(frame[off:], wireLen-off, version, tags <= maxVLANTags)
 }
 
@@ -356,7 +359,7 @@ func (p *Packet) parseTransport(b []byte, off, total int) {
 	if off+4 > present {
 		return
 	}
-	p.HasPorts = true
+	p.HasPorts, p.Transport = true, off
 	p.SrcPort, p.DstPort = binary.BigEndian.Uint16(b[off:]), binary.BigEndian.Uint16(b[off+2:])
 	start, end := 0, total
 	if p.Proto == protoTCP {

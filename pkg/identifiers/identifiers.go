@@ -293,7 +293,7 @@ func isUUID(s []byte) bool {
 				return false
 			}
 		default:
-			if !isDigit(c) && (c < 'a' || c > 'f') {
+			if !IsHex(c) {
 				return false
 			}
 		}
@@ -373,6 +373,9 @@ func toLower(s []byte) []byte {
 
 // IsAlnum reports whether c is an ASCII letter or digit.
 func IsAlnum(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// IsHex reports whether c is a hex digit in lower or upper case.
+func IsHex(c byte) bool { return isDigit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
 
 func isDigit(c byte) bool     { return c >= '0' && c <= '9' }
 func isPrintable(c byte) bool { return c >= 0x20 && c < 0x7f || c == '\r' || c == '\n' || c == '\t' }

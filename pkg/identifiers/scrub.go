@@ -90,21 +90,30 @@ func isDHCP(r *flows.Record) bool {
 
 // maskDHCP masks addresses in a DHCP message, in place.
 func maskDHCP(message []byte) []byte {
-	const options = dhcpCookieAt + 4
-	if len(message) < options || binary.BigEndian.Uint32(message[dhcpCookieAt:]) != dhcpCookie {
-		return message
-	}
-	fill(message[dhcpAddresses:dhcpNames], maskedByte)
-	for rest := message[options:]; len(rest) >= 2; {
-		if rest[0] == 0 { // padding, without a length
-			rest = rest[1:]
-			continue
-		}
-		end := min(len(rest), 2+int(rest[1]))
-		if dhcpOptions[rest[0]] {
-			fill(rest[2:end], maskedByte)
-		}
-		rest = rest[end:]
+	for from, to := range DHCPFields(message) {
+		fill(message[from:to], maskedByte)
 	}
 	return message
+}
+
+// DHCPFields gives the ranges of a DHCP message that hold addresses, or name the client:
+// first the fixed fields from ciaddr to chaddr. What is no such message has none.
+func DHCPFields(message []byte) func(yield func(from, to int) bool) {
+	const options = dhcpCookieAt + 4
+	return func(yield func(from, to int) bool) {
+		if len(message) < options || binary.BigEndian.Uint32(message[dhcpCookieAt:]) != dhcpCookie || !yield(dhcpAddresses, dhcpNames) {
+			return
+		}
+		for at := options; at+2 <= len(message); {
+			if message[at] == 0 { // padding, without a length
+				at++
+				continue
+			}
+			end := min(len(message), at+2+int(message[at+1]))
+			if dhcpOptions[message[at]] && !yield(at+2, end) {
+				return
+			}
+			at = end
+		}
+	}
 }

@@ -26,6 +26,19 @@ type Config struct {
 	// Offloaded treats TCP packets of more than 1,500 bytes as super-packets
 	// (files written on a host with offloads on), not only those above 9,216.
 	Offloaded bool
+	Change    Changer // nil: packets are read as they are
+}
+
+// Changer makes other packets of a capture's, before anything is made of them: what it
+// gives is what was seen.
+type Changer interface {
+	// Device is the name that a device of the capture has in its changed packets.
+	Device(name string) string
+	// Later is by how many microseconds stamps are later in its changed packets.
+	Later() int64
+	// Packet gives what becomes of the next packet: nothing, one packet or more, each
+	// valid during the call.
+	Packet(p pcap.Packet, give func(pcap.Packet))
 }
 
 // Stats is what became of a capture's packets.
@@ -113,6 +126,7 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *Config, table *flows.Tabl
 		skipped = map[string]uint64{} // packets that cannot be read, by why
 		odd     *pcap.PacketError
 	)
+	take := func(in pcap.Packet) { stats.take(&p, in, cfg, table) }
 	for n := uint64(1); ; n++ {
 		if n&contextCheckMask == 0 && ctx.Err() != nil {
 			return ctx.Err()
@@ -132,24 +146,33 @@ func readAll(ctx context.Context, r *pcap.Reader, cfg *Config, table *flows.Tabl
 			skipped[err.Error()]++
 			continue
 		}
-		stamp := stats.latest // a packet that carries no time has that of the one before
-		if in.Timed {
-			stamp = in.Time.UnixMicro()
+		if cfg.Change != nil {
+			cfg.Change.Packet(in, take)
 		} else {
-			stats.Untimed++
+			take(in)
 		}
-		stats.stamp(stamp)
-		if in.Overlong {
-			stats.Overlong++
-		}
-		outcome := flows.Parse(&p, flows.Link(in.Link), in.Data, in.Length)
-		if outcome == flows.Counted {
-			p.SegmentSize = p.FileSegmentSize(cfg.Offloaded)
-			table.Add(&p, stamp)
-			stats.place(&p, cfg.Locals)
-		}
-		stats.count(&p, outcome)
 	}
+}
+
+// take feeds one packet to the table.
+func (s *Stats) take(p *flows.Packet, in pcap.Packet, cfg *Config, table *flows.Table) {
+	stamp := s.latest // a packet that carries no time has that of the one before
+	if in.Timed {
+		stamp = in.Time.UnixMicro()
+	} else {
+		s.Untimed++
+	}
+	s.stamp(stamp)
+	if in.Overlong {
+		s.Overlong++
+	}
+	outcome := flows.Parse(p, flows.Link(in.Link), in.Data, in.Length)
+	if outcome == flows.Counted {
+		p.SegmentSize = p.FileSegmentSize(cfg.Offloaded)
+		table.Add(p, stamp)
+		s.place(p, cfg.Locals)
+	}
+	s.count(p, outcome)
 }
 
 // stamp notes when a packet was seen. Clocks step, and files are out of order.
