@@ -29,6 +29,8 @@ func evaluateCommand() *cli.Command {
 			&cli.GenericFlag{Name: "leave-out", Value: &classNames{}, Usage: "leave devices of the true classes `A,B` out (repeatable)"},
 			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
 			&cli.BoolFlag{Name: "draws", Usage: "keep the macro-F1 of each resample in the JSON: those of two models on the same captures pair"},
+			&cli.BoolFlag{Name: "stress", Usage: "score the same captures changed as well: begun late, lost in part, seen twice or one way, in another home"},
+			&cli.StringFlag{Name: "strangers", Usage: "count the names given to devices of the manifest `FILE`, which no class describes"},
 			&cli.StringFlag{Name: "report", Usage: "write `DIR`/evaluate.json, evaluate.html and its pictures"}),
 		Action: evaluate,
 	}
@@ -91,15 +93,24 @@ func evaluate(c *cli.Context) error {
 	if result == nil {
 		return asUsage(damaged)
 	}
+	stressed, err := &experiment.Stressed{Result: result}, error(nil)
+	var all any = result
+	if e.Stress || e.Strangers != "" {
+		if stressed, err = e.Stressed(c.Context, bundle, result, watcher{}); stressed == nil {
+			return errors.Join(damaged, asUsage(err))
+		}
+		all, damaged = stressed, errors.Join(damaged, err)
+	}
 	if dir := c.String("report"); dir != "" {
-		if err = report.WriteJSON(dir, "evaluate.json", result); err == nil {
+		if err = report.WriteJSON(dir, "evaluate.json", all); err == nil {
 			err = report.WriteEvaluation(dir, result)
 		}
 	}
 	if c.Bool("json") {
-		return errors.Join(damaged, err, terminal.PrintJSON(c.App.Writer, result))
+		return errors.Join(damaged, err, terminal.PrintJSON(c.App.Writer, all))
 	}
 	printScore(c, result)
+	printStress(c, stressed)
 	return errors.Join(damaged, err)
 }
 
@@ -108,6 +119,7 @@ func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluati
 	if e.Score.Draws = c.Bool("draws"); e.Score.Draws && c.Int("bootstrap") == 0 {
 		return e, terminal.Usagef("--draws: --bootstrap 0 draws nothing to keep")
 	}
+	e.Stress, e.Strangers = c.Bool("stress"), c.String("strangers")
 	e.Model, e.Score.Resamples = modelName(c), c.Int("bootstrap")
 	e.Score.Merge, e.Score.LeaveOut = *c.Generic("merge").(*classGroups), *c.Generic("leave-out").(*classNames)
 	if e.WindowMode, err = box.ParseWindowMode(c); err != nil {
@@ -180,6 +192,20 @@ func printScore(c *cli.Context, r *score.Result) {
 	d := r.Devices
 	fmt.Fprintf(c.App.Writer, "%d devices in captures: %d named right, %d named wrong, %d unknown, %d without a window\n",
 		d.Count, d.NamedRight, d.NamedWrong, d.Refused, d.WithoutWindow)
+}
+
+// printStress shows what was asked for beyond the score.
+func printStress(c *cli.Context, r *experiment.Stressed) {
+	if len(r.Stress) > 0 {
+		t := terminal.NewTable(c.App.Writer, "Change", "Devices with a window", "Right", "Named", "Named wrong", "Macro F1", "Calibration error")
+		for _, s := range r.Stress {
+			t.AppendRow(table.Row{s.Change, s.Devices, s.Right, s.Named, s.NamedWrong, number(s.MacroF1), number(s.ECE)})
+		}
+		t.Render()
+	}
+	if s := r.Strangers; s != nil {
+		fmt.Fprintf(c.App.Writer, "%d strangers: %d named in the end, %d at some time\n", s.Devices, s.Named, s.NamedEver)
+	}
 }
 
 // number is v with four digits, or a dash.

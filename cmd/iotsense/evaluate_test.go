@@ -64,6 +64,39 @@ func TestEvaluateKeys(t *testing.T) {
 	}
 }
 
+// What is asked for beyond the score stands beside it, in JSON, text and report.
+func TestEvaluateStress(t *testing.T) {
+	readHere(t)
+	stdout, stderr, status := command(t, "evaluate", "--manifest", "manifest.csv", "--stress", "--strangers", "manifest.csv", "--json", "--report", "kept")
+	if status != 0 {
+		t.Fatal(stderr)
+	}
+	kept, err := os.ReadFile("kept/evaluate.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{stdout, string(kept)} {
+		var got struct {
+			Windows   *int
+			Stress    []map[string]any
+			Strangers map[string]any
+		}
+		if err := json.Unmarshal([]byte(text), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Windows == nil || len(got.Stress) != 9 || len(got.Stress[0]) != 7 || len(got.Strangers) != 3 || got.Strangers["devices"] != 1. {
+			t.Errorf("%s", text)
+		}
+	}
+	if stdout, stderr, status = command(t, "evaluate", "--manifest", "manifest.csv", "--stress", "--strangers", "manifest.csv"); status != 0 ||
+		!strings.Contains(stdout, "another-home") || !strings.Contains(stdout, "1 strangers: ") {
+		t.Errorf("status %d: %s%s", status, stdout, stderr)
+	}
+	if stdout, _, _ = command(t, "evaluate", "--manifest", "manifest.csv", "--json"); strings.Contains(stdout, `"stress"`) {
+		t.Error("a key that nobody asked for")
+	}
+}
+
 // The verdicts that classify prints, counted by hand, are the score of devices.
 func TestEvaluateLikeClassify(t *testing.T) {
 	manifest := filepath.Join(testenv.Data(t), "manifest.csv")

@@ -23,6 +23,8 @@ type Evaluation struct {
 	Folds      *dataset.Folds    // of Data, of which the one for testing is taken; nil: not cut
 	WindowMode *model.WindowMode // nil: the model's
 	Score      score.Config      // but for mode, labels and thresholds, which are the model's
+	Stress     bool              // Stressed is to change the data
+	Strangers  string            // manifest of devices that no class describes, for Stressed; may be empty
 }
 
 // InvalidError is of an experiment that cannot be carried out as it is meant, whatever
@@ -40,29 +42,61 @@ func invalid(format string, args ...any) error { return &InvalidError{fmt.Errorf
 // Run scores the bundle. With a result, the error is of captures that could be read in
 // part only.
 func (e Evaluation) Run(ctx context.Context, bundle model.Bundle, w Watcher) (*score.Result, error) {
-	s, err := e.scoring(bundle)
+	show, end := w.Files("evaluate")
+	defer end()
+	set, err := e.open(ctx, show, w)
 	if err != nil {
 		return nil, err
 	}
-	show, end := w.Files("evaluate")
-	defer end()
+	s, err := e.score(ctx, set, bundle, func(c dataset.CaptureSummary, k *classify.Classifier) { w.Classified(c, k, bundle) })
+	end()
+	if s == nil || s.devices == 0 || dataset.Refused(err) {
+		return nil, err
+	}
+	if !s.known {
+		w.Warn("the model knows none of the data's classes: is it the right --model?", "model", e.Model)
+	}
+	result, wrong := s.scorer.Result()
+	if wrong != nil {
+		return nil, errors.Join(err, wrong)
+	}
+	return result, err
+}
+
+// open opens the part of the data that is to be scored.
+func (e Evaluation) open(ctx context.Context, show func(done, total int, name string), w Watcher) (*dataset.Set, error) {
+	if e.Strangers != "" {
+		if _, err := dataset.ReadManifest(e.Strangers); err != nil {
+			return nil, err // before hours of the rest
+		}
+	}
 	e.Data.Progress = show
 	set, err := dataset.Open(e.Data)
 	if err != nil {
 		return nil, err
 	}
+	if e.Stress {
+		if err := set.Changeable(); err != nil {
+			return nil, err
+		}
+	}
 	w.Opened(set)
-	if err := cut(ctx, set, e.Folds, (*dataset.Dealt).Tests); err != nil {
+	return set, cut(ctx, set, e.Folds, (*dataset.Dealt).Tests)
+}
+
+// score runs the bundle over a set. Without a scoring the error ends the run.
+func (e Evaluation) score(ctx context.Context, set *dataset.Set, bundle model.Bundle, done func(dataset.CaptureSummary, *classify.Classifier)) (*scoring, error) {
+	s, err := e.scoring(bundle)
+	if err != nil {
 		return nil, err
 	}
 	padded := model.Padded // the strict windows are among them
 	damaged := classify.Captures(ctx, set, bundle, classify.Options{WindowMode: &padded, Judged: s.judged}, s.record,
 		func(c dataset.CaptureSummary, k *classify.Classifier) error {
-			w.Classified(c, k, bundle)
+			done(c, k)
 			s.capture(c)
 			return nil
 		})
-	end()
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err() // a part of the data is no score of it
@@ -70,17 +104,8 @@ func (e Evaluation) Run(ctx context.Context, bundle model.Bundle, w Watcher) (*s
 		return nil, errors.Join(s.err, damaged)
 	case s.devices == 0 && damaged == nil:
 		return nil, errors.New("no device to score: the data holds no packet of one (see --manifest and --local)")
-	case s.devices == 0 || dataset.Refused(damaged):
-		return nil, damaged
 	}
-	if !s.known {
-		w.Warn("the model knows none of the data's classes: is it the right --model?", "model", e.Model)
-	}
-	result, err := s.scorer.Result()
-	if err != nil {
-		return nil, errors.Join(damaged, err)
-	}
-	return result, damaged
+	return s, damaged
 }
 
 // scoring carries windows from the classifier to the scorer.

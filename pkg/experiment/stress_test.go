@@ -1,0 +1,150 @@
+package experiment
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
+	"github.com/iotsense/iotsense/pkg/stress"
+)
+
+// scored is an evaluation of the device lab's traffic by a model that was trained on it
+// a little, and by one that knows none of it.
+func scored(t *testing.T) (e Evaluation, own, other model.Bundle) {
+	t.Helper()
+	p, dir := labPlan(t)
+	own, _, err := p.Run(t.Context(), filepath.Join(dir, "m"), &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range own {
+		m.Thresholds = model.Thresholds{Default: 0.01} // so that all are named
+	}
+	if other, err = embedded.Default(); err != nil {
+		t.Fatal(err)
+	}
+	e = Evaluation{Model: "m", Data: p.Data}
+	e.Data.Capture.RecordSpec, e.Data.Capture.Locals = own[""].Record.RecordSpec, flows.NewLocals(nil)
+	return e, own, other
+}
+
+// Each change is a row that can be true; the score beside is that without a change.
+func TestStressed(t *testing.T) {
+	e, own, _ := scored(t)
+	plain, err := e.Run(t.Context(), own, &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Stress = true
+	var told notes
+	r, err := e.Run(t.Context(), own, &told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	classified := told.classified
+	s, err := e.Stressed(t.Context(), own, r, &told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ := json.Marshal(plain)
+	b, _ := json.Marshal(s.Result)
+	if string(a) != string(b) {
+		t.Error("the score is another with --stress")
+	}
+	if told.classified != classified {
+		t.Error("a changed capture's devices were told of")
+	}
+	if len(s.Stress) != len(stress.Changes()) || s.Strangers != nil {
+		t.Fatalf("%+v", s)
+	}
+	for i, row := range s.Stress {
+		if row.Change != stress.Changes()[i].Name || row.Devices > plain.Devices.Count || row.Right > row.Devices || row.NamedWrong > row.Named || row.Named != row.Devices ||
+			row.NamedWrong != row.Named-row.Right || (row.MacroF1 == nil) != (row.Devices == 0) || (row.ECE == nil) != (row.Devices == 0) {
+			t.Errorf("%+v", row)
+		}
+		if row.Change == "twice" && row.Devices != plain.Devices.WithWindow {
+			t.Errorf("%d devices seen twice, %d once", row.Devices, plain.Devices.WithWindow)
+		}
+	}
+	again, err := e.Stressed(t.Context(), own, r, &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, _ = json.Marshal(s)
+	b, _ = json.Marshal(again)
+	if string(a) != string(b) {
+		t.Error("another time other rows")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s, err := e.Stressed(ctx, own, r, &notes{}); s != nil || err == nil {
+		t.Errorf("interrupted: %v, %v", s, err)
+	}
+}
+
+// Devices of classes that the model has are no strangers to it.
+func TestStrangers(t *testing.T) {
+	e, own, other := scored(t)
+	rows, err := os.ReadFile(e.Data.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Strangers = e.Data.Manifest
+	devices := strings.Count(string(rows), ".pcap,")
+	for _, m := range other {
+		m.Thresholds = model.Thresholds{Default: 1} // so that none is named
+	}
+	s, err := e.Stressed(t.Context(), other, nil, &notes{})
+	if err != nil || *s.Strangers != (Strangers{Devices: devices}) || s.Stress != nil {
+		t.Errorf("%+v, %v; want %d devices", s, err, devices)
+	}
+	for _, m := range other {
+		m.Thresholds = model.Thresholds{}
+	}
+	if s, err = e.Stressed(t.Context(), other, nil, &notes{}); err != nil || s.Strangers.Named == 0 || s.Strangers.NamedEver < s.Strangers.Named || s.Strangers.Devices != devices {
+		t.Errorf("%+v, %v", s, err)
+	}
+	one := strings.Replace(string(rows), ",camera,", ",a stranger,", 1)
+	e.Strangers = filepath.Join(filepath.Dir(e.Data.Manifest), "strangers.csv")
+	if err := os.WriteFile(e.Strangers, []byte(one), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var told notes
+	if s, err = e.Stressed(t.Context(), own, nil, &told); err != nil || *s.Strangers != (Strangers{1, 1, 1}) {
+		t.Errorf("%+v, %v; want one, named", s, err)
+	}
+	if text := strings.Join(told.warned, "\n"); !strings.Contains(text, "left out") {
+		t.Errorf("warned of %q", text)
+	}
+	e.Strangers = e.Data.Manifest
+	if s, err = e.Stressed(t.Context(), own, nil, &notes{}); s != nil || err == nil || !strings.Contains(err.Error(), e.Strangers) {
+		t.Errorf("without any stranger: %+v, %v", s, err)
+	}
+	e.Strangers = "/nonexistent/strangers.csv"
+	if r, err := e.Run(t.Context(), own, &notes{}); r != nil || err == nil || !strings.Contains(err.Error(), e.Strangers) {
+		t.Errorf("without a manifest: %v, %v", r, err)
+	}
+}
+
+// A records file is refused before anything is read.
+func TestStressOfRecords(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "some.parquet")
+	if err := os.WriteFile(path, []byte("PAR1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bundle, err := embedded.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Evaluation{Stress: true}
+	e.Data.Data = []string{path}
+	if r, err := e.Run(t.Context(), bundle, &notes{}); r != nil || err == nil || !strings.Contains(err.Error(), path+": records cannot be changed") {
+		t.Errorf("%v, %v", r, err)
+	}
+}
