@@ -4,7 +4,25 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-for set in iot-sentinel:iot-sentinel parser-corpus-tcpdump:tcpdump; do
+# halves DIR cuts a set of strangers by unit into DIR/thresholds.csv, which may set
+# thresholds, and DIR/report.csv, which reports: by a digit of the unit's SHA-256,
+# so that a unit is in the same half wherever it is met.
+halves() {
+  IFS= read -r header <"$1/manifest.csv"
+  for half in thresholds report; do
+    printf '%s\n' "$header" >"$1/$half.csv"
+  done
+  sed 1d "$1/manifest.csv" | while IFS= read -r row; do
+    unit=$(printf '%s' "$row" | cut -d, -f4) # what may be quoted comes after it
+    case $(printf '%s' "$unit" | sha256sum) in
+      [02468ace]*) half=thresholds ;;
+      *) half=report ;;
+    esac
+    printf '%s\n' "$row" >>"$1/$half.csv"
+  done
+}
+
+for set in iot-sentinel:iot-sentinel parser-corpus-tcpdump:tcpdump strangers:strangers; do
   archive=../shared/data/${set%%:*}.tar.xz
   dir=${set#*:}
   if [ ! -e "$archive" ] || [ -e "build/data/$dir" ]; then
@@ -14,6 +32,9 @@ for set in iot-sentinel:iot-sentinel parser-corpus-tcpdump:tcpdump; do
   mkdir -p build/data
   aside=$(mktemp -d "build/data/.unpack-XXXXXX")
   tar -xJf "$archive" -C "$aside" --no-same-owner
+  if [ "$dir" = strangers ]; then
+    halves "$aside/$dir"
+  fi
   mv "$aside/$dir" "build/data/$dir"
   rmdir "$aside"
 done

@@ -41,12 +41,16 @@ twins='--merge SmarterCoffee,iKettle2 --merge TP-LinkPlugHS100,TP-LinkPlugHS110
   --merge D-LinkSiren,D-LinkWaterSensor,D-LinkSensor --merge EdimaxPlug1101W,EdimaxPlug2101W'
 
 # shellcheck disable=SC2086,SC2048 # lists of words
-for name in ${*:-data test without-hue twins-merged scrubbed person unit}; do
+for name in ${*:-data test without-hue twins-merged stress scrubbed person unit}; do
   case $name in
     data) bin/iotsense analyze $manifest --leaks --report "$out/data" >"$out/data.txt" ;;
     test) score test $manifest --split test ;;
     without-hue) score without-hue $manifest --split test --leave-out $hue ;;
     twins-merged) score twins-merged $manifest --split test $twins ;;
+    stress) # changed, and beside both halves of the strangers
+      score stress $manifest --split test --stress --strangers build/data/strangers/report.csv
+      score strangers $manifest --split test --strangers build/data/strangers/thresholds.csv
+      ;;
     scrubbed) trained scrubbed $manifest --split train --scrub -- $manifest --split test ;;
     person) # who set the devices up: trained on C's captures, tested on A's
       awk -F, -v OFS=, 'NR > 1 { $5 = substr($1, index($1, "/Setup-") + 7, 1) } 1' $data/manifest.csv >$data/person.csv
