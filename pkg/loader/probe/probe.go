@@ -89,9 +89,17 @@ func probeNeeded(spec *ebpf.CollectionSpec) []Feature {
 	)
 }
 
+// leastFiles are enough for the programs, their maps and what stands beside them.
+const leastFiles = 128
+
 // ExplainLoad says of an error in loading spec what the kernel lacks, if that is
-// why: its own answer may be "invalid argument", or hint at a memory limit.
+// why: its own answer may be "invalid argument", or hint at a memory limit. Where few
+// files may be open, that is why: each program and map is one, and each probe.
 func ExplainLoad(spec *ebpf.CollectionSpec, err error) error {
+	var files unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && files.Cur < leastFiles {
+		return fmt.Errorf("load the programs: only %d files may be open: raise that to %d or more (`ulimit -n`, LimitNOFILE= of a unit): %w", files.Cur, leastFiles, unix.EMFILE)
+	}
 	lacking := Lacking(spec)
 	if len(lacking) == 0 {
 		return fmt.Errorf("load the programs: %w", err)
