@@ -1,10 +1,11 @@
 package main
 
-// This file makes plans of command lines, and holds what the commands that train and score
-// series of models share.
+// This file makes plans of command lines, and holds the commands that train and score series
+// of models.
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -14,10 +15,12 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn/learn"
+	"github.com/iotsense/iotsense/pkg/report"
 )
 
 // seriesFlags are those of commands that train and score.
@@ -214,4 +217,154 @@ func checkPlan(p interface{ Validate() error }) error {
 		return terminal.WrongUsage(err)
 	}
 	return nil
+}
+
+func strategiesCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "strategies",
+		Usage:     "compare specialised models, a mixed one and one for all traffic (the paper's Table IV)",
+		ArgsUsage: "[DATA...]",
+		Description: "Trains and scores every strategy, bidirectional and unidirectional: one model for each\n" +
+			"service and their union, one for these services together, one for every flow. Prints\n" +
+			"macro F1, classes covered, inferences per hour (also in U, the busiest service's), and\n" +
+			"whether traffic must be selected, with the paper's figures beside.\n\n" +
+			"The paper's experiment on the published data set, a directory of parquet files:\n\n" +
+			"  iotsense strategies bidirectional --direction bi --preset paper --dates 2016-09-23..2016-09-29 \\\n" +
+			"    --validation-dates 2016-09-30..2016-10-02 --test-dates 2016-10-03..2016-11-22 --report DIR",
+		Flags: append(slices.Concat(takenFlags(append(seriesPlanFlags, "services")...), seriesFlags()),
+			&cli.StringFlag{Name: "direction", Usage: "only `bi|uni` (default: both, of records files their own)"}),
+		Action: strategies,
+	}
+}
+
+func strategies(c *cli.Context) error {
+	x, err := parseSeries(c)
+	if err != nil {
+		return err
+	}
+	plan := func(strategy string) (experiment.Plan, error) {
+		p, err := parsePlan(c, strategy)
+		if strategy == experiment.Everything { // takes no services
+			p.Services = usualPlan().Services
+			p.Said = slices.DeleteFunc(p.Said, func(flag string) bool { return flag == "services" })
+		}
+		return p, err
+	}
+	rows, err := x.Strategies(c.Context, plan)
+	if err != nil {
+		return asUsage(err)
+	}
+	if c.Bool("json") {
+		return terminal.PrintJSON(c.App.Writer, rows)
+	}
+	printSheet(c.App.Writer, experiment.StrategiesSheet(rows))
+	for _, line := range experiment.MissingModels(rows) {
+		if _, err := fmt.Fprintln(c.App.Writer, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func ablationCommand() *cli.Command {
+	var names []string
+	for _, v := range experiment.Variants(experiment.PaperArch) {
+		names = append(names, v.Name)
+	}
+	return &cli.Command{
+		Name:      "ablation",
+		Usage:     "say what carries the result: train and score variants of the model (the paper's Table VI)",
+		ArgsUsage: "[DATA...]",
+		Description: "Changes one thing at a time: a layer left out, windows of K records, filters, B payload\n" +
+			"values, i packets, a field hidden, delimiters scaled, the other window mode, IPv6. Each variant\n" +
+			"is trained to its early stop, and with --fixed once more for " + fmt.Sprint(experiment.FixedEpochs) + " epochs, of which\n" +
+			"the last one's weights are kept. Without both convolutions there is no dropout either.\n" +
+			"The variants:\n\n" +
+			"  " + strings.Join(names, ", "),
+		Flags: append(slices.Concat(takenFlags(seriesPlanFlags...), seriesFlags()),
+			&cli.StringFlag{Name: "direction", Value: "bi", Usage: "`bi|uni`"},
+			&cli.StringFlag{Name: "variants", Usage: "only these of the `LIST`, comma-separated, beside the baseline; `layers`: those of Table VI"},
+			&cli.BoolFlag{Name: "fixed", Usage: "train for a fixed number of epochs too"}),
+		Action: ablation,
+	}
+}
+
+func ablation(c *cli.Context) error {
+	plan, err := parsePlan(c, "")
+	if err != nil {
+		return err
+	}
+	variants, err := experiment.ChooseVariants(c.String("variants"), &plan)
+	if err != nil {
+		return asUsage(err)
+	}
+	x, err := parseSeries(c)
+	if err != nil {
+		return err
+	}
+	rows, err := x.Ablation(c.Context, plan, variants, c.Bool("fixed"))
+	if err != nil {
+		return asUsage(err)
+	}
+	if c.Bool("json") {
+		return terminal.PrintJSON(c.App.Writer, rows)
+	}
+	printSheet(c.App.Writer, experiment.AblationSheet(rows))
+	_, err = fmt.Fprintln(c.App.Writer, experiment.AblationNote)
+	return err
+}
+
+func crossvalCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "crossval",
+		Usage:     "score a network by repeated k-fold cross-validation",
+		ArgsUsage: "[DATA...]",
+		Flags: slices.Concat(box.SourceFlags(), box.StreamFlags(), learnFlags(), []cli.Flag{
+			terminal.JSONFlag,
+			&cli.StringFlag{Name: "split-by", Value: dataset.ByCapture, Usage: "what is dealt to the folds: `capture|unit`"},
+			&cli.IntFlag{Name: "folds", Value: 5, Usage: "`N` parts, each tested once by a network that has learned from the others"},
+			&cli.IntFlag{Name: "seeds", Value: 3, Usage: "`N` repetitions, each with folds, weights, order and dropout of its own"},
+			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
+			&cli.StringFlag{Name: "report", Usage: "write `DIR`/crossval.json, the folds as folds.csv and every window's verdict as predictions.csv"},
+		}),
+		Action: crossval,
+	}
+}
+
+func crossval(c *cli.Context) error {
+	plan, err := parsePlan(c, strategyOf(c))
+	if err != nil {
+		return err
+	}
+	x := &experiment.Crossval{Plan: plan, By: c.String("split-by"), Folds: c.Int("folds"), Seeds: c.Int("seeds"), Resamples: c.Int("bootstrap")}
+	if err := checkPlan(x); err != nil {
+		return err
+	}
+	if err := report.MakeDir(c.String("report")); err != nil {
+		return err
+	}
+	result, err := x.Run(c.Context, watcher{})
+	if err != nil {
+		return err
+	}
+	if dir := c.String("report"); dir != "" {
+		if err := result.Write(dir); err != nil {
+			return err
+		}
+	}
+	if c.Bool("json") {
+		return terminal.PrintJSON(c.App.Writer, result)
+	}
+	t := terminal.NewTable(c.App.Writer, "Seed", "Macro F1", "95 % interval", "Accuracy", "Device accuracy", "Windows")
+	for _, s := range result.Seeds {
+		interval := ""
+		if s.Intervals != nil && s.Intervals.MacroF1 != nil {
+			interval = fmt.Sprintf("%.3f to %.3f", s.Intervals.MacroF1.Low, s.Intervals.MacroF1.High)
+		}
+		t.AppendRow(table.Row{s.Seed, fmt.Sprintf("%.4f", *s.MacroF1), interval, fmt.Sprintf("%.4f", *s.Accuracy), fmt.Sprintf("%.4f", *s.Devices.Accuracy), s.Windows})
+	}
+	t.Render()
+	_, err = fmt.Fprintf(c.App.Writer, "macro F1 %.4f, standard deviation %.4f between %d repetitions of %d folds, %s windows\n",
+		result.MacroF1, result.Deviation, len(result.Seeds), result.Folds, result.WindowMode)
+	return err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 	"github.com/iotsense/iotsense/pkg/model/stream"
+	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
 )
 
 // small is a model of few bytes: short rows, few units.
@@ -344,7 +345,7 @@ func FuzzRead(f *testing.F) {
 	f.Add(one)
 	f.Add(one[:len(one)/2])
 	least := stream.Architecture{Units: 1, Buckets: 2, Width: 1, Flows: 2, Hidden: 1, OwnPorts: []int32{53}, RemotePorts: []int32{}}
-	f.Add(bytesOf(f, model.Bundle{"": modeltest.StreamModel(rand.New(rand.NewPCG(1, 1)), least, 3)}))
+	f.Add(bytesOf(f, model.Bundle{"": streamtest.Model(rand.New(rand.NewPCG(1, 1)), least, 3)}))
 	f.Add(bytesOf(f, model.Bundle{"tcp/80": small(1, 2), "udp/53": small(2, 3)}))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		b, err := model.ReadBundle(bytes.NewReader(text))

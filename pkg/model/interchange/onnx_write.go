@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/model"
@@ -76,14 +75,14 @@ func newGraph(m *model.Model, net *cnn.Net) (*graph, error) {
 	g.body.bytes(graphInput, value(inputName, 0, a.K, d.Width))
 	g.body.bytes(graphOutput, value(outputName, 0, d.Classes))
 
-	g.integers("image.shape", []int64{-1, 1, int64(a.K), int64(d.Width)})
+	g.constant("image.shape", []int{4}, elementInt64, []int64{-1, 1, int64(a.K), int64(d.Width)})
 	g.node("Reshape", "image", []string{"image.shape"})
-	g.tensor("conv1.weight", []int{f1, 1, 1, a.Kernel1}, channelsFirst(w.Conv1, a.Kernel1, 1, f1))
-	g.tensor("conv1.bias", []int{f1}, w.Conv1Bias)
+	g.constant("conv1.weight", []int{f1, 1, 1, a.Kernel1}, elementFloat, channelsFirst(w.Conv1, a.Kernel1, 1, f1))
+	g.constant("conv1.bias", []int{f1}, elementFloat, w.Conv1Bias)
 	g.node("Conv", "conv1", []string{"conv1.weight", "conv1.bias"}, ints("kernel_shape", 1, a.Kernel1))
 	g.node("Relu", "conv1.relu", nil)
-	g.tensor("conv2.weight", []int{f2, f1, a.Kernel2[0], a.Kernel2[1]}, channelsFirst(w.Conv2, a.Kernel2[0]*a.Kernel2[1], f1, f2))
-	g.tensor("conv2.bias", []int{f2}, w.Conv2Bias)
+	g.constant("conv2.weight", []int{f2, f1, a.Kernel2[0], a.Kernel2[1]}, elementFloat, channelsFirst(w.Conv2, a.Kernel2[0]*a.Kernel2[1], f1, f2))
+	g.constant("conv2.bias", []int{f2}, elementFloat, w.Conv2Bias)
 	g.node("Conv", "conv2", []string{"conv2.weight", "conv2.bias"}, ints("kernel_shape", a.Kernel2[:]...))
 	g.node("Relu", "conv2.relu", nil)
 	g.node("MaxPool", "pool", nil, ints("kernel_shape", a.Pool[:]...), ints("strides", a.Pool[:]...))
@@ -96,7 +95,7 @@ func newGraph(m *model.Model, net *cnn.Net) (*graph, error) {
 	g.node("Relu", "dense1.relu", nil)
 	g.dense("dense2", []int{a.Hidden, d.Classes}, w.Dense2, w.Dense2Bias)
 	if t := m.Temperature(); t != 1 {
-		g.doubles("temperature", nil, []float64{t})
+		g.constant("temperature", nil, elementDouble, t)
 		g.node("Div", "calibrated", []string{"temperature"})
 	}
 	g.node("Softmax", "softmax", nil, integer("axis", 1))
@@ -120,8 +119,8 @@ func channelsFirst(w []float32, places, in, out int) []float32 {
 
 // dense adds x w + b.
 func (g *graph) dense(name string, shape []int, w, b []float32) {
-	g.doubles(name+".weight", shape, widened(w))
-	g.doubles(name+".bias", shape[1:], widened(b))
+	g.constant(name+".weight", shape, elementDouble, widened(w))
+	g.constant(name+".bias", shape[1:], elementDouble, widened(b))
 	g.node("Gemm", name, []string{name + ".weight", name + ".bias"})
 }
 
@@ -150,34 +149,9 @@ func widened(v []float32) []float64 {
 	return w
 }
 
-// tensor adds a constant of float32.
-func (g *graph) tensor(name string, shape []int, values []float32) {
-	raw := make([]byte, 0, 4*len(values))
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
-	}
-	g.constant(name, shape, elementFloat, raw)
-}
-
-// doubles adds a constant of float64.
-func (g *graph) doubles(name string, shape []int, values []float64) {
-	raw := make([]byte, 0, 8*len(values))
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint64(raw, math.Float64bits(v))
-	}
-	g.constant(name, shape, elementDouble, raw)
-}
-
-// integers adds a constant list of int64.
-func (g *graph) integers(name string, values []int64) {
-	var raw []byte
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
-	}
-	g.constant(name, []int{len(values)}, elementInt64, raw)
-}
-
-func (g *graph) constant(name string, shape []int, element uint64, raw []byte) {
+// constant adds a constant of an element type; values are one or a list.
+func (g *graph) constant(name string, shape []int, element uint64, values any) {
+	raw, _ := binary.Append(nil, binary.LittleEndian, values) // never fails for numbers
 	var t message
 	for _, n := range shape {
 		t.varint(tensorDims, uint64(n))

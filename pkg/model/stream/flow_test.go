@@ -11,8 +11,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/internal/conv"
-	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 	"github.com/iotsense/iotsense/pkg/model/stream"
+	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
 )
 
 func row(remote string, proto uint8, own, far int32, packets ...flows.RowPacket) flows.Row {
@@ -30,7 +30,7 @@ func read(t *testing.T, spec model.RecordSpec, r flows.Row) *stream.Flow {
 	var f stream.Flow
 	f.Tokens = []int32{7} // of a flow before
 	f.Numbers[50] = 7
-	if err := stream.NewReader(modeltest.StreamArchitecture(), spec, scaling).Read(&f, r); err != nil {
+	if err := stream.NewReader(streamtest.Architecture(), spec, scaling).Read(&f, r); err != nil {
 		t.Fatal(err)
 	}
 	return &f

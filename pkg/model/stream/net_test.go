@@ -10,14 +10,14 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 	"github.com/iotsense/iotsense/pkg/model/stream"
+	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
 )
 
 // file is a model file of the network, and the model.
 func file(t *testing.T) (*model.Model, []byte) {
 	t.Helper()
-	m := modeltest.StreamModel(rand.New(rand.NewPCG(7, 1)), modeltest.StreamArchitecture(), classes)
+	m := streamtest.Model(rand.New(rand.NewPCG(7, 1)), streamtest.Architecture(), classes)
 	var text bytes.Buffer
 	if err := m.Write(&text); err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestFileRoundTrip(t *testing.T) {
 
 // The parameters are those that docs/MODEL.md says.
 func TestDefaultParameters(t *testing.T) {
-	m := modeltest.StreamModel(rand.New(rand.NewPCG(7, 1)), stream.DefaultArchitecture(), 27)
+	m := streamtest.Model(rand.New(rand.NewPCG(7, 1)), stream.DefaultArchitecture(), 27)
 	if got := m.Parameters(); got != 123307 {
 		t.Errorf("%d parameters", got)
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 	"github.com/iotsense/iotsense/pkg/model/stream"
+	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
 )
 
 const classes = 5
 
 func newEngine(t testing.TB, m *model.Model, p conv.Path) *model.Engine {
 	t.Helper()
-	runner, err := stream.NewRunnerOn(modeltest.StreamNet(m), m.Record, m.Scaling, p)
+	runner, err := stream.NewRunnerOn(streamtest.Net(m), m.Record, m.Scaling, p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,10 +41,10 @@ func sameBits(a, b []float32) bool {
 func TestOutputsAreTheDefinition(t *testing.T) {
 	onEachPath(t, func(t *testing.T, p conv.Path) {
 		r := rand.New(rand.NewPCG(1, 1))
-		a := modeltest.StreamArchitecture()
+		a := streamtest.Architecture()
 		a.Units, a.Buckets, a.Width, a.Flows, a.Hidden = 13, 50, 7, 4, 11 // no multiples of a vector's lanes
-		for _, a := range []stream.Architecture{a, modeltest.StreamArchitecture()} {
-			m := modeltest.StreamModel(r, a, classes)
+		for _, a := range []stream.Architecture{a, streamtest.Architecture()} {
+			m := streamtest.Model(r, a, classes)
 			m.Record.Payload = 1500
 			e, memory, probs := newEngine(t, m, p), newEngine(t, m, p).Memory(), make([]float32, classes)
 			rows := modeltest.Stream(r, 9)
@@ -51,7 +52,7 @@ func TestOutputsAreTheDefinition(t *testing.T) {
 				if err := e.Next(memory, row, probs); err != nil {
 					t.Fatal(err)
 				}
-				want := modeltest.StreamLogits(m, rows[:i+1])
+				want := streamtest.Logits(m, rows[:i+1])
 				for c, got := range e.Logits() {
 					if math.Abs(float64(got)-want[c]) > 1e-4 {
 						t.Fatalf("row %d: logits %v, want %v", i, e.Logits(), want)
@@ -67,7 +68,7 @@ func TestOutputsAreTheDefinition(t *testing.T) {
 func TestEveryWayGivesTheSameBits(t *testing.T) {
 	onEachPath(t, func(t *testing.T, p conv.Path) {
 		r := rand.New(rand.NewPCG(2, 1))
-		m := modeltest.StreamModel(r, modeltest.StreamArchitecture(), classes)
+		m := streamtest.Model(r, streamtest.Architecture(), classes)
 		span := m.Net.Span()
 		one := newEngine(t, m, p)
 		many := one.Clone()
@@ -128,7 +129,7 @@ func TestEveryWayGivesTheSameBits(t *testing.T) {
 // A row that is refused is named and leaves its memory as it was; others come out.
 func TestRefusedRowsLeaveTheMemory(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 1))
-	m := modeltest.StreamModel(r, modeltest.StreamArchitecture(), classes)
+	m := streamtest.Model(r, streamtest.Architecture(), classes)
 	e := newEngine(t, m, conv.Fastest())
 	rows := modeltest.Stream(r, 4)
 	hurt, sound := e.Memory(), e.Memory()
@@ -156,13 +157,13 @@ func TestRefusedRowsLeaveTheMemory(t *testing.T) {
 func TestOverflowIsRefused(t *testing.T) {
 	r := rand.New(rand.NewPCG(4, 1))
 	rows := modeltest.Stream(r, 8)
-	whole := modeltest.StreamModel(r, modeltest.StreamArchitecture(), classes)
+	whole := streamtest.Model(r, streamtest.Architecture(), classes)
 	for i, tensor := range whole.Net.Tensors() {
 		if i == 0 { // whatever the embedding is, its products decide
 			continue
 		}
 		m := *whole
-		net := stream.Net{Arch: modeltest.StreamNet(whole).Arch, Weights: modeltest.StreamNet(whole).Weights.Clone()}
+		net := stream.Net{Arch: streamtest.Net(whole).Arch, Weights: streamtest.Net(whole).Weights.Clone()}
 		m.Net = &net
 		for j := range *net.Weights.Slots()[i] {
 			(*net.Weights.Slots()[i])[j] = math.MaxFloat32 * float32(1-2*(j%2))
@@ -188,7 +189,7 @@ func TestOverflowIsRefused(t *testing.T) {
 // A device costs 24 KB at most, and nothing is allocated once its ring is full.
 func TestMemoryIsBounded(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 1))
-	m := modeltest.StreamModel(r, stream.DefaultArchitecture(), classes)
+	m := streamtest.Model(r, stream.DefaultArchitecture(), classes)
 	e := newEngine(t, m, conv.Fastest())
 	memory, probs := &stream.Memory{}, make([]float32, classes)
 	rows := modeltest.Stream(r, 40)
@@ -216,7 +217,7 @@ func TestMemoryIsBounded(t *testing.T) {
 // What one new flow costs on the rows of the test captures: the median, and in
 // batches of 256 devices.
 func BenchmarkRealRows(b *testing.B) {
-	m := modeltest.StreamModel(rand.New(rand.NewPCG(6, 1)), modeltest.StreamArchitecture(), 27)
+	m := streamtest.Model(rand.New(rand.NewPCG(6, 1)), streamtest.Architecture(), 27)
 	windows := modeltest.RealWindows(b, flows.StreamSpec{}, 1)
 	const size = 256
 	for _, p := range conv.Paths() {

@@ -19,15 +19,7 @@ import (
 
 // Model is a random model of the architecture with n classes.
 func Model(r *rand.Rand, arch cnn.Architecture, n int) *model.Model {
-	m := &model.Model{
-		Record:     model.DefaultRecordSpec(),
-		Scaling:    model.Scaling{Bytes: model.Moments{Mean: 6, Deviation: 2}, Packets: model.Moments{Mean: 1.5, Deviation: 1}},
-		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
-		Training:   model.Training{Digest: "none", Seed: 1, Threads: 1, Options: map[string]string{"seed": "1"}},
-	}
-	for i := range n {
-		m.Labels = append(m.Labels, fmt.Sprintf("class%03d", i))
-	}
+	m := Bare(n)
 	d, err := arch.Dims(m.Record.Width(), n)
 	if err != nil {
 		panic(err) // a test asked for an architecture that cannot be
@@ -53,6 +45,20 @@ func Model(r *rand.Rand, arch cnn.Architecture, n int) *model.Model {
 		Dense1:    random(d.Flat*arch.Hidden, d.Flat, arch.Hidden), Dense1Bias: random(arch.Hidden, 100, 100),
 		Dense2: random(last*n, last, n), Dense2Bias: random(n, 100, 100),
 	}}
+	return m
+}
+
+// Bare is a model of n classes without a network.
+func Bare(n int) *model.Model {
+	m := &model.Model{
+		Record:     model.DefaultRecordSpec(),
+		Scaling:    model.Scaling{Bytes: model.Moments{Mean: 6, Deviation: 2}, Packets: model.Moments{Mean: 1.5, Deviation: 1}},
+		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
+		Training:   model.Training{Digest: "none", Seed: 1, Threads: 1, Options: map[string]string{"seed": "1"}},
+	}
+	for i := range n {
+		m.Labels = append(m.Labels, fmt.Sprintf("class%03d", i))
+	}
 	return m
 }
 
@@ -193,17 +199,17 @@ func Logits(m *model.Model, input []float32) []float64 {
 		}
 	}
 	if a.Hidden == 0 {
-		return product(pooled, w.Dense2, w.Dense2Bias)
+		return Product(pooled, w.Dense2, w.Dense2Bias)
 	}
-	hidden := product(pooled, w.Dense1, w.Dense1Bias)
+	hidden := Product(pooled, w.Dense1, w.Dense1Bias)
 	for i, v := range hidden {
 		hidden[i] = max(v, 0)
 	}
-	return product(hidden, w.Dense2, w.Dense2Bias)
+	return Product(hidden, w.Dense2, w.Dense2Bias)
 }
 
-// product is x w + b.
-func product(x []float64, w, b []float32) []float64 {
+// Product is x w + b.
+func Product(x []float64, w, b []float32) []float64 {
 	y := make([]float64, len(b))
 	for k := range y {
 		y[k] = float64(b[k])

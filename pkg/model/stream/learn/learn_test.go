@@ -11,6 +11,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 	"github.com/iotsense/iotsense/pkg/model/internal/workers"
 	"github.com/iotsense/iotsense/pkg/model/stream"
+	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
 
@@ -18,7 +19,7 @@ const classes = 3
 
 // small is an architecture whose memory is shorter than a piece.
 func small() stream.Architecture {
-	a := modeltest.StreamArchitecture()
+	a := streamtest.Architecture()
 	a.Units, a.Buckets, a.Width, a.Flows, a.Hidden, a.Dropout = 9, 40, 5, 4, 7, 0
 	return a
 }
@@ -28,9 +29,9 @@ func small() stream.Architecture {
 func fixture(t testing.TB, a stream.Architecture, threads int) (*model.Model, *network, []train.Piece) {
 	t.Helper()
 	r := rand.New(rand.NewPCG(1, 2))
-	m := modeltest.StreamModel(r, a, classes)
+	m := streamtest.Model(r, a, classes)
 	m.Record.Payload = 100
-	n, err := newNetwork(newBatch(a, m.Record, m.Scaling, 4, threads, 5), modeltest.StreamNet(m).Weights)
+	n, err := newNetwork(newBatch(a, m.Record, m.Scaling, 4, threads, 5), streamtest.Net(m).Weights)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +51,7 @@ func loss64(m *model.Model, pieces []train.Piece) float64 {
 	for _, p := range pieces {
 		mean := 0.0
 		for j := range p.Judged {
-			logits := modeltest.StreamLogits(m, p.Rows[:len(p.Rows)-p.Judged+j+1])
+			logits := streamtest.Logits(m, p.Rows[:len(p.Rows)-p.Judged+j+1])
 			all := 0.0
 			for _, l := range logits {
 				all += math.Exp(l)
@@ -84,8 +85,8 @@ func TestGradientsAreSlopes(t *testing.T) {
 		t.Errorf("loss %v, want %v", loss, want)
 	}
 	const h = 1.0 / (1 << 16)
-	slots := modeltest.StreamNet(m).Weights.Slots()
-	for i, tensor := range modeltest.StreamNet(m).Arch.Tensors(classes) {
+	slots := streamtest.Net(m).Weights.Slots()
+	for i, tensor := range streamtest.Net(m).Arch.Tensors(classes) {
 		w, grad := *slots[i], *g.Slots()[i]
 		order := make([]int, len(grad))
 		size := 0.0
@@ -115,7 +116,7 @@ func TestGradientsAreSlopes(t *testing.T) {
 
 // What the network under training says without dropout, the live engine says.
 func TestTrainedIsRun(t *testing.T) {
-	a := modeltest.StreamArchitecture()
+	a := streamtest.Architecture()
 	a.Dropout = 0
 	m, n, pieces := fixture(t, a, 1)
 	loss, _ := gradients(t, n, pieces, 1)
@@ -196,13 +197,13 @@ func TestDropout(t *testing.T) {
 // benchmark of the same name for.
 func BenchmarkStep(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
-	m := modeltest.StreamModel(r, modeltest.StreamArchitecture(), 27)
+	m := streamtest.Model(r, streamtest.Architecture(), 27)
 	const size = 16
-	n, err := newNetwork(newBatch(modeltest.StreamArchitecture(), m.Record, m.Scaling, size, 1, 1), modeltest.StreamNet(m).Weights)
+	n, err := newNetwork(newBatch(streamtest.Architecture(), m.Record, m.Scaling, size, 1, 1), streamtest.Net(m).Weights)
 	if err != nil {
 		b.Fatal(err)
 	}
-	rows, bearing := Design{modeltest.StreamArchitecture()}.Cut()
+	rows, bearing := Design{streamtest.Architecture()}.Cut()
 	var all [][]flows.Row
 	for _, w := range modeltest.RealWindows(b, flows.StreamSpec{}, rows) {
 		if len(w) == rows || len(w) == bearing {

@@ -1,34 +1,28 @@
-package modeltest
+// Package streamtest makes random models of the stream network for tests, and computes
+// what they answer by the network's definition.
+package streamtest
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 	"github.com/iotsense/iotsense/pkg/model/stream"
 )
 
-// StreamArchitecture is the stream network with a few ports of its own.
-func StreamArchitecture() stream.Architecture {
+// Architecture is the stream network with a few ports of its own.
+func Architecture() stream.Architecture {
 	a := stream.DefaultArchitecture()
 	a.OwnPorts, a.RemotePorts = []int32{68, 123, 5353}, []int32{53, 80, 443}
 	return a
 }
 
-// StreamModel is a random model of the stream network with n classes.
-func StreamModel(r *rand.Rand, a stream.Architecture, n int) *model.Model {
-	m := &model.Model{
-		Record:     model.DefaultRecordSpec(),
-		Scaling:    model.Scaling{Bytes: model.Moments{Mean: 6, Deviation: 2}, Packets: model.Moments{Mean: 1.5, Deviation: 1}},
-		Thresholds: model.Thresholds{Default: model.DefaultThreshold},
-		Training:   model.Training{Digest: "none", Seed: 1, Threads: 1, Options: map[string]string{"seed": "1"}},
-	}
-	for i := range n {
-		m.Labels = append(m.Labels, fmt.Sprintf("class%03d", i))
-	}
+// Model is a random model of the stream network with n classes.
+func Model(r *rand.Rand, a stream.Architecture, n int) *model.Model {
+	m := modeltest.Bare(n)
 	net := &stream.Net{Arch: a}
 	slots := net.Weights.Slots()
 	for i, t := range a.Tensors(n) {
@@ -47,13 +41,13 @@ func StreamModel(r *rand.Rand, a stream.Architecture, n int) *model.Model {
 	return m
 }
 
-// StreamNet is the stream network of a model.
-func StreamNet(m *model.Model) *stream.Net { return m.Net.(*stream.Net) }
+// Net is the stream network of a model.
+func Net(m *model.Model) *stream.Net { return m.Net.(*stream.Net) }
 
-// StreamLogits is the stream network written as its definition, for the last of a
+// Logits is the stream network written as its definition, for the last of a
 // device's rows: float64, no cleverness.
-func StreamLogits(m *model.Model, rows []flows.Row) []float64 {
-	net := StreamNet(m)
+func Logits(m *model.Model, rows []flows.Row) []float64 {
+	net := Net(m)
 	var vectors [][]float64
 	for _, row := range rows[max(0, len(rows)-net.Arch.Flows):] {
 		vectors = append(vectors, flowVector(m, row))
@@ -74,12 +68,12 @@ func StreamLogits(m *model.Model, rows []flows.Row) []float64 {
 		joined = append(joined, most)
 	}
 	w := &net.Weights
-	return product(positive(product(joined, w.Dense1, w.Dense1Bias)), w.Dense2, w.Dense2Bias)
+	return modeltest.Product(positive(modeltest.Product(joined, w.Dense1, w.Dense1Bias)), w.Dense2, w.Dense2Bias)
 }
 
 // flowVector is the vector of one row.
 func flowVector(m *model.Model, row flows.Row) []float64 {
-	net := StreamNet(m)
+	net := Net(m)
 	w, a := &net.Weights, net.Arch
 	var embedded [][]float32
 	for _, v := range row.Tokens(nil, m.Record.Payload) {
@@ -119,8 +113,8 @@ func flowVector(m *model.Model, row flows.Row) []float64 {
 	for _, t := range flow.Tokens {
 		tokens[t]++
 	}
-	vector = append(vector, product(numbers, w.Numbers, w.NumbersBias)...)
-	return positive(append(vector, product(tokens, w.Tokens, w.TokensBias)...))
+	vector = append(vector, modeltest.Product(numbers, w.Numbers, w.NumbersBias)...)
+	return positive(append(vector, modeltest.Product(tokens, w.Tokens, w.TokensBias)...))
 }
 
 func positive(v []float64) []float64 {
