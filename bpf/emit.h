@@ -48,23 +48,24 @@ static __always_inline __u64 wakeup(struct counters *c, __u32 bytes)
 }
 
 /* A sample that holds as much payload as there is room for: straight into the
- * ring, whose records are else copied from s. False: the payload cannot be read. */
+ * ring, whose records are else copied from s. Payload that cannot be read is left
+ * out, as that of shorter ones. False: the ring is full. It ends here for either
+ * case: to go on in emit_sample is more than the verifier of 6.1 can follow. */
 static __always_inline bool emit_full_sample(const struct hook *h, __u32 off,
-					     const struct sample *s, struct counters *c)
+					     struct sample *s, struct counters *c)
 {
 	struct sample *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
 
-	if (!e) {
-		c->ring_full++;
-		return true;
-	}
+	if (!e)
+		return false;
 	__builtin_memcpy(e, s, offsetof(struct sample, payload));
 	if (load(h, off, e->payload, MAX_PREFIX)) {
+		__u32 bytes = offsetof(struct sample, payload);
+
 		bpf_ringbuf_discard(e, BPF_RB_NO_WAKEUP);
-		return false;
+		return !bpf_ringbuf_output(&events, s, bytes, wakeup(c, bytes));
 	}
 	bpf_ringbuf_submit(e, wakeup(c, sizeof(*e)));
-	c->sent++;
 	return true;
 }
 
@@ -86,8 +87,10 @@ static __always_inline void emit_sample(const struct hook *h, const struct packe
 	bytes = min_u32(bytes, cfg.prefix);
 	if (bytes == MAX_PREFIX) {
 		if (emit_full_sample(h, p->payload_off + from, s, c))
-			return;
-		bytes = 0; /* sent without, like a shorter one that cannot be read */
+			c->sent++;
+		else
+			c->ring_full++;
+		return;
 	}
 	if (bytes) {
 		/* The form that every verifier since 6.1 accepts: the range of m is

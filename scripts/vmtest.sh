@@ -37,7 +37,7 @@ tests() {
     tests) echo "$VMTEST_TESTS" ;;
     figures) echo "pkg/loader -test.v -test.run=^TestVerifiedInstructions$ -record" ;;
     short)
-      echo "pkg/loader -test.v -test.short -test.run=^(TestHooksCountWhatTheInterfaceCounts|TestLatePacket|TestRollover)$/^(auto|xdp|bi)$"
+      echo "pkg/loader -test.v -test.short -test.run=^(TestHooksCountWhatTheInterfaceCounts|TestLatePacket|TestRollover|TestVerifiedInstructions)$/^(auto|xdp|bi)$"
       ;;
     full)
       echo "pkg/loader -test.v -test.short -test.timeout=30m"
