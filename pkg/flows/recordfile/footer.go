@@ -134,6 +134,23 @@ func (l *leaf) timeUnit() time.Duration {
 	return time.Microsecond
 }
 
+// foreign names what a column holds that its numbers are not: they would be read wrongly.
+func (l *leaf) foreign() string {
+	old := l.ConvertedType.V // UTF8 where there is none
+	_, date := l.LogicalType.Value.(*format.DateType)
+	_, clock := l.LogicalType.Value.(*format.TimeType)
+	decimal, ok := l.LogicalType.Value.(*format.DecimalType)
+	switch {
+	case date || old == deprecated.Date:
+		return "dates"
+	case clock || old == deprecated.TimeMillis || old == deprecated.TimeMicros:
+		return "times of day"
+	case ok && decimal.Scale != 0 || old == deprecated.Decimal && l.Scale.V != 0:
+		return "decimal fractions"
+	}
+	return ""
+}
+
 // isUnsigned reports whether a column's numbers of 32 bits have no sign.
 func (l *leaf) isUnsigned() bool {
 	if i, ok := l.LogicalType.Value.(*format.IntType); ok {

@@ -269,6 +269,9 @@ func mapColumns(all []leaf) ([]recordColumn, error) {
 		if l.repeated {
 			return nil, fmt.Errorf("column %v holds lists: not a custom-flow records file", c)
 		}
+		if what := l.foreign(); what != "" {
+			return nil, fmt.Errorf("column %v holds %s: want whole numbers or, for %s, time stamps", c, what, colFirstSeen)
+		}
 		c.page = pageColumn{kind: l.Type.V, optional: l.optional, length: int(l.TypeLength.V)}
 		c.unsigned = l.isUnsigned()
 		if c.name == colFirstSeen {
@@ -332,6 +335,10 @@ func (r *recordRow) set(c recordColumn, v value, names names) (err error) {
 		if r.Remote, err = netip.ParseAddr(addr); err != nil {
 			return err
 		}
+		if r.Remote.Zone() != "" {
+			return fmt.Errorf("%.80s names an interface: want the address alone", addr)
+		}
+		r.Remote = r.Remote.Unmap() // some tools write IPv4 as ::ffff:192.0.2.1
 	case colIncomplete:
 		r.Incomplete, err = truth(v)
 		return err
@@ -602,6 +609,9 @@ func integer(v value) (n int64, ok bool, err error) {
 	}
 	if f < math.MinInt64 || f >= math.MaxInt64 {
 		return 0, false, fmt.Errorf("%v is no number of 64 bits", v)
+	}
+	if f != math.Trunc(f) && !math.IsNaN(f) {
+		return 0, false, fmt.Errorf("%v is no whole number", v)
 	}
 	return int64(f), !math.IsNaN(f), nil
 }
