@@ -190,7 +190,7 @@ func parsePlanWords(c *cli.Context, p *experiment.Plan) error {
 		p.Direction = &direction
 	}
 	if c.IsSet("memory") {
-		memory, err := box.ParseSize(c.String("memory"))
+		memory, err := box.ParseSize(c.String("memory"), 1<<40)
 		if err != nil {
 			return terminal.Usagef("--memory: %w", err)
 		}

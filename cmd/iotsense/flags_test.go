@@ -145,6 +145,12 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"run -i lo -i ../lo", `-i "../lo": no interface`},
 		{"run -i lo -i " + strings.Repeat("l", 128), "no interface can have this name"},
 		{"run -i lo --duration -1s", "--duration -1s: want a time"},
+		{"run -i lo --max-flows 16777217", "max-flows 16777217: want 1 to 16777216"},
+		{"run -i lo --max-flows 0", "--max-flows 0: want at least 1"},
+		{"run -i lo --max-devices -1", "--max-devices -1: want at least 1"},
+		{"run -i lo --ring-size 1025MiB", `--ring-size: size "1025MiB": want`},
+		{"run -i lo --ring-size 5000GiB", "up to 1024 MiB"},
+		{"run -i lo -i lo", "interface lo is named twice"},
 		{"bench inference --offloaded", "--offloaded: say with DATA or --manifest"},
 	} {
 		err := runLine(t, strings.Fields(tt.line)...)

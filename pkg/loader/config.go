@@ -24,6 +24,9 @@ const (
 	minSweep   = 10 * time.Millisecond
 )
 
+// MaxRingSize is the greatest ring, in bytes.
+const MaxRingSize = 1 << 30
+
 // Config says what to watch and what a life is. Zero values stand for the
 // defaults: attach.HookAuto, Bi, the paper's lifetime and packets.
 type Config struct {
@@ -47,6 +50,12 @@ type Config struct {
 	Promisc     *bool
 	KernelStats bool // time spent in the programs; needs CAP_SYS_ADMIN
 	Log         *slog.Logger
+}
+
+// Check says what of c cannot be, before anything is loaded.
+func (c Config) Check() error {
+	_, err := c.withDefaults()
+	return err
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -85,7 +94,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"packets", c.Packets, 1, object.MaxPackets},
 		{"prefix", c.Prefix, 0, object.MaxPrefix},
 		{"max-flows", c.MaxFlows, 1, 1 << 24},
-		{"ring-size", c.RingSize, 1, 1 << 30},
+		{"ring-size", c.RingSize, 1, MaxRingSize},
 	} {
 		if check.value < check.low || check.value > check.high {
 			return c, fmt.Errorf("%s %d: want %d to %d", check.name, check.value, check.low, check.high)

@@ -124,7 +124,7 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if err != nil {
 		return cfg, terminal.WrongUsage(fmt.Errorf("--hook: %w", err))
 	}
-	ring, err := ParseSize(c.String("ring-size"))
+	ring, err := ParseSize(c.String("ring-size"), loader.MaxRingSize)
 	if err != nil {
 		return cfg, terminal.WrongUsage(fmt.Errorf("--ring-size: %w", err))
 	}
@@ -157,6 +157,9 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 		on := c.Bool("promisc")
 		cfg.Loader.Promisc = &on
 	}
+	if err := cfg.Loader.Check(); err != nil {
+		return cfg, terminal.WrongUsage(err)
+	}
 	return cfg, checkRecordFlags(c, cfg.Model)
 }
 
@@ -186,13 +189,14 @@ func checkRecordFlags(c *cli.Context, bundle model.Bundle) error {
 	return nil
 }
 
-// ParseSize reads bytes with an optional unit of KiB, MiB or GiB (also KB, K, ...).
-func ParseSize(s string) (int, error) {
+// ParseSize reads bytes, at most so many, with an optional unit of KiB, MiB or GiB (also
+// KB, K, ...).
+func ParseSize(s string, most int) (int, error) {
 	number := strings.TrimRight(s, "KMGkmgiIbB ")
 	shift, ok := map[string]int{"": 0, "k": 10, "m": 20, "g": 30}[strings.TrimRight(strings.ToLower(strings.TrimSpace(s[len(number):])), "ib")]
 	n, err := strconv.Atoi(number)
-	if err != nil || !ok || n < 1 || n > 1<<40>>shift {
-		return 0, fmt.Errorf("size %q: want a number of bytes, or one with KiB, MiB or GiB", s)
+	if err != nil || !ok || n < 1 || n > most>>shift {
+		return 0, fmt.Errorf("size %q: want a number of bytes, or one with KiB, MiB or GiB, up to %d MiB", s, most>>20)
 	}
 	return n << shift, nil
 }
