@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +37,29 @@ func TestOutputThatCannotBeWritten(t *testing.T) {
 		_ = c.Run() // its status is looked at
 		full.Close()
 		if status := c.ProcessState.ExitCode(); status != terminal.ExitFailed || !strings.Contains(errs.String(), "no space left") {
+			t.Errorf("%q: status %d, stderr %s", args, status, &errs)
+		}
+	}
+}
+
+// A reader of text that goes away has seen enough.
+func TestReaderOfTextGoes(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"model"}, {"model", "info"}, {"--version"}, {"model", "info", "--json"}} {
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		var errs bytes.Buffer
+		c := exec.CommandContext(t.Context(), os.Args[0], args...)
+		c.Env, c.Stdout, c.Stderr = append(os.Environ(), asCommand+"=1"), w, &errs
+		_ = c.Run() // its status is looked at
+		w.Close()
+		want := 0
+		if slices.Contains(args, "--json") { // lines are missing to a program
+			want = terminal.ExitFailed
+		}
+		if status := c.ProcessState.ExitCode(); status != want || (errs.Len() > 0) != (want != 0) {
 			t.Errorf("%q: status %d, stderr %s", args, status, &errs)
 		}
 	}

@@ -46,8 +46,8 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	app.Writer = out
 	err := app.RunContext(ctx, FlagsFirst(app, args))
 	failed := out.end()
-	if errors.Is(failed, ErrLeftover) && EndingOf(ctx).inOrder.Load() {
-		failed = nil // the command has ended in order for it
+	if errors.Is(failed, ErrLeftover) {
+		failed = nil // a reader of text has seen enough; where its end has ended the command, that has said so
 	}
 	if failed != nil && !errors.Is(err, failed) { // else the command said so
 		err = errors.Join(err, fmt.Errorf("write output: %w", failed))
@@ -78,7 +78,8 @@ func (p *Program) App() *cli.App {
 		ExitErrHandler:  func(*cli.Context, error) {}, // run reports and chooses the status
 		Action: func(c *cli.Context) error {
 			if c.Bool(versionFlag.Name) {
-				return p.printVersion(c.App.Writer)
+				p.printVersion(c.App.Writer)
+				return nil
 			}
 			if c.Args().Present() {
 				return Usagef("no command %q: see %s --help", c.Args().First(), p.Name)
@@ -171,18 +172,14 @@ func takesValue(flags []cli.Flag, arg string) bool {
 var versionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version of this program, of Go and of the kernel programs inside"}
 
 // printVersion writes the version, then what a bug report needs beside it.
-func (p *Program) printVersion(w io.Writer) error {
+func (p *Program) printVersion(w io.Writer) {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		info = &debug.BuildInfo{}
 	}
 	name, revision := versions(p.Version, info)
-	_, err := fmt.Fprintf(w, "%s %s\nrevision %s\ngo       %s %s/%s\nprograms sha256:%s\n",
+	fmt.Fprintf(w, "%s %s\nrevision %s\ngo       %s %s/%s\nprograms sha256:%s\n",
 		p.Name, name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Programs())
-	if err != nil {
-		return fmt.Errorf("write output: %w", err)
-	}
-	return nil
 }
 
 // versions are the version and the revision of this build: what the linker was
