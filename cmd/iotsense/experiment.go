@@ -39,7 +39,7 @@ func seriesFlags() []cli.Flag {
 // others.
 var seriesPlanFlags = []string{
 	"manifest", "local", "offloaded",
-	"split", "dates", "validation", "validation-split", "validation-dates", "preset", "arch", "ipv6", "scale-delimiters", "scrub", "memory",
+	"split", "dates", "validation", "validation-split", "validation-dates", "preset", "arch", "ipv6", "scale-delimiters", "scrub", "augment", "memory",
 	"window", "window-mode", "epochs", "batch", "lr", "ema", "patience", "threads", "min-per-class", "max-per-class",
 }
 
@@ -109,6 +109,7 @@ func learnFlags() []cli.Flag {
 		&cli.StringFlag{Name: "services", Value: experiment.ServiceList(usual.Services), Usage: "`LIST` of services for mixed and specialized"},
 		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
 		&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
+		&cli.BoolFlag{Name: "augment", Usage: "learn from four changed copies of each capture too: in another home, begun late, lost in part, seen twice or one way"},
 		&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
 		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `LAYER` out: " + strings.Join(learn.Layers, ", ") + " (repeatable)"},
 		&cli.StringSliceFlag{Name: "without", Usage: "hide `FIELD` of every row: " + strings.Join(model.Fields, ", ") + " (repeatable)"},
@@ -147,6 +148,7 @@ func parsePlan(c *cli.Context, strategy string) (experiment.Plan, error) {
 	p.Said = c.LocalFlagNames()
 	given(c, "ipv6", c.Bool, &p.Record.IPv6)
 	given(c, "scrub", c.Bool, &p.Record.Scrub)
+	given(c, "augment", c.Bool, &p.Augment)
 	given(c, "scale-delimiters", c.Bool, &p.Record.ScaleDelimiters)
 	given(c, "without", c.StringSlice, &p.Record.Without)
 	given(c, "packets", c.Int, &p.Record.Packets)

@@ -71,6 +71,15 @@ func TestChange(t *testing.T) {
 	if strings.Join(asked, " ") != "times.pcap 02:00:00:00:00:0d" {
 		t.Errorf("a change of %v", asked)
 	}
+	steps := 0
+	if _, err := set.Steps(t.Context(), flows.StreamSpec{}, func(e dataset.Example) error {
+		if steps++; e.Name != "02:00:00:00:00:0d" || e.Record.Device != "02:00:00:00:00:0e" {
+			t.Errorf("a row of %s, its record of %s", e.Name, e.Record.Device)
+		}
+		return nil
+	}); err != nil || steps != 1 {
+		t.Errorf("%d rows, %v", steps, err)
+	}
 	if err := set.Change(nil); err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,7 @@ type Set struct {
 	passed   []Passed                          // what directories hold beside them
 	part     func(capture, device string) bool // set by Restrict
 	change   Change
+	was      map[string]string // devices of the capture that is read, by their names in changed packets
 }
 
 // Change begins a change of the packets of a capture with the listed devices.
@@ -61,7 +62,7 @@ func (s *Set) Changeable() error {
 // Change has the packets of captures changed from now on; nil: no longer. Devices and
 // their records have the names of the changed packets. The error is of Changeable.
 func (s *Set) Change(by Change) error {
-	s.change = by
+	s.change, s.was = by, nil
 	if by == nil {
 		return nil
 	}
@@ -312,13 +313,16 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 // how many microseconds they are later.
 func (s *Set) changed(c *Capture) (*Capture, capture.Changer, int64) {
 	if s.change == nil {
+		s.was = nil
 		return c, nil, 0
 	}
 	change := s.change(c.Name, deviceNames(c.Devices))
 	renamed := *c
 	renamed.Devices = slices.Clone(c.Devices)
-	for i := range renamed.Devices {
-		renamed.Devices[i].Name = change.Device(renamed.Devices[i].Name)
+	s.was = map[string]string{}
+	for i, d := range c.Devices {
+		name := change.Device(d.Name)
+		renamed.Devices[i].Name, s.was[name] = name, d.Name
 	}
 	return &renamed, change, change.Later()
 }
@@ -376,7 +380,7 @@ type Example struct {
 
 // Steps gives every row of the set's streams to emit, in order, and returns what was
 // found in each capture. Records are read as Records reads them; a stream never
-// reaches across two captures.
+// reaches across two captures. A device has its own name, not that of changed packets.
 func (s *Set) Steps(ctx context.Context, spec flows.StreamSpec, emit func(Example) error) ([]CaptureSummary, error) {
 	var captures []CaptureSummary
 	err := s.steps(ctx, spec, emit, func(c CaptureSummary) { captures = append(captures, c) })
@@ -396,7 +400,11 @@ func (s *Set) steps(ctx context.Context, spec flows.StreamSpec, emit func(Exampl
 		if !ok {
 			return nil
 		}
-		return emit(Example{step, Device{r.Device, r.Label, r.Unit, r.Split}, r.Capture})
+		name, changed := s.was[r.Device]
+		if !changed {
+			name = r.Device
+		}
+		return emit(Example{step, Device{name, r.Label, r.Unit, r.Split}, r.Capture})
 	}, func(c CaptureSummary) error {
 		delete(streams, c.Name)
 		done(c)

@@ -267,7 +267,7 @@ const leastGap = 4
 // streams, 0 for whole streams: held gets about the given fraction of each
 // class's captures, spread evenly over them in the order they come; where a class has
 // two or more, at least one and not all. Examples of a class in one capture stay
-// together. A class with a single capture gives the last part of each device's
+// together. A class with a single capture gives the last part of each stream's
 // examples instead; those before it that share rows of such a span with it are in
 // neither, but for a span so long that less than half of the others would be left.
 func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held []int) {
@@ -279,10 +279,11 @@ func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held [
 		source := s.Source(i)
 		c := classes[source.Label]
 		if c == nil {
-			c = &class{held: map[string]bool{}, devices: map[string]*stretch{}}
+			c = &class{held: map[string]bool{}, streams: map[int]*stretch{}}
 			classes[source.Label] = c
 		}
-		c.add(source)
+		stream, _ := s.Stream(i)
+		c.add(source, stream)
 	}
 	for _, c := range classes {
 		c.choose(fraction)
@@ -298,7 +299,8 @@ func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held [
 			}
 			continue
 		}
-		d := c.devices[source.Name]
+		stream, _ := s.Stream(i)
+		d := c.streams[stream]
 		d.seen++
 		cut := d.examples - int(fraction*float64(d.examples))
 		switch {
@@ -317,22 +319,22 @@ func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held [
 type class struct {
 	captures []string        // each once, in the order they come
 	held     map[string]bool // by capture; false: known, and kept
-	devices  map[string]*stretch
+	streams  map[int]*stretch
 }
 
-// stretch counts a device's examples.
+// stretch counts a stream's examples.
 type stretch struct{ examples, seen int }
 
 // add counts an example. Captures that lie side by side in a record file take turns.
-func (c *class) add(from *Source) {
+func (c *class) add(from *Source, stream int) {
 	if _, known := c.held[from.Capture]; !known {
 		c.held[from.Capture] = false
 		c.captures = append(c.captures, from.Capture)
 	}
-	if c.devices[from.Name] == nil {
-		c.devices[from.Name] = &stretch{}
+	if c.streams[stream] == nil {
+		c.streams[stream] = &stretch{}
 	}
-	c.devices[from.Name].examples++
+	c.streams[stream].examples++
 }
 
 // choose holds the middle one of each of as many equal stretches of the captures as

@@ -13,9 +13,9 @@ import (
 func TestHoldout(t *testing.T) {
 	examples := func(label string, captures, windows int) (list []dataset.Example) {
 		for c := range captures {
-			for range windows {
+			for w := range windows {
 				list = append(list, dataset.Example{
-					Step:   flows.Step{Row: flows.Row{Record: &flows.Record{}}},
+					Step:   flows.Step{Row: flows.Row{Record: &flows.Record{}}, Number: w},
 					Device: dataset.Device{Label: label}, Capture: fmt.Sprintf("%s-%02d", label, c),
 				})
 			}
@@ -53,6 +53,7 @@ func TestHoldout(t *testing.T) {
 		{"one capture with one window is kept", examples("a", 1, 1), .2, nil, 1, 0},
 		{"captures that take turns", turns(examples("a", 10, 3), 10), .2, []string{"a-02", "a-07"}, 24, 6},
 		{"two devices of one capture: the end of each", turns(append(of("1", examples("a", 1, 100)), of("2", examples("a", 1, 100))...), 2), .2, []string{"a-00"}, 152, 40},
+		{"two copies of one capture: the end of each", append(examples("a", 1, 100), examples("a", 1, 50)...), .2, []string{"a-00"}, 112, 30},
 		{"nothing held", examples("a", 3, 3), 0, nil, 9, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -123,6 +123,7 @@ type validation struct {
 	cfg    train.Config
 	set    *dataset.Set
 	store  *dataset.Store
+	tests  int      // first examples of the store, which may be tested; the others are copies
 	labels []string // of all windows
 	result CrossResult
 }
@@ -136,6 +137,10 @@ func (v *validation) read(ctx context.Context, stream flows.StreamSpec) error {
 		return err
 	}
 	if err := v.Plan.fill(ctx, v.set, stream, v.store, v.watch); err != nil {
+		return err
+	}
+	v.tests = v.store.Len()
+	if err := v.Plan.augment(ctx, v.set, stream, v.store); err != nil {
 		return err
 	}
 	for i := range v.store.Len() {
@@ -193,10 +198,11 @@ func (v *validation) fold(ctx context.Context, d *dataset.Dealt, scorer *score.S
 	}
 	var learn, test []int
 	for i := range v.store.Len() {
-		if s := v.store.Source(i); d.Tests(s.Capture, s.Name) {
-			test = append(test, i)
-		} else {
+		switch s := v.store.Source(i); {
+		case !d.Tests(s.Capture, s.Name):
 			learn = append(learn, i)
+		case i < v.tests:
+			test = append(test, i)
 		}
 	}
 	if len(test) == 0 {

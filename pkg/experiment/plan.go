@@ -41,6 +41,7 @@ type Plan struct {
 	Folds      *dataset.Folds  // of Data, of which those to train on are taken; nil: not cut
 	Validation dataset.Part    // of the files, to validate on; zero: Share of Data
 	Share      float64         // of each class's captures
+	Augment    bool            // learn, and validate, on changed copies of each capture too
 
 	Direction  *flows.Direction  // nil: bi, and not said
 	WindowMode *model.WindowMode // nil: padded, and not said
@@ -230,6 +231,7 @@ func (p *Plan) settings() []setting {
 	add("ipv6", p.Record.IPv6, shapes, p.Record.IPv6)
 	add("scale-delimiters", p.Record.ScaleDelimiters, shapes, p.Record.ScaleDelimiters)
 	add("scrub", p.Record.Scrub, shapes, p.Record.Scrub)
+	add("augment", p.Augment, shapes && p.Augment, p.Augment) // files made without never named it
 	add("memory", p.Memory != usual.Memory, not, p.Memory)
 	add("arch", p.Arch != PaperArch, p.Arch != PaperArch, p.Arch) // files of the paper's network never named it
 	list = append(list, p.designSettings(usual)...)

@@ -8,9 +8,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
+	"github.com/iotsense/iotsense/pkg/model/train"
 	"github.com/iotsense/iotsense/pkg/stress"
 )
 
@@ -146,5 +148,90 @@ func TestStressOfRecords(t *testing.T) {
 	e.Data.Data = []string{path}
 	if r, err := e.Run(t.Context(), bundle, &notes{}); r != nil || err == nil || !strings.Contains(err.Error(), path+": records cannot be changed") {
 		t.Errorf("%v, %v", r, err)
+	}
+	p := mustPlan(t, "", "")
+	p.Data.Data, p.Augment = []string{path}, true
+	if _, _, err := p.Bundle(t.Context(), &notes{}); err == nil || !strings.Contains(err.Error(), path+": records cannot be changed") {
+		t.Errorf("--augment: %v", err)
+	}
+}
+
+// Copies are learned from beside the captures, of which validation has others.
+func TestAugment(t *testing.T) {
+	p, _ := labPlan(t)
+	p.Train.MaxPerClass = 0
+	store := dataset.NewStore(p.Memory)
+	defer store.Close()
+	streams, err := p.streams()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := p.read(t.Context(), streams[""], store, p.part(), &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Augment = true
+	var told notes
+	all, err := p.read(t.Context(), streams[""], store, p.part(), &told)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 3*len(plain) || len(all) > 5*len(plain) {
+		t.Errorf("%d windows with copies, %d without", len(all), len(plain))
+	}
+	sources := map[dataset.Source]bool{}
+	for _, i := range plain {
+		sources[*store.Source(i)] = true
+	}
+	kept, held := dataset.Holdout(store, all, p.mustDesign(t).Span(), p.Share)
+	learned := map[string]bool{} // captures of classes with several
+	for _, i := range kept {
+		learned[store.Source(i).Capture] = true
+	}
+	for _, i := range all {
+		if !sources[*store.Source(i)] {
+			t.Fatalf("a copy of %+v, which is nowhere", store.Source(i))
+		}
+	}
+	for _, i := range held {
+		if learned[store.Source(i).Capture] {
+			t.Fatalf("%s is learned from and validated on", store.Source(i).Capture)
+		}
+	}
+}
+
+func (p *Plan) mustDesign(t *testing.T) train.Design {
+	d, err := p.design()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// A cross-validation tests the captures themselves, and learns from no copy of them.
+func TestCrossvalAugment(t *testing.T) {
+	p, _ := labPlan(t)
+	x := Crossval{Plan: p, By: dataset.ByCapture, Folds: 2, Seeds: 1}
+	plain, err := x.Run(t.Context(), &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Plan.Augment, x.Plan.Train.MaxPerClass = true, 0
+	copies, err := x.Run(t.Context(), &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Plan.Augment = false
+	whole, err := x.Run(t.Context(), &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plain.Seeds[0].Windows != copies.Seeds[0].Windows || plain.Seeds[0].Captures != copies.Seeds[0].Captures {
+		t.Errorf("%+v tested with copies, %+v without", copies.Seeds, plain.Seeds)
+	}
+	for i, r := range copies.Runs {
+		if o := whole.Runs[i]; r.Windows < 2*o.Windows || r.Windows > 5*o.Windows+4 || r.Tested != o.Tested {
+			t.Errorf("%+v with copies, %+v without", r, o)
+		}
 	}
 }

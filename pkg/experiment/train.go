@@ -17,8 +17,10 @@ import (
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
+	"github.com/iotsense/iotsense/pkg/stress"
 )
 
 // Watcher takes what a run tells while it goes on.
@@ -190,6 +192,9 @@ func (p *Plan) read(ctx context.Context, stream flows.StreamSpec, store *dataset
 	if err := p.fill(ctx, set, stream, store, w); err != nil {
 		return nil, err
 	}
+	if err := p.augment(ctx, set, stream, store); err != nil {
+		return nil, err
+	}
 	if store.Len() == before {
 		return nil, train.TooLittle("no window in %d files: are the devices right, is --window-mode padded what you want?", set.Len())
 	}
@@ -218,12 +223,38 @@ func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSp
 	if stream.Scrub != nil && set.RecordsFiles() > 0 {
 		w.Warn("a records file holds no local address: --scrub cannot mask those that its payloads hold in binary, as it does of captures")
 	}
+	if p.Augment {
+		if err := set.Changeable(); err != nil {
+			return err
+		}
+	}
 	seen, first := newWatch(), p.record().WindowMode.First(design.Strict())
 	if err := tolerated(w, set.Fill(ctx, stream, first, store, seen.example, seen.capture)); err != nil {
 		return err
 	}
 	seen.warn(w, set.Without(store), len(stream.Services) == 0)
 	return nil
+}
+
+// augment reads the set's captures again as changed copies, if the plan has any. They
+// are of the same captures and devices, so that no part of the data has a copy of what
+// is in another.
+func (p *Plan) augment(ctx context.Context, set *dataset.Set, stream flows.StreamSpec, store *dataset.Store) error {
+	design, err := p.design()
+	if err != nil || !p.Augment {
+		return err
+	}
+	first := p.record().WindowMode.First(design.Strict())
+	for _, c := range stress.Copies() {
+		err := set.Change(func(name string, devices []string) capture.Changer { return c.Begin(p.Train.Seed, name, devices) })
+		if err == nil {
+			err = set.Fill(ctx, stream, first, store, nil, nil)
+		}
+		if err != nil && !dataset.OnlyPartial(err) { // told of the captures themselves
+			return err
+		}
+	}
+	return set.Change(nil)
 }
 
 // tolerated warns of captures that could be read in part only; any other error is

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -131,25 +132,33 @@ func TestDrawn(t *testing.T) {
 // read makes the records of a device's recording, changed or not.
 func read(t testing.TB, r lab.Recording, change string) ([]*flows.Record, capture.Stats) {
 	t.Helper()
+	if change == "" {
+		return readChanged(t, r, Change{})
+	}
+	return readChanged(t, r, find(t, change))
+}
+
+func readChanged(t testing.TB, r lab.Recording, change Change) ([]*flows.Record, capture.Stats) {
+	t.Helper()
 	var file bytes.Buffer
 	if err := lab.WritePCAP(&file, r); err != nil {
 		t.Fatal(err)
 	}
 	spec := flows.RecordSpec{Direction: flows.Bi, Packets: 10, Prefix: 1000, Payload: 3000, Lifetime: time.Minute}
 	cfg, name := capture.Config{RecordSpec: spec}, r.Device.String()
-	if change != "" {
-		cfg.Change = find(t, change).Begin(1, r.Label, []string{name})
+	if change.begin != nil {
+		cfg.Change = change.Begin(1, r.Label, []string{name})
 		name = cfg.Change.Device(name)
 	}
 	cfg.Locals = flows.NewLocals(nil).WithDevices(name)
 	var records []*flows.Record
 	stats, err := capture.ReadPackets(context.Background(), &file, cfg, func(r *flows.Record) { records = append(records, r) })
 	if err != nil { // the accounting identities among them
-		t.Fatalf("%s: %v", change, err)
+		t.Fatalf("%s: %v", change.Name, err)
 	}
 	for _, r := range records {
 		if r.Device != name {
-			t.Errorf("%s: a record of %s", change, r.Device)
+			t.Errorf("%s: a record of %s", change.Name, r.Device)
 		}
 	}
 	return records, stats
@@ -253,4 +262,40 @@ func FuzzPacket(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Copies are in another home each, the same when they are made again, and add up.
+func TestCopies(t *testing.T) {
+	recording, err := lab.Generate("camera", 1, 3, 2*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, seen := read(t, recording, "")
+	names := map[string]bool{recording.Device.String(): true}
+	for _, c := range Copies() {
+		for capture := range 8 { // of any kind, most have met some
+			recording.Label = fmt.Sprint(capture)
+			records, stats := readChanged(t, recording, c)
+			again, twice := readChanged(t, recording, c)
+			if stats != twice || len(records) != len(again) || !bytes.Equal(payloads(records), payloads(again)) {
+				t.Errorf("%s is another one the second time", c.Name)
+			}
+			if stats.Seen == 0 || stats.Seen > 2*seen.Seen || len(records) == 0 {
+				t.Errorf("%s: %d records of %d packets of %d", c.Name, len(records), stats.Seen, seen.Seen)
+			}
+			names[records[0].Device] = true
+		}
+	}
+	if len(names) < 4*8 {
+		t.Errorf("%d names of a device in %d homes", len(names), 4*8)
+	}
+}
+
+// Changes come one after the other.
+func TestChain(t *testing.T) {
+	c := &changer{}
+	c.chain(late(30*time.Second), func(c *changer) { c.random = rand.New(rand.NewPCG(1, 1)); twice(1)(c) }, twice(1))
+	if got := given(c, 40); got[29] != 0 || got[30] != 4 {
+		t.Errorf("%v", got)
+	}
 }
