@@ -184,31 +184,21 @@ func Read(r io.Reader) (*Model, error) {
 }
 
 // Load reads the file of one model at path.
-func Load(path string) (*Model, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("load model: %w", err)
-	}
-	defer f.Close()
-	m, err := Read(f)
-	if err != nil {
-		return nil, fmt.Errorf("load model %s: %w", path, err)
-	}
-	return m, nil
-}
+func Load(path string) (*Model, error) { return load(path, Read) }
 
 // LoadBundle reads the file of one model or of one model for each service.
-func LoadBundle(path string) (Bundle, error) {
+func LoadBundle(path string) (Bundle, error) { return load(path, ReadBundle) }
+
+func load[T any](path string, read func(io.Reader) (T, error)) (v T, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("load model: %w", err)
+		return v, fmt.Errorf("load model: %w", err)
 	}
 	defer f.Close()
-	b, err := ReadBundle(f)
-	if err != nil {
-		return nil, fmt.Errorf("load model %s: %w", path, err)
+	if v, err = read(f); err != nil {
+		return v, fmt.Errorf("load model %s: %w", path, err)
 	}
-	return b, nil
+	return v, nil
 }
 
 // ReadBundle reads a model file of either kind. Whatever r holds, it returns a
