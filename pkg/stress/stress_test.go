@@ -250,7 +250,7 @@ func FuzzPacket(f *testing.F) {
 	f.Add(101, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(68, 67, []byte("2f402f80-da50-11e1-9b23-00000000000d, 25 May 2016"))))
 	f.Fuzz(func(t *testing.T, link int, data []byte) {
 		was := bytes.Clone(data)
-		for _, c := range Changes() {
+		for _, c := range slices.Concat(Changes(), Copies()) {
 			p := pcap.Packet{Data: data, Length: len(data), Link: link, Time: start, Timed: true}
 			c.Begin(1, "", []string{device, "ip:192.168.7.2"}).Packet(p, func(out pcap.Packet) {
 				if len(out.Data) != len(was) || out.Length != len(was) {
