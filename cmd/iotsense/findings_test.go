@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,10 +18,13 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/recordfile"
 )
 
 const (
 	deskMAC, routerMAC = "00:17:88:0a:0b:0c", "00:1d:aa:01:02:03"
+	zeroMAC            = "00:00:00:00:00:00"
 	resolver           = "198.51.100.53"
 )
 
@@ -86,6 +91,18 @@ func simple(frames ...[]byte) []byte {
 	return b
 }
 
+// records is a file of one record of a device in some.pcap.
+func records(t *testing.T, device string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := recordfile.NewWriter(&b, nil)
+	record := &flows.Record{Device: device, Remote: netip.MustParseAddr(resolver), Proto: 17, Packets: []flows.RowPacket{{Size: 60, Sent: true}}}
+	if err := errors.Join(w.Write(&flows.LabelledRecord{Record: record, Capture: "some.pcap"}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
 // Why a capture names fewer devices than one looks for is said, in one line, and
 // is in the JSON where it is of a verdict.
 func TestFindings(t *testing.T) {
@@ -129,6 +146,11 @@ func TestFindings(t *testing.T) {
 		{"IPv6 too", pcap(t, ethernet, all, desk, global), "", nil, nil, `"windows":1`, false},
 		{"short snap length", pcap(t, ethernet, 96, desk, long), "", nil, []string{"1 of 2 packets are truncated", "payload"}, `"truncated":1`, false},
 		{"no times", simple(desk, desk), "", nil, []string{"2 of 2 packets carry no time"}, `"packets":2,`, false},
+		{"loopback", pcap(t, ethernet, all, frame(t, zeroMAC, zeroMAC, "127.0.0.1", "127.0.0.1", 30)), "", nil,
+			[]string{"no device: 1 of 1 packets are of a loopback interface"}, "", false},
+		{"own address on loopback", pcap(t, ethernet, all, frame(t, zeroMAC, zeroMAC, "10.9.8.7", "10.9.8.7", 30)), "", nil,
+			[]string{"1 of 1 packets have no MAC address", "loopback", "ip:10.9.8.7", "IP address alone"}, `"device":"ip:10.9.8.7"`, false},
+		{"records of no MAC", records(t, zeroMAC), "", nil, []string{zeroMAC + " is no MAC address", "cannot be told apart"}, `"device":"` + zeroMAC, false},
 		{"two behind one MAC", pcap(t, ethernet, all, desk, second), "", nil, []string{"shared MAC " + deskMAC}, `"addresses":["10.9.8.6","10.9.8.7"]`, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -188,6 +189,9 @@ func packetFindings(s dataset.CaptureSummary) []string {
 	if text := remoteFinding(s); text != "" {
 		found = append(found, text)
 	}
+	if text := macFinding(s); text != "" {
+		found = append(found, text)
+	}
 	if p.Truncated > 0 {
 		found = append(found, fmt.Sprintf("%d of %d packets are truncated (a short snap length?): verdicts rest on less payload than the model was trained on", p.Truncated, p.Counted))
 	}
@@ -198,6 +202,20 @@ func packetFindings(s dataset.CaptureSummary) []string {
 		found = append(found, fmt.Sprintf("time goes back by a record's life or more: %d flows begun anew (a clock was set, or files were joined out of order)", p.SetBack))
 	}
 	return found
+}
+
+// macFinding tells of devices without a MAC that no manifest lists.
+func macFinding(s dataset.CaptureSummary) string {
+	nobody := flows.MAC{}.String() // in records of other tools
+	i := slices.IndexFunc(s.Devices, func(d dataset.Device) bool { return d.Label == "" && strings.HasPrefix(d.Name, "ip:") })
+	switch {
+	case i >= 0 && s.Stats.NoMAC > 0:
+		return fmt.Sprintf("%d of %d packets have no MAC address (a loopback or raw IP interface?): devices such as %s are told apart by IP address alone",
+			s.Stats.NoMAC, s.Stats.Counted, s.Devices[i].Name)
+	case s.Stats.Seen == 0 && slices.ContainsFunc(s.Devices, func(d dataset.Device) bool { return d.Name == nobody }):
+		return fmt.Sprintf("%s is no MAC address (a loopback interface?): its devices cannot be told apart", nobody)
+	}
+	return ""
 }
 
 // remoteFinding tells of packets of which neither end is local. A device that a
@@ -211,6 +229,8 @@ func remoteFinding(s dataset.CaptureSummary) string {
 		return ""
 	case len(s.Devices) == 0 && p.RemoteIPv4+p.RemoteIPv6 == 0 && p.Counted > 0:
 		return fmt.Sprintf("no device: its %d IP packets are of no local device", p.Counted)
+	case len(s.Devices) == 0 && p.RemoteEnd.IsLoopback():
+		return fmt.Sprintf("no device: %d of %d packets are of a loopback interface or of others that are not local", p.RemoteIPv4, p.Counted)
 	case p.RemoteIPv4 > 0 && (len(s.Devices) == 0 || !few):
 		return fmt.Sprintf("neither end of %d of %d packets is local (such as %v): where the network has public addresses, name its range with --local CIDR",
 			p.RemoteIPv4, p.Counted, p.RemoteEnd)
