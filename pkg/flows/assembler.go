@@ -66,8 +66,8 @@ type openRecord struct {
 	life    Life
 	deviceA bool // the device is Key.A
 	order   int64
-	arrival uint64 // when the life was first heard of: decides between equal orders
-	queue   *recordQueue
+	arrival uint64       // when the life was first heard of: decides between equal orders
+	queue   *recordQueue // nil: given up
 	record  *Record
 }
 
@@ -152,10 +152,12 @@ func (a *Assembler) Close(c *Close) {
 		a.stats.NoDevice += packets
 		return
 	}
-	delete(a.lives, c.Life)
 	a.stats.WithDevice += packets
 	slices.SortStableFunc(l.samples, func(x, y lifeSample) int { return int(x.index) - int(y.index) })
 	for _, o := range l.records {
+		if o.queue == nil {
+			a.enqueue(o)
+		}
 		o.record = a.record(c, l, o)
 		a.stats.Records++
 		if o.record.Incomplete {
@@ -164,10 +166,11 @@ func (a *Assembler) Close(c *Close) {
 		a.giveUp(o.queue, c.Order-a.cfg.MaxAge)
 		a.release(o)
 	}
+	delete(a.lives, c.Life)
 }
 
 // giveUp drops the records at the head of a queue whose lives began before and
-// have not ended.
+// have not ended. A life goes with the last of its records: the other may be waited for.
 func (a *Assembler) giveUp(queue *recordQueue, before int64) {
 	if a.cfg.MaxAge == 0 {
 		return
@@ -178,7 +181,10 @@ func (a *Assembler) giveUp(queue *recordQueue, before int64) {
 			return
 		}
 		heap.Pop(queue)
-		delete(a.lives, head.life)
+		head.queue = nil
+		if !slices.ContainsFunc(a.lives[head.life].records, func(o *openRecord) bool { return o.queue != nil }) {
+			delete(a.lives, head.life)
+		}
 	}
 }
 

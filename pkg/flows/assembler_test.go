@@ -58,6 +58,28 @@ func TestAssemblerGivesUp(t *testing.T) {
 	}
 }
 
+// A life between two devices that one of them has given up still ends for both, and
+// holds neither of them up afterwards.
+func TestAssemblerGivenUpByOne(t *testing.T) {
+	var got []string
+	a := NewAssembler(AssemblerConfig{Locals: NewLocals(nil), MaxAge: 100, Emit: func(r *Record) {
+		got = append(got, fmt.Sprintf("%c%d %v", r.Device[len(r.Device)-1], r.FirstSeen, r.Incomplete))
+	}})
+	both := life(1, endA, endB)
+	a.Sample(&Sample{Life: both, Order: 10})
+	for _, c := range []*Close{
+		{Life: life(2, endA, endR), Order: 111, First: 111}, // A gives up
+		{Life: both, Order: 10, First: 10, Samples: 1},
+		{Life: life(3, endB, endR), Order: 20, First: 20},
+	} {
+		a.Close(c)
+	}
+	want := []string{"a111 false", "a10 false", "b10 false", "b20 false"}
+	if !slices.Equal(got, want) || len(a.lives) != 0 || len(a.devices) != 0 {
+		t.Errorf("%q, %d lives and %d devices left, want %q and none", got, len(a.lives), len(a.devices), want)
+	}
+}
+
 var (
 	endA, endB = end(macA, "10.0.0.1"), end(macB, "10.0.0.2")
 	endR       = end(MAC{}, "8.8.8.8")
