@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/iotsense/iotsense/pkg/model"
 )
@@ -150,6 +152,37 @@ func TestResumeRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// An epoch's duration has what went before an interruption in its middle, and
+// nothing of the epochs before.
+func TestDurationAfterInterruption(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // only sleep takes time
+		o := options()
+		o.Epochs, o.Checkpoint = 2, filepath.Join(t.TempDir(), "checkpoint")
+		ctx, cancel := context.WithCancel(t.Context())
+		slow := func(p Progress) {
+			switch {
+			case p.Epoch == 1 && p.Batch == 1:
+				time.Sleep(time.Hour)
+			case p.Epoch == 2 && p.Batch == 2:
+				time.Sleep(2 * time.Hour)
+				cancel()
+			case p.Epoch == 2 && p.Batch == 4:
+				time.Sleep(4 * time.Hour)
+			}
+		}
+		if _, _, err := trainOn(t, ctx, o, examples(1, 30), examples(2, 10), slow); err != nil {
+			t.Fatal(err)
+		}
+		_, report, err := trainOn(t, t.Context(), o, examples(1, 30), examples(2, 10), slow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e := report.Epochs; len(e) != 2 || e[0].Duration != time.Hour || e[1].Duration != 6*time.Hour {
+			t.Errorf("%+v, want 1 h and 6 h", e)
+		}
+	})
 }
 
 // A checkpoint that is a link stays one, and leads to the state.

@@ -263,8 +263,8 @@ type state struct {
 	Batch   int    // steps done in it
 	Loss    float64
 	CPU     time.Duration // its steps have taken
-	Wall    time.Duration
 	Elapsed time.Duration // of the whole run
+	Started time.Duration // the epoch, by Elapsed
 	Best    float64       // least validation loss
 	Waited  int           // epochs since
 	Kept    [][]float32   // values of the best epoch
@@ -290,7 +290,7 @@ func (r *trainer) epochs() error {
 		if err != nil {
 			return fmt.Errorf("epoch %d: %w", r.Epoch, err)
 		}
-		e := Epoch{Loss: loss, ValLoss: v.loss(1), ValAccuracy: v.accuracy(), Duration: r.Wall, TrainCPU: r.CPU}
+		e := Epoch{Loss: loss, ValLoss: v.loss(1), ValAccuracy: v.accuracy(), Duration: time.Since(r.began) - r.Started, TrainCPU: r.CPU}
 		r.Epochs = append(r.Epochs, e)
 		r.Waited++
 		if e.ValLoss < r.Best-r.o.MinDelta || r.o.Patience == 0 {
@@ -298,7 +298,7 @@ func (r *trainer) epochs() error {
 		}
 		p := r.at(r.batches(), loss)
 		p.Ended, p.ValLoss, p.ValAccuracy = true, e.ValLoss, e.ValAccuracy
-		r.Epoch, r.Batch, r.Loss, r.CPU, r.Wall = r.Epoch+1, 0, 0, 0, 0
+		r.Epoch, r.Batch, r.Loss, r.CPU, r.Started = r.Epoch+1, 0, 0, 0, time.Since(r.began)
 		if err := r.save(); err != nil {
 			return err
 		}
@@ -336,7 +336,6 @@ func (r *trainer) at(batch int, loss float64) Progress {
 // epoch trains to the end of the epoch and scores the weights it leaves in the
 // model.
 func (r *trainer) epoch() (loss float64, v *scores, err error) {
-	begin := time.Now()
 	if loss, err = r.steps(); err != nil {
 		return 0, nil, err
 	}
@@ -345,7 +344,6 @@ func (r *trainer) epoch() (loss float64, v *scores, err error) {
 		return 0, nil, fmt.Errorf("training diverged (%w): lower the learning rate", err)
 	}
 	v, err = evaluate(r.m, r.set, r.set.choosing, r.o.Threads)
-	r.Wall += time.Since(begin)
 	return loss, v, err
 }
 
