@@ -5,6 +5,7 @@ package loader
 // the sensor runs (DHCP, a re-created interface).
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -48,16 +49,20 @@ func (k *Kernel) followHost() error {
 	if now.equal(before) {
 		return nil
 	}
+	old, wanted := k.cfg.listedPrefixes(before.Local), k.cfg.listedPrefixes(now.Local)
+	both := slices.Concat(old, without(wanted, old))
+	if err := k.setPrefixes(old, both); err != nil {
+		if !slices.Equal(now.Local, k.unfit) {
+			k.log.Error("the local ranges stay as they were", "error", err)
+		}
+		k.unfit = now.Local
+		return nil
+	}
+	k.unfit = nil
 	if slices.Equal(now.Local, before.Local) {
 		k.log.Info("the sensor's own addresses have changed", "own", now.Own, "before", before.Own)
 	} else {
 		k.log.Info("the local ranges have changed", "local", now.Local, "before", before.Local)
-	}
-	old, wanted := k.cfg.listedPrefixes(before.Local), k.cfg.listedPrefixes(now.Local)
-	both := slices.Concat(old, slices.DeleteFunc(slices.Clone(wanted), func(p netip.Prefix) bool { return slices.Contains(old, p) }))
-	if err := k.setPrefixes(old, both); err != nil {
-		k.log.Error("the local ranges stay as they were", "error", err)
-		return nil
 	}
 	if err := k.grace.wait(); err != nil {
 		return err
@@ -112,18 +117,24 @@ func (k *Kernel) readHost() Host {
 }
 
 // setPrefixes changes the local ranges that the programs look up, and how many of
-// each version they know of: without any they do not look.
+// each version they know of: without any they do not look. Where one cannot be
+// added, none is.
 func (k *Kernel) setPrefixes(before, after []netip.Prefix) error {
-	for _, p := range after {
-		if err := k.maps[prefixesMap].Put(prefixKey(p), uint8(1)); err != nil {
-			return fmt.Errorf("local range %v: %w", p, err)
+	m, added := k.maps[prefixesMap], without(after, before)
+	if most := int(m.MaxEntries()); len(after) > most {
+		return fmt.Errorf("%d local ranges at once beside the built-in ones, want at most %d", len(after), most)
+	}
+	for i, p := range added {
+		if err := m.Put(prefixKey(p), uint8(1)); err != nil {
+			err = fmt.Errorf("local range %v: %w", p, err)
+			for _, p := range added[:i] {
+				err = errors.Join(err, m.Delete(prefixKey(p)))
+			}
+			return err
 		}
 	}
-	for _, p := range before {
-		if slices.Contains(after, p) {
-			continue
-		}
-		if err := k.maps[prefixesMap].Delete(prefixKey(p)); err != nil {
+	for _, p := range without(before, after) {
+		if err := m.Delete(prefixKey(p)); err != nil {
 			return fmt.Errorf("remove local range %v: %w", p, err)
 		}
 	}
@@ -141,6 +152,10 @@ func (k *Kernel) setPrefixes(before, after []netip.Prefix) error {
 		}
 	}
 	return nil
+}
+
+func without(list, others []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(list), func(p netip.Prefix) bool { return slices.Contains(others, p) })
 }
 
 func prefixKey(p netip.Prefix) gen.IotsensePrefixKey {

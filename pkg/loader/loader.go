@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,7 +64,8 @@ type Kernel struct {
 	mu        sync.Mutex // guards what follows, the ring and the sweep
 	freed     bool
 	host      Host
-	sink      flows.Sink // nil while Run is not running
+	unfit     []netip.Prefix // local ranges that were to come last, and could not
+	sink      flows.Sink     // nil while Run is not running
 	record    ringbuf.Record
 	pending   []flows.Close // ended by rollover, see sweepSome
 	ended     []flows.Close // all samples of them are delivered, see closeSome

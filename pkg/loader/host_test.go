@@ -1,0 +1,66 @@
+package loader
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/iotsense/iotsense/gen"
+)
+
+// Local ranges that do not fit change nothing in the kernel, and are logged once.
+func TestLocalRangesThatDoNotFit(t *testing.T) {
+	log := &logged{}
+	k := newKernel(t, Config{Log: slog.New(slog.NewTextHandler(log, nil))})
+	m := k.maps[prefixesMap]
+	most := int(m.MaxEntries())
+	builtIn := k.cfg.Local
+	ranges := func(n int, third byte) []netip.Prefix {
+		list := slices.Clone(builtIn)
+		for i := range n {
+			list = append(list, netip.PrefixFrom(netip.AddrFrom4([4]byte{198, 18 + byte(i>>8), third, byte(i)}), 32))
+		}
+		return list
+	}
+	listed := func() (n int) {
+		var key gen.IotsensePrefixKey
+		var value uint8
+		it := m.Iterate()
+		for it.Next(&key, &value) {
+			n++
+		}
+		k.must(it.Err())
+		return n
+	}
+	for _, tt := range []struct {
+		name           string
+		foreign        int // entries of the map beside the sensor's
+		wanted         []netip.Prefix
+		listed, errors int
+	}{
+		{"too many", 0, ranges(most+1, 0), 0, 1},
+		{"others, too many", 0, ranges(most+1, 1), 0, 2},
+		{"the kernel takes only the first", most - 5, ranges(10, 0), most - 5, 3},
+		{"as many as fit", 0, ranges(most, 0), most, 3},
+		{"one less", 0, ranges(most-1, 0), most - 1, 3},
+		{"none", 0, builtIn, 0, 3},
+	} {
+		for i := range tt.foreign {
+			k.must(m.Put(prefixKey(netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32)), uint8(1)))
+		}
+		k.cfg.Local = tt.wanted
+		for range 3 {
+			k.must(k.followHost())
+		}
+		if got := listed(); got != tt.listed || log.lines("stay as they were") != tt.errors {
+			t.Errorf("%s: %d ranges in the kernel, %d errors so far, want %d and %d", tt.name, got, log.lines("stay as they were"), tt.listed, tt.errors)
+		}
+		for i := range tt.foreign {
+			k.must(m.Delete(prefixKey(netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), 32))))
+		}
+	}
+	if n := log.lines("have changed"); n != 3 {
+		t.Errorf("%d changes logged, want 3: those that were made", n)
+	}
+}
