@@ -70,6 +70,8 @@ type Kernel struct {
 	pending   []flows.Close // ended by rollover, see sweepSome
 	ended     []flows.Close // all samples of them are delivered, see closeSome
 	sweeping  bool          // a sweep is due or has more to do
+	undeleted uint32        // ended lives that the kernel has not deleted, of the last ones listed
+	stuck     int           // rounds of sweepSome since one that deleted something
 	looked    time.Time     // when the interfaces were last looked at
 	inClosed  uint64        // packets of closes that the sink has got
 	closed    uint64        // such closes

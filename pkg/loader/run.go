@@ -42,6 +42,9 @@ func (k *Kernel) setSink(sink flows.Sink) {
 	k.sink = sink
 }
 
+// maxStuck is how many rounds of a sweep may delete nothing; the next one tries again.
+const maxStuck = 3
+
 // closeBatch is how many lives are closed between two looks at the ring, which
 // fills up meanwhile.
 const closeBatch = 256
@@ -188,7 +191,7 @@ func (k *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
 	if err := errors.Join(err, k.closing(false)); err != nil {
 		return false, err
 	}
-	return found.Marked == limit || found.Left > 0, nil
+	return k.stuck < maxStuck && (found.Marked == limit || found.Left > 0 || k.undeleted > 0), nil
 }
 
 // closing tells packets whether entries may be deleted under them. It is set before
@@ -233,8 +236,13 @@ func (k *Kernel) collect(n uint32) error {
 	if n == 0 {
 		return nil
 	}
-	if args.Collected < n {
+	if args.Collected < n && k.undeleted == 0 {
 		k.log.Warn("the kernel could not delete every ended flow, they are tried again", "ended", n, "deleted", args.Collected)
+	}
+	k.undeleted = n - args.Collected
+	k.stuck++
+	if args.Collected > 0 {
+		k.stuck = 0
 	}
 	var cursor ebpf.MapBatchCursor
 	indices, lives := make([]uint32, n), make([]gen.IotsenseMarkedLife, n)
@@ -258,12 +266,15 @@ func (k *Kernel) flush() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	err := errors.Join(k.watcher.Detach(), k.grace.wait(), k.read(time.Unix(1, 0)))
-	for k.sweeping = true; k.sweeping || len(k.ended) > 0; {
+	for k.sweeping, k.stuck = true, 0; k.sweeping || len(k.ended) > 0; {
 		if swept := k.sweepPart(math.MaxUint64, closeBatch); swept != nil {
 			return errors.Join(err, swept)
 		}
 		k.mu.Unlock() // whoever asks meanwhile is answered
 		k.mu.Lock()
+	}
+	if k.undeleted > 0 {
+		err = errors.Join(err, fmt.Errorf("the kernel does not delete ended flows: %d or more have no record", k.undeleted))
 	}
 	return err
 }

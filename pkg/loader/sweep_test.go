@@ -1,7 +1,9 @@
 package loader
 
 import (
+	"log/slog"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,5 +117,39 @@ func BenchmarkManyLivesEnd(b *testing.B) {
 		k.fill(n)
 		b.StartTimer()
 		k.must(k.sweep(math.MaxUint64))
+	}
+}
+
+// Lives that the kernel does not delete hold up neither the sensor nor its end, and
+// are closed as soon as it does.
+func TestLivesThatAreNotDeleted(t *testing.T) {
+	n := object.DefaultMaxFlows / 4 // more than are listed at once
+	log := &logged{}
+	k := newKernel(t, Config{MaxFlows: n, Log: slog.New(slog.NewTextHandler(log, nil))})
+	k.fill(n)
+	collect := k.programs[collectProgram]
+	idle, err := loadOther(ebpf.Syscall, unix.BPF_F_SLEEPABLE)
+	k.must(err)
+	defer idle.Close()
+	k.programs[collectProgram] = idle
+	for range 3 { // sweeps
+		k.sweeping = true
+		for rounds := 0; k.sweeping; rounds++ {
+			if rounds > maxStuck {
+				t.Fatal("the sweep does not end")
+			}
+			k.must(k.sweepPart(math.MaxUint64, closeBatch))
+		}
+	}
+	if err := k.flush(); err == nil || !strings.Contains(err.Error(), "no record") {
+		t.Errorf("%v, want an error that says what is lost", err)
+	}
+	if got := log.lines("could not delete"); got != 1 || len(k.closes) != 0 {
+		t.Errorf("%d warnings and %d lives closed, want 1 and none", got, len(k.closes))
+	}
+	k.programs[collectProgram] = collect
+	k.must(k.flush())
+	if len(k.closes) != n {
+		t.Errorf("%d lives closed, want %d", len(k.closes), n)
 	}
 }
