@@ -5,13 +5,10 @@
 package classify
 
 import (
-	"container/list"
-	"context"
 	"fmt"
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
-	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -215,111 +212,4 @@ func (c *Classifier) forget(device string) {
 		s.rows.Forget(device)
 		c.cache.forget(cacheKey{s, device})
 	}
-}
-
-// MaxFileDevices is how many devices of a capture are judged, far more than a network
-// has: a file of invented ones must not take all memory.
-const MaxFileDevices = 1 << 20
-
-// Captures runs the model over the records of a data set, a Classifier for each capture,
-// all with one engine. each takes every record before its verdict, may be nil; done each
-// capture once it is read, with its Classifier, nil where it gave no record. The error is
-// that of [dataset.Set.Records].
-func Captures(ctx context.Context, set *dataset.Set, bundle model.Bundle, opts Options, each func(flows.LabelledRecord) error, done func(dataset.CaptureSummary, *Classifier) error) error {
-	opts.MaxDevices = MaxFileDevices
-	one, err := New(bundle, opts)
-	if err != nil {
-		return err
-	}
-	classifiers := map[string]*Classifier{} // by capture
-	return set.Records(ctx, func(r flows.LabelledRecord) error {
-		k := classifiers[r.Capture]
-		if k == nil {
-			k = one.Another()
-			classifiers[r.Capture] = k
-		}
-		if each != nil {
-			if err := each(r); err != nil {
-				return err
-			}
-		}
-		return k.Record(r.Record)
-	}, func(s dataset.CaptureSummary) error {
-		k := classifiers[s.Name]
-		delete(classifiers, s.Name)
-		if k != nil {
-			defer k.End()
-		}
-		return done(s, k)
-	})
-}
-
-// DefaultCacheBytes holds the values of some 3,200 devices with the data set's rows.
-// With it 10,000 devices and their records stay below 400 MB.
-const DefaultCacheBytes = 80 << 20
-
-// cache holds the memories of all devices, and trims those least recently active.
-type cache struct {
-	limit, bytes int
-	entries      map[cacheKey]*cached
-	order        *list.List // of *cached that are not trimmed, most recently active first
-}
-
-type cacheKey struct {
-	stream *stream
-	device string
-}
-
-type cached struct {
-	memory model.Memory
-	bytes  int           // that trimming frees, as counted in cache.bytes
-	place  *list.Element // nil: trimmed
-}
-
-func newCache(limit int) *cache {
-	if limit <= 0 {
-		limit = DefaultCacheBytes
-	}
-	return &cache{limit: limit, entries: map[cacheKey]*cached{}, order: list.New()}
-}
-
-// use runs f on a device's memory, that of a new device if there is none, and then
-// trims the memories least recently used until the others fit the limit.
-func (c *cache) use(key cacheKey, f func(model.Memory) error) error {
-	v := c.entries[key]
-	if v == nil {
-		v = &cached{memory: key.stream.engine.Memory()}
-		c.entries[key] = v
-	}
-	if v.place == nil {
-		v.place = c.order.PushFront(v)
-	} else {
-		c.order.MoveToFront(v.place)
-	}
-	err := f(v.memory)
-	n := v.memory.Bytes()
-	c.bytes += n - v.bytes
-	v.bytes = n
-	for c.bytes > c.limit && c.order.Len() > 0 {
-		c.trim(c.order.Back().Value.(*cached))
-	}
-	return err
-}
-
-// forget drops a device's memory.
-func (c *cache) forget(key cacheKey) {
-	if v := c.entries[key]; v != nil {
-		c.trim(v)
-		delete(c.entries, key)
-	}
-}
-
-func (c *cache) trim(v *cached) {
-	if v.place == nil {
-		return
-	}
-	c.order.Remove(v.place)
-	c.bytes -= v.bytes
-	v.place, v.bytes = nil, 0
-	v.memory.Trim()
 }

@@ -1,6 +1,6 @@
 package loader
 
-// This file is the sensor at work: read the ring, end lives, follow interfaces and clocks.
+// This file is the sensor at work: read the ring, end lives, follow interfaces.
 
 import (
 	"context"
@@ -278,60 +278,3 @@ func (k *Kernel) flush() error {
 	}
 	return err
 }
-
-// Epoch turns a stamp of the events, us of CLOCK_BOOTTIME, into us since the
-// Unix epoch. It follows steps of the clock within a second.
-func (k *Kernel) Epoch(stamp int64) int64 { return stamp + k.bootTime.Load() }
-
-// readClock notes how far apart the two clocks are now.
-func (k *Kernel) readClock() { k.bootTime.Store(clock.BootTime()) }
-
-// followSuspend tells the programs of a suspend that has ended: their coarse clock
-// has not counted it.
-func (k *Kernel) followSuspend() error {
-	total := clock.Suspended()
-	if time.Duration(total-k.suspended) < clock.CoarseLate/2 {
-		return nil
-	}
-	k.suspended = total
-	if err := k.variables["suspended_ns"].Set(uint64(total)); err != nil {
-		return fmt.Errorf("set the programs' clock after a suspend: %w", err)
-	}
-	return nil
-}
-
-// gracePeriod waits until every packet program that was running is done.
-//
-// An update of a map of maps returns only then: the kernel promises that no
-// program still uses the inner map that was replaced (maybe_wait_bpf_programs,
-// Linux 5.0). membarrier(2) would wait as well, but promises less, and fails
-// where CPUs run without a tick (nohz_full) or a seccomp filter stands before it.
-type gracePeriod struct {
-	outer, inner *ebpf.Map
-}
-
-func newGracePeriod() (*gracePeriod, error) {
-	spec := &ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1}
-	inner, err := ebpf.NewMap(spec)
-	if err != nil {
-		return nil, fmt.Errorf("make a map for grace periods: %w", err)
-	}
-	outer, err := ebpf.NewMap(&ebpf.MapSpec{
-		Type: ebpf.ArrayOfMaps, KeySize: 4, ValueSize: 4, MaxEntries: 1, InnerMap: spec,
-	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make a map for grace periods: %w", err), inner.Close())
-	}
-	return &gracePeriod{outer, inner}, nil
-}
-
-// wait returns when every program that was running at the call is done.
-func (g *gracePeriod) wait() error {
-	if err := g.outer.Put(uint32(0), g.inner); err != nil {
-		return fmt.Errorf("wait for running programs: %w", err)
-	}
-	return nil
-}
-
-// Close frees the maps.
-func (g *gracePeriod) Close() error { return errors.Join(g.outer.Close(), g.inner.Close()) }

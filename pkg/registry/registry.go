@@ -14,7 +14,6 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/join"
 )
 
 const (
@@ -244,25 +243,4 @@ func (r *Registry) Evicted() uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.evicted
-}
-
-// joined is what a device's windows say together, and each by itself.
-type joined struct {
-	join.Mean
-	windows int
-	votes   map[int]int
-	last    int     // argmax of the newest window
-	lastP   float64 // its probability
-}
-
-// add joins one window.
-func (j *joined) add(probs []float32) {
-	if j.votes == nil {
-		j.votes = map[int]int{}
-	}
-	j.Add(probs)
-	j.last = join.Best(probs)
-	j.lastP = float64(probs[j.last])
-	j.votes[j.last]++
-	j.windows++
 }

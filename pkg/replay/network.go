@@ -1,33 +1,14 @@
-// Package replay plays recorded frames through the real network code of this
-// machine, on a private pair of interfaces that nothing else can reach.
-//
-// In go frames with their times, from a capture ([ReadCapture]) or from package
-// lab; they come out on [Interface], in a network namespace of its own, as if
-// the devices that sent them were on its link:
-//
-//	the devices' namespace          the sensor's namespace
-//	  device0 ======================= sensor0  <- the sensor attaches here
-//	  sends what the devices sent     sends what others sent to them
-//
-// So ingress of [Interface] carries one direction of each flow and egress the
-// other, as on a gateway. The package knows no flow, record or model, and never
-// touches an interface that it has not made.
 package replay
 
-// This file makes and removes the namespaces and the pair of interfaces, those of killed
-// processes among them.
+// This file makes and removes the namespaces and the pair of interfaces.
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"runtime"
-	"strconv"
-	"syscall"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -220,63 +201,4 @@ func onThread(f func() error) error {
 		done <- f()
 	}()
 	return <-done
-}
-
-// Start starts cmd in the sensor's namespace and returns a channel that gets
-// what cmd.Wait returns. Only the network is another: files, sockets by path and
-// the bpf file system are this process's own, unlike under `ip netns exec`. The
-// kernel kills the command when this process dies.
-func (n *Network) Start(cmd *exec.Cmd) (<-chan error, error) {
-	if cmd.SysProcAttr == nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{}
-	}
-	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	started, ended := make(chan error, 1), make(chan error, 1)
-	go func() {
-		// The thread must outlive the command: Pdeathsig is about the thread.
-		err := n.Do(func() error {
-			if err := cmd.Start(); err != nil {
-				return err
-			}
-			started <- nil
-			ended <- cmd.Wait()
-			return nil
-		})
-		if err != nil {
-			started <- err
-		}
-	}()
-	if err := <-started; err != nil {
-		return nil, fmt.Errorf("start %s on the private network: %w", cmd.Path, err)
-	}
-	return ended, nil
-}
-
-const runDir = "/run"
-
-var dirPattern = regexp.MustCompile(`^iotsense-replay-.+-([0-9]+)$`)
-
-func dirName(purpose string, pid int) string {
-	return fmt.Sprintf("iotsense-replay-%s-%d", purpose, pid)
-}
-
-// RemoveStale removes the directories of networks whose process no longer runs;
-// they are all that a killed process leaves of a network.
-func RemoveStale() error {
-	entries, err := os.ReadDir(runDir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look for what killed processes have left: %w", err)
-	}
-	var errs []error
-	for _, e := range entries {
-		m := dirPattern.FindStringSubmatch(e.Name())
-		if m == nil {
-			continue
-		}
-		pid, err := strconv.Atoi(m[1])
-		if err == nil && errors.Is(unix.Kill(pid, 0), unix.ESRCH) {
-			errs = append(errs, os.RemoveAll(filepath.Join(runDir, e.Name())))
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -5,16 +5,11 @@
 package sensor
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
-	"math"
 	"net"
-	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -26,7 +21,6 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model"
-	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // maxLifetimes is how many lifetimes a flow's records may take to end before they
@@ -340,93 +334,4 @@ func (s *Sensor) flow(f *loader.OpenFlow, name *string, device, remote flows.End
 		line.DevPort, line.RemPort = int32(device.Port), int32(remote.Port)
 	}
 	return line
-}
-
-// Devices implements api.Source.
-func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
-	open, _, err := s.kernel.OpenFlows(math.MaxInt)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	locals := s.locals // is replaced, never changed
-	s.mu.Unlock()
-	l := listing{
-		list: s.classifier.Registry().Devices(), most: cmp.Or(s.cfg.MaxDevices, registry.DefaultMaxDevices),
-		at: map[string]int{}, ignored: s.cfg.Ignored,
-	}
-	for i := range l.list {
-		l.at[l.list[i].Device] = i
-	}
-	for i := range open {
-		f := &open[i]
-		first, last := s.kernel.Epoch(f.First), s.kernel.Epoch(f.Last)
-		for _, end := range deviceEnds(f, locals, s.cfg.Loader.Direction) {
-			l.seen(end.name, end.addr, first, last)
-		}
-	}
-	slices.SortFunc(l.list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
-	return l.list, nil
-}
-
-// deviceEnd is an end of a flow that is a device.
-type deviceEnd struct {
-	name string
-	addr netip.Addr
-}
-
-func deviceEnds(f *loader.OpenFlow, locals *flows.Locals, direction flows.Direction) []deviceEnd {
-	var ends []deviceEnd
-	if name, ok := locals.Device(f.Life.Key.A); ok {
-		ends = append(ends, deviceEnd{name, f.Life.Key.A.Addr})
-	}
-	if name, ok := locals.Device(f.Life.Key.B); ok && direction == flows.Bi {
-		ends = append(ends, deviceEnd{name, f.Life.Key.B.Addr})
-	}
-	return ends
-}
-
-// listing is a list of devices that grows to the most there may be.
-type listing struct {
-	list    []v1.DeviceVerdict
-	at      map[string]int // by device
-	most    int
-	ignored func(*flows.Record) bool
-}
-
-// seen notes a device that was seen with an address from first to last, us since the
-// Unix epoch.
-func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
-	i, listed := l.at[device]
-	if !listed {
-		if len(l.list) >= l.most {
-			return
-		}
-		i = len(l.list)
-		l.at[device] = i
-		l.list = append(l.list, l.gathering(device, addr, first))
-	}
-	d := &l.list[i]
-	if t := v1.UnixMicro(last); t.After(d.LastSeen.Time) {
-		d.LastSeen = t
-	}
-	if text := addr.String(); !addr.IsUnspecified() && !slices.Contains(d.Addresses, text) {
-		all := slices.Insert(d.Addresses, 0, text)
-		d.Addresses = all[:min(len(all), registry.MaxAddresses)]
-	}
-}
-
-// gathering is a device without a record yet.
-func (l *listing) gathering(device string, addr netip.Addr, first int64) v1.DeviceVerdict {
-	d := v1.DeviceVerdict{
-		Verdict:   v1.Verdict{Device: device, State: v1.Gathering, Votes: map[string]int{}},
-		Addresses: []string{}, FirstSeen: v1.UnixMicro(first),
-	}
-	if mac, err := flows.ParseMAC(device); err == nil {
-		d.RandomMAC = mac.IsLocal()
-	}
-	if l.ignored != nil && l.ignored(&flows.Record{Device: device, DeviceAddr: addr}) {
-		d.State = v1.Ignored
-	}
-	return d
 }

@@ -2,19 +2,13 @@
 // how it starts, reads its flags, prints, tells its version and ends.
 package terminal
 
-// This file runs a command line, and says which build this is. Flags may stand after
-// arguments, as in `extract FILE -o OUT`: the flag parser stops at the first.
+// This file runs a command line.
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -112,90 +106,4 @@ func (p *Program) setUp(c *cli.Command) {
 	for _, sub := range c.Subcommands {
 		p.setUp(sub)
 	}
-}
-
-// FlagsFirst moves the arguments of a command behind its flags.
-func FlagsFirst(app *cli.App, args []string) []string {
-	if len(args) == 0 {
-		return args
-	}
-	head, rest := args[:1:1], args[1:]
-	flags, commands := app.Flags, app.Commands
-	for len(rest) > 0 {
-		i := slices.IndexFunc(commands, func(c *cli.Command) bool { return c.HasName(rest[0]) })
-		if i < 0 {
-			break
-		}
-		head = append(head, rest[0])
-		flags, commands = commands[i].Flags, commands[i].Subcommands
-		rest = rest[1:]
-	}
-	var options, arguments []string
-	for i := 0; i < len(rest); i++ {
-		arg := rest[i]
-		switch {
-		case arg == "--":
-			arguments = append(arguments, rest[i+1:]...)
-			i = len(rest)
-		case len(arg) < 2 || arg[0] != '-':
-			arguments = append(arguments, arg)
-		default:
-			options = append(options, arg)
-			if takesValue(flags, arg) && i+1 < len(rest) {
-				i++
-				options = append(options, rest[i])
-			}
-		}
-	}
-	if len(arguments) > 0 {
-		options = append(append(options, "--"), arguments...)
-	}
-	return append(head, options...)
-}
-
-// takesValue reports whether the next argument belongs to the flag.
-func takesValue(flags []cli.Flag, arg string) bool {
-	name := strings.TrimLeft(arg, "-")
-	if strings.Contains(name, "=") {
-		return false
-	}
-	for _, f := range flags {
-		if !slices.Contains(f.Names(), name) {
-			continue
-		}
-		_, isBool := f.(*cli.BoolFlag)
-		return !isBool
-	}
-	return false
-}
-
-var versionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version of this program, of Go and of the kernel programs inside"}
-
-// printVersion writes the version, then what a bug report needs beside it.
-func (p *Program) printVersion(w io.Writer) {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		info = &debug.BuildInfo{}
-	}
-	name, revision := versions(p.Version, info)
-	fmt.Fprintf(w, "%s %s\nrevision %s\ngo       %s %s/%s\nprograms sha256:%s\n",
-		p.Name, name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Programs())
-}
-
-// versions are the version and the revision of this build: what the linker was
-// told, else what Go recorded of the module and the repository it was built in.
-func versions(linked string, info *debug.BuildInfo) (name, revision string) {
-	dirty := ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision":
-			revision = s.Value
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "-dirty"
-		}
-	}
-	if revision != "" {
-		revision += dirty
-	}
-	return cmp.Or(linked, info.Main.Version, "unknown"), cmp.Or(revision, linked, info.Main.Version, "unknown")
 }

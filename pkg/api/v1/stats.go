@@ -1,13 +1,7 @@
 package v1
 
 // This file declares each counter, once: its JSON key, what it means, what to do about
-// it, and what it is the sum of. Text, log and documents come from here.
-
-import (
-	"fmt"
-	"reflect"
-	"strings"
-)
+// it, and what it is the sum of. Text, log and documents come from here (counters.go).
 
 // Stats is the answer to `iotsense stats`.
 type Stats struct {
@@ -68,86 +62,4 @@ type Interface struct {
 	Attached bool    `json:"attached" means:"packets are seen"`
 	Gaps     uint64  `json:"gaps" means:"how often the programs were off it while it was there: others took them off, or they could not be attached" do:"look in the log who takes them off"`
 	GapS     float64 `json:"gap_s" means:"for how many seconds in all"`
-}
-
-// Counter is a counter of an answer, or another figure of [Stats], as declared.
-type Counter struct {
-	Key   string   // JSON key, with those it lies under: packets.seen
-	Means string   // in a line
-	Do    string   // about it; may be empty
-	Of    string   // key beside it of the counter whose part this is; may be empty
-	Sum   []string // keys beside it of what this is the sum of
-	Value any      // its own; a uint64 where it counts
-}
-
-// Meaning is what the counter means, with its place among the others.
-func (c Counter) Meaning() string {
-	switch {
-	case c.Of != "":
-		return "(of " + c.Of + ") " + c.Means
-	case len(c.Sum) > 0:
-		return c.Means + " = " + strings.Join(c.Sum, " + ")
-	}
-	return c.Means
-}
-
-// Counters are the fields of an answer's struct and, in their place, those of structs
-// in it, in the order of their declaration.
-func Counters(answer any) []Counter { return countersOf("", reflect.ValueOf(answer)) }
-
-func countersOf(under string, v reflect.Value) (list []Counter) {
-	for i := range v.NumField() {
-		tag, value := v.Type().Field(i).Tag, v.Field(i)
-		key := under + tag.Get("json")
-		if value.Kind() == reflect.Struct {
-			list = append(list, countersOf(key+".", value)...)
-			continue
-		}
-		list = append(list, Counter{
-			Key: key, Means: tag.Get("means"), Do: tag.Get("do"), Of: tag.Get("of"),
-			Sum: strings.Fields(tag.Get("sum")), Value: value.Interface(),
-		})
-	}
-	return list
-}
-
-// AccountingError says which sum of [PacketStats] does not hold: a fault of this
-// program, not of the capture.
-type AccountingError struct{ Sum string }
-
-func (e *AccountingError) Error() string {
-	return "packets do not add up, please report this capture: " + e.Sum
-}
-
-// Check holds the declared sums against each other, of a source that has ended: an
-// [AccountingError] if one is broken.
-func (s *PacketStats) Check() error {
-	values := map[string]uint64{}
-	counters := Counters(*s)
-	for _, c := range counters {
-		values[c.Key] = c.Value.(uint64)
-	}
-	for _, c := range counters {
-		if len(c.Sum) == 0 {
-			continue
-		}
-		var sum uint64
-		var parts []uint64
-		for _, key := range c.Sum {
-			parts = append(parts, values[key])
-			sum += values[key]
-		}
-		if sum != c.Value {
-			return &AccountingError{fmt.Sprintf("%s = %s does not hold: %d, %d", c.Key, strings.Join(c.Sum, " + "), c.Value, parts)}
-		}
-	}
-	return nil
-}
-
-// Add adds the counters of o.
-func (s *PacketStats) Add(o PacketStats) {
-	into, from := reflect.ValueOf(s).Elem(), reflect.ValueOf(o)
-	for i := range into.NumField() {
-		into.Field(i).SetUint(into.Field(i).Uint() + from.Field(i).Uint())
-	}
 }

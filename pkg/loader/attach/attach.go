@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
@@ -150,81 +149,4 @@ func (a *Attachment) Detach() error {
 		return fmt.Errorf("detach from interface %s: %w", a.name, err)
 	}
 	return nil
-}
-
-// Hook is where in the kernel packets are seen.
-type Hook string
-
-const (
-	HookAuto       Hook = "auto"        // TCX, or clsact where the kernel has no TCX
-	HookTCX        Hook = "tcx"         // both directions, Linux 6.6
-	HookTC         Hook = "tc"          // both directions, a filter on a clsact qdisc
-	HookTCIngress  Hook = "tc-ingress"  // received packets only, on a clsact or an ingress qdisc; never chosen unasked
-	HookXDP        Hook = "xdp"         // received packets only, in the driver
-	HookXDPGeneric Hook = "xdp-generic" // received packets only, after the driver; never chosen unasked
-)
-
-// ParseHook reads a hook's name.
-func ParseHook(s string) (Hook, error) {
-	h := Hook(s)
-	if !slices.Contains([]Hook{HookAuto, HookTCX, HookTC, HookTCIngress, HookXDP, HookXDPGeneric}, h) {
-		return "", fmt.Errorf("hook %q: want auto, tcx, tc, tc-ingress, xdp or xdp-generic", s)
-	}
-	return h, nil
-}
-
-// IsXDP reports whether only received packets are seen, by the XDP program.
-func (h Hook) IsXDP() bool { return h == HookXDP || h == HookXDPGeneric }
-func (h Hook) isTC() bool  { return h == HookTC || h == HookTCIngress }
-
-// rawIP are the types of interfaces whose frames begin with the IP header, as netlink
-// names them: tun and wireguard, ppp, rawip (519: modems) and the IP tunnels (823: GRE
-// over IPv6).
-var rawIP = []string{"none", "ppp", "slip", "cslip", "slip6", "cslip6", "unknown519",
-	"ipip", "tunnel6", "sit", "gre", "unknown823"}
-
-// checkLinkType refuses an interface whose frames begin with neither an Ethernet nor
-// an IP header: what the programs would take for one could be anything.
-func checkLinkType(link netlink.Link) error {
-	kind := link.Attrs().EncapType
-	if HasEthernetHeader(link) || slices.Contains(rawIP, kind) {
-		return nil
-	}
-	advice := "name an Ethernet or IP interface"
-	if strings.HasPrefix(kind, "ieee802.11") {
-		advice = "name the access point's own interface or its bridge, where the frames are Ethernet's"
-	}
-	return fmt.Errorf("its link type %s cannot be read, only Ethernet and raw IP can: %s", kind, advice)
-}
-
-// HasEthernetHeader reports whether frames begin with one; those of tun, ppp
-// and wireguard begin with the IP header.
-func HasEthernetHeader(link netlink.Link) bool {
-	kind := link.Attrs().EncapType
-	return kind == "ether" || kind == "loopback"
-}
-
-// setPromisc makes promiscuous mode a part of the attachment.
-func (a *Attachment) setPromisc() error {
-	fd, err := promiscuous(a.index)
-	if err != nil {
-		return err
-	}
-	a.add("promiscuous mode", nil, func() error { return unix.Close(fd) })
-	return nil
-}
-
-// promiscuous turns promiscuous mode on for as long as the returned socket is
-// open: the kernel takes it back, however the process ends.
-func promiscuous(ifindex int) (int, error) {
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return -1, fmt.Errorf("promiscuous mode (CAP_NET_RAW): %w", err)
-	}
-	request := unix.PacketMreq{Ifindex: int32(ifindex), Type: unix.PACKET_MR_PROMISC}
-	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &request); err != nil {
-		unix.Close(fd)
-		return -1, fmt.Errorf("promiscuous mode: %w", err)
-	}
-	return fd, nil
 }

@@ -1,0 +1,44 @@
+package terminal
+
+// This file says which build this is.
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/urfave/cli/v2"
+)
+
+var versionFlag = &cli.BoolFlag{Name: "version", Usage: "print the version of this program, of Go and of the kernel programs inside"}
+
+// printVersion writes the version, then what a bug report needs beside it.
+func (p *Program) printVersion(w io.Writer) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
+	}
+	name, revision := versions(p.Version, info)
+	fmt.Fprintf(w, "%s %s\nrevision %s\ngo       %s %s/%s\nprograms sha256:%s\n",
+		p.Name, name, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH, p.Programs())
+}
+
+// versions are the version and the revision of this build: what the linker was
+// told, else what Go recorded of the module and the repository it was built in.
+func versions(linked string, info *debug.BuildInfo) (name, revision string) {
+	dirty := ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision":
+			revision = s.Value
+		case s.Key == "vcs.modified" && s.Value == "true":
+			dirty = "-dirty"
+		}
+	}
+	if revision != "" {
+		revision += dirty
+	}
+	return cmp.Or(linked, info.Main.Version, "unknown"), cmp.Or(revision, linked, info.Main.Version, "unknown")
+}

@@ -1,0 +1,46 @@
+package v1
+
+// State is how far a verdict has come.
+type State string
+
+const (
+	Gathering State = "gathering" // no window yet
+	Known     State = "known"     // confidence at or over the label's threshold
+	Unknown   State = "unknown"   // windows, but no label with enough confidence
+	Ignored   State = "ignored"   // counted, but not judged, by the operator's wish
+)
+
+// Verdict is what is known of a device: one line of `classify --json` and
+// `run --json`. A key without a value is null.
+type Verdict struct {
+	Time             Time           `json:"time"`              // last packet of the newest record it rests on
+	Device           string         `json:"device"`            // MAC or "ip:ADDR"
+	Capture          *string        `json:"capture"`           // the file; null live
+	Label            *string        `json:"label"`             // best guess, even when not known
+	Confidence       *float64       `json:"confidence"`        // its joined probability, 0 to 1
+	Known            bool           `json:"known"`             // confidence >= threshold
+	State            State          `json:"state"`             //
+	Provisional      bool           `json:"provisional"`       // rests on a flow still open in the kernel
+	Windows          int            `json:"windows"`           // joined windows
+	Flows            uint64         `json:"flows"`             // records so far
+	Packets          uint64         `json:"packets"`           // wire packets of those
+	Bytes            uint64         `json:"bytes"`             // IP bytes of those
+	Votes            map[string]int `json:"votes"`             // windows by their own argmax
+	WindowLabel      *string        `json:"window_label"`      // of the newest window alone
+	WindowConfidence *float64       `json:"window_confidence"` // of the newest window alone
+	PaddingFraction  *float64       `json:"padding_fraction"`  // of the newest explanation
+	Trusted          *bool          `json:"trusted"`           // known and padding fraction within its threshold
+	News             bool           `json:"-"`                 // of Window: the state, or a known label, is another than before
+}
+
+// DeviceVerdict is a Verdict with what else is known of a device: one line of
+// `devices --json`, and with more of `classify --json`.
+type DeviceVerdict struct {
+	Verdict
+	Addresses []string `json:"addresses"` // most recently active first
+	FirstSeen Time     `json:"first_seen"`
+	LastSeen  Time     `json:"last_seen"`
+	SharedMAC bool     `json:"shared_mac"` // two IPv4 addresses within one minute: a repeater or router
+	RandomMAC bool     `json:"random_mac"` // no manufacturer's: the device may come back under another
+	IPv6Flows uint64   `json:"ipv6_flows"` // of flows: most models leave these out
+}

@@ -1,0 +1,32 @@
+package attach
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// setPromisc makes promiscuous mode a part of the attachment.
+func (a *Attachment) setPromisc() error {
+	fd, err := promiscuous(a.index)
+	if err != nil {
+		return err
+	}
+	a.add("promiscuous mode", nil, func() error { return unix.Close(fd) })
+	return nil
+}
+
+// promiscuous turns promiscuous mode on for as long as the returned socket is
+// open: the kernel takes it back, however the process ends.
+func promiscuous(ifindex int) (int, error) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("promiscuous mode (CAP_NET_RAW): %w", err)
+	}
+	request := unix.PacketMreq{Ifindex: int32(ifindex), Type: unix.PACKET_MR_PROMISC}
+	if err := unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &request); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("promiscuous mode: %w", err)
+	}
+	return fd, nil
+}

@@ -1,0 +1,123 @@
+package score
+
+// This file numbers classes: merged ones under one number, left-out ones under none.
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/iotsense/iotsense/pkg/join"
+)
+
+// classes gives every class a number in the order they come.
+type classes struct {
+	names   []string       // by number
+	named   map[string]int // number by name
+	number  map[string]int // of a class, under its own name
+	merged  map[string]string
+	leftOut map[string]bool
+	seen    map[string]bool // names that the model or the data has
+
+	outputs    []int     // number of each class the model can give, merged
+	place      []int     // in outputs, of each of the model's labels
+	thresholds []float64 // of outputs
+}
+
+// newClasses numbers the model's classes.
+func newClasses(cfg Config) (*classes, error) {
+	c := &classes{named: map[string]int{}, number: map[string]int{}, merged: map[string]string{}, leftOut: map[string]bool{}, seen: map[string]bool{}}
+	for _, group := range cfg.Merge {
+		for _, name := range group {
+			if other, twice := c.merged[name]; twice {
+				return nil, fmt.Errorf("score: class %q is to be merged twice, into %s and %s", name, other, strings.Join(group, "+"))
+			}
+			c.merged[name] = strings.Join(group, "+")
+		}
+	}
+	for _, name := range cfg.LeaveOut {
+		c.leftOut[name] = true
+	}
+	for _, label := range cfg.Labels {
+		n := c.of(label)
+		place := slices.Index(c.outputs, n)
+		if place < 0 {
+			place = len(c.outputs)
+			c.outputs, c.thresholds = append(c.outputs, n), append(c.thresholds, 0)
+		}
+		c.place = append(c.place, place)
+		c.thresholds[place] = max(c.thresholds[place], cfg.Thresholds.For(label))
+	}
+	return c, nil
+}
+
+// of is the number of a class, a new one if need be.
+func (c *classes) of(label string) int {
+	if n, ok := c.number[label]; ok {
+		return n
+	}
+	c.seen[label] = true
+	name := label
+	if m, ok := c.merged[label]; ok {
+		name = m
+	}
+	n, ok := c.named[name]
+	if !ok {
+		n = len(c.names)
+		c.names = append(c.names, name)
+		c.named[name] = n
+	}
+	c.number[label] = n
+	return n
+}
+
+// scored reports whether devices of the class count. It remembers the class.
+func (c *classes) scored(label string) bool {
+	if c.leftOut[label] {
+		c.seen[label] = true
+		return false
+	}
+	return true
+}
+
+// merge gives the probabilities of outputs: sums over the classes merged, negative
+// where the model knows none of them.
+func (c *classes) merge(probs []float32) []float32 {
+	if len(c.outputs) == len(probs) {
+		return probs
+	}
+	merged := slices.Repeat([]float32{join.Lacking}, len(c.outputs))
+	for i, p := range probs {
+		if at := c.place[i]; p >= 0 {
+			merged[at] = max(0, merged[at]) + p
+		}
+	}
+	return merged
+}
+
+// isOutput reports whether the model can give a class, by its merged name.
+func (c *classes) isOutput(name string) bool {
+	return slices.ContainsFunc(c.outputs, func(n int) bool { return c.names[n] == name })
+}
+
+// maxClasses bounds the confusion matrices, which have a number for each two classes.
+const maxClasses = 4096
+
+// check reports a class to merge or leave out that neither the model nor the data has,
+// and more classes than can be scored.
+func (c *classes) check() error {
+	if len(c.names) > maxClasses {
+		return fmt.Errorf("score: the data and the model have %d classes, at most %d are scored: are the labels those of kinds of devices?", len(c.names), maxClasses)
+	}
+	for _, part := range []struct {
+		what  string
+		names []string
+	}{{"merge", keys(c.merged)}, {"leave out", keys(c.leftOut)}} {
+		for _, name := range part.names {
+			if !c.seen[name] {
+				return fmt.Errorf("score: no class %q to %s: neither the model nor the data has it", name, part.what)
+			}
+		}
+	}
+	return nil
+}
