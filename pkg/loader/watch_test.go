@@ -214,15 +214,21 @@ func TestFailedAttachIsTriedAgain(t *testing.T) {
 	other := &netlink.Ingress{}
 	b.do(replay.Interface, func(l netlink.Link) error {
 		other.QdiscAttrs = netlink.QdiscAttrs{LinkIndex: l.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS}
-		return errors.Join(netlink.QdiscDel(clsact(l)), netlink.QdiscAdd(other))
+		var err error
+		for range 1000 { // between the two the sensor may have put its own back
+			if err = errors.Join(netlink.QdiscDel(clsact(l)), netlink.QdiscAdd(other)); err == nil {
+				break
+			}
+		}
+		return err
 	})
 	before := b.until(s, "gap", func(s Stats) bool { return !s.Interfaces[0].Attached }).Interfaces[0]
-	if before.Gaps != 1 || log.lines("ingress qdisc") != 1 {
+	if before.Gaps == 0 || log.lines("ingress qdisc") != 1 {
 		t.Errorf("%+v, %d errors, want one of each", before, log.lines("ingress qdisc"))
 	}
 	b.until(s, "second try", func(s Stats) bool { return s.Interfaces[0].GapS > before.GapS+2*lookEvery.Seconds() })
 	b.do(replay.Interface, func(netlink.Link) error { return netlink.QdiscDel(other) })
-	b.until(s, "attachment", func(s Stats) bool { i := s.Interfaces[0]; return i.Attached && i.Gaps == 1 })
+	b.until(s, "attachment", func(s Stats) bool { i := s.Interfaces[0]; return i.Attached && i.Gaps == before.Gaps })
 	if n := log.lines("ingress qdisc"); n != 1 {
 		t.Errorf("%d errors, want one", n)
 	}
