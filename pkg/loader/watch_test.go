@@ -222,9 +222,11 @@ func TestFailedAttachIsTriedAgain(t *testing.T) {
 		}
 		return err
 	})
-	before := b.until(s, "gap", func(s Stats) bool { return !s.Interfaces[0].Attached }).Interfaces[0]
-	if before.Gaps == 0 || log.lines("ingress qdisc") != 1 {
-		t.Errorf("%+v, %d errors, want one of each", before, log.lines("ingress qdisc"))
+	before := b.until(s, "gap", func(s Stats) bool { // a first try may have met the other qdisc half made
+		return !s.Interfaces[0].Attached && log.lines("ingress qdisc") == 1
+	}).Interfaces[0]
+	if before.Gaps == 0 {
+		t.Errorf("%+v, want a gap", before)
 	}
 	b.until(s, "second try", func(s Stats) bool { return s.Interfaces[0].GapS > before.GapS+2*lookEvery.Seconds() })
 	b.do(replay.Interface, func(netlink.Link) error { return netlink.QdiscDel(other) })
