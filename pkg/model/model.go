@@ -218,8 +218,8 @@ func (m *Model) Validate() error {
 		return fmt.Errorf("training: digest: %w", err)
 	}
 	for _, t := range m.Net.Tensors() {
-		if len(t.Data) != t.Size() {
-			return fmt.Errorf("%s has %d values, want %d (%v)", t.Name, len(t.Data), t.Size(), t.Shape)
+		if err := t.Check(); err != nil {
+			return err
 		}
 		if i := NotFinite(t.Data); i >= 0 {
 			return fmt.Errorf("%s[%d] is %v: weights must be finite", t.Name, i, t.Data[i])

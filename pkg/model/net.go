@@ -84,6 +84,14 @@ type Tensor struct {
 	Data  []float32
 }
 
+// Check reports that the tensor has not as many values as its shape.
+func (t Tensor) Check() error {
+	if len(t.Data) != t.Size() {
+		return fmt.Errorf("%s has %d values, want %d (%v)", t.Name, len(t.Data), t.Size(), t.Shape)
+	}
+	return nil
+}
+
 // Size is how many values the shape has.
 func (t Tensor) Size() int {
 	n := 1

@@ -101,8 +101,9 @@ func (n *Net) Fits(record model.RecordSpec, classes int) error {
 	}
 	slots := n.Weights.slots()
 	for i, t := range n.Arch.tensors(d) {
-		if got := len(*slots[i]); got != t.Size() {
-			return fmt.Errorf("%s has %d values, want %d (%v)", t.Name, got, t.Size(), t.Shape)
+		t.Data = *slots[i]
+		if err := t.Check(); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -203,8 +203,9 @@ func (n *Net) Fits(_ model.RecordSpec, classes int) error {
 	}
 	slots := n.Weights.Slots()
 	for i, t := range n.Arch.Tensors(classes) {
-		if got := len(*slots[i]); got != t.Size() {
-			return fmt.Errorf("%s has %d values, want %d (%v)", t.Name, got, t.Size(), t.Shape)
+		t.Data = *slots[i]
+		if err := t.Check(); err != nil {
+			return err
 		}
 	}
 	return nil
