@@ -2,6 +2,7 @@ package attach
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"runtime"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/testenv"
 )
 
@@ -64,5 +66,83 @@ func TestProgramNameOfNone(t *testing.T) {
 	testenv.Root(t)
 	if name, err := ProgramName(1<<31 - 1); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %q, %v, want no such program", name, err)
+	}
+}
+
+// A qdisc that somebody puts in the place of ours while we attach has no filter of
+// ours: it would show what is received as what is sent.
+func TestQdiscIsSwappedMeanwhile(t *testing.T) {
+	testenv.Root(t)
+	runtime.LockOSThread() // as above
+	own, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer own.Close()
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	handle, err := netlink.NewHandleAt(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer handle.Close()
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.SchedCLS, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, -1), asm.Return()},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	at := &Attacher{Handle: handle, Hook: HookTC, Log: slog.New(slog.DiscardHandler), Programs: map[string]*ebpf.Program{
+		gen.IotsenseProgIotsenseIn: p, gen.IotsenseProgIotsenseOut: p, gen.IotsenseProgIotsenseInIp: p, gen.IotsenseProgIotsenseOutIp: p,
+	}}
+	ingress := &netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: lo.Attrs().Index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS,
+	}}
+	swap := make(chan struct{})
+	swapped := make(chan struct{})
+	other, err := netlink.NewHandleAt(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	go func() { // what fails comes too early or too late
+		for range swap {
+			for range 8 {
+				_ = other.QdiscDel(clsact(lo))
+				_ = other.QdiscAdd(ingress)
+			}
+			swapped <- struct{}{}
+		}
+	}()
+	attached, refused := 0, 0
+	for range 300 {
+		_ = handle.QdiscDel(ingress)
+		swap <- struct{}{}
+		a, err := at.Attach(lo)
+		<-swapped
+		list, listErr := handle.QdiscList(lo)
+		filters, filterErr := handle.FilterList(lo, netlink.HANDLE_MIN_INGRESS)
+		if err := errors.Join(listErr, filterErr); err != nil {
+			t.Fatal(err)
+		}
+		if FilterQdisc(list) == QdiscIngress && len(filters) > 0 {
+			t.Fatalf("%d filters on an ingress qdisc, attached: %v", len(filters), err)
+		}
+		if err != nil {
+			refused++
+			continue
+		}
+		attached++
+		if err := a.Detach(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(swap)
+	t.Logf("%d times attached, %d times refused", attached, refused)
+	if refused == 0 {
+		t.Error("never refused")
 	}
 }

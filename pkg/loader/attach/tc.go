@@ -71,17 +71,31 @@ func (at *Attacher) attachTC(a *Attachment, l netlink.Link, hook Hook, in, out *
 		handle = filterHandle
 	case QdiscIngress:
 		if hook != HookTCIngress {
-			return fmt.Errorf("an ingress qdisc is on it (`tc qdisc show dev %s`; SQM and wondershaper use one), which shows what is received only, and clsact has no room beside it: use --hook tcx (Linux 6.6), or --hook tc-ingress knowing that what is sent is not seen, or make that qdisc clsact",
-				l.Attrs().Name)
+			return oneWay(l)
 		}
 	}
 	if hook == HookTCIngress {
 		at.Log.Warn("only what is received is seen, not what is sent (--hook tc-ingress)", "interface", a.name)
 		return at.addFilter(a, l, clsactParents[0], handle, gen.IotsenseProgIotsenseIn, in)
 	}
-	return errors.Join(
+	err = errors.Join(
 		at.addFilter(a, l, clsactParents[0], handle, gen.IotsenseProgIotsenseIn, in),
 		at.addFilter(a, l, clsactParents[1], handle, gen.IotsenseProgIotsenseOut, out))
+	if err != nil {
+		return err
+	}
+	// An ingress qdisc that took the clsact's place since has both filters now, each
+	// seeing what is received: its kernel code takes any parent.
+	if list, err = at.Handle.QdiscList(l); err == nil && FilterQdisc(list) == QdiscIngress {
+		return oneWay(l)
+	}
+	return err
+}
+
+// oneWay is why the two directions cannot be had of an interface with an ingress qdisc.
+func oneWay(l netlink.Link) error {
+	return fmt.Errorf("an ingress qdisc is on it (`tc qdisc show dev %s`; SQM and wondershaper use one), which shows what is received only, and clsact has no room beside it: use --hook tcx (Linux 6.6), or --hook tc-ingress knowing that what is sent is not seen, or make that qdisc clsact",
+		l.Attrs().Name)
 }
 
 func (at *Attacher) addClsact(a *Attachment, l netlink.Link) error {
