@@ -98,7 +98,7 @@ func printTraining(c *cli.Context, bundle model.Bundle, reports experiment.Repor
 			service += fmt.Sprintf("went on from a checkpoint in epoch %d: ", r.Resumed)
 		}
 		fmt.Fprintf(c.App.Writer, "%s%d classes, %d windows (%d for validation), best epoch %d of %d (%s), validation loss %.4f, temperature %.2f\n",
-			service, len(m.Labels), r.Windows, r.Validation, r.Best, len(r.Epochs), r.Stopped, r.Epochs[r.Best-1].ValLoss, r.Temperature)
+			service, len(m.Classes()), r.Windows, r.Validation, r.Best, len(r.Epochs), r.Stopped, r.Epochs[r.Best-1].ValLoss, r.Temperature)
 	}
 	_, err := fmt.Fprintf(c.App.Writer, "model written to %s\n", c.String("output"))
 	return err

@@ -93,6 +93,7 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 	}
 	c.verdicts = registry.Config{
 		Labels:     labels,
+		None:       model.NoneLabel,
 		Threshold:  func(label string) float64 { return thresholds[label] },
 		MaxDevices: opts.MaxDevices,
 		Ignored:    opts.Ignored,
@@ -137,6 +138,11 @@ func Labels(bundle model.Bundle) []string {
 	}
 	slices.Sort(labels)
 	return slices.Compact(labels)
+}
+
+// Classes are the labels that a device can be given: all but model.NoneLabel.
+func Classes(bundle model.Bundle) []string {
+	return slices.DeleteFunc(Labels(bundle), func(l string) bool { return l == model.NoneLabel })
 }
 
 func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream, error) {

@@ -114,7 +114,7 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 	if err != nil {
 		return nil, err
 	}
-	labels, known := classify.Labels(bundle), 0
+	classes, known := classify.Classes(bundle), 0
 	found, ever := &Strangers{}, map[string]bool{} // ever: devices of the capture being read
 	opts := classify.Options{WindowMode: e.WindowMode, Verdict: func(v v1.Verdict) {
 		if v.Known {
@@ -129,7 +129,7 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 			}
 		}
 		for _, d := range c.Devices {
-			if slices.Contains(labels, d.Label) {
+			if slices.Contains(classes, d.Label) {
 				known++
 				continue
 			}

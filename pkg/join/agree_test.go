@@ -23,8 +23,11 @@ func TestLiveAndPublishedVerdictsAgree(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 12))
 		labels, models := madeBundle(r)
+		if seed%3 == 0 {
+			labels[len(labels)-1] = model.NoneLabel
+		}
 		threshold := r.Float64()
-		live := registry.New(registry.Config{Labels: labels, Threshold: func(string) float64 { return threshold }})
+		live := registry.New(registry.Config{Labels: labels, None: model.NoneLabel, Threshold: func(string) float64 { return threshold }})
 		in := score.Input{Config: score.Config{Mode: model.Padded, Labels: labels, Thresholds: model.Thresholds{Default: threshold}}}
 		spread := time.Duration(r.IntN(2)) * time.Hour // none: sums in the same order, so the same bits
 		for range 1 + r.IntN(30) {
@@ -57,9 +60,12 @@ func madeBundle(r *rand.Rand) (labels []string, models [][]int) {
 	}
 	models = [][]int{all}
 	for range r.IntN(4) {
-		has := append([]int{}, all...)
-		r.Shuffle(n, func(i, j int) { has[i], has[j] = has[j], has[i] })
-		has = has[:1+r.IntN(n)]
+		has := append([]int{}, all[:n-1]...) // the last may stand for none of them
+		r.Shuffle(n-1, func(i, j int) { has[i], has[j] = has[j], has[i] })
+		has = has[:1+r.IntN(n-1)]
+		if r.IntN(2) == 0 {
+			has = append(has, n-1)
+		}
 		slices.Sort(has)
 		models = append(models, has)
 	}
@@ -86,6 +92,12 @@ func differ(live v1.Verdict, published *score.Result, exact bool) string {
 	near := 1e-12
 	if exact {
 		near = 0
+	}
+	if p.Given != nil && *p.Given == model.NoneLabel { // live, its best guess among the others is shown
+		if *live.Label == model.NoneLabel || live.Known || !refused || *live.Confidence > *p.Confidence {
+			return fmt.Sprintf("none of them: live %s %v, known %v", *live.Label, *live.Confidence, live.Known)
+		}
+		return ""
 	}
 	switch {
 	case live.Label == nil || p.Given == nil || *live.Label != *p.Given:

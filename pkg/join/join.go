@@ -41,12 +41,16 @@ func (m *Mean) grow(classes int) {
 }
 
 // Best is the class of the highest mean, the first of equals, and its probability; -1
-// if no output gives a class any.
-func (m *Mean) Best() (class int, probability float64) {
+// if nothing has been joined.
+func (m *Mean) Best() (class int, probability float64) { return m.BestBut(-1) }
+
+// BestBut is Best among the classes but one. The probability is that among all: what the
+// one has is not handed to the others.
+func (m *Mean) BestBut(one int) (class int, probability float64) {
 	class = -1
-	highest := 0.0
+	highest := -1.0
 	for i := range m.sum {
-		if mean := m.mean(i); mean > highest {
+		if mean := m.mean(i); i != one && m.count[i] > 0 && mean > highest {
 			class, highest = i, mean
 		}
 	}
@@ -78,10 +82,13 @@ func (m *Mean) mean(class int) float64 {
 }
 
 // Best is the class that one output gives the highest probability, the first of equals.
-func Best(probs []float32) int {
-	best := 0
+func Best(probs []float32) int { return BestBut(probs, -1) }
+
+// BestBut is Best among the classes but one.
+func BestBut(probs []float32, one int) int {
+	best := -1
 	for i, p := range probs {
-		if p > probs[best] {
+		if i != one && (best < 0 || p > probs[best]) {
 			best = i
 		}
 	}

@@ -24,7 +24,7 @@ const (
 // Model is one trained network with all that is needed to use it. It is read
 // only once built: engines share it.
 type Model struct {
-	Labels      []string // class names, sorted; index = output of the network
+	Labels      []string // class names, sorted; index = output of the network; NoneLabel may be one
 	Net         Net
 	Record      RecordSpec
 	Scaling     Scaling
@@ -35,6 +35,18 @@ type Model struct {
 	// Background is the reference set of explanations: inputs of the network, one
 	// after the other; empty when the model has none. The engine never reads it.
 	Background []float32
+}
+
+// NoneLabel is the class of what is of none of the other classes. A device that it
+// describes best is unknown, whatever its best guess among the others.
+const NoneLabel = "none of them"
+
+// None is the output of the class [NoneLabel]; ok is false if the model has none.
+func (m *Model) None() (index int, ok bool) { return slices.BinarySearch(m.Labels, NoneLabel) }
+
+// Classes are the labels that a device can be given: all but [NoneLabel].
+func (m *Model) Classes() []string {
+	return slices.DeleteFunc(slices.Clone(m.Labels), func(l string) bool { return l == NoneLabel })
 }
 
 // RecordSpec says which records and windows the model was made for; the same
@@ -245,6 +257,9 @@ func validateLabels(labels []string) error {
 		if i > 0 && labels[i-1] >= l {
 			return fmt.Errorf("labels: %q after %q: want sorted and unique", l, labels[i-1])
 		}
+	}
+	if len(labels) == 1 && labels[0] == NoneLabel {
+		return fmt.Errorf("labels: there is no class but %q", NoneLabel)
 	}
 	return nil
 }

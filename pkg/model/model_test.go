@@ -2,6 +2,8 @@ package model
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -20,6 +22,29 @@ func TestStreamScrubs(t *testing.T) {
 		}
 		if got := string(step.Packets[0].Payload); (got == "I am "+mac) == scrub {
 			t.Errorf("scrub %v: payload %q", scrub, got)
+		}
+	}
+}
+
+// The class of none of them is one label by its name; devices are given the others.
+func TestNone(t *testing.T) {
+	for _, tt := range []struct {
+		labels, classes []string
+		index           int
+		ok              bool
+		refused         string
+	}{
+		{[]string{"camera", "plug"}, []string{"camera", "plug"}, 1, false, ""},
+		{[]string{"camera", NoneLabel, "plug"}, []string{"camera", "plug"}, 1, true, ""},
+		{[]string{NoneLabel}, []string{}, 0, true, "no class but"},
+	} {
+		m := &Model{Labels: tt.labels}
+		if index, ok := m.None(); index != tt.index || ok != tt.ok || !slices.Equal(m.Classes(), tt.classes) {
+			t.Errorf("%v: %d, %v, classes %v", tt.labels, index, ok, m.Classes())
+		}
+		err := validateLabels(tt.labels)
+		if (err != nil) != (tt.refused != "") || err != nil && !strings.Contains(err.Error(), tt.refused) {
+			t.Errorf("%v: %v", tt.labels, err)
 		}
 	}
 }

@@ -29,6 +29,7 @@ const (
 // Config says what the registry's verdicts are made of.
 type Config struct {
 	Labels     []string                   // all class names
+	None       string                     // of these, the class of devices that are of no other; "": there is none
 	Threshold  func(label string) float64 // confidence from which a label is known
 	MaxDevices int                        // 0: DefaultMaxDevices
 	Evicted    func(device string)        // called when a device is dropped; may be nil
@@ -40,6 +41,7 @@ type Config struct {
 // Registry is safe for concurrent use.
 type Registry struct {
 	cfg     Config
+	none    int // Config.None among the labels, -1: there is none
 	mu      sync.Mutex
 	devices map[string]*list.Element // of *device
 	unknown *list.List               // most recently active first
@@ -82,7 +84,7 @@ func New(cfg Config) *Registry {
 	if cfg.MaxDevices <= 0 {
 		cfg.MaxDevices = DefaultMaxDevices
 	}
-	return &Registry{cfg: cfg, devices: map[string]*list.Element{}, unknown: list.New(), known: list.New()}
+	return &Registry{cfg: cfg, none: slices.Index(cfg.Labels, cfg.None), devices: map[string]*list.Element{}, unknown: list.New(), known: list.New()}
 }
 
 // Record counts one record of a device, and reports whether the device is ignored:
@@ -167,7 +169,7 @@ func (r *Registry) Window(rec *flows.Record, probs []float32) v1.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
-	d.joined.add(probs)
+	d.joined.add(probs, r.none)
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
 	now := said{state: v.State}
@@ -196,7 +198,7 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 	if d.ignored {
 		v.State = v1.Ignored
 	}
-	best, p := d.joined.Best()
+	best, p := d.joined.BestBut(r.none)
 	if best < 0 {
 		return v
 	}
@@ -207,7 +209,8 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 	v.Time = v1.UnixMicro(d.newest)
 	v.Label, v.Confidence = &label, &p
 	v.WindowLabel, v.WindowConfidence = &windowLabel, &windowP
-	v.Known = p >= r.cfg.Threshold(label)
+	first, _ := d.joined.Best()
+	v.Known = first == best && p >= r.cfg.Threshold(label)
 	v.State = v1.Unknown
 	if v.Known {
 		v.State = v1.Known

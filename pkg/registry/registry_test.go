@@ -5,6 +5,7 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -43,10 +44,18 @@ func TestJoinedVerdict(t *testing.T) {
 		{"mean of windows", [][]float32{{.9, .1, 0}, {.2, .8, 0}, {1, 0, 0}}, "camera", .7, v1.Unknown, map[string]int{"camera": 2, "plug": 1}},
 		// The second model lacks camera: its window has no say in camera's mean.
 		// camera .9, plug (.1+.4)/2 = .25, scale (0+.6)/2 = .3, sum 1.45.
+		// scale stands for none of them, of which the most is no verdict.
+		{"none of them", [][]float32{{.2, .3, .5}}, "plug", .3, v1.Unknown, map[string]int{"scale": 1}},
+		{"none of them in a window", [][]float32{{.1, 0, .9}, {.95, 0, .05}}, "camera", .525, v1.Known, map[string]int{"scale": 1, "camera": 1}},
+		{"nothing but none of them", [][]float32{{0, 0, 1}}, "camera", 0, v1.Unknown, map[string]int{"scale": 1}},
 		{"a class that one model lacks", [][]float32{{.9, .1, 0}, {join.Lacking, .4, .6}}, "camera", .9 / 1.45, v1.Unknown, map[string]int{"camera": 1, "scale": 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := newRegistry(0, nil)
+			cfg := registry.Config{Labels: []string{"camera", "plug", "scale"}, Threshold: func(string) float64 { return 0.8 }}
+			if strings.Contains(tt.name, "none of them") {
+				cfg.None, cfg.Threshold = "scale", func(string) float64 { return 0.2 }
+			}
+			r := registry.New(cfg)
 			var v v1.Verdict
 			for i, p := range tt.probs {
 				rec := record("m", "10.0.0.1", int64(i)*second, int64(i)*second+7)

@@ -11,18 +11,18 @@ type joined struct {
 	join.Mean
 	windows int
 	votes   map[int]int
-	last    int     // argmax of the newest window
+	last    int     // class of the newest window, but for none
 	lastP   float64 // its probability
 }
 
-// add joins one window.
-func (j *joined) add(probs []float32) {
+// add joins one window; none is the class that no device is given.
+func (j *joined) add(probs []float32, none int) {
 	if j.votes == nil {
 		j.votes = map[int]int{}
 	}
 	j.Add(probs)
-	j.last = join.Best(probs)
+	j.last = join.BestBut(probs, none)
 	j.lastP = float64(probs[j.last])
-	j.votes[j.last]++
+	j.votes[join.Best(probs)]++
 	j.windows++
 }

@@ -162,7 +162,7 @@ func LoadNamedModel(name string) (model.Bundle, error) {
 
 // ModelText says which model judges, and what it has learned from.
 func ModelText(name string, bundle model.Bundle) string {
-	labels := len(classify.Labels(bundle))
+	labels := len(classify.Classes(bundle))
 	var text string
 	switch name {
 	case "":

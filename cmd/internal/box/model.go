@@ -60,10 +60,12 @@ func printModel(c *cli.Context, service string, m *model.Model) {
 	if service != "" {
 		t.AppendRow(table.Row{"service", service})
 	}
+	_, none := m.None()
 	t.AppendRows([]table.Row{
 		{"parameters", m.Parameters()},
-		{"classes", len(m.Labels)},
-		{"labels", strings.Join(m.Labels, ", ")},
+		{"classes", len(m.Classes())},
+		{"labels", strings.Join(m.Classes(), ", ")},
+		{model.NoneLabel, map[bool]string{true: "a class of its own", false: "no class of it"}[none]},
 		{"window", fmt.Sprintf("%d rows of %d values, %s", m.Net.Span(), m.Record.Width(), m.Record.WindowMode)},
 		{"direction", m.Record.Direction},
 		{"temperature", m.Temperature()},

@@ -4,10 +4,12 @@ package score
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
 	"github.com/iotsense/iotsense/pkg/join"
+	"github.com/iotsense/iotsense/pkg/model"
 )
 
 // classes gives every class a number in the order they come.
@@ -29,6 +31,9 @@ func newClasses(cfg Config) (*classes, error) {
 	c := &classes{named: map[string]int{}, number: map[string]int{}, merged: map[string]string{}, leftOut: map[string]bool{}, seen: map[string]bool{}}
 	for _, group := range cfg.Merge {
 		for _, name := range group {
+			if name == model.NoneLabel {
+				return nil, fmt.Errorf("score: %q is no class to merge with others", name)
+			}
 			if other, twice := c.merged[name]; twice {
 				return nil, fmt.Errorf("score: class %q is to be merged twice, into %s and %s", name, other, strings.Join(group, "+"))
 			}
@@ -47,6 +52,9 @@ func newClasses(cfg Config) (*classes, error) {
 		}
 		c.place = append(c.place, place)
 		c.thresholds[place] = max(c.thresholds[place], cfg.Thresholds.For(label))
+		if label == model.NoneLabel {
+			c.thresholds[place] = math.Inf(1) // no device is named so
+		}
 	}
 	return c, nil
 }
@@ -71,8 +79,12 @@ func (c *classes) of(label string) int {
 	return n
 }
 
-// scored reports whether devices of the class count. It remembers the class.
+// scored reports whether devices of the class count. It remembers the class. Strangers
+// have no place in a score by class.
 func (c *classes) scored(label string) bool {
+	if label == model.NoneLabel {
+		return false
+	}
 	if c.leftOut[label] {
 		c.seen[label] = true
 		return false

@@ -314,6 +314,33 @@ func TestDraws(t *testing.T) {
 	}
 }
 
+// Windows that are given to none of the classes are wrong and never high; it has no share
+// in macro-F1, and who is of no class is not scored.
+func TestNoneOfThem(t *testing.T) {
+	in := sample()
+	in.Labels = []string{"a", "b", model.NoneLabel}
+	in.Windows = []Output{
+		{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1, 0}},
+		{Device: "1", Capture: "x", Label: "a", Probs: []float32{0, 0.02, 0.98}},
+		{Device: "3", Capture: "y", Label: "b", Probs: []float32{0, 0.05, 0.95}},
+		{Device: "9", Capture: "z", Label: model.NoneLabel, Probs: []float32{1, 0, 0}},
+	}
+	in.Devices = []Device{{"9", "z", model.NoneLabel}}
+	r := evaluate(t, in)
+	if r.Windows != 3 || r.Devices.Count != 2 || r.Devices.NamedRight+r.Devices.NamedWrong != 0 || r.Devices.Refused != 2 {
+		t.Errorf("%d windows, devices %+v", r.Windows, r.Devices)
+	}
+	value(t, "macro_f1", r.MacroF1, (2./3+0)/2)
+	value(t, "low", r.Confidence.LowFraction, 2./3)
+	if r.Confidence.HighWrongCount != 0 || r.Classes[2].Support != 0 || r.Confusion[1][2] != 1 {
+		t.Errorf("%+v, %+v, %v", r.Confidence, r.Classes, r.Confusion)
+	}
+	in.Merge = [][]string{{"a", model.NoneLabel}}
+	if _, err := Evaluate(in); err == nil || !strings.Contains(err.Error(), model.NoneLabel) {
+		t.Errorf("merged with a class: %v", err)
+	}
+}
+
 func TestDifference(t *testing.T) {
 	draws := make([]float64, 1000) // captures alone move it from 0.1 to 1.1
 	better := make([]float64, 1000)
