@@ -28,6 +28,7 @@ type Analyzer struct {
 	classes  map[string]*class
 	captures map[string]bool
 	last     map[string]map[string]service // state of each device, by capture
+	shares   shares                        // of all classes
 	leaks    *leaks
 	stored   uint64 // records of records files
 }
@@ -95,6 +96,7 @@ func (a *Analyzer) Add(r flows.LabelledRecord) {
 // figures counts a record for Figs 2 to 5 and the shares.
 func (a *Analyzer) figures(c *class, r *flows.LabelledRecord) {
 	c.shares.add(r.Record)
+	a.shares.add(r.Record)
 	if !r.IsIPv6() { // the fields are those of IPv4
 		c.metadata.add(r.Record)
 	}
@@ -175,13 +177,11 @@ const StoredNote = "records files, which hold no local address and no payload be
 // Result puts together what has been counted so far.
 func (a *Analyzer) Result() *Result {
 	res := &Result{
-		Captures: len(a.captures), IPv6Used: a.cfg.IPv6, Stored: a.stored, Classes: []Class{},
+		Captures: len(a.captures), IPv6Used: a.cfg.IPv6, Stored: a.stored, Shares: a.shares.result(), Classes: []Class{},
 		Paper: Paper{"of the paper's own data set, which is another one", PaperTableIII, PaperShares},
 	}
-	var all shares
 	for _, label := range slices.Sorted(maps.Keys(a.classes)) {
 		c := a.classes[label]
-		all.merge(&c.shares)
 		res.Records += c.records
 		res.IPv6 += c.ipv6
 		res.Classes = append(res.Classes, Class{
@@ -190,7 +190,6 @@ func (a *Analyzer) Result() *Result {
 			Shares: c.shares.result(), Metadata: c.metadata.result(), Services: c.services.result(), Payload: c.payload.result(),
 		})
 	}
-	res.Shares = all.result()
 	if a.leaks != nil {
 		res.Leaks = a.leaks.result()
 	}

@@ -122,8 +122,8 @@ func TestIPv6(t *testing.T) {
 		a.Add(four)
 		a.Add(six)
 		c := a.Result().Classes[0]
-		if c.Records != 2 || c.IPv6 != 1 || c.Shares.ShortFlows.Of != tt.flows || c.Services.Total != tt.transitions || c.Metadata[fieldRemote].Records != tt.addresses {
-			t.Errorf("%+v: %d records, %d IPv6, %d flows, %d transitions, %d addresses", tt.cfg, c.Records, c.IPv6, c.Shares.ShortFlows.Of, c.Services.Total, c.Metadata[fieldRemote].Records)
+		if c.Records != 2 || c.IPv6 != 1 || c.Shares.ShortFlows.Of != tt.flows || c.Services.Total != tt.transitions || c.Metadata[2].Records != tt.addresses {
+			t.Errorf("%+v: %d records, %d IPv6, %d flows, %d transitions, %d addresses", tt.cfg, c.Records, c.IPv6, c.Shares.ShortFlows.Of, c.Services.Total, c.Metadata[2].Records)
 		}
 	}
 }

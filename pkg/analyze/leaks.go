@@ -3,6 +3,7 @@ package analyze
 // This file measures what lets a model recognise a unit or a copy.
 
 import (
+	"cmp"
 	"maps"
 	"net/netip"
 	"slices"
@@ -61,15 +62,14 @@ type Leaks struct {
 const namedShare = 0.9
 
 type leaks struct {
-	cfg       Config
-	classes   map[string]*leakClass
-	order     []string // labels by class index
-	groups    map[group]int
-	groupList []group
-	captures  map[string]int
-	units     map[string]int
-	devices   map[string]map[string]bool // labels by device
-	pending   map[string]*pendingCapture
+	cfg      Config
+	classes  map[string]*leakClass
+	all      *leakClass
+	groups   map[group]int
+	captures map[string]int
+	units    map[string]int
+	devices  map[string]map[string]bool // labels by device
+	pending  map[string]*pendingCapture
 
 	identical, loaded, shapes flowIndex
 	strings, remotes          stringIndex
@@ -82,6 +82,10 @@ type leakClass struct {
 	units    map[int]bool
 	captures map[int]bool
 	found    [identifiers.KindCount]foundCounter
+}
+
+func newLeakClass(index int) *leakClass {
+	return &leakClass{index: index, units: map[int]bool{}, captures: map[int]bool{}}
 }
 
 // paperRows are the rows of the paper's windows (IV).
@@ -101,11 +105,9 @@ type pendingCapture struct {
 }
 
 func newLeaks(cfg Config) *leaks {
-	if cfg.Rows == 0 {
-		cfg.Rows = paperRows
-	}
+	cfg.Rows = cmp.Or(cfg.Rows, paperRows)
 	return &leaks{
-		cfg:     cfg,
+		cfg: cfg, all: newLeakClass(0),
 		classes: map[string]*leakClass{}, groups: map[group]int{}, captures: map[string]int{}, units: map[string]int{},
 		devices: map[string]map[string]bool{}, pending: map[string]*pendingCapture{},
 		identical: newFlowIndex(), loaded: newFlowIndex(), shapes: newFlowIndex(),
@@ -119,10 +121,10 @@ func (l *leaks) add(r flows.LabelledRecord) {
 		p = &pendingCapture{own: map[string][]netip.Addr{}, recent: map[string][]identifiers.Kinds{}}
 		l.pending[r.Capture] = p
 	}
-	if isHost(r.DeviceAddr) {
+	if identifiers.IsHost(r.DeviceAddr) {
 		p.own[r.Device] = remember(p.own[r.Device], r.DeviceAddr)
 	}
-	if r.IsLocal() && isHost(r.RemoteAddr) {
+	if r.IsLocal() && identifiers.IsHost(r.RemoteAddr) {
 		p.local = remember(p.local, r.RemoteAddr)
 	}
 	p.records = append(p.records, r)
@@ -130,9 +132,6 @@ func (l *leaks) add(r flows.LabelledRecord) {
 		l.flush(p)
 	}
 }
-
-// isHost reports whether a is a usable address of one host.
-func isHost(a netip.Addr) bool { return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() }
 
 func remember(known []netip.Addr, a netip.Addr) []netip.Addr {
 	if len(known) >= maxAddresses || slices.Contains(known, a) {
@@ -165,11 +164,12 @@ func (l *leaks) flush(p *pendingCapture) {
 	p.records = p.records[:0]
 }
 
-func intern(m map[string]int, s string) int {
-	id, ok := m[s]
+// intern numbers the keys of m in the order in which they come.
+func intern[K comparable](m map[K]int, k K) int {
+	id, ok := m[k]
 	if !ok {
 		id = len(m)
-		m[s] = id
+		m[k] = id
 	}
 	return id
 }
@@ -178,14 +178,11 @@ func intern(m map[string]int, s string) int {
 func (l *leaks) count(r *flows.LabelledRecord, n *identifiers.Finder, recent map[string][]identifiers.Kinds) {
 	c := l.classes[r.Label]
 	if c == nil {
-		c = &leakClass{index: len(l.order), units: map[int]bool{}, captures: map[int]bool{}}
-		l.order = append(l.order, r.Label)
+		c = newLeakClass(len(l.classes))
 		l.classes[r.Label] = c
 	}
 	capture, unit := intern(l.captures, r.Capture), intern(l.units, unitOf(r))
-	c.records++
 	c.units[unit] = true
-	c.captures[capture] = true
 	if l.devices[r.Device] == nil {
 		l.devices[r.Device] = map[string]bool{}
 	}
@@ -199,18 +196,14 @@ func (l *leaks) count(r *flows.LabelledRecord, n *identifiers.Finder, recent map
 		loaded = loaded || len(r.Packets[i].Payload) > 0
 	}
 	l.strings.add(found, c.index, unit, capture)
-	if isHost(r.Remote) {
+	if identifiers.IsHost(r.Remote) {
 		l.remotes.add(map[string]bool{r.Remote.String(): true}, c.index, unit, capture)
 	}
-	l.countIdentifiers(c, r, k, capture, recent)
-
-	g := group{r.Label, r.Split}
-	id, ok := l.groups[g]
-	if !ok {
-		id = len(l.groupList)
-		l.groups[g] = id
-		l.groupList = append(l.groupList, g)
+	window, windowed := l.window(r, k, recent)
+	for _, of := range []*leakClass{c, l.all} {
+		of.add(k, window, windowed, capture)
 	}
+	id := intern(l.groups, group{r.Label, r.Split})
 	shape, whole := flowHashes(r.Record)
 	l.shapes.add(shape, id, capture)
 	l.identical.add(whole, id, capture)
@@ -219,24 +212,27 @@ func (l *leaks) count(r *flows.LabelledRecord, n *identifiers.Finder, recent map
 	}
 }
 
-// countIdentifiers counts a record's identifiers and those of the window it
-// completes.
-func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k identifiers.Kinds, capture int, recent map[string][]identifiers.Kinds) {
-	windowKinds := k
-	windowed := (l.cfg.IPv6 || !r.IsIPv6()) && !r.Incomplete // others enter no window
+// window is what a record with these identifiers and the rows before it hold together;
+// it is none where no window ends with the record.
+func (l *leaks) window(r *flows.LabelledRecord, k identifiers.Kinds, recent map[string][]identifiers.Kinds) (all identifiers.Kinds, ok bool) {
+	if r.Incomplete || r.IsIPv6() && !l.cfg.IPv6 { // enters no window
+		return 0, false
+	}
+	rows := append(recent[r.Device], k)
+	rows = slices.Delete(rows, 0, max(0, len(rows)-l.cfg.Rows))
+	recent[r.Device] = rows
+	for _, row := range rows {
+		all |= row
+	}
+	return all, len(rows) > l.cfg.First
+}
+
+// add counts a record with these identifiers, and the window it completes.
+func (c *leakClass) add(k, window identifiers.Kinds, windowed bool, capture int) {
+	c.records++
+	c.captures[capture] = true
 	if windowed {
-		rows := recent[r.Device]
-		if len(rows) == l.cfg.Rows {
-			rows = slices.Delete(rows, 0, 1)
-		}
-		rows = append(rows, k)
-		recent[r.Device] = rows
-		for _, row := range rows {
-			windowKinds |= row
-		}
-		if windowed = len(rows) > l.cfg.First; windowed {
-			c.windows++
-		}
+		c.windows++
 	}
 	for kind := range identifiers.KindCount {
 		f := &c.found[kind]
@@ -247,7 +243,7 @@ func (l *leaks) countIdentifiers(c *leakClass, r *flows.LabelledRecord, k identi
 			}
 			f.captures[capture] = true
 		}
-		if windowed && windowKinds.Has(kind) {
+		if windowed && window.Has(kind) {
 			f.windows++
 		}
 	}
@@ -257,15 +253,17 @@ func (l *leaks) result() *Leaks {
 	for _, name := range slices.Sorted(maps.Keys(l.pending)) { // captures that nobody ended
 		l.flush(l.pending[name])
 	}
-	identical, loaded, shapes := l.identical.result(l.groupList), l.loaded.result(l.groupList), l.shapes.result(l.groupList)
+	groups := make([]group, len(l.groups))
+	for g, id := range l.groups {
+		groups[id] = g
+	}
+	identical, loaded, shapes := l.identical.result(groups), l.loaded.result(groups), l.shapes.result(groups)
 	out := &Leaks{
 		Classes: []ClassLeaks{}, Splits: identical.splits, Twins: shapes.twins, SharedDevices: []SharedDevice{},
 		FlowSample: 1 << max(l.identical.halved, l.loaded.halved, l.shapes.halved), Forgotten: l.strings.forgotten + l.remotes.forgotten,
 	}
-	all := &leakClass{captures: map[int]bool{}}
 	for _, label := range slices.Sorted(maps.Keys(l.classes)) {
 		c := l.classes[label]
-		all.merge(c)
 		devices := l.devicesOf(label)
 		cl := ClassLeaks{
 			Label: label, Units: len(c.units), Identifiers: c.identifiers(),
@@ -283,7 +281,7 @@ func (l *leaks) result() *Leaks {
 		}
 		out.Classes = append(out.Classes, cl)
 	}
-	out.All = all.identifiers()
+	out.All = l.all.identifiers()
 	for _, device := range slices.Sorted(maps.Keys(l.devices)) {
 		if labels := l.devices[device]; len(labels) > 1 {
 			out.SharedDevices = append(out.SharedDevices, SharedDevice{device, slices.Sorted(maps.Keys(labels))})
@@ -313,22 +311,6 @@ func of(o overlap, label string) Identical {
 		return *i
 	}
 	return Identical{}
-}
-
-// merge adds the counts of o.
-func (c *leakClass) merge(o *leakClass) {
-	c.records += o.records
-	c.windows += o.windows
-	maps.Copy(c.captures, o.captures)
-	for kind := range c.found {
-		f, of := &c.found[kind], &o.found[kind]
-		f.records += of.records
-		f.windows += of.windows
-		if f.captures == nil {
-			f.captures = map[int]bool{}
-		}
-		maps.Copy(f.captures, of.captures)
-	}
 }
 
 func (c *leakClass) identifiers() map[string]Found {

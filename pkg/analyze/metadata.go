@@ -8,22 +8,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
-// Fields of Fig. 2, in its order.
-const (
-	fieldDevPort = iota
-	fieldRemPort
-	fieldRemote
-	fieldOctet1
-	fieldOctet2
-	fieldOctet3
-	fieldOctet4
-	fieldPackets
-	fieldBytes
-	fieldCount
-)
-
 // FieldNames are the metadata fields of Fig. 2, in the order of Class.Metadata.
-var FieldNames = [fieldCount]string{
+var FieldNames = [...]string{
 	"device_port", "remote_port", "remote_ipv4", "remote_o1", "remote_o2", "remote_o3", "remote_o4", "packet_count", "byte_count",
 }
 
@@ -42,26 +28,23 @@ type FieldEntropy struct {
 	Pooled   uint64  `json:"pooled"`   // records beyond the limit of distinct values, taken for one value: if not 0 the entropy is a lower bound
 }
 
-type metadata [fieldCount]valueCounter
+type metadata [len(FieldNames)]valueCounter
 
+// add counts a record's values in the order of FieldNames.
 func (m *metadata) add(r *flows.Record) {
-	if r.DevPort != flows.Missing {
-		m[fieldDevPort].add(uint64(r.DevPort))
+	o := r.Octets()
+	for i, v := range [len(FieldNames)]int64{
+		int64(r.DevPort), int64(r.RemPort), int64(binary.BigEndian.Uint32(o[:])),
+		int64(o[0]), int64(o[1]), int64(o[2]), int64(o[3]), int64(r.PacketCount), int64(r.TotalBytes),
+	} {
+		if v != flows.Missing { // the ports of a flow without any
+			m[i].add(uint64(v))
+		}
 	}
-	if r.RemPort != flows.Missing {
-		m[fieldRemPort].add(uint64(r.RemPort))
-	}
-	octets := r.Octets()
-	m[fieldRemote].add(uint64(binary.BigEndian.Uint32(octets[:])))
-	for i, o := range octets {
-		m[fieldOctet1+i].add(uint64(o))
-	}
-	m[fieldPackets].add(r.PacketCount)
-	m[fieldBytes].add(r.TotalBytes)
 }
 
 func (m *metadata) result() []FieldEntropy {
-	fields := make([]FieldEntropy, fieldCount)
+	fields := make([]FieldEntropy, len(m))
 	for i := range m {
 		c := &m[i]
 		fields[i] = FieldEntropy{FieldNames[i], round(c.entropy()), c.total, len(c.counts), c.rest}

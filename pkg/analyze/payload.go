@@ -66,19 +66,17 @@ func (p *payload) result() []PacketBytes {
 			Packet: fmt.Sprintf("P%02d", i), Records: make([]uint32, end),
 			Entropy: make([]float64, end), Mean: make([]float64, end), Deviation: make([]float64, end),
 		}
-		for b := range end {
-			records, entropy, mean, deviation := describeByte(p[i][b])
-			packets[i].Records[b], packets[i].Entropy[b] = records, round(entropy)
-			packets[i].Mean[b], packets[i].Deviation[b] = round(mean), round(deviation)
+		for b, values := range p[i][:end] {
+			if values != nil {
+				packets[i].describe(b, values)
+			}
 		}
 	}
 	return packets
 }
 
-func describeByte(values *[256]uint32) (records uint32, entropy, mean, deviation float64) {
-	if values == nil {
-		return 0, 0, 0, 0
-	}
+// describe fills in what there is to say of the byte at place b.
+func (p *PacketBytes) describe(b int, values *[256]uint32) {
 	var counts [256]uint64
 	var n, sum, squares uint64
 	for v, count := range values {
@@ -86,7 +84,8 @@ func describeByte(values *[256]uint32) (records uint32, entropy, mean, deviation
 		counts[v] = c
 		n, sum, squares = n+c, sum+c*x, squares+c*x*x
 	}
-	mean = float64(sum) / float64(n)
-	deviation = math.Sqrt(math.Max(0, float64(squares)/float64(n)-mean*mean))
-	return uint32(min(n, math.MaxUint32)), Entropy(counts[:]), mean, deviation
+	mean := float64(sum) / float64(n)
+	deviation := math.Sqrt(math.Max(0, float64(squares)/float64(n)-mean*mean))
+	p.Records[b], p.Entropy[b] = uint32(min(n, math.MaxUint32)), round(Entropy(counts[:]))
+	p.Mean[b], p.Deviation[b] = round(mean), round(deviation)
 }

@@ -91,25 +91,6 @@ func (s *shares) add(r *flows.Record) {
 	}
 }
 
-// merge adds the counts of o.
-func (s *shares) merge(o *shares) {
-	s.flows += o.flows
-	s.short += o.short
-	s.local += o.local
-	s.services += o.services
-	s.rows += o.rows
-	s.full += o.full
-	s.packets += o.packets
-	s.small += o.small
-	s.sent += o.sent
-	s.known += o.known
-	s.empty += o.empty
-	s.payloadBytes += o.payloadBytes
-	for i, n := range o.rowValues {
-		s.rowValues[i] += n
-	}
-}
-
 func (s *shares) result() Shares {
 	var sum, seen uint64
 	var median *float64

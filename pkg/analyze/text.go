@@ -5,6 +5,8 @@ package analyze
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -72,11 +74,20 @@ func WriteText(w io.Writer, res *Result) error {
 	if res.Stored > 0 {
 		fmt.Fprintf(&b, "%d of the records are of %s.\n", res.Stored, StoredNote)
 	}
-	writeClasses(&b, res)
-	writeShares(&b, res)
-	writeMetadata(&b, res)
-	writePayload(&b, res)
-	writeServices(&b, res)
+	writeRows(&b, "Records per class (Table III)",
+		table.Row{"Class", "Records", "Captures", "Units", "Packets", "Bytes", "<=10 packets", "No payload", "Local remote"},
+		res.Classes, func(c Class) table.Row {
+			return table.Row{c.Label, c.Records, c.Captures, c.Units, c.Packets, c.Bytes,
+				Percent(c.Shares.ShortFlows.Share), Percent(c.Shares.EmptyPackets.Share), Percent(c.Shares.LocalFlows.Share)}
+		})
+	writeRows(&b, "Shares the paper quotes (III-A to III-C)", table.Row{"What", "Here", "Paper"},
+		res.Shares.Lines(), func(l ShareLine) table.Row { return table.Row{l.Meaning, l.Text(l.Value), l.Text(l.Paper)} })
+	writeRows(&b, "Entropy of metadata in bits (Fig. 2)",
+		table.Row{"Class", "Dev port", "Rem port", "Remote", "O1", "O2", "O3", "O4", "Packets", "Bytes"}, res.Classes, metadataRow)
+	writeRows(&b, "Entropy of payload bytes in bits, mean over a packet's places (Fig. 3)",
+		table.Row{"Class", "P00", "P01", "P02", "P03", "P04", "P05", "P06", "P07", "P08", "P09"}, res.Classes, payloadRow)
+	writeRows(&b, "Services and their most frequent transitions (Fig. 5)",
+		table.Row{"Class", "Services", "Significant", "Transitions"}, res.Classes, servicesRow)
 	if res.Leaks != nil {
 		writeLeaks(&b, res.Leaks)
 	}
@@ -86,91 +97,62 @@ func WriteText(w io.Writer, res *Result) error {
 	return nil
 }
 
-// section starts a table with a title.
-func section(b *strings.Builder, title string, columns ...any) table.Writer {
+// writeRows writes a table with a title: a row of each item.
+func writeRows[T any](b *strings.Builder, title string, header table.Row, items []T, row func(T) table.Row) {
 	fmt.Fprintf(b, "\n%s\n", title)
 	t := table.NewWriter()
 	t.SetOutputMirror(b)
 	t.SetStyle(table.StyleLight)
 	t.Style().Options = table.OptionsNoBordersAndSeparators
-	t.AppendHeader(columns)
-	return t
-}
-
-func writeClasses(b *strings.Builder, res *Result) {
-	t := section(b, "Records per class (Table III)", "Class", "Records", "Captures", "Units", "Packets", "Bytes", "<=10 packets", "No payload", "Local remote")
-	for i := range res.Classes {
-		c := &res.Classes[i]
-		t.AppendRow(table.Row{c.Label, c.Records, c.Captures, c.Units, c.Packets, c.Bytes,
-			Percent(c.Shares.ShortFlows.Share), Percent(c.Shares.EmptyPackets.Share), Percent(c.Shares.LocalFlows.Share)})
+	t.AppendHeader(header)
+	for _, item := range items {
+		t.AppendRow(row(item))
 	}
 	t.Render()
 }
 
-func writeShares(b *strings.Builder, res *Result) {
-	t := section(b, "Shares the paper quotes (III-A to III-C)", "What", "Here", "Paper")
-	for _, l := range res.Shares.Lines() {
-		t.AppendRow(table.Row{l.Meaning, l.Text(l.Value), l.Text(l.Paper)})
-	}
-	t.Render()
-}
-
-func writeMetadata(b *strings.Builder, res *Result) {
-	t := section(b, "Entropy of metadata in bits (Fig. 2)", "Class", "Dev port", "Rem port", "Remote", "O1", "O2", "O3", "O4", "Packets", "Bytes")
-	for i := range res.Classes {
-		row := table.Row{res.Classes[i].Label}
-		for _, f := range res.Classes[i].Metadata {
-			text := fmt.Sprintf("%.2f", f.Entropy)
-			if f.Pooled > 0 {
-				text = ">" + text
-			}
-			row = append(row, text)
+func metadataRow(c Class) table.Row {
+	row := table.Row{c.Label}
+	for _, f := range c.Metadata {
+		text := fmt.Sprintf("%.2f", f.Entropy)
+		if f.Pooled > 0 {
+			text = ">" + text
 		}
-		t.AppendRow(row)
+		row = append(row, text)
 	}
-	t.Render()
+	return row
 }
 
-func writePayload(b *strings.Builder, res *Result) {
-	t := section(b, "Entropy of payload bytes in bits, mean over a packet's places (Fig. 3)", "Class", "P00", "P01", "P02", "P03", "P04", "P05", "P06", "P07", "P08", "P09")
-	for i := range res.Classes {
-		row := table.Row{res.Classes[i].Label}
-		for _, p := range res.Classes[i].Payload {
-			if len(p.Entropy) == 0 {
-				row = append(row, "-")
-				continue
-			}
-			sum := 0.0
-			for _, h := range p.Entropy {
-				sum += h
-			}
-			row = append(row, fmt.Sprintf("%.2f", sum/float64(len(p.Entropy))))
+func payloadRow(c Class) table.Row {
+	row := table.Row{c.Label}
+	for _, p := range c.Payload {
+		if len(p.Entropy) == 0 {
+			row = append(row, "-")
+			continue
 		}
-		t.AppendRow(row)
+		sum := 0.0
+		for _, h := range p.Entropy {
+			sum += h
+		}
+		row = append(row, fmt.Sprintf("%.2f", sum/float64(len(p.Entropy))))
 	}
-	t.Render()
+	return row
 }
 
 // shownTransitions is how many of a class's transitions the text shows.
 const shownTransitions = 4
 
-func writeServices(b *strings.Builder, res *Result) {
-	t := section(b, "Services and their most frequent transitions (Fig. 5)", "Class", "Services", "Significant", "Transitions")
-	for i := range res.Classes {
-		g := &res.Classes[i].Services
-		var red []string
-		for _, s := range g.States {
-			if s.Colour == Significant {
-				red = append(red, s.Service)
-			}
+func servicesRow(c Class) table.Row {
+	var red, shown []string
+	for _, s := range c.Services.States {
+		if s.Colour == Significant {
+			red = append(red, s.Service)
 		}
-		var shown []string
-		for _, tr := range mostFrequent(g.Transitions, shownTransitions) {
-			shown = append(shown, fmt.Sprintf("%s > %s %.0f %%", tr.From, tr.To, 100*tr.Probability))
-		}
-		t.AppendRow(table.Row{res.Classes[i].Label, g.Seen, strings.Join(red, " "), strings.Join(shown, ", ")})
 	}
-	t.Render()
+	for _, tr := range mostFrequent(c.Services.Transitions, shownTransitions) {
+		shown = append(shown, fmt.Sprintf("%s > %s %.0f %%", tr.From, tr.To, 100*tr.Probability))
+	}
+	return table.Row{c.Label, c.Services.Seen, strings.Join(red, " "), strings.Join(shown, ", ")}
 }
 
 // Shown is the identifier and the share of captures that hold it, for a reader.
@@ -187,47 +169,39 @@ func writeLeaks(b *strings.Builder, l *Leaks) {
 	if l.FlowSample > 1 {
 		fmt.Fprintf(b, "Identical flows: every %d-th distinct flow was compared\n", l.FlowSample)
 	}
-	t := section(b, "Identifiers in payloads, all classes", "Kind", "Records", "Captures", "Windows", "What")
-	for _, k := range identifiers.Infos {
-		f := l.All[k.Key]
-		t.AppendRow(table.Row{k.Key, Percent(f.Records.Share), Percent(f.Captures.Share), Percent(f.Windows.Share), k.Meaning})
-	}
-	t.Render()
-
-	t = section(b, "Leaks per class, share of records", "Class", "Units", "MAC", "MAC or address", "UUID", "Serial", "Identical in other capture", "In other split", "In other class")
-	for i := range l.Classes {
-		c := &l.Classes[i]
-		t.AppendRow(table.Row{c.Label, c.Units, Percent(c.Identifiers["mac"].Records.Share), Percent(c.Identifiers["mac_or_address"].Records.Share),
-			Percent(c.Identifiers["uuid"].Records.Share), Percent(c.Identifiers["serial"].Records.Share),
-			Percent(c.Identical.OtherCapture.Share), Percent(c.Identical.OtherSplit.Share), Percent(c.Identical.OtherClass.Share)})
-	}
-	t.Render()
-
-	t = section(b, "Strings that no other class has, share of captures", "Class", "Best", "Captures", "Best that names a unit", "Captures", "Class-only", "Unit-only")
-	for i := range l.Classes {
-		c := &l.Classes[i]
-		best, share := c.Strings.Best.Shown()
-		unit, unitShare := c.Strings.BestIdentifier.Shown()
-		t.AppendRow(table.Row{c.Label, best, share, unit, unitShare, c.Strings.ClassOnly, c.Strings.UnitOnly})
-	}
-	t.Render()
-
+	writeRows(b, "Identifiers in payloads, all classes", table.Row{"Kind", "Records", "Captures", "Windows", "What"},
+		identifiers.Infos[:], func(k identifiers.Info) table.Row {
+			f := l.All[k.Key]
+			return table.Row{k.Key, Percent(f.Records.Share), Percent(f.Captures.Share), Percent(f.Windows.Share), k.Meaning}
+		})
+	writeRows(b, "Leaks per class, share of records",
+		table.Row{"Class", "Units", "MAC", "MAC or address", "UUID", "Serial", "Identical in other capture", "In other split", "In other class"},
+		l.Classes, func(c ClassLeaks) table.Row {
+			row := table.Row{c.Label, c.Units}
+			for _, kind := range []string{"mac", "mac_or_address", "uuid", "serial"} {
+				row = append(row, Percent(c.Identifiers[kind].Records.Share))
+			}
+			return append(row, Percent(c.Identical.OtherCapture.Share), Percent(c.Identical.OtherSplit.Share), Percent(c.Identical.OtherClass.Share))
+		})
+	writeRows(b, "Strings that no other class has, share of captures",
+		table.Row{"Class", "Best", "Captures", "Best that names a unit", "Captures", "Class-only", "Unit-only"},
+		l.Classes, func(c ClassLeaks) table.Row {
+			best, share := c.Strings.Best.Shown()
+			unit, unitShare := c.Strings.BestIdentifier.Shown()
+			return table.Row{c.Label, best, share, unit, unitShare, c.Strings.ClassOnly, c.Strings.UnitOnly}
+		})
 	if len(l.Splits) > 1 {
-		t = section(b, "Records that occur identically in another split of their class", "Split", "Also in", "Records", "Share")
+		var rows []table.Row
 		for _, s := range l.Splits {
-			for _, o := range l.Splits {
-				if r, ok := s.In[o.Split]; ok {
-					t.AppendRow(table.Row{s.Split, o.Split, r.Count, Percent(r.Share)})
-				}
+			for _, other := range slices.Sorted(maps.Keys(s.In)) {
+				rows = append(rows, table.Row{s.Split, other, s.In[other].Count, Percent(s.In[other].Share)})
 			}
 		}
-		t.Render()
+		writeRows(b, "Records that occur identically in another split of their class", table.Row{"Split", "Also in", "Records", "Share"},
+			rows, func(row table.Row) table.Row { return row })
 	}
 	if len(l.Twins) > 0 {
-		t = section(b, "Twins: classes that share flows of one shape", "A", "B", "Of A's records", "Of B's")
-		for _, w := range l.Twins {
-			t.AppendRow(table.Row{w.A, w.B, Percent(&w.ShareA), Percent(&w.ShareB)})
-		}
-		t.Render()
+		writeRows(b, "Twins: classes that share flows of one shape", table.Row{"A", "B", "Of A's records", "Of B's"},
+			l.Twins, func(w Twins) table.Row { return table.Row{w.A, w.B, Percent(&w.ShareA), Percent(&w.ShareB)} })
 	}
 }

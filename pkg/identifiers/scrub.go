@@ -24,10 +24,10 @@ const (
 // its owner gave it, stays.
 func Scrub(r *flows.Record) *flows.Record {
 	var own, local []netip.Addr
-	if isHost(r.DeviceAddr) {
+	if IsHost(r.DeviceAddr) {
 		own = append(own, r.DeviceAddr)
 	}
-	if r.IsLocal() && isHost(r.RemoteAddr) {
+	if r.IsLocal() && IsHost(r.RemoteAddr) {
 		local = append(local, r.RemoteAddr)
 	}
 	finder := NewFinder(r.Device, own, local)
@@ -50,7 +50,8 @@ func Scrub(r *flows.Record) *flows.Record {
 	return scrubbed
 }
 
-func isHost(a netip.Addr) bool { return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() }
+// IsHost reports whether a is a usable address of one host.
+func IsHost(a netip.Addr) bool { return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() }
 
 // mask is a copy of the payload without identifiers.
 func (n *Finder) mask(payload []byte) []byte {

@@ -3,6 +3,7 @@ package report
 // This file makes the page of a data set: Table III, Figs 2 to 5, leaks.
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"html/template"
@@ -47,34 +48,26 @@ const openClasses = 3
 // Analysis makes the page. The error is of a picture that could not be drawn.
 func Analysis(res *analyze.Result) (*Report, error) {
 	v := analysisView{Result: res, StoredNote: analyze.StoredNote, Fields: fieldTitles[:]}
-	var pictures []Picture
+	var g gallery
 	labels := make([]string, len(res.Classes))
 	for i, c := range res.Classes {
 		labels[i] = c.Label
 	}
 	names := fileNames(labels)
 	for i := range res.Classes {
-		c, err := viewClass(&res.Classes[i], names[i])
-		if err != nil {
-			return nil, fmt.Errorf("class %s: %w", res.Classes[i].Label, err)
+		c := g.class(&res.Classes[i], names[i])
+		if g.err != nil {
+			return nil, fmt.Errorf("class %s: %w", c.Label, g.err)
 		}
 		c.Open = rank(res.Classes, i) < openClasses
 		v.Classes = append(v.Classes, c)
-		for _, p := range []*Picture{c.Fields, c.Payload, c.Entropy, c.Values} {
-			if p != nil {
-				pictures = append(pictures, *p)
-			}
-		}
-		if c.Graph != "" {
-			pictures = append(pictures, graphFile("services-"+names[i]+".svg", c.Graph))
-		}
 	}
 	if res.Leaks != nil {
 		for _, k := range identifiers.Infos {
 			v.Kinds = append(v.Kinds, kind{k.Key, k.Meaning, res.Leaks.All[k.Key]})
 		}
 	}
-	return execute(analysisPage, v, pictures)
+	return execute(analysisPage, v, g)
 }
 
 // rank is how many classes have more records than class i.
@@ -88,33 +81,24 @@ func rank(classes []analyze.Class, i int) int {
 	return n
 }
 
-// viewClass draws a class; name is the end of its pictures' names.
-func viewClass(c *analyze.Class, name string) (classView, error) {
+// class draws a class; name is the end of its pictures' names.
+func (g *gallery) class(c *analyze.Class, name string) classView {
 	v := classView{Class: c, Graph: graph(&c.Services)}
 	for i := range c.Payload {
 		strip, err := entropyStrip(c.Payload[i].Entropy)
-		if err != nil {
-			return v, err
-		}
+		g.err = cmp.Or(g.err, err)
 		v.Strips = append(v.Strips, strip)
 	}
-	var err error
-	name += ".png"
-	if v.Fields, err = metadataPlot("metadata-entropy-"+name, c.Metadata); err != nil {
-		return v, err
+	v.Fields = g.take(metadataPlot("metadata-entropy-"+name+".png", c.Metadata))
+	v.Payload = g.take(payloadPlot("payload-entropy-"+name+".png", c.Payload))
+	if fifth := c.Payload[fifthPacket]; len(fifth.Entropy) > 0 {
+		v.Entropy = g.take(entropyPlot("fifth-packet-entropy-"+name+".png", fifth))
+		v.Values = g.take(valuesPlot("fifth-packet-values-"+name+".png", fifth))
 	}
-	if v.Payload, err = payloadPlot("payload-entropy-"+name, c.Payload); err != nil {
-		return v, err
+	if v.Graph != "" {
+		g.pictures = append(g.pictures, graphFile("services-"+name+".svg", v.Graph))
 	}
-	fifth := c.Payload[fifthPacket]
-	if len(fifth.Entropy) == 0 {
-		return v, nil
-	}
-	if v.Entropy, err = entropyPlot("fifth-packet-entropy-"+name, fifth); err != nil {
-		return v, err
-	}
-	v.Values, err = valuesPlot("fifth-packet-values-"+name, fifth)
-	return v, err
+	return v
 }
 
 // fifthPacket is the packet that Fig. 4 looks at.

@@ -3,7 +3,6 @@ package report
 // This file draws Figs 3 and 4: payload bytes by their place.
 
 import (
-	"fmt"
 	"html/template"
 	"image"
 	"image/color"
@@ -54,11 +53,7 @@ func payloadPlot(name string, packets []analyze.PacketBytes) (*Picture, error) {
 	for i := range packets {
 		start := float64(i * flows.PayloadPrefix)
 		ticks = append(ticks, plot.Tick{Value: start, Label: packets[i].Packet})
-		border, err := lines(plotter.XYs{{X: start, Y: 0}, {X: start, Y: byteScale}}, gridColour, 0.5)
-		if err != nil {
-			return nil, err
-		}
-		p.Add(border)
+		p.line(plotter.XYs{{X: start, Y: 0}, {X: start, Y: byteScale}}, gridColour, 0.5)
 		if len(packets[i].Entropy) == 0 {
 			continue
 		}
@@ -68,17 +63,13 @@ func payloadPlot(name string, packets []analyze.PacketBytes) (*Picture, error) {
 			points = append(points, plotter.XY{X: start + float64(b), Y: h})
 		}
 		points = append(points, plotter.XY{X: start + float64(len(packets[i].Entropy))})
-		line, err := lines(points, lineColour, 0.6)
-		if err != nil {
-			return nil, err
-		}
-		p.Add(line)
+		p.line(points, lineColour, 0.6)
 	}
 	if empty {
 		return nil, nil
 	}
 	p.X.Tick.Marker = plot.ConstantTicks(ticks)
-	return render(name, p, 9*vg.Inch, 1.5*vg.Inch)
+	return p.render(name, 9*vg.Inch, 1.5*vg.Inch)
 }
 
 // entropyPlot is Fig. 4a: entropy of the first 100 bytes of a packet.
@@ -90,16 +81,10 @@ func entropyPlot(name string, packet analyze.PacketBytes) (*Picture, error) {
 	for b, h := range packet.Entropy[:min(fifthBytes, len(packet.Entropy))] {
 		points = append(points, plotter.XY{X: float64(b), Y: h})
 	}
-	line, err := lines(points, lineColour, 0.7)
-	if err != nil {
-		return nil, err
-	}
-	dots, err := scatter(points)
-	if err != nil {
-		return nil, err
-	}
-	p.Add(plotter.NewGrid(), line, dots)
-	return render(name, p, 4.4*vg.Inch, 1.9*vg.Inch)
+	p.Add(plotter.NewGrid())
+	p.line(points, lineColour, 0.7)
+	p.dots(points, lineColour)
+	return p.render(name, 4.4*vg.Inch, 1.9*vg.Inch)
 }
 
 // spread is a mean with its deviation on both sides.
@@ -120,15 +105,11 @@ func valuesPlot(name string, packet analyze.PacketBytes) (*Picture, error) {
 		// A byte is never below 0 or above 255: the bar ends there.
 		s.YErrors = append(s.YErrors, struct{ Low, High float64 }{math.Min(deviation, mean), math.Min(deviation, math.MaxUint8-mean)})
 	}
-	bars, err := plotter.NewYErrorBars(s)
-	if err != nil {
-		return nil, fmt.Errorf("plot: %w", err)
+	p.Add(plotter.NewGrid())
+	if bars, err := plotter.NewYErrorBars(s); !p.failed(err) {
+		bars.Color, bars.Width, bars.CapWidth = color.RGBA{R: 0xe0, G: 0x8a, B: 0x2c, A: 0xff}, vg.Points(0.6), vg.Points(2)
+		p.Add(bars)
 	}
-	bars.Color, bars.Width, bars.CapWidth = color.RGBA{R: 0xe0, G: 0x8a, B: 0x2c, A: 0xff}, vg.Points(0.6), vg.Points(2)
-	dots, err := scatter(s.XYs)
-	if err != nil {
-		return nil, err
-	}
-	p.Add(plotter.NewGrid(), bars, dots)
-	return render(name, p, 4.4*vg.Inch, 1.9*vg.Inch)
+	p.dots(s.XYs, lineColour)
+	return p.render(name, 4.4*vg.Inch, 1.9*vg.Inch)
 }

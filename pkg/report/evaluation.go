@@ -41,29 +41,13 @@ func Evaluation(res *score.Result) (*Report, error) {
 		v.Other = "padded"
 	}
 	labels := classLabels(res)
-	var pictures []Picture
-	for _, d := range []struct {
-		name string
-		draw func(file string) (*Picture, error)
-	}{
-		{"confusion", func(file string) (*Picture, error) { return confusionPlot(file, labels, res.Confusion) }},
-		{"captures", func(file string) (*Picture, error) { return confusionPlot(file, labels, res.DevicesConfusion) }},
-		{"confidence", func(file string) (*Picture, error) {
-			return confidencePlot(file, res.Histogram, res.Confidence.Threshold)
-		}},
-		{"local", func(file string) (*Picture, error) { return localPlot(file, res.LocalFlows) }},
-		{"seconds", func(file string) (*Picture, error) { return secondsPlot(file, res.BySeconds, res.Devices.Count) }},
-	} {
-		p, err := d.draw(d.name + ".png")
-		if err != nil {
-			return nil, err
-		}
-		if p != nil {
-			v.Drawn[d.name] = p
-			pictures = append(pictures, *p)
-		}
-	}
-	return execute(evaluationPage, v, pictures)
+	var g gallery
+	v.Drawn["confusion"] = g.take(confusionPlot("confusion.png", labels, res.Confusion))
+	v.Drawn["captures"] = g.take(confusionPlot("captures.png", labels, res.DevicesConfusion))
+	v.Drawn["confidence"] = g.take(confidencePlot("confidence.png", res.Histogram, res.Confidence.Threshold))
+	v.Drawn["local"] = g.take(localPlot("local.png", res.LocalFlows))
+	v.Drawn["seconds"] = g.take(secondsPlot("seconds.png", res.BySeconds, res.Devices.Count))
+	return execute(evaluationPage, v, g)
 }
 
 // WriteEvaluation writes the page and its pictures into a directory.

@@ -53,16 +53,10 @@ func (e Experiment) report() (*Report, error) {
 		Experiment
 		Drawn []modelView
 	}{Experiment: e}
-	var pictures []Picture
+	var g gallery
 	for _, m := range e.Models {
-		p, err := confusionPlot(fileName(m.Name)+".png", classLabels(m.Score), m.Score.Confusion)
-		if err != nil {
-			return nil, err
-		}
-		if p != nil {
-			pictures = append(pictures, *p)
-		}
+		p := g.take(confusionPlot(fileName(m.Name)+".png", classLabels(m.Score), m.Score.Confusion))
 		view.Drawn = append(view.Drawn, modelView{m, p})
 	}
-	return execute(experimentPage, view, pictures)
+	return execute(experimentPage, view, g)
 }

@@ -19,19 +19,14 @@ func metadataPlot(file string, fields []analyze.FieldEntropy) (*Picture, error) 
 	p := newPlot("entropy, bits", fieldScale)
 	p.X.Min, p.X.Max = -0.5, float64(len(fields))-0.5
 	// Bars start at 0: the range is drawn first, and what is below it covered.
-	for _, band := range []bar{{p.X.Min, p.X.Max, analyze.FingerprintHigh, fingerprintColour}, {p.X.Min, p.X.Max, analyze.FingerprintLow, color.RGBA{R: 255, G: 255, B: 255, A: 255}}} {
-		if err := band.add(p); err != nil {
-			return nil, err
-		}
-	}
+	p.bar(p.X.Min, p.X.Max, analyze.FingerprintHigh, fingerprintColour)
+	p.bar(p.X.Min, p.X.Max, analyze.FingerprintLow, color.White)
 	var ticks []plot.Tick
 	for i, f := range fields {
 		ticks = append(ticks, plot.Tick{Value: float64(i), Label: fieldTitles[i]})
-		if err := (bar{float64(i) - 0.3, float64(i) + 0.3, f.Entropy, lineColour}).add(p); err != nil {
-			return nil, err
-		}
+		p.bar(float64(i)-0.3, float64(i)+0.3, f.Entropy, lineColour)
 		p.Y.Max = max(p.Y.Max, f.Entropy)
 	}
 	p.X.Tick.Marker = plot.ConstantTicks(ticks)
-	return render(file, p, 6*vg.Inch, 1.9*vg.Inch)
+	return p.render(file, 6*vg.Inch, 1.9*vg.Inch)
 }

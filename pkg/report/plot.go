@@ -4,6 +4,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"image"
 	"image/color"
@@ -47,8 +48,14 @@ func encode(img image.Image) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// chart is a plot whose first error is that of its picture.
+type chart struct {
+	*plot.Plot
+	err error
+}
+
 // newPlot is an empty plot in the page's style.
-func newPlot(y string, top float64) *plot.Plot {
+func newPlot(y string, top float64) *chart {
 	p := plot.New()
 	p.Y.Label.Text = y
 	p.Y.Min, p.Y.Max = 0, top
@@ -59,31 +66,47 @@ func newPlot(y string, top float64) *plot.Plot {
 		axis.Tick.LineStyle.Width = vg.Points(0.5)
 		axis.Padding = 0
 	}
-	return p
+	return &chart{Plot: p}
 }
 
 // render draws a plot into a picture of the given name.
-func render(name string, p *plot.Plot, width, height vg.Length) (*Picture, error) {
+func (p *chart) render(name string, width, height vg.Length) (*Picture, error) {
+	if p.err != nil {
+		return nil, fmt.Errorf("plot: %w", p.err)
+	}
 	c := vgimg.NewWith(vgimg.UseWH(width, height), vgimg.UseDPI(dpi))
 	p.Draw(draw.New(c))
 	content, err := encode(c.Image())
 	return &Picture{name, content}, err
 }
 
-func lines(points plotter.XYs, c color.Color, width float64) (*plotter.Line, error) {
-	l, err := plotter.NewLine(points)
-	if err != nil {
-		return nil, fmt.Errorf("plot: %w", err)
-	}
-	l.Color, l.Width = c, vg.Points(width)
-	return l, nil
+// failed notes an error.
+func (p *chart) failed(err error) bool {
+	p.err = cmp.Or(p.err, err)
+	return err != nil
 }
 
-func scatter(points plotter.XYs) (*plotter.Scatter, error) {
-	s, err := plotter.NewScatter(points)
-	if err != nil {
-		return nil, fmt.Errorf("plot: %w", err)
+func (p *chart) line(points plotter.XYs, c color.Color, width float64, dashes ...vg.Length) {
+	if l, err := plotter.NewLine(points); !p.failed(err) {
+		l.Color, l.Width, l.Dashes = c, vg.Points(width), dashes
+		p.Add(l)
 	}
-	s.Color, s.Shape, s.Radius = lineColour, draw.CircleGlyph{}, vg.Points(1.3)
-	return s, nil
+}
+
+func (p *chart) dots(points plotter.XYs, c color.Color) {
+	if s, err := plotter.NewScatter(points); !p.failed(err) {
+		s.Color, s.Shape, s.Radius = c, draw.CircleGlyph{}, vg.Points(1.3)
+		p.Add(s)
+	}
+}
+
+// bar is a filled rectangle on the X axis.
+func (p *chart) bar(from, to, height float64, c color.Color) {
+	if height == 0 {
+		return
+	}
+	if shape, err := plotter.NewPolygon(plotter.XYs{{X: from}, {X: from, Y: height}, {X: to, Y: height}, {X: to}}); !p.failed(err) {
+		shape.Color, shape.LineStyle.Width = c, 0
+		p.Add(shape)
+	}
 }

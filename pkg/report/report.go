@@ -8,6 +8,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
@@ -117,13 +118,31 @@ func parse(source string) *template.Template {
 	return t
 }
 
+// gallery collects a page's pictures and what went wrong in drawing them.
+type gallery struct {
+	pictures []Picture
+	err      error
+}
+
+// take keeps a picture; nil: there was nothing to draw.
+func (g *gallery) take(p *Picture, err error) *Picture {
+	g.err = cmp.Or(g.err, err)
+	if p != nil {
+		g.pictures = append(g.pictures, *p)
+	}
+	return p
+}
+
 // execute makes the page of a view.
-func execute(page *template.Template, view any, pictures []Picture) (*Report, error) {
+func execute(page *template.Template, view any, g gallery) (*Report, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
 	var b bytes.Buffer
 	if err := page.Execute(&b, view); err != nil {
 		return nil, fmt.Errorf("page: %w", err)
 	}
-	return &Report{b.Bytes(), pictures}, nil
+	return &Report{b.Bytes(), g.pictures}, nil
 }
 
 // number writes a score, "-" for none.

@@ -4,7 +4,6 @@ package report
 // verdicts by seconds.
 
 import (
-	"fmt"
 	"image/color"
 	"math"
 	"strconv"
@@ -84,7 +83,7 @@ func confusionPlot(file string, labels []string, counts [][]int) (*Picture, erro
 	}
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(x), plot.ConstantTicks(y)
 	p.Add(m)
-	return render(file, p, space+vg.Length(len(m.columns))*m.size, space+vg.Length(len(m.rows))*m.size)
+	return p.render(file, space+vg.Length(len(m.columns))*m.size, space+vg.Length(len(m.rows))*m.size)
 }
 
 // shortened is a name without its middle where it is too long for a picture: names
@@ -158,21 +157,13 @@ func confidencePlot(file string, bins []score.Bin, threshold float64) (*Picture,
 	for _, b := range bins {
 		middle := (b.From + b.To) / 2
 		most = max(most, share(b.Correct, right), share(b.Wrong, wrong))
-		for _, half := range []bar{{b.From, middle, share(b.Correct, right), rightColour}, {middle, b.To, share(b.Wrong, wrong), wrongColour}} {
-			if err := half.add(p); err != nil {
-				return nil, err
-			}
-		}
+		p.bar(b.From, middle, share(b.Correct, right), rightColour)
+		p.bar(middle, b.To, share(b.Wrong, wrong), wrongColour)
 	}
 	p.Y.Max = most
 	p.Y.Tick.Marker = perCent(most)
-	line, err := lines(plotter.XYs{{X: threshold, Y: 0}, {X: threshold, Y: most}}, color.Black, 0.7)
-	if err != nil {
-		return nil, err
-	}
-	line.Dashes = []vg.Length{vg.Points(3), vg.Points(2)}
-	p.Add(line)
-	return render(file, p, 6*vg.Inch, 2.6*vg.Inch)
+	p.line(plotter.XYs{{X: threshold, Y: 0}, {X: threshold, Y: most}}, color.Black, 0.7, vg.Points(3), vg.Points(2))
+	return p.render(file, 6*vg.Inch, 2.6*vg.Inch)
 }
 
 // perCent are the marks of an axis of per cent.
@@ -186,25 +177,6 @@ func perCent(most float64) plot.ConstantTicks {
 		ticks = append(ticks, plot.Tick{Value: float64(v), Label: strconv.Itoa(v)})
 	}
 	return ticks
-}
-
-// bar is a filled rectangle on the X axis.
-type bar struct {
-	from, to, height float64
-	colour           color.RGBA
-}
-
-func (b bar) add(p *plot.Plot) error {
-	if b.height == 0 {
-		return nil
-	}
-	shape, err := plotter.NewPolygon(plotter.XYs{{X: b.from}, {X: b.from, Y: b.height}, {X: b.to, Y: b.height}, {X: b.to}})
-	if err != nil {
-		return fmt.Errorf("plot: %w", err)
-	}
-	shape.Color, shape.LineStyle.Width = b.colour, 0
-	p.Add(shape)
-	return nil
 }
 
 // localPlot is Fig. 16: low-confidence windows, and all windows beside them, by
@@ -227,15 +199,12 @@ func localPlot(file string, by []score.LocalFlows) (*Picture, error) {
 		ticks = append(ticks, plot.Tick{Value: at, Label: strconv.Itoa(l.Local)})
 		ofLow, ofAll := 100*float64(l.Low)/math.Max(1, float64(low)), 100*float64(l.Windows)/float64(windows)
 		most = max(most, ofLow, ofAll)
-		for _, b := range []bar{{at - 0.38, at, ofLow, lineColour}, {at, at + 0.38, ofAll, plainColour}} {
-			if err := b.add(p); err != nil {
-				return nil, err
-			}
-		}
+		p.bar(at-0.38, at, ofLow, lineColour)
+		p.bar(at, at+0.38, ofAll, plainColour)
 	}
 	p.Y.Max = most
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(ticks), perCent(most)
-	return render(file, p, 5*vg.Inch, 2.6*vg.Inch)
+	return p.render(file, 5*vg.Inch, 2.6*vg.Inch)
 }
 
 // secondsPlot shows verdicts by the seconds since devices' first packets: devices
@@ -261,20 +230,9 @@ func secondsPlot(file string, moments []score.Moment, devices int) (*Picture, er
 	}
 	p.X.Tick.Marker, p.Y.Tick.Marker = plot.ConstantTicks(ticks), perCent(100)
 	p.Add(plotter.NewGrid())
-	for _, l := range []struct {
-		points plotter.XYs
-		colour color.RGBA
-	}{{seen, plainColour}, {right, rightColour}} {
-		line, err := lines(l.points, l.colour, 1.4)
-		if err != nil {
-			return nil, err
-		}
-		dots, err := scatter(l.points)
-		if err != nil {
-			return nil, err
-		}
-		dots.Color = l.colour
-		p.Add(line, dots)
-	}
-	return render(file, p, 6*vg.Inch, 2.6*vg.Inch)
+	p.line(seen, plainColour, 1.4)
+	p.dots(seen, plainColour)
+	p.line(right, rightColour, 1.4)
+	p.dots(right, rightColour)
+	return p.render(file, 6*vg.Inch, 2.6*vg.Inch)
 }
