@@ -4,8 +4,10 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
@@ -13,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/plaintext"
+	"github.com/iotsense/iotsense/internal/wholefile"
 	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
@@ -30,7 +33,9 @@ func evaluateCommand() *cli.Command {
 			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
 			&cli.BoolFlag{Name: "draws", Usage: "keep the macro-F1 of each resample in the JSON: those of two models on the same captures pair"},
 			&cli.BoolFlag{Name: "stress", Usage: "score the same captures changed as well: begun late, lost in part, seen twice or one way, in another home"},
+			&cli.GenericFlag{Name: "first", Value: &moments{}, Usage: "score also what there is `TIME` after each device's first packet, as 10s (repeatable)"},
 			&cli.StringFlag{Name: "strangers", Usage: "count the names given to devices of the manifest `FILE`, which no class describes"},
+			&cli.StringFlag{Name: "predictions", Usage: "write each window's probabilities, and each device's joined ones, to the CSV `FILE`"},
 			&cli.StringFlag{Name: "report", Usage: "write `DIR`/evaluate.json, evaluate.html and its pictures"}),
 		Action: evaluate,
 	}
@@ -47,6 +52,20 @@ func (g *classGroups) Set(list string) error {
 		err = fmt.Errorf("%q: want two classes or more, like A,B", list)
 	}
 	*g = append(*g, group)
+	return err
+}
+
+// moments are the values of --first.
+type moments []time.Duration
+
+func (t *moments) String() string { return "" }
+
+func (t *moments) Set(text string) error {
+	d, err := time.ParseDuration(text)
+	if err == nil && d < 0 {
+		err = fmt.Errorf("%s: want a time from 0 on, as 10s", text)
+	}
+	*t = append(*t, d)
 	return err
 }
 
@@ -89,27 +108,42 @@ func evaluate(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	result, damaged := e.Run(c.Context, bundle, watcher{})
-	if result == nil {
-		return asUsage(damaged)
-	}
-	stressed, err := &experiment.Stressed{Result: result}, error(nil)
-	var all any = result
-	if e.Stress || e.Strangers != "" {
-		if stressed, err = e.Stressed(c.Context, bundle, result, watcher{}); stressed == nil {
-			return errors.Join(damaged, asUsage(err))
+	var stressed *experiment.Stressed
+	var damaged error // what could be read in part only
+	run := func(predictions io.Writer) error {
+		e.Predictions = predictions
+		result, failed := e.Run(c.Context, bundle, watcher{})
+		if result == nil {
+			return asUsage(failed)
 		}
-		all, damaged = stressed, errors.Join(damaged, err)
+		var err error
+		if stressed, err = e.Stressed(c.Context, bundle, result, watcher{}); stressed == nil {
+			return errors.Join(failed, asUsage(err))
+		}
+		damaged = errors.Join(failed, err)
+		return nil
+	}
+	if path := c.String("predictions"); path != "" {
+		err = wholefile.Write(path, run)
+	} else {
+		err = run(nil)
+	}
+	if err != nil {
+		return err
+	}
+	var all any = stressed
+	if len(stressed.Stress) == 0 && stressed.Strangers == nil {
+		all = stressed.Result
 	}
 	if dir := c.String("report"); dir != "" {
 		if err = report.WriteJSON(dir, "evaluate.json", all); err == nil {
-			err = report.WriteEvaluation(dir, result)
+			err = report.WriteEvaluation(dir, stressed.Result)
 		}
 	}
 	if c.Bool("json") {
 		return errors.Join(damaged, err, terminal.PrintJSON(c.App.Writer, all))
 	}
-	printScore(c, result)
+	printScore(c, stressed.Result)
 	printStress(c, stressed)
 	return errors.Join(damaged, err)
 }
@@ -119,7 +153,7 @@ func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluati
 	if e.Score.Draws = c.Bool("draws"); e.Score.Draws && c.Int("bootstrap") == 0 {
 		return e, terminal.Usagef("--draws: --bootstrap 0 draws nothing to keep")
 	}
-	e.Stress, e.Strangers = c.Bool("stress"), c.String("strangers")
+	e.Stress, e.First, e.Strangers = c.Bool("stress"), *c.Generic("first").(*moments), c.String("strangers")
 	e.Model, e.Score.Resamples = modelName(c), c.Int("bootstrap")
 	e.Score.Merge, e.Score.LeaveOut = *c.Generic("merge").(*classGroups), *c.Generic("leave-out").(*classNames)
 	if e.WindowMode, err = box.ParseWindowMode(c); err != nil {

@@ -67,7 +67,7 @@ func TestEvaluateKeys(t *testing.T) {
 // What is asked for beyond the score stands beside it, in JSON, text and report.
 func TestEvaluateStress(t *testing.T) {
 	readHere(t)
-	stdout, stderr, status := command(t, "evaluate", "--manifest", "manifest.csv", "--stress", "--strangers", "manifest.csv", "--json", "--report", "kept")
+	stdout, stderr, status := command(t, "evaluate", "--manifest", "manifest.csv", "--stress", "--first", "10s", "--first", "1m", "--strangers", "manifest.csv", "--json", "--report", "kept", "--predictions", "p.csv")
 	if status != 0 {
 		t.Fatal(stderr)
 	}
@@ -84,8 +84,16 @@ func TestEvaluateStress(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Windows == nil || len(got.Stress) != 9 || len(got.Stress[0]) != 7 || len(got.Strangers) != 3 || got.Strangers["devices"] != 1. {
+		if got.Windows == nil || len(got.Stress) != 11 || len(got.Stress[0]) != 7 || len(got.Strangers) != 3 || got.Strangers["devices"] != 1. {
 			t.Errorf("%s", text)
+		}
+	}
+	if rows := readCSV(t, "p.csv"); len(rows) < 12 || rows[len(rows)-1][0] != "first-60s" {
+		t.Errorf("predictions: %v", rows)
+	}
+	for _, wrong := range []string{"-1s", "10"} {
+		if _, stderr, status := command(t, "evaluate", "--manifest", "manifest.csv", "--first", wrong); status != 2 || !strings.Contains(stderr, "first") {
+			t.Errorf("--first %s: status %d: %s", wrong, status, stderr)
 		}
 	}
 	if stdout, stderr, status = command(t, "evaluate", "--manifest", "manifest.csv", "--stress", "--strangers", "manifest.csv"); status != 0 ||

@@ -85,6 +85,7 @@ func TestInputsAreNotWritten(t *testing.T) {
 		"train --manifest manifest.csv -o new --report report",
 		"train --manifest manifest.csv -o fresh/train.json --report fresh",
 		"evaluate --manifest manifest.csv --report report",
+		"evaluate --manifest manifest.csv --predictions hard",
 		"crossval --manifest manifest.csv --report report",
 		"ablation --manifest manifest.csv --test-split a --split b --report report",
 		"strategies d/a.pcap --test-split a --split b --report report",

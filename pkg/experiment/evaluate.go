@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -24,7 +25,10 @@ type Evaluation struct {
 	WindowMode *model.WindowMode // nil: the model's
 	Score      score.Config      // but for mode, labels and thresholds, which are the model's
 	Stress     bool              // Stressed is to change the data
+	First      []time.Duration   // of each device's traffic, to score alone by Stressed
 	Strangers  string            // manifest of devices that no class describes, for Stressed; may be empty
+
+	Predictions io.Writer // takes a line for each window and joined verdict as CSV, those of Stressed too; nil: none
 }
 
 // InvalidError is of an experiment that cannot be carried out as it is meant, whatever
@@ -48,7 +52,7 @@ func (e Evaluation) Run(ctx context.Context, bundle model.Bundle, w Watcher) (*s
 	if err != nil {
 		return nil, err
 	}
-	s, err := e.score(ctx, set, bundle, func(c dataset.CaptureSummary, k *classify.Classifier) { w.Classified(c, k, bundle) })
+	s, err := e.score(ctx, set, bundle, "", func(c dataset.CaptureSummary, k *classify.Classifier) { w.Classified(c, k, bundle) })
 	end()
 	if s == nil || s.devices == 0 || dataset.Refused(err) {
 		return nil, err
@@ -75,7 +79,7 @@ func (e Evaluation) open(ctx context.Context, show func(done, total int, name st
 	if err != nil {
 		return nil, err
 	}
-	if e.Stress {
+	if e.Stress || len(e.First) > 0 {
 		if err := set.Changeable(); err != nil {
 			return nil, err
 		}
@@ -84,24 +88,28 @@ func (e Evaluation) open(ctx context.Context, show func(done, total int, name st
 	return set, cut(ctx, set, e.Folds, (*dataset.Dealt).Tests)
 }
 
-// score runs the bundle over a set. Without a scoring the error ends the run.
-func (e Evaluation) score(ctx context.Context, set *dataset.Set, bundle model.Bundle, done func(dataset.CaptureSummary, *classify.Classifier)) (*scoring, error) {
+// score runs the bundle over a set that the change of that name is made to. Without a
+// scoring the error ends the run.
+func (e Evaluation) score(ctx context.Context, set *dataset.Set, bundle model.Bundle, change string, done func(dataset.CaptureSummary, *classify.Classifier)) (*scoring, error) {
 	s, err := e.scoring(bundle)
 	if err != nil {
 		return nil, err
+	}
+	if e.Predictions != nil {
+		s.predictions = newPredictions(e.Predictions, change, s.labels)
 	}
 	padded := model.Padded // the strict windows are among them
 	damaged := classify.Captures(ctx, set, bundle, classify.Options{WindowMode: &padded, Judged: s.judged}, s.record,
 		func(c dataset.CaptureSummary, k *classify.Classifier) error {
 			done(c, k)
 			s.capture(c)
-			return nil
+			return s.err
 		})
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err() // a part of the data is no score of it
 	case s.err != nil:
-		return nil, errors.Join(s.err, damaged)
+		return nil, s.err
 	case s.devices == 0 && damaged == nil:
 		return nil, errors.New("no device to score: the data holds no packet of one (see --manifest and --local)")
 	}
@@ -118,6 +126,8 @@ type scoring struct {
 	devices int                  // of captures that have been read
 	known   bool                 // one of them is of a class that a model has
 	err     error                // of scorer
+
+	predictions *predictions
 }
 
 // scoring prepares to score a bundle.
@@ -154,7 +164,7 @@ func (s *scoring) record(r flows.LabelledRecord) error {
 	s.truth = r
 	capture := s.reading[r.Capture]
 	if capture == nil {
-		capture = &reading{map[string]int64{}, map[streamName][]flows.Row{}}
+		capture = &reading{map[string]int64{}, map[streamName][]flows.Row{}, map[string]*joined{}}
 		s.reading[r.Capture] = capture
 	}
 	if _, known := capture.first[r.Device]; !known {
@@ -167,6 +177,7 @@ func (s *scoring) record(r flows.LabelledRecord) error {
 type reading struct {
 	first  map[string]int64           // of each device: when its first packet was seen, us
 	recent map[streamName][]flows.Row // the newest rows, as many as a strict judgement needs
+	joined map[string]*joined         // by device, for predictions
 }
 
 // streamName tells a capture's streams apart.
@@ -194,16 +205,26 @@ func (s *scoring) judged(j classify.Judged) {
 		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
 	})
 	s.err = errors.Join(s.err, err)
+	if s.predictions != nil {
+		s.predictions.window(capture, s.truth, j, j.Number < s.rows-1)
+	}
 }
 
 // capture takes a capture that has been read.
 func (s *scoring) capture(c dataset.CaptureSummary) {
+	read := s.reading[c.Name]
 	delete(s.reading, c.Name)
 	var devices []score.Device
 	for _, d := range c.Devices {
+		if s.predictions != nil {
+			s.predictions.device(read, c.Name, d)
+		}
 		devices = append(devices, score.Device{Name: d.Name, Capture: c.Name, Label: d.Label})
 		s.known = s.known || slices.Contains(s.labels, d.Label)
 	}
 	s.devices += len(devices)
 	s.scorer.Capture(devices, c.Duration.Hours())
+	if s.predictions != nil {
+		s.err = errors.Join(s.err, s.predictions.flush())
+	}
 }

@@ -51,14 +51,19 @@ type Strangers struct {
 func (e Evaluation) Stressed(ctx context.Context, bundle model.Bundle, r *score.Result, w Watcher) (*Stressed, error) {
 	s := &Stressed{Result: r}
 	var damaged error
+	var changes []stress.Change
 	if e.Stress {
-		for _, change := range stress.Changes() {
-			row, err := e.stressed(ctx, bundle, change, w)
-			if err != nil {
-				return nil, err
-			}
-			s.Stress = append(s.Stress, *row)
+		changes = stress.Changes()
+	}
+	for _, time := range e.First {
+		changes = append(changes, stress.First(time))
+	}
+	for _, change := range changes {
+		row, err := e.stressed(ctx, bundle, change, w)
+		if err != nil {
+			return nil, err
 		}
+		s.Stress = append(s.Stress, *row)
 	}
 	if e.Strangers != "" {
 		s.Strangers, damaged = e.strangers(ctx, bundle, w)
@@ -83,7 +88,7 @@ func (e Evaluation) stressed(ctx context.Context, bundle model.Bundle, change st
 		return nil, err
 	}
 	e.Score.Resamples, e.Score.Draws = 0, false
-	s, err := e.score(ctx, set, bundle, func(dataset.CaptureSummary, *classify.Classifier) {})
+	s, err := e.score(ctx, set, bundle, change.Name, func(dataset.CaptureSummary, *classify.Classifier) {})
 	if s == nil || errors.As(err, new(*flows.AccountingError)) {
 		return nil, err
 	}

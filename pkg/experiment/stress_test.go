@@ -1,12 +1,18 @@
 package experiment
 
 import (
+	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
+	"errors"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -89,6 +95,76 @@ func TestStressed(t *testing.T) {
 		t.Errorf("interrupted: %v, %v", s, err)
 	}
 }
+
+// The predictions are what the figures are made of.
+func TestPredictions(t *testing.T) {
+	e, own, _ := scored(t)
+	var text bytes.Buffer
+	e.First, e.Predictions = []time.Duration{time.Second, 20 * time.Second}, &text
+	r, err := e.Run(t.Context(), own, &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := e.Stressed(t.Context(), own, r, &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&text).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	type figures struct{ count, with, right, windows, windowsRight int }
+	got, sum := map[string]figures{}, []float64{}
+	for _, row := range rows[1:] {
+		f, best, most := got[row[0]], 0, -1.
+		if row[4] == "1" {
+			sum = make([]float64, len(row))
+		}
+		for i := 6; i < len(row) && row[6] != ""; i++ {
+			p, err := strconv.ParseFloat(row[i], 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if sum[i] += p; row[4] == "0" {
+				if mean := (sum[i] - p) / sum[0]; math.Abs(mean-p) > 1e-4 {
+					t.Fatalf("%v: joined %v, the mean is %v", row[:5], p, mean)
+				}
+			}
+			if p > most {
+				best, most = i, p
+			}
+		}
+		right := count(best > 0 && rows[0][best] == row[3])
+		if row[4] == "0" {
+			f.count, f.with, f.right = f.count+1, f.with+count(best > 0), f.right+right
+		} else {
+			sum[0]++
+			f.windows, f.windowsRight = f.windows+1, f.windowsRight+right
+		}
+		got[row[0]] = f
+	}
+	plain := got[""]
+	if plain.count != r.Devices.Count || plain.with != r.Devices.WithWindow || plain.windows != r.Windows || float64(plain.windowsRight)/float64(plain.windows) != *r.Accuracy {
+		t.Errorf("%+v of %+v", plain, r.Devices)
+	}
+	for i, name := range []string{"first-1s", "first-20s"} {
+		if row, f := s.Stress[i], got[name]; row.Change != name || f.with != row.Devices || f.right != row.Right || f.count != plain.count {
+			t.Errorf("%+v, predicted %+v", row, f)
+		}
+	}
+	if len(s.Stress) != 2 || got["first-1s"].windows >= got["first-20s"].windows || got["first-20s"].windows >= plain.windows {
+		t.Errorf("%+v", got)
+	}
+	e.Predictions = failing{}
+	if r, err := e.Run(t.Context(), own, &notes{}); r != nil || err == nil || !strings.Contains(err.Error(), "predictions: ") {
+		t.Errorf("a full disk: %v, %v", r, err)
+	}
+}
+
+// failing is a writer to a full disk.
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errors.New("no space") }
 
 // Devices of classes that the model has are no strangers to it.
 func TestStrangers(t *testing.T) {

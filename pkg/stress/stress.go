@@ -40,6 +40,12 @@ func Changes() []Change {
 	}
 }
 
+// First leaves what there is of a device so long after its first packet: what a sensor
+// has seen that is asked then.
+func First(time time.Duration) Change {
+	return Change{fmt.Sprintf("first-%gs", time.Seconds()), fmt.Sprintf("the first %g s alone", time.Seconds()), first(time)}
+}
+
 // Begin begins the change of one capture: the same for the same seed, capture and
 // devices, which are named as records name them.
 func (c Change) Begin(seed int64, name string, devices []string) capture.Changer {
@@ -100,6 +106,36 @@ func late(by time.Duration) func(*changer) {
 				over = p.Time.Sub(first) >= by
 			}
 			if over {
+				give(p)
+			}
+		}
+	}
+}
+
+// first passes over what is more than so long after the first packet of any of its
+// devices, and over what is of none.
+func first(most time.Duration) func(*changer) {
+	return func(c *changer) {
+		begun := map[any]time.Time{} // by MAC or address of the device
+		var parsed flows.Packet
+		var now time.Time // of a packet without a time: that of the one before
+		c.packet = func(p pcap.Packet, give func(pcap.Packet)) {
+			flows.Parse(&parsed, flows.Link(p.Link), p.Data, p.Length)
+			if p.Timed {
+				now = p.Time
+			}
+			within := false
+			note := func(of any, device bool) {
+				if _, known := begun[of]; device && !known {
+					begun[of] = now
+				}
+				within = within || device && now.Sub(begun[of]) <= most
+			}
+			note(parsed.SrcMAC, c.macs[parsed.SrcMAC])
+			note(parsed.DstMAC, c.macs[parsed.DstMAC])
+			note(parsed.Src, c.addrs[parsed.Src])
+			note(parsed.Dst, c.addrs[parsed.Dst])
+			if within {
 				give(p)
 			}
 		}

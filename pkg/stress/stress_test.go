@@ -93,6 +93,30 @@ func TestWaysWithoutMAC(t *testing.T) {
 	}
 }
 
+// The first seconds are those of each device, whichever packet is its first.
+func TestFirst(t *testing.T) {
+	late := [6]byte{2, 0, 0, 0, 0, 9}
+	query := packet.Ethernet(packet.IPv4Type, udp(packet.IP{}, packet.IP{}, 5000, 53))
+	answer := packet.EthernetFrom(packet.RouterMAC, packet.DeviceMAC, packet.IPv4Type, udp(packet.IP{Src: packet.ServerIP}, packet.IP{Dst: packet.DeviceIP}, 53, 5000))
+	toLate := packet.EthernetFrom(packet.RouterMAC, late, packet.ARPType, make([]byte, 28))
+	between := packet.EthernetFrom(packet.DeviceMAC, late, packet.ARPType, make([]byte, 28))
+	other := packet.EthernetFrom(packet.RouterMAC, [6]byte{2, 0, 0, 0, 0, 8}, packet.ARPType, make([]byte, 28))
+	untimed := pcap.Packet{Data: query, Length: len(query), Link: 1}
+	c := First(10*time.Second).Begin(1, "a.pcap", []string{device, "02:00:00:00:00:09"})
+	var got []string
+	for i, p := range []pcap.Packet{
+		at(0, other), at(5, answer), at(9, query), at(15, answer), untimed, at(15.1, query), at(16, toLate), untimed, at(20, between), at(26.1, between),
+	} {
+		c.Packet(p, func(pcap.Packet) { got = append(got, fmt.Sprint(i)) })
+	}
+	if s, want := strings.Join(got, " "), "1 2 3 4 6 8"; s != want {
+		t.Errorf("packets %s, want %s", s, want)
+	}
+	if name := First(time.Minute).Name; name != "first-60s" {
+		t.Error(name)
+	}
+}
+
 // given is what a change makes of n packets: how many of each.
 func given(c capture.Changer, n int) []int {
 	counts := make([]int, n)
@@ -175,8 +199,8 @@ func TestRecordsOfChangedCaptures(t *testing.T) {
 		if len(plain) == 0 {
 			t.Fatalf("%s: no record", kind)
 		}
-		for _, c := range Changes() {
-			records, stats := read(t, recording, c.Name)
+		for _, c := range append(Changes(), First(10*time.Second)) {
+			records, stats := readChanged(t, recording, c)
 			var packets uint64
 			for _, r := range records {
 				packets += r.PacketCount
@@ -250,7 +274,7 @@ func FuzzPacket(f *testing.F) {
 	f.Add(101, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(68, 67, []byte("2f402f80-da50-11e1-9b23-00000000000d, 25 May 2016"))))
 	f.Fuzz(func(t *testing.T, link int, data []byte) {
 		was := bytes.Clone(data)
-		for _, c := range slices.Concat(Changes(), Copies()) {
+		for _, c := range slices.Concat(Changes(), Copies(), []Change{First(0)}) {
 			p := pcap.Packet{Data: data, Length: len(data), Link: link, Time: start, Timed: true}
 			c.Begin(1, "", []string{device, "ip:192.168.7.2"}).Packet(p, func(out pcap.Packet) {
 				if len(out.Data) != len(was) || out.Length != len(was) {

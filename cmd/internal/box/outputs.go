@@ -18,7 +18,7 @@ import (
 
 // Flags that name files to write, directories to write into, and files to read.
 var (
-	outputFlags = []string{"output", "checkpoint"}
+	outputFlags = []string{"output", "checkpoint", "predictions"}
 	reportFlags = []string{"report", "dump"}
 	inputFlags  = []string{"manifest", "model", "like", "labels"}
 )

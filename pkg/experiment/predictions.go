@@ -1,0 +1,80 @@
+package experiment
+
+// This file writes what a model says of each window, to compute other figures from.
+
+import (
+	"encoding/csv"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
+)
+
+// predictions writes the lines of one reading of the data.
+type predictions struct {
+	to      *csv.Writer
+	change  string
+	classes int
+}
+
+// joined is a device's verdict so far.
+type joined struct {
+	join.Mean
+	windows int
+}
+
+// newPredictions begins the lines of a reading; those of the data as it is, with a header.
+func newPredictions(to io.Writer, change string, labels []string) *predictions {
+	p := &predictions{csv.NewWriter(to), change, len(labels)}
+	if change == "" {
+		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded"}, labels...)) // flush tells
+	}
+	return p
+}
+
+// window writes what the model says of a window.
+func (p *predictions) window(in *reading, truth flows.LabelledRecord, j classify.Judged, padded bool) {
+	of := in.joined[j.Device]
+	if of == nil {
+		of = &joined{}
+		in.joined[j.Device] = of
+	}
+	of.Add(j.Probs)
+	of.windows++
+	p.write(truth.Capture, dataset.Device{Name: j.Device, Label: truth.Label}, strconv.Itoa(of.windows), strconv.FormatBool(padded), func(i int) float64 { return float64(j.Probs[i]) })
+}
+
+// device writes the joined verdict on a device, as window 0; without probabilities
+// where it had none.
+func (p *predictions) device(in *reading, capture string, d dataset.Device) {
+	probability := func(int) float64 { return join.Lacking }
+	if in != nil && in.joined[d.Name] != nil {
+		probability = in.joined[d.Name].Probability
+	}
+	p.write(capture, d, "0", "", probability)
+}
+
+func (p *predictions) write(capture string, d dataset.Device, window, padded string, probability func(class int) float64) {
+	line := []string{p.change, capture, d.Name, d.Label, window, padded}
+	for i := range p.classes {
+		text := ""
+		if v := probability(i); v >= 0 {
+			text = strconv.FormatFloat(v, 'g', 6, 64)
+		}
+		line = append(line, text)
+	}
+	_ = p.to.Write(line) // flush tells
+}
+
+// flush ends the lines of a capture.
+func (p *predictions) flush() error {
+	p.to.Flush()
+	if err := p.to.Error(); err != nil {
+		return fmt.Errorf("predictions: %w", err)
+	}
+	return nil
+}
