@@ -28,26 +28,36 @@ func TestLiveAndPublishedVerdictsAgree(t *testing.T) {
 		}
 		threshold := r.Float64()
 		live := registry.New(registry.Config{Labels: labels, None: model.NoneLabel, Threshold: func(string) float64 { return threshold }})
-		in := score.Input{Config: score.Config{Mode: model.Padded, Labels: labels, Thresholds: model.Thresholds{Default: threshold}}}
+		scorer, err := score.New(score.Config{Mode: model.Padded, Labels: labels, Thresholds: model.Thresholds{Default: threshold}})
+		if err != nil {
+			t.Fatal(err)
+		}
 		spread := time.Duration(r.IntN(2)) * time.Hour // none: sums in the same order, so the same bits
-		for range 1 + r.IntN(30) {
+		for window := range 1 + r.IntN(30) {
 			probs := madeOutput(r, models[r.IntN(len(models))], len(labels))
 			rec := &flows.Record{Device: "02:00:00:00:00:01"}
 			live.Record(rec)
 			v := live.Window(rec, probs)
-			in.Windows = append(in.Windows, score.Output{
+			published, err := scored(scorer, score.Output{
 				Device: rec.Device, Label: labels[0], Probs: probs,
 				Since: time.Duration(r.Float64() * float64(spread)),
 			})
-			published, err := score.Evaluate(in)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if msg := differ(v, published, spread == 0); msg != "" {
-				t.Fatalf("seed %d, %d models of %d classes, window %d: %s", seed, len(models), len(labels), len(in.Windows), msg)
+				t.Fatalf("seed %d, %d models of %d classes, window %d: %s", seed, len(models), len(labels), window+1, msg)
 			}
 		}
 	}
+}
+
+// scored is the score after one more window.
+func scored(s *score.Scorer, w score.Output) (*score.Result, error) {
+	if err := s.Add(w); err != nil {
+		return nil, err
+	}
+	return s.Result()
 }
 
 // madeBundle is class names, and for each of some models those it has: all of them if

@@ -17,17 +17,28 @@ import (
 // scores are of two classes, one hostile, and one that the model lacks.
 func scores(t *testing.T) *score.Result {
 	t.Helper()
-	r, err := score.Evaluate(score.Input{
-		Config: score.Config{Labels: []string{"a", hostile}, Thresholds: model.Thresholds{Default: 0.8}, Resamples: 20},
-		Windows: []score.Output{
-			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1}, Since: time.Second},
-			{Device: "1", Capture: "y", Label: "a", Probs: []float32{0.3, 0.7}, Since: time.Minute, Local: 3, Padded: true},
-			{Device: "2", Capture: "z", Label: hostile, Probs: []float32{0.4, 0.6}, Since: time.Hour},
-			{Device: "3", Capture: "z", Label: "lacking", Probs: []float32{0.4, 0.6}, Since: time.Second},
-		},
-		Devices: []score.Device{{Name: "4", Capture: hostile, Label: "a"}},
-		Hours:   2,
-	})
+	return scored(t, score.Config{Labels: []string{"a", hostile}, Thresholds: model.Thresholds{Default: 0.8}, Resamples: 20},
+		[]score.Device{{Name: "4", Capture: hostile, Label: "a"}},
+		score.Output{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1}, Since: time.Second},
+		score.Output{Device: "1", Capture: "y", Label: "a", Probs: []float32{0.3, 0.7}, Since: time.Minute, Local: 3, Padded: true},
+		score.Output{Device: "2", Capture: "z", Label: hostile, Probs: []float32{0.4, 0.6}, Since: time.Hour},
+		score.Output{Device: "3", Capture: "z", Label: "lacking", Probs: []float32{0.4, 0.6}, Since: time.Second})
+}
+
+// scored scores windows, and devices in captures of two hours.
+func scored(t *testing.T, cfg score.Config, devices []score.Device, windows ...score.Output) *score.Result {
+	t.Helper()
+	s, err := score.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range windows {
+		if err := s.Add(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Capture(devices, 2)
+	r, err := s.Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,10 +83,7 @@ func TestEvaluation(t *testing.T) {
 }
 
 func TestEvaluationOfNothing(t *testing.T) {
-	res, err := score.Evaluate(score.Input{Config: score.Config{Labels: []string{"a"}, Mode: model.Strict}, Devices: []score.Device{{Name: "1", Capture: "x", Label: "a"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := scored(t, score.Config{Labels: []string{"a"}, Mode: model.Strict}, []score.Device{{Name: "1", Capture: "x", Label: "a"}})
 	dir := t.TempDir()
 	if err := WriteEvaluation(dir, res); err != nil {
 		t.Fatal(err)

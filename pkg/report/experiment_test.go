@@ -11,11 +11,8 @@ import (
 
 func TestExperiment(t *testing.T) {
 	dir := t.TempDir()
-	nothing, err := score.Evaluate(score.Input{Config: score.Config{Labels: []string{"a"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = WriteExperiment(dir, "strategies.html", Experiment{
+	nothing := scored(t, score.Config{Labels: []string{"a"}}, nil)
+	err := WriteExperiment(dir, "strategies.html", Experiment{
 		Title: "Strategies", Notes: []string{"One seed."},
 		Header: []string{"model", "macro-F1"}, Rows: [][]string{{"tcp/80", "0.5"}, {hostile, "-"}},
 		Models: []Scored{

@@ -42,14 +42,6 @@ type Config struct {
 	Draws      bool       // keep each resample's macro-F1 beside the intervals
 }
 
-// Input is what Evaluate scores.
-type Input struct {
-	Config
-	Windows []Output
-	Devices []Device // every device and capture; those of Windows need not be repeated
-	Hours   float64  // of traffic, summed over captures; 0: not known
-}
-
 // Result is what `iotsense evaluate --json` prints. A figure that does not exist,
 // such as a mean of nothing, is nil.
 type Result struct {
@@ -200,21 +192,6 @@ func (s *Scorer) Result() (*Result, error) {
 	r.BySeconds, r.Worst = t.bySeconds(), t.worst()
 	r.Intervals = t.bootstrap(names, s.cfg.Resamples, s.cfg.Draws)
 	return r, nil
-}
-
-// Evaluate computes the figures of what is all at hand.
-func Evaluate(in Input) (*Result, error) {
-	s, err := New(in.Config)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range in.Windows {
-		if err := s.Add(w); err != nil {
-			return nil, err
-		}
-	}
-	s.Capture(in.Devices, in.Hours)
-	return s.Result()
 }
 
 // ratio is a / b, or nil when b is 0.

@@ -13,6 +13,29 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
+// Input is what is scored at once.
+type Input struct {
+	Config
+	Windows []Output
+	Devices []Device // every device and capture; those of Windows need not be repeated
+	Hours   float64  // of traffic, summed over captures; 0: not known
+}
+
+// Evaluate scores it.
+func Evaluate(in Input) (*Result, error) {
+	s, err := New(in.Config)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range in.Windows {
+		if err := s.Add(w); err != nil {
+			return nil, err
+		}
+	}
+	s.Capture(in.Devices, in.Hours)
+	return s.Result()
+}
+
 // sample is small enough to be scored by hand. The model knows a, b and c; a
 // device of class d is true too. Device 5 never had a window.
 func sample() Input {

@@ -3,6 +3,8 @@ package learn
 // This file runs the trunk over the windows of a batch, as one operation of a graph.
 
 import (
+	"cmp"
+
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/internal/workers"
@@ -42,16 +44,9 @@ func (b *batch) load(windows [][]flows.Row, step uint64) error {
 	b.used = len(windows)
 	errs := make([]error, b.threads)
 	b.each(func(worker, i int) {
-		if err := b.windows[i].load(b.workers[worker], windows[i]); err != nil && errs[worker] == nil {
-			errs[worker] = err
-		}
+		errs[worker] = cmp.Or(errs[worker], b.windows[i].load(b.workers[worker], windows[i]))
 	})
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return cmp.Or(errs...)
 }
 
 // each calls do for every window in use, spread over the workers. Which worker

@@ -2,6 +2,7 @@ package learn
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/model/cnn"
@@ -12,7 +13,7 @@ import (
 func trunkMean(t *testing.T, arch cnn.Architecture, rounds int) (mean []float64, zero []float64) {
 	t.Helper()
 	m, b, windows, _ := fixture(t, arch, 2, 1)
-	theta := join(modeltest.Net(m).Weights.Conv1, modeltest.Net(m).Weights.Conv1Bias, modeltest.Net(m).Weights.Conv2, modeltest.Net(m).Weights.Conv2Bias)
+	theta := slices.Concat(modeltest.Net(m).Weights.Conv1, modeltest.Net(m).Weights.Conv1Bias, modeltest.Net(m).Weights.Conv2, modeltest.Net(m).Weights.Conv2Bias)
 	out := make([]float32, 2*b.Flat)
 	mean, zero = make([]float64, b.Flat), make([]float64, b.Flat)
 	for range rounds {
@@ -104,7 +105,7 @@ func TestDropoutGradientIsASlope(t *testing.T) {
 		arch := cnn.DefaultArchitecture(5)
 		arch.Dropout = p
 		m, b, windows, _ := fixture(t, arch, 3, 1)
-		theta := join(modeltest.Net(m).Weights.Conv1, modeltest.Net(m).Weights.Conv1Bias, modeltest.Net(m).Weights.Conv2, modeltest.Net(m).Weights.Conv2Bias)
+		theta := slices.Concat(modeltest.Net(m).Weights.Conv1, modeltest.Net(m).Weights.Conv1Bias, modeltest.Net(m).Weights.Conv2, modeltest.Net(m).Weights.Conv2Bias)
 		out, weight := make([]float32, b.Flat), make([]float32, b.Flat)
 		for i := range weight {
 			weight[i] = float32(i%7) / 7e3

@@ -3,11 +3,13 @@ package learn
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 )
 
@@ -77,7 +79,7 @@ func TestGradientAtTheEndOfTheHead(t *testing.T) {
 	for i := range w.Conv1 {
 		w.Conv1[i] *= cnn.Missing
 	}
-	theta := join(w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias)
+	theta := slices.Concat(w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias)
 	k := s.kernels(theta)
 	gradient := func(known, longest, column int) []float32 {
 		in, c := s.instance(), s.scratch(m.Record, m.Scaling)
@@ -87,7 +89,7 @@ func TestGradientAtTheEndOfTheHead(t *testing.T) {
 			}
 			in.lengths[r] = known
 		}
-		fill(in.conv1.data, 1000) // of other windows
+		conv.Fill(in.conv1.data, 1000) // of other windows
 		weight := make([]float32, s.Flat)
 		s.forward(in, c, k, 0, weight)
 		clear(weight)

@@ -5,6 +5,7 @@ package learn
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -26,7 +27,7 @@ func newNetwork(b *batch, w cnn.Weights) (*network, error) {
 	if b.Hidden > 0 {
 		layers = append([]graph.Dense{{Name: "dense1", Weight: w.Dense1, Bias: w.Dense1Bias}}, layers...)
 	}
-	g, err := graph.New(b, join(w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias), layers...)
+	g, err := graph.New(b, slices.Concat(w.Conv1, w.Conv1Bias, w.Conv2, w.Conv2Bias), layers...)
 	if err != nil {
 		return nil, err
 	}
@@ -82,14 +83,6 @@ func (n *network) Net(v [][]float32) model.Net {
 	}
 	w.Dense2, w.Dense2Bias = v[len(v)-2], v[len(v)-1]
 	return &cnn.Net{Arch: n.Architecture, Weights: w.Clone()}
-}
-
-func join(parts ...[]float32) []float32 {
-	var all []float32
-	for _, p := range parts {
-		all = append(all, p...)
-	}
-	return all
 }
 
 // initial are weights drawn as Keras does by default: Glorot uniform, biases 0.

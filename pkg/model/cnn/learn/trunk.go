@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -150,7 +151,7 @@ func (s *shape) instance() *instance {
 		source:  make([]int32, s.Flat),
 	}
 	for _, row := range in.rows {
-		fill(row, cnn.Missing)
+		conv.Fill(row, cnn.Missing)
 	}
 	return in
 }
@@ -170,12 +171,6 @@ func (s *shape) scratch(spec model.RecordSpec, scaling model.Scaling) *scratch {
 
 func planes(n, length int) [][]float32 { return newStack(n, length).planes() }
 
-func fill(s []float32, v float32) {
-	for i := range s {
-		s[i] = v
-	}
-}
-
 // load scales the window's rows.
 func (in *instance) load(s *scratch, rows []flows.Row) error {
 	first := len(in.rows) - len(rows)
@@ -188,7 +183,7 @@ func (in *instance) load(s *scratch, rows []flows.Row) error {
 			}
 		}
 		if n < in.lengths[i] { // behind the row's last values is padding already
-			fill(row[n:in.lengths[i]], cnn.Missing)
+			conv.Fill(row[n:in.lengths[i]], cnn.Missing)
 		}
 		in.lengths[i] = n
 	}
@@ -244,11 +239,7 @@ func (c *coin) toss(keep []byte) {
 // forward writes the flattened trunk output of the window to out. rng decides
 // what dropout zeroes; the caller seeds it for this window and step.
 func (s *shape) forward(in *instance, c *scratch, k *kernels, dropout float64, out []float32) {
-	longest := 0
-	for _, n := range in.lengths {
-		longest = max(longest, n)
-	}
-	in.cols2 = min(longest, s.Cols2)
+	in.cols2 = min(slices.Max(in.lengths), s.Cols2)
 	in.head = min((in.cols2+s.Pool[1]-1)/s.Pool[1], s.PoolCols)
 	in.cols2 = max(in.cols2, in.head*s.Pool[1]) // the head's last pool reaches past the rows
 	reach := conv.Reach(in.cols2, s.Kernel2[1])
@@ -256,10 +247,10 @@ func (s *shape) forward(in *instance, c *scratch, k *kernels, dropout float64, o
 		cols := min(in.lengths[r], s.Cols1)
 		for f := range k.w1 {
 			p := in.conv1.plane(r*len(k.w1) + f)
-			fill(p[:conv.RoundUp(cols, conv.Lanes)], k.b1[f])
+			conv.Fill(p[:conv.RoundUp(cols, conv.Lanes)], k.b1[f])
 			conv.Correlate(p, [][]float32{row}, k.w1[f:f+1], cols)
 			conv.ReLU(p[:cols])
-			fill(p[cols:max(cols, reach)], k.const1[f])
+			conv.Fill(p[cols:max(cols, reach)], k.const1[f])
 		}
 	}
 	dropper := newCoin(&c.rng, dropout)
@@ -274,17 +265,13 @@ func (s *shape) forward(in *instance, c *scratch, k *kernels, dropout float64, o
 
 // conv2 computes one row of conv2, before its ReLU, over the head's columns.
 func (s *shape) conv2(in *instance, dst [][]float32, k *kernels, row int) {
-	longest := 0
-	for _, n := range in.lengths[row : row+s.Kernel2[0]] {
-		longest = max(longest, n)
-	}
-	cols := min(longest, s.Cols2)
+	cols := min(slices.Max(in.lengths[row:row+s.Kernel2[0]]), s.Cols2)
 	planes := in.conv1.planes()[row*s.Filters[0]:]
 	for f, kernel := range k.w2 {
 		p := dst[f]
-		fill(p[:conv.RoundUp(cols, conv.Lanes)], k.b2[f])
+		conv.Fill(p[:conv.RoundUp(cols, conv.Lanes)], k.b2[f])
 		conv.Correlate(p, planes, kernel, cols)
-		fill(p[cols:max(cols, in.head*s.Pool[1])], k.const2[f])
+		conv.Fill(p[cols:max(cols, in.head*s.Pool[1])], k.const2[f])
 	}
 }
 
@@ -335,11 +322,8 @@ func (s *shape) poolTail(in *instance, v float32, f int, dropper *coin, out []fl
 func (s *shape) backward(in *instance, c *scratch, k *kernels, dropout float64, out, grad []float32) {
 	clear(grad)
 	w1, b1, w2, b2 := s.split(grad)
-	for _, p := range c.gw1 {
-		clear(p)
-	}
-	for _, kernel := range c.gw2 {
-		clear(kernel)
+	for _, g := range slices.Concat(c.gw1, c.gw2) {
+		clear(g)
 	}
 	cols := min(in.cols2+s.Kernel2[1]-1, s.Cols1) // conv1 columns that the head's conv2 reads
 	for p := range s.K * s.Filters[0] {
@@ -407,8 +391,7 @@ func (s *shape) backwardPool(in *instance, c *scratch, k *kernels, scale float32
 
 // backwardConv1 sends c.delta1 through conv1's ReLU into c.gw1 and its bias.
 func (s *shape) backwardConv1(in *instance, c *scratch, k *kernels, cols int, tail []float64, b1 []float32) {
-	for ch := range tail {
-		constant := tail[ch]
+	for ch, constant := range tail {
 		for r, row := range in.rows {
 			n := min(in.lengths[r], cols)
 			d, a := c.delta1.plane(r*len(tail)+ch), in.conv1.plane(r*len(tail)+ch)

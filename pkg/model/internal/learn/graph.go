@@ -56,7 +56,7 @@ func New(trunk Trunk, parameters []float32, layers ...Dense) (*Graph, error) {
 	y := gorgonia.NodeFromAny(g, tensor.New(tensor.WithShape(size, classes), tensor.WithBacking(n.Target)), gorgonia.WithName("target"))
 
 	// Each step fails only when the shapes above do not fit each other.
-	x, err := gorgonia.ApplyOp(trunkOp{"Trunk", trunk}, theta)
+	x, err := gorgonia.ApplyOp(trunkOp(trunk), theta)
 	if err != nil {
 		return nil, fmt.Errorf("training graph: trunk: %w", err)
 	}
@@ -72,7 +72,7 @@ func New(trunk Trunk, parameters []float32, layers ...Dense) (*Graph, error) {
 			return nil, fmt.Errorf("training graph: %s: %w", l.Name, err)
 		}
 	}
-	loss, err := gorgonia.ApplyOp(lossOp{"CrossEntropy", classes}, x, y)
+	loss, err := gorgonia.ApplyOp(lossOp(size, classes), x, y)
 	if err != nil {
 		return nil, fmt.Errorf("training graph: loss: %w", err)
 	}

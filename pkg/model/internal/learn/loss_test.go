@@ -27,7 +27,7 @@ func TestLossOfFarLogits(t *testing.T) {
 		return gorgonia.NodeFromAny(g, tensor.New(tensor.WithShape(4, 3), tensor.WithBacking(data)), gorgonia.WithName(name))
 	}
 	x := node("logits", logits)
-	loss, err := gorgonia.ApplyOp(lossOp{"CrossEntropy", 3}, x, node("target", target))
+	loss, err := gorgonia.ApplyOp(lossOp(4, 3), x, node("target", target))
 	if err != nil {
 		t.Fatal(err)
 	}
