@@ -60,9 +60,8 @@ type lifeSample struct {
 // openRecord is a record's place in its device's queue; record is set once the
 // life has closed.
 type openRecord struct {
-	device  string
+	DeviceEnd
 	life    Life
-	deviceA bool // the device is Key.A
 	order   int64
 	arrival uint64       // when the life was first heard of: decides between equal orders
 	queue   *recordQueue // nil: given up
@@ -191,18 +190,13 @@ func (a *Assembler) open(life Life, order int64) *openLife {
 	if l, ok := a.lives[life]; ok {
 		return l
 	}
-	nameA, okA := a.cfg.Locals.Device(life.Key.A)
-	nameB, okB := a.cfg.Locals.Device(life.Key.B)
-	okB = okB && a.cfg.Spec.Direction == Bi
-	if !okA && !okB {
+	ends := a.cfg.Locals.Devices(life.Key, a.cfg.Spec.Direction)
+	if ends == nil {
 		return nil
 	}
 	l := &openLife{}
-	if okA {
-		l.records = append(l.records, a.enqueue(&openRecord{device: nameA, life: life, deviceA: true, order: order}))
-	}
-	if okB {
-		l.records = append(l.records, a.enqueue(&openRecord{device: nameB, life: life, order: order}))
+	for _, end := range ends {
+		l.records = append(l.records, a.enqueue(&openRecord{DeviceEnd: end, life: life, order: order}))
 	}
 	a.lives[life] = l
 	return l
@@ -210,10 +204,10 @@ func (a *Assembler) open(life Life, order int64) *openLife {
 
 // enqueue gives o its place among the device's records.
 func (a *Assembler) enqueue(o *openRecord) *openRecord {
-	o.queue = a.devices[o.device]
+	o.queue = a.devices[o.Name]
 	if o.queue == nil {
 		o.queue = &recordQueue{}
-		a.devices[o.device] = o.queue
+		a.devices[o.Name] = o.queue
 	}
 	o.arrival = a.arrived
 	a.arrived++
@@ -231,20 +225,16 @@ func (a *Assembler) release(o *openRecord) {
 		heap.Pop(o.queue)
 		a.cfg.Emit(head.record)
 	}
-	delete(a.devices, o.device)
+	delete(a.devices, o.Name)
 }
 
 // record is the life from the point of view of o's device.
 func (a *Assembler) record(c *Close, l *openLife, o *openRecord) *Record {
-	device, remote := c.Life.Key.A, c.Life.Key.B
-	if !o.deviceA {
-		device, remote = remote, device
-	}
 	r := &Record{
-		Device:      o.device,
+		Device:      o.Name,
 		FirstSeen:   a.cfg.Epoch(c.First),
 		LastSeen:    a.cfg.Epoch(c.Last),
-		Remote:      a.cfg.Locals.Obfuscate(remote.Addr),
+		Remote:      a.cfg.Locals.Obfuscate(o.Remote.Addr),
 		Proto:       c.Life.Key.Proto,
 		DevPort:     Missing,
 		RemPort:     Missing,
@@ -252,15 +242,15 @@ func (a *Assembler) record(c *Close, l *openLife, o *openRecord) *Record {
 		PacketCount: c.Packets[0] + c.Packets[1],
 		Packets:     make([]RowPacket, len(l.samples)),
 		Incomplete:  l.delivered < int(c.Samples),
-		DeviceAddr:  device.Addr,
-		RemoteAddr:  remote.Addr,
+		DeviceAddr:  o.End.Addr,
+		RemoteAddr:  o.Remote.Addr,
 	}
 	if c.Life.Key.HasPorts {
-		r.DevPort, r.RemPort = int32(device.Port), int32(remote.Port)
+		r.DevPort, r.RemPort = int32(o.End.Port), int32(o.Remote.Port)
 	}
 	for i, s := range l.samples {
 		r.Packets[i] = RowPacket{
-			Offset: max(0, s.stamp-c.First), Size: s.size, Sent: s.fromA == o.deviceA, Payload: s.payload,
+			Offset: max(0, s.stamp-c.First), Size: s.size, Sent: s.fromA == o.A, Payload: s.payload,
 		}
 	}
 	return r

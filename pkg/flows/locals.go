@@ -59,6 +59,22 @@ func (i identity) String() string {
 	return i.mac.String()
 }
 
+// parseIdentity reads what String gives, a MAC in any form of ParseMAC.
+func parseIdentity(name string) (identity, bool) {
+	if mac, err := ParseMAC(name); err == nil {
+		return identity{mac: mac}, true
+	}
+	text, ok := strings.CutPrefix(name, "ip:")
+	addr, err := netip.ParseAddr(text)
+	return identity{addr: addr}, ok && err == nil
+}
+
+// IsDeviceName reports whether a device can have the name, as Record.Device has them.
+func IsDeviceName(name string) bool {
+	_, ok := parseIdentity(name)
+	return ok
+}
+
 // NewLocals treats prefixes as local, beside the addresses that always are; nil
 // stands for DefaultLocal.
 func NewLocals(prefixes []netip.Prefix) *Locals {
@@ -84,12 +100,8 @@ func (l *Locals) WithDevices(names ...string) *Locals {
 	c := *l
 	c.listed = map[identity]bool{}
 	for _, n := range names {
-		if mac, err := ParseMAC(n); err == nil {
-			c.listed[identity{mac: mac}] = true
-		} else if text, ok := strings.CutPrefix(n, "ip:"); ok {
-			if addr, err := netip.ParseAddr(text); err == nil {
-				c.listed[identity{addr: addr}] = true
-			}
+		if id, ok := parseIdentity(n); ok {
+			c.listed[id] = true
 		}
 	}
 	return &c
@@ -175,6 +187,27 @@ func (l *Locals) Device(e End) (name string, ok bool) {
 		return "", false
 	}
 	return id.String(), true
+}
+
+// DeviceEnd is an end of a flow at which a device is.
+type DeviceEnd struct {
+	Name        string // as Record.Device has it
+	A           bool   // it is Key.A
+	End, Remote End
+}
+
+// Devices are those of a flow that get a record of it: both ends may be one.
+func (l *Locals) Devices(k Key, dir Direction) (ends []DeviceEnd) {
+	if name, ok := l.Device(k.A); ok {
+		ends = append(ends, DeviceEnd{name, true, k.A, k.B})
+	}
+	if dir == Uni { // B has sent nothing
+		return ends
+	}
+	if name, ok := l.Device(k.B); ok {
+		ends = append(ends, DeviceEnd{name, false, k.B, k.A})
+	}
+	return ends
 }
 
 func contains(prefixes []netip.Prefix, a netip.Addr) bool {

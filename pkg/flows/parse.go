@@ -159,12 +159,8 @@ func Parse(p *Packet, link Link, frame []byte, wireLen int) Outcome {
 		}
 		off += size
 	}
-	version := byte(4)
-	if etherType == etherIPv6 {
-		version = 6
-	}
 	p.Network = off
-	return p.parseIP(frame[off:], wireLen-off, version, tags <= maxVLANTags)
+	return p.parseIP(etherType, frame[off:], wireLen-off, tags <= maxVLANTags)
 }
 
 func isVLAN(etherType uint16) bool {
@@ -256,18 +252,18 @@ func ipType(first byte) (uint16, Outcome) {
 }
 
 // parseIP reads from the IP header on. rest is the wire length from there.
-func (p *Packet) parseIP(b []byte, rest int, version byte, ports bool) Outcome {
-	if len(b) == 0 || b[0]>>4 != version {
+func (p *Packet) parseIP(etherType uint16, b []byte, rest int, ports bool) Outcome {
+	if len(b) == 0 {
 		return Malformed
 	}
 	p.wire = uint32(max(rest, 0))
-	switch version {
-	case 4:
+	switch begins, _ := ipType(b[0]); {
+	case begins != etherType:
+		return Malformed
+	case begins == etherIPv4:
 		return p.parseIPv4(b, rest, ports)
-	case 6:
-		return p.parseIPv6(b, rest, ports)
 	}
-	return Malformed
+	return p.parseIPv6(b, rest, ports)
 }
 
 // parseIPv4 reads an IPv4 header (RFC 791) and what follows.

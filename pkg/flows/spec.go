@@ -4,6 +4,7 @@ package flows
 // III-A and III-C that a model is made for and that its input must keep to.
 
 import (
+	"cmp"
 	"encoding"
 	"errors"
 	"fmt"
@@ -29,18 +30,8 @@ func DefaultRecordSpec() RecordSpec { return RecordSpec{}.WithDefaults() }
 
 // WithDefaults is s with the paper's values in place of zeros.
 func (s RecordSpec) WithDefaults() RecordSpec {
-	if s.Packets == 0 {
-		s.Packets = RowPackets
-	}
-	if s.Prefix == 0 {
-		s.Prefix = PayloadPrefix
-	}
-	if s.Payload == 0 {
-		s.Payload = PayloadTokens
-	}
-	if s.Lifetime == 0 {
-		s.Lifetime = Lifetime
-	}
+	s.Packets, s.Prefix = cmp.Or(s.Packets, RowPackets), cmp.Or(s.Prefix, PayloadPrefix)
+	s.Payload, s.Lifetime = cmp.Or(s.Payload, PayloadTokens), cmp.Or(s.Lifetime, Lifetime)
 	return s
 }
 

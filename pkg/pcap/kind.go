@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Kind is what a file is by its first bytes.
@@ -53,11 +54,7 @@ func (k Kind) IsCapture() bool { return k == Classic || k == NG }
 
 // Compressed reports whether files of the kind are others, made smaller.
 func (k Kind) Compressed() bool {
-	switch k {
-	case Unknown, Empty, Classic, NG, Parquet:
-		return false
-	}
-	return true
+	return !slices.Contains([]Kind{Unknown, Empty, Classic, NG, Parquet}, k)
 }
 
 // Identify reads as much of a stream as tells what it is; of a gzipped one what is

@@ -77,8 +77,13 @@ func (n *ng) next(in *input) (Packet, error) {
 			p, odd, err = n.packet(in, kind)
 		case blockSimple:
 			p, odd, err = n.simple(in)
+		case blockInterface:
+			is, err = false, n.describe(in)
+		case blockSection: // begin has read what counts
+			is = false
 		default:
-			is, err = false, n.other(in, kind)
+			is = false
+			in.passed++
 		}
 		if err == nil {
 			err = n.end(in)
@@ -90,18 +95,6 @@ func (n *ng) next(in *input) (Packet, error) {
 			return p, odd
 		}
 	}
-}
-
-// other reads a block without a packet.
-func (n *ng) other(in *input, kind uint32) error {
-	switch kind {
-	case blockInterface:
-		return n.describe(in)
-	case blockSection: // begin has read what counts
-	default:
-		in.passed++
-	}
-	return nil
 }
 
 // begin reads a block's type and length; of a section header also what it says of
@@ -241,18 +234,17 @@ func (n *ng) options(in *input, d *described) error {
 // is reserved, so that no file can mean it.
 const noLink = 0xffff
 
-var errInterface = &PacketError{"their interface is not described"}
+var (
+	errInterface = &PacketError{"their interface is not described"}
+	errShort     = &PacketError{"their blocks are too short"}
+)
 
 // packet reads an enhanced packet or an obsolete packet block. odd is a
 // [PacketError].
 func (n *ng) packet(in *input, kind uint32) (p Packet, odd, err error) {
 	b := n.head[:20]
-	ok, err := n.take(in, b)
-	if err != nil {
-		return p, nil, err
-	}
-	if !ok {
-		return p, &PacketError{"their blocks are too short"}, nil
+	if ok, err := n.take(in, b); !ok || err != nil {
+		return p, errShort, err
 	}
 	id := n.order.Uint32(b)
 	if kind == blockPacket { // then a count of drops
@@ -272,12 +264,8 @@ func (n *ng) packet(in *input, kind uint32) (p Packet, odd, err error) {
 // that keeps.
 func (n *ng) simple(in *input) (p Packet, odd, err error) {
 	b := n.head[:4]
-	ok, err := n.take(in, b)
-	if err != nil {
-		return p, nil, err
-	}
-	if !ok {
-		return p, &PacketError{"their blocks are too short"}, nil
+	if ok, err := n.take(in, b); !ok || err != nil {
+		return p, errShort, err
 	}
 	if len(n.interfaces) == 0 {
 		return p, errInterface, nil
@@ -347,9 +335,5 @@ func power10(n uint) uint64 {
 	if n > 19 {
 		return math.MaxUint64
 	}
-	p := uint64(1)
-	for range n {
-		p *= 10
-	}
-	return p
+	return uint64(math.Pow10(int(n))) // exact up to 10^22
 }

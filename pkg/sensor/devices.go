@@ -12,7 +12,6 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -35,29 +34,12 @@ func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 	for i := range open {
 		f := &open[i]
 		first, last := s.kernel.Epoch(f.First), s.kernel.Epoch(f.Last)
-		for _, end := range deviceEnds(f, locals, s.cfg.Loader.Direction) {
-			l.seen(end.name, end.addr, first, last)
+		for _, end := range locals.Devices(f.Life.Key, s.cfg.Loader.Direction) {
+			l.seen(end.Name, end.End.Addr, first, last)
 		}
 	}
 	slices.SortFunc(l.list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
 	return l.list, nil
-}
-
-// deviceEnd is an end of a flow that is a device.
-type deviceEnd struct {
-	name string
-	addr netip.Addr
-}
-
-func deviceEnds(f *loader.OpenFlow, locals *flows.Locals, direction flows.Direction) []deviceEnd {
-	var ends []deviceEnd
-	if name, ok := locals.Device(f.Life.Key.A); ok {
-		ends = append(ends, deviceEnd{name, f.Life.Key.A.Addr})
-	}
-	if name, ok := locals.Device(f.Life.Key.B); ok && direction == flows.Bi {
-		ends = append(ends, deviceEnd{name, f.Life.Key.B.Addr})
-	}
-	return ends
 }
 
 // listing is a list of devices that grows to the most there may be.

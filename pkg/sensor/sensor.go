@@ -67,8 +67,8 @@ type Sensor struct {
 	spec     flows.RecordSpec // of the records that the model needs
 	kernel   *loader.Kernel
 	socket   net.Listener
-	verdicts *queue.Queue[v1.Verdict] // nil: nobody listens
-	ended    sync.Once                // of verdicts
+	verdicts *queue.Queue[v1.Verdict]
+	ended    sync.Once // of verdicts
 	started  time.Time
 
 	mu         sync.Mutex // guards what events change
@@ -87,11 +87,11 @@ func Open(cfg Config) (*Sensor, error) {
 	if cfg.Hurry == nil {
 		cfg.Hurry = context.Background()
 	}
-	s := &Sensor{cfg: cfg, id: rand.Text()[:16], started: time.Now()}
-	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored}
-	if cfg.Verdict != nil {
-		opts.Verdict = func(v v1.Verdict) { s.verdicts.Put(v) }
+	if cfg.Verdict == nil {
+		cfg.Verdict = func(v1.Verdict) error { return nil }
 	}
+	s := &Sensor{cfg: cfg, id: rand.Text()[:16], started: time.Now()}
+	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: func(v v1.Verdict) { s.verdicts.Put(v) }}
 	var err error
 	if s.classifier, err = classify.New(cfg.Model, opts); err != nil {
 		return nil, err
@@ -115,9 +115,7 @@ func Open(cfg Config) (*Sensor, error) {
 		}
 		return nil, err
 	}
-	if cfg.Verdict != nil {
-		s.verdicts = queue.New(verdictQueue, cfg.Verdict)
-	}
+	s.verdicts = queue.New(verdictQueue, cfg.Verdict)
 	s.locals = locals(s.kernel.Host())
 	s.assembler = flows.NewAssembler(flows.AssemblerConfig{
 		Spec: s.spec, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
@@ -167,9 +165,6 @@ func (s *Sensor) Run(ctx context.Context) error {
 
 // endVerdicts gives the listener the time to take the last verdicts, once.
 func (s *Sensor) endVerdicts() {
-	if s.verdicts == nil {
-		return
-	}
 	within := lastVerdicts
 	if s.cfg.Hurry.Err() != nil {
 		within = 0
@@ -266,7 +261,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		Records:           made.Records,
 		IncompleteRecords: made.Incomplete,
 		Inferences:        s.classifier.Inferences(),
-		DroppedVerdicts:   s.droppedVerdicts(),
+		DroppedVerdicts:   s.verdicts.Dropped(),
 		EvictedDevices:    s.classifier.Registry().Evicted(),
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
 	}
@@ -278,13 +273,6 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		stats.KernelNSTotal, stats.KernelRuns = &ns, &k.Runs
 	}
 	return stats, nil
-}
-
-func (s *Sensor) droppedVerdicts() uint64 {
-	if s.verdicts == nil {
-		return 0
-	}
-	return s.verdicts.Dropped()
 }
 
 // Flows implements api.Source: a line for each device end of each open flow, and
@@ -309,16 +297,12 @@ func (s *Sensor) Flows(most int) (list []v1.Flow, left int, err error) {
 }
 
 func (s *Sensor) flowsOf(f *loader.OpenFlow, locals *flows.Locals) []v1.Flow {
-	a, b := f.Life.Key.A, f.Life.Key.B
 	var list []v1.Flow
-	if name, ok := locals.Device(a); ok {
-		list = append(list, s.flow(f, &name, a, b))
-	}
-	if name, ok := locals.Device(b); ok && s.cfg.Loader.Direction == flows.Bi {
-		list = append(list, s.flow(f, &name, b, a))
+	for _, end := range locals.Devices(f.Life.Key, s.cfg.Loader.Direction) {
+		list = append(list, s.flow(f, &end.Name, end.End, end.Remote))
 	}
 	if list == nil {
-		list = []v1.Flow{s.flow(f, nil, a, b)}
+		list = []v1.Flow{s.flow(f, nil, f.Life.Key.A, f.Life.Key.B)}
 	}
 	return list
 }

@@ -78,7 +78,7 @@ func (r *pageReader) read(from int64, n int, set func(i int, v value) error) err
 		rows := int64(pageValues(h))
 		if h.Type != format.DictionaryPage && rows <= from { // of rows before
 			from -= rows
-			err = r.skip(h)
+			err = r.discard(int(h.CompressedPageSize))
 		} else {
 			err = r.page(h)
 		}
@@ -145,9 +145,6 @@ func (r *pageReader) discard(n int) error {
 	r.left -= int64(done)
 	return unexpected(err)
 }
-
-// skip passes over a page.
-func (r *pageReader) skip(h *format.PageHeader) error { return r.discard(int(h.CompressedPageSize)) }
 
 // page reads a page into values, or into the dictionary.
 func (r *pageReader) page(h *format.PageHeader) error {
@@ -377,13 +374,12 @@ func (r *pageReader) deltas(encoding format.Encoding, data []byte, n int) error 
 	}
 	r.values = r.values[:0]
 	switch {
-	case encoding == format.DeltaBinaryPacked && r.kind == format.Int32:
+	case encoding == format.DeltaBinaryPacked && (r.kind == format.Int32 || r.kind == format.Int64):
 		for _, v := range numbers {
-			r.values = append(r.values, int32Value(int32(v)))
-		}
-	case encoding == format.DeltaBinaryPacked && r.kind == format.Int64:
-		for _, v := range numbers {
-			r.values = append(r.values, int64Value(v))
+			if r.kind == format.Int32 {
+				v = int64(uint32(v))
+			}
+			r.values = append(r.values, valueOf(r.kind, uint64(v)))
 		}
 	case encoding == format.DeltaLengthByteArray && r.kind == format.ByteArray:
 		return r.texts(make([]int64, n), numbers, data)

@@ -23,10 +23,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
-var (
-	packetColumn  = regexp.MustCompile(`^P(\d+)_(TO|PS|D)$`)
-	payloadColumn = regexp.MustCompile(`^C_(\d+)$`)
-)
+var numberedColumn = regexp.MustCompile(`^(?:P(\d+)_(TO|PS|D)|(C)_(\d+))$`)
 
 // recordColumn is where one column's value goes.
 type recordColumn struct {
@@ -58,10 +55,25 @@ func (c recordColumn) String() string {
 // begin is given the file's own key-value metadata, unless it is nil; its error ends
 // the reading.
 func Read(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(flows.LabelledRecord) error) error {
-	if err := readRecords(ctx, path, begin, emit); err != nil {
-		return fmt.Errorf("records %s: %w", path, err)
-	}
-	return nil
+	return openRecords(path, func(f *recordsFile) error {
+		metadata := map[string]string{}
+		for _, kv := range f.meta.KeyValueMetadata {
+			metadata[kv.Key] = kv.Value
+		}
+		if begin != nil {
+			if err := begin(metadata); err != nil {
+				return err
+			}
+		}
+		ranks, err := f.ranks(ctx)
+		if err != nil {
+			return err
+		}
+		if ranks != nil {
+			return f.readOrdered(ctx, ranks, parquetOrdered, emit)
+		}
+		return f.readRows(ctx, func(_ int, r flows.LabelledRecord) error { return emit(r) })
+	})
 }
 
 // FirstUnnamed is the earliest FirstSeen of the records of no capture in the parquet file
@@ -76,10 +88,7 @@ func FirstUnnamed(ctx context.Context, path string) (first int64, ok bool, err e
 		}
 		return err
 	})
-	if err != nil {
-		return 0, false, fmt.Errorf("records %s: %w", path, err)
-	}
-	return first, ok, nil
+	return first, ok, err
 }
 
 // IsExtracted reports whether the file at path holds records that [Writer] wrote.
@@ -101,11 +110,14 @@ type recordsFile struct {
 	names   names
 }
 
-// openRecords opens a file for read.
+// openRecords opens a file for read. An error names it.
 func openRecords(path string, read func(*recordsFile) error) (err error) {
 	defer func() {
 		if p := recover(); p != nil { // the decoder's, on a corrupt page
 			err = fmt.Errorf("corrupt parquet data: %v", p)
+		}
+		if err != nil {
+			err = fmt.Errorf("records %s: %w", path, err)
 		}
 	}()
 	f, err := os.Open(path)
@@ -133,28 +145,6 @@ func openRecords(path string, read func(*recordsFile) error) (err error) {
 		return err
 	}
 	return read(&recordsFile{file: f, meta: meta, columns: columns, names: names{}})
-}
-
-func readRecords(ctx context.Context, path string, begin func(metadata map[string]string) error, emit func(flows.LabelledRecord) error) error {
-	return openRecords(path, func(f *recordsFile) error {
-		metadata := map[string]string{}
-		for _, kv := range f.meta.KeyValueMetadata {
-			metadata[kv.Key] = kv.Value
-		}
-		if begin != nil {
-			if err := begin(metadata); err != nil {
-				return err
-			}
-		}
-		ranks, err := f.ranks(ctx)
-		if err != nil {
-			return err
-		}
-		if ranks != nil {
-			return f.readOrdered(ctx, ranks, parquetOrdered, emit)
-		}
-		return f.readRows(ctx, func(_ int, r flows.LabelledRecord) error { return emit(r) })
-	})
 }
 
 // readRows gives every record with the number of its row.
@@ -292,13 +282,9 @@ var optionalColumns = []string{colLabel, colUnit, colCapture, colSplit, colIncom
 
 // columnOf reads a column's name.
 func columnOf(name string) recordColumn {
-	if m := packetColumn.FindStringSubmatch(name); m != nil {
-		index, _ := strconv.Atoi(m[1])
-		return recordColumn{name: m[2], index: index}
-	}
-	if m := payloadColumn.FindStringSubmatch(name); m != nil {
-		index, _ := strconv.Atoi(m[1])
-		return recordColumn{name: "C", index: index}
+	if m := numberedColumn.FindStringSubmatch(name); m != nil {
+		index, _ := strconv.Atoi(m[1] + m[4])
+		return recordColumn{name: m[2] + m[3], index: index}
 	}
 	switch name {
 	case "TO", "PS", "D", "C": // groups, not columns
@@ -312,7 +298,6 @@ type recordRow struct {
 	flows.LabelledRecord
 	offsets, sizes, sent [flows.RowPackets]int64
 	tokens               []int16 // without the padding at its end
-	packets              int
 }
 
 func (r *recordRow) reset() {
@@ -322,11 +307,48 @@ func (r *recordRow) reset() {
 	}
 }
 
+// textColumns are those of names.
+var textColumns = map[string]func(*recordRow) *string{
+	colDevice:  func(r *recordRow) *string { return &r.Device },
+	colLabel:   func(r *recordRow) *string { return &r.Label },
+	colUnit:    func(r *recordRow) *string { return &r.Unit },
+	colCapture: func(r *recordRow) *string { return &r.Capture },
+	colSplit:   func(r *recordRow) *string { return &r.Split },
+}
+
+// number is a column of whole numbers from least to most. Where it may be null, that
+// stands for the least.
+type number struct {
+	least, most int64
+	null        bool
+	set         func(r *recordRow, index int, n int64)
+}
+
+var numberColumns = map[string]number{
+	colFirstSeen: {-maxTime, maxTime, false, func(r *recordRow, _ int, n int64) { r.FirstSeen = n }},
+	colProto:     {0, math.MaxUint8, false, func(r *recordRow, _ int, n int64) { r.Proto = uint8(n) }},
+	colDevPort:   {flows.Missing, math.MaxUint16, true, func(r *recordRow, _ int, n int64) { r.DevPort = int32(n) }},
+	colRemPort:   {flows.Missing, math.MaxUint16, true, func(r *recordRow, _ int, n int64) { r.RemPort = int32(n) }},
+	colBytes:     {0, math.MaxInt64, false, func(r *recordRow, _ int, n int64) { r.TotalBytes = uint64(n) }},
+	colPackets:   {0, math.MaxInt64, false, func(r *recordRow, _ int, n int64) { r.PacketCount = uint64(n) }},
+	"TO":         {flows.Missing, maxTime, true, func(r *recordRow, i int, n int64) { r.offsets[i] = n }},
+	"PS":         {flows.Missing, math.MaxUint32, true, func(r *recordRow, i int, n int64) { r.sizes[i] = n }},
+	"D":          {flows.Missing, 1, true, func(r *recordRow, i int, n int64) { r.sent[i] = n }},
+	"C":          {flows.PayloadPadding, math.MaxUint8, true, nil}, // see setToken
+}
+
+// maxTime is beyond the year 10000 in us since 1970; sums of such times do not overflow.
+const maxTime = 1 << 60
+
 // set takes the value of a column.
 func (r *recordRow) set(c recordColumn, v value, names names) (err error) {
+	if to, ok := textColumns[c.name]; ok {
+		if *to(r), err = names.of(v); err == nil && r.Device == "" && c.name == colDevice {
+			err = errors.New("no device")
+		}
+		return err
+	}
 	switch c.name {
-	case colDevice, colLabel, colUnit, colCapture, colSplit:
-		return r.setText(c, v, names)
 	case colRemote:
 		addr, err := names.of(v)
 		if err != nil {
@@ -339,13 +361,12 @@ func (r *recordRow) set(c recordColumn, v value, names names) (err error) {
 			return fmt.Errorf("%.80s names an interface: want the address alone", addr)
 		}
 		r.Remote = r.Remote.Unmap() // some tools write IPv4 as ::ffff:192.0.2.1
+		return nil
 	case colIncomplete:
 		r.Incomplete, err = truth(v)
 		return err
-	default:
-		return r.setNumber(c, v)
 	}
-	return nil
+	return r.setNumber(c, v)
 }
 
 // names are texts that can be names, each once, however many rows have it.
@@ -373,111 +394,26 @@ func (n names) of(v value) (string, error) {
 	return name, nil
 }
 
-// setText takes the value of a column of names.
-func (r *recordRow) setText(c recordColumn, v value, names names) error {
-	s, err := names.of(v)
-	if err != nil {
-		return err
-	}
-	switch c.name {
-	case colDevice:
-		if s == "" {
-			return errors.New("no device")
-		}
-		r.Device = s
-	case colLabel:
-		r.Label = s
-	case colUnit:
-		r.Unit = s
-	case colCapture:
-		r.Capture = s
-	case colSplit:
-		r.Split = s
-	}
-	return nil
-}
-
 // setNumber takes the value of a column of numbers.
 func (r *recordRow) setNumber(c recordColumn, v value) error {
+	of := numberColumns[c.name]
 	n, ok, err := c.integer(v)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case !ok && !of.null:
+		return errors.New("no value")
+	case !ok:
+		n = of.least
 	}
-	switch c.name {
-	case colDevPort, colRemPort, "TO", "PS", "D":
-		if !ok {
-			n = flows.Missing
-		}
-	case "C":
-		if !ok {
-			n = flows.PayloadPadding
-		}
-	default:
-		if !ok {
-			return errors.New("no value")
-		}
+	if n < of.least || n > of.most {
+		return fmt.Errorf("%d is no value of a record: want %d to %d", n, of.least, of.most)
 	}
-	if least, most := c.limits(); n < least || n > most {
-		return fmt.Errorf("%d is no value of a record: want %d to %d", n, least, most)
-	}
-	switch c.name {
-	case colFirstSeen:
-		r.FirstSeen = n
-	case colProto:
-		r.Proto = uint8(n)
-	case colDevPort:
-		r.DevPort = int32(n)
-	case colRemPort:
-		r.RemPort = int32(n)
-	case colBytes:
-		r.TotalBytes = uint64(n)
-	case colPackets:
-		r.PacketCount = uint64(n)
-	case "C":
+	if c.name == "C" {
 		return r.setToken(c.index, int16(n))
-	default:
-		r.setPacket(c, n)
 	}
+	of.set(r, c.index, n)
 	return nil
-}
-
-// limits are the least and the greatest value of a column of numbers.
-func (c recordColumn) limits() (least, most int64) {
-	switch c.name {
-	case colProto:
-		return 0, math.MaxUint8
-	case colDevPort, colRemPort:
-		return flows.Missing, math.MaxUint16
-	case colBytes, colPackets:
-		return 0, math.MaxInt64
-	case "PS":
-		return flows.Missing, math.MaxUint32
-	case "D":
-		return flows.Missing, 1
-	case "C":
-		return flows.PayloadPadding, math.MaxUint8
-	case colFirstSeen:
-		return -maxTime, maxTime
-	}
-	return flows.Missing, maxTime // offsets
-}
-
-// maxTime is beyond the year 10000 in us since 1970; sums of such times do not overflow.
-const maxTime = 1 << 60
-
-// setPacket takes an offset, a size or a direction.
-func (r *recordRow) setPacket(c recordColumn, n int64) {
-	switch c.name {
-	case "TO":
-		r.offsets[c.index] = n
-	case "PS":
-		r.sizes[c.index] = n
-		if n >= 0 {
-			r.packets = max(r.packets, c.index+1)
-		}
-	default:
-		r.sent[c.index] = n
-	}
 }
 
 // setToken takes a payload value.
@@ -498,12 +434,16 @@ func (r *recordRow) setToken(index int, v int16) error {
 // record is the row, once all columns are set.
 func (r *recordRow) record() flows.LabelledRecord {
 	r.LastSeen = r.FirstSeen
-	r.Packets = make([]flows.RowPacket, r.packets)
+	packets := len(r.sizes)
+	for packets > 0 && r.sizes[packets-1] < 0 {
+		packets--
+	}
+	r.Packets = make([]flows.RowPacket, packets)
 	for i := range r.Packets {
 		r.Packets[i] = flows.RowPacket{Offset: max(0, r.offsets[i]), Size: uint32(max(0, r.sizes[i])), Sent: r.sent[i] == 1}
 	}
 	decodePayload(r.Packets, r.tokens)
-	if _, err := flows.ParseMAC(r.Device); err != nil && r.Label == "" && !isIPDevice(r.Device) {
+	if r.Label == "" && !flows.IsDeviceName(r.Device) {
 		r.Label = r.Device
 	}
 	return r.LabelledRecord
@@ -528,15 +468,6 @@ func decodePayload(packets []flows.RowPacket, tokens []int16) {
 			packets[i].Payload = buffer[start:len(buffer):len(buffer)]
 		}
 	}
-}
-
-func isIPDevice(name string) bool {
-	const prefix = "ip:"
-	if len(name) < len(prefix) || name[:len(prefix)] != prefix {
-		return false
-	}
-	_, err := netip.ParseAddr(name[len(prefix):])
-	return err == nil
 }
 
 // integer is a column's number, a time in us; ok is false for null and NaN.

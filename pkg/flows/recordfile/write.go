@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"strings"
 
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/encoding/thrift"
@@ -66,31 +65,26 @@ func recordSchema() []format.SchemaElement {
 	schema := []format.SchemaElement{{Name: "records", NumChildren: thrift.New(int32(len(columns)))}}
 	for _, name := range columns {
 		e := format.SchemaElement{Name: name, RepetitionType: thrift.New(format.Required)}
-		switch name {
+		switch columnOf(name).name {
 		case colDevice, colRemote, colLabel, colUnit, colCapture, colSplit:
 			e.Type, e.ConvertedType = thrift.New(format.ByteArray), thrift.New(deprecated.UTF8)
 			e.LogicalType.Value = &format.StringType{}
 		case colIncomplete:
 			e.Type = thrift.New(format.Boolean)
-		case colFirstSeen, colBytes, colPackets:
-			number(&e, 64)
+		case colFirstSeen, colBytes, colPackets, "PS": // a size has 32 bits and may be missing
+			wholeNumber(&e, 64)
+		case "C":
+			wholeNumber(&e, 16)
 		default:
-			switch {
-			case name[0] == 'C':
-				number(&e, 16)
-			case strings.HasSuffix(name, "_PS"): // a size has 32 bits and may be missing
-				number(&e, 64)
-			default:
-				number(&e, 32)
-			}
+			wholeNumber(&e, 32)
 		}
 		schema = append(schema, e)
 	}
 	return schema
 }
 
-// number makes a column one of whole numbers of so many bits.
-func number(e *format.SchemaElement, bits int8) {
+// wholeNumber makes a column one of whole numbers of so many bits.
+func wholeNumber(e *format.SchemaElement, bits int8) {
 	e.Type, e.ConvertedType = thrift.New(format.Int32), thrift.New(deprecated.Int32)
 	switch bits {
 	case 16:
