@@ -17,6 +17,9 @@ func parseONNX(data []byte) (*Network, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(f.inputs) > 1 && f.inputs[0].name == rowsName {
+		return nil, errors.New("onnx: a step of a stream network, which is not read back: keep the model file that it was exported from")
+	}
 	ops, in, err := f.chain()
 	if err != nil {
 		return nil, fmt.Errorf("onnx: %w", err)

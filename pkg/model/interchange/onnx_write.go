@@ -13,6 +13,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/stream"
 )
 
 // What the files say of themselves. Operator set 13 is what ONNX Runtime has read
@@ -27,27 +28,29 @@ const (
 	internalName = "trunk"         // the graph's name
 )
 
-// WriteONNX writes m as an ONNX file: from scaled windows [N, K, width], N free,
-// to class probabilities [N, classes], the calibration's temperature included.
-// Labels, record description, scaling and all else that a model file's metadata
-// hold are its metadata_props, under the same keys. The same model gives the same
-// bytes.
+// WriteONNX writes m as an ONNX file: the paper's network from scaled windows
+// [N, K, width], N free, to class probabilities [N, classes], the calibration's
+// temperature included; a stream network as one step, from raw rows and memories to
+// probabilities and memories, see [newStep]. Labels, record description, scaling and
+// all else that a model file's metadata hold are its metadata_props, under the same
+// keys. The same model gives the same bytes.
 func WriteONNX(w io.Writer, m *model.Model) error {
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("export: %w", err)
-	}
-	net, err := cnn.Of(m)
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	if net.Arch.Hidden == 0 {
-		return errors.New("export: a network without its first dense layer is for comparison only")
 	}
 	metadata, err := m.Metadata()
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
-	g, err := newGraph(m, net)
+	var g *graph
+	switch net := m.Net.(type) {
+	case *cnn.Net:
+		g, err = newGraph(m, net)
+	case *stream.Net:
+		g = newStep(m, net)
+	default:
+		err = fmt.Errorf("no graph for a %s network", net.Kind())
+	}
 	if err != nil {
 		return fmt.Errorf("export: %w", err)
 	}
@@ -57,13 +60,17 @@ func WriteONNX(w io.Writer, m *model.Model) error {
 	return nil
 }
 
-// graph is an ONNX graph under construction: a chain of operators.
+// graph is an ONNX graph under construction.
 type graph struct {
 	body message
 	last string // the newest node's output
 }
 
+// newGraph is the paper's network: a chain of operators.
 func newGraph(m *model.Model, net *cnn.Net) (*graph, error) {
+	if net.Arch.Hidden == 0 {
+		return nil, errors.New("a network without its first dense layer is for comparison only")
+	}
 	d, err := net.Dims(m.Record)
 	if err != nil {
 		return nil, err
@@ -94,13 +101,18 @@ func newGraph(m *model.Model, net *cnn.Net) (*graph, error) {
 	g.dense("dense1", []int{d.Flat, a.Hidden}, w.Dense1, w.Dense1Bias)
 	g.node("Relu", "dense1.relu", nil)
 	g.dense("dense2", []int{a.Hidden, d.Classes}, w.Dense2, w.Dense2Bias)
+	g.calibrate(m)
+	return g, nil
+}
+
+// calibrate makes the output's probabilities of the newest node's logits.
+func (g *graph) calibrate(m *model.Model) {
 	if t := m.Temperature(); t != 1 {
 		g.constant("temperature", nil, elementDouble, t)
 		g.node("Div", "calibrated", []string{"temperature"})
 	}
 	g.node("Softmax", "softmax", nil, integer("axis", 1))
 	g.node("Cast", outputName, nil, integer("to", elementFloat))
-	return g, nil
 }
 
 // channelsFirst turns a convolution's weights [places, in, out] into ONNX's
@@ -126,10 +138,14 @@ func (g *graph) dense(name string, shape []int, w, b []float32) {
 
 // node appends an operator that reads the newest node's output and constants.
 func (g *graph) node(op, output string, constants []string, attributes ...message) {
+	g.join(op, output, append([]string{g.last}, constants...), attributes...)
+}
+
+// join appends an operator with all its inputs.
+func (g *graph) join(op, output string, inputs []string, attributes ...message) {
 	var n message
-	n.text(nodeInput, g.last)
-	for _, c := range constants {
-		n.text(nodeInput, c)
+	for _, name := range inputs {
+		n.text(nodeInput, name)
 	}
 	n.text(nodeOutput, output)
 	n.text(nodeName, output)

@@ -17,42 +17,43 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
 
-// Numbers is how many numbers of a flow there are. In this order:
+// Numbers is how many numbers of a flow there are. Where each kind of them begins:
 const (
-	remoteAt  = 0                            // kind of remote address, one of five
-	protoAt   = remoteAt + 5                 // TCP, UDP, ICMP or another
-	totalsAt  = protoAt + 4                  // bytes and packets, scaled as the model says
-	sizesAt   = totalsAt + 2                 // of packets, over a full one's
-	logsAt    = sizesAt + flows.RowPackets   // the same, logarithms
-	wayAt     = logsAt + flows.RowPackets    // 1 sent, -1 received
-	offsetsAt = wayAt + flows.RowPackets     // of packets, logarithms
-	ownAt     = offsetsAt + flows.RowPackets // one of the ports that the shape names, or another
-	farAt     = ownAt + portNumbers + 1
-	Numbers   = farAt + portNumbers + 1
+	RemoteAt     = 0                               // kind of remote address, one of five
+	ProtocolAt   = RemoteAt + 5                    // TCP, UDP, ICMP or another, see [ProtocolKind]
+	TotalsAt     = ProtocolAt + 4                  // bytes and packets, scaled as the model says
+	SizesAt      = TotalsAt + 2                    // of packets, over FullPacket
+	LogSizesAt   = SizesAt + flows.RowPackets      // the same, logarithms over LogPacket
+	DirectionsAt = LogSizesAt + flows.RowPackets   // 1 sent, -1 received
+	OffsetsAt    = DirectionsAt + flows.RowPackets // of packets, logarithms over LogLife
+	OwnPortAt    = OffsetsAt + flows.RowPackets    // one of the ports that the shape names, or another
+	RemotePortAt = OwnPortAt + PortNumbers + 1
+	Numbers      = RemotePortAt + PortNumbers + 1
 )
 
-// Ports above these are taken for drawn at random, not for a service's.
+// Ports from these on are taken for drawn at random, not for a service's.
 const (
-	ownLimit    = 10_000
-	remoteLimit = 32_768
-	portNumbers = 24 // ports of either side with a number of their own, at most
+	OwnPortLimit    = 10_000
+	RemotePortLimit = 32_768
+	PortNumbers     = 24 // ports of either side with a number of their own, at most
 )
 
 // maxTokens is how many tokens a flow has at most: its packets and its ports.
 const maxTokens = flows.RowPackets + 2
 
-// Payload symbols beside the 256 bytes.
+// Payload symbols beside the 256 bytes: the ends of a packet's payload.
 const (
-	symbolStart = 256
-	symbolEnd   = 257
+	SymbolStart = 256
+	SymbolEnd   = 257
 )
 
-// Divisors of a flow's numbers: those of a full packet, and of a record's life.
-const fullPacket = 1500
+// FullPacket is what packet sizes are divided by, bytes.
+const FullPacket = 1500
 
+// LogPacket and LogLife divide logarithms: log2(1 + size), log(1 + offset in us).
 var (
-	logPacket = math.Log2(1 + fullPacket)
-	logLife   = math.Log1p(float64(flows.Lifetime.Microseconds()))
+	LogPacket = math.Log2(1 + FullPacket)
+	LogLife   = math.Log1p(float64(flows.Lifetime.Microseconds()))
 )
 
 // Flow is one flow as the network sees it.
@@ -92,8 +93,8 @@ func (r *Reader) Read(f *Flow, row flows.Row) error {
 	r.symbols(f, packets)
 	r.numbers(&f.Numbers, row.Record, packets)
 	r.tokens(f, row.Record, packets)
-	if i := model.NotFinite(f.Numbers[totalsAt:sizesAt]); i >= 0 {
-		return fmt.Errorf("read flow: total %d is %v: check the model's scaling", i+1, f.Numbers[totalsAt+i])
+	if i := model.NotFinite(f.Numbers[TotalsAt:SizesAt]); i >= 0 {
+		return fmt.Errorf("read flow: total %d is %v: check the model's scaling", i+1, f.Numbers[TotalsAt+i])
 	}
 	return nil
 }
@@ -108,14 +109,14 @@ func (r *Reader) symbols(f *Flow, packets []flows.RowPacket) {
 		if left == 0 {
 			break
 		}
-		s = append(s, conv.Row(symbolStart))
+		s = append(s, conv.Row(SymbolStart))
 		payload := packets[i].Payload
 		payload = payload[:min(len(payload), r.spec.Prefix, left-1)]
 		for _, b := range payload {
 			s = append(s, conv.Row(int(b)))
 		}
 		if left -= 1 + len(payload); left > 0 {
-			s = append(s, conv.Row(symbolEnd))
+			s = append(s, conv.Row(SymbolEnd))
 			left--
 		}
 	}
@@ -129,26 +130,26 @@ func (r *Reader) symbols(f *Flow, packets []flows.RowPacket) {
 func (r *Reader) numbers(n *[Numbers]float32, rec *flows.Record, packets []flows.RowPacket) {
 	clear(n[:])
 	if !r.hidden[model.FieldRemote] {
-		n[remoteAt+remoteKind(rec)] = 1
+		n[RemoteAt+remoteKind(rec)] = 1
 	}
-	n[protoAt+protoKind(rec.Proto)] = 1
-	n[totalsAt] = float32(r.scaling.Bytes.Score(float64(rec.TotalBytes)))
-	n[totalsAt+1] = float32(r.scaling.Packets.Score(float64(rec.PacketCount)))
+	n[ProtocolAt+ProtocolKind(rec.Proto)] = 1
+	n[TotalsAt] = float32(r.scaling.Bytes.Score(float64(rec.TotalBytes)))
+	n[TotalsAt+1] = float32(r.scaling.Packets.Score(float64(rec.PacketCount)))
 	for i := range packets {
 		p := &packets[i]
-		n[sizesAt+i] = float32(float64(p.Size) / fullPacket)
-		n[logsAt+i] = float32(math.Log2(1+float64(p.Size)) / logPacket)
-		n[wayAt+i] = -1
+		n[SizesAt+i] = float32(float64(p.Size) / FullPacket)
+		n[LogSizesAt+i] = float32(math.Log2(1+float64(p.Size)) / LogPacket)
+		n[DirectionsAt+i] = -1
 		if p.Sent {
-			n[wayAt+i] = 1
+			n[DirectionsAt+i] = 1
 		}
 		if !r.hidden[model.FieldTime] {
-			n[offsetsAt+i] = float32(math.Log1p(float64(max(p.Offset, 0))) / logLife)
+			n[OffsetsAt+i] = float32(math.Log1p(float64(max(p.Offset, 0))) / LogLife)
 		}
 	}
 	if !r.hidden[model.FieldPorts] {
-		setPort(n[ownAt:farAt], rec.DevPort, r.arch.OwnPorts)
-		setPort(n[farAt:], rec.RemPort, r.arch.RemotePorts)
+		setPort(n[OwnPortAt:RemotePortAt], rec.DevPort, r.arch.OwnPorts)
+		setPort(n[RemotePortAt:], rec.RemPort, r.arch.RemotePorts)
 	}
 }
 
@@ -159,7 +160,7 @@ func setPort(n []float32, port int32, known []int32) {
 	}
 	at, found := slices.BinarySearch(known, port)
 	if !found {
-		at = portNumbers
+		at = PortNumbers
 	}
 	n[at] = 1
 }
@@ -187,7 +188,8 @@ const (
 	protoICMPv6 = 58
 )
 
-func protoKind(proto uint8) int {
+// ProtocolKind is which of the four numbers of a protocol is 1.
+func ProtocolKind(proto uint8) int {
 	switch proto {
 	case protoTCP:
 		return 0
@@ -199,11 +201,13 @@ func protoKind(proto uint8) int {
 	return 3
 }
 
-// Kinds of tokens.
+// Kinds of tokens, and the factor that hashes them: the golden ratio's 64 bits.
 const (
-	tokenPacket = iota + 1
-	tokenOwn
-	tokenRemote
+	TokenPacket = iota + 1
+	TokenOwnPort
+	TokenRemotePort
+
+	TokenHash uint64 = 0x9E3779B97F4A7C15
 )
 
 // tokens are (protocol, size, direction) of the packets and (protocol, port) of the
@@ -215,23 +219,23 @@ func (r *Reader) tokens(f *Flow, rec *flows.Record, packets []flows.RowPacket) {
 		if packets[i].Sent {
 			sent = 1
 		}
-		f.Tokens = append(f.Tokens, r.bucket(tokenPacket, rec.Proto, uint64(packets[i].Size)<<1|sent))
+		f.Tokens = append(f.Tokens, r.bucket(TokenPacket, rec.Proto, uint64(packets[i].Size)<<1|sent))
 	}
 	if r.hidden[model.FieldPorts] {
 		return
 	}
-	if p := rec.DevPort; p >= 0 && p < ownLimit {
-		f.Tokens = append(f.Tokens, r.bucket(tokenOwn, rec.Proto, uint64(p)))
+	if p := rec.DevPort; p >= 0 && p < OwnPortLimit {
+		f.Tokens = append(f.Tokens, r.bucket(TokenOwnPort, rec.Proto, uint64(p)))
 	}
-	if p := rec.RemPort; p >= 0 && p < remoteLimit {
-		f.Tokens = append(f.Tokens, r.bucket(tokenRemote, rec.Proto, uint64(p)))
+	if p := rec.RemPort; p >= 0 && p < RemotePortLimit {
+		f.Tokens = append(f.Tokens, r.bucket(TokenRemotePort, rec.Proto, uint64(p)))
 	}
 }
 
 // bucket is where a token's row stands: its bits times the golden ratio's (Knuth's
 // multiplicative hash), of which the upper half counts.
 func (r *Reader) bucket(kind uint64, proto uint8, value uint64) int32 {
-	hash := (value<<16 | uint64(proto)<<8 | kind) * 0x9E3779B97F4A7C15 >> 32
+	hash := (value<<16 | uint64(proto)<<8 | kind) * TokenHash >> 32
 	return int32(hash * uint64(r.arch.Buckets) >> 32)
 }
 
@@ -244,10 +248,10 @@ func (a *Architecture) Survey(rows iter.Seq2[int, flows.Row]) {
 	}
 	own, remote := map[seen]bool{}, map[seen]bool{}
 	for stream, row := range rows {
-		if p := row.DevPort; p >= 0 && p < ownLimit {
+		if p := row.DevPort; p >= 0 && p < OwnPortLimit {
 			own[seen{p, stream}] = true
 		}
-		if p := row.RemPort; p >= 0 && p < remoteLimit {
+		if p := row.RemPort; p >= 0 && p < RemotePortLimit {
 			remote[seen{p, stream}] = true
 		}
 	}
@@ -259,7 +263,7 @@ func (a *Architecture) Survey(rows iter.Seq2[int, flows.Row]) {
 		ports := slices.SortedFunc(maps.Keys(streams), func(x, y int32) int {
 			return cmp.Or(cmp.Compare(streams[y], streams[x]), cmp.Compare(x, y))
 		})
-		ports = ports[:min(len(ports), portNumbers)]
+		ports = ports[:min(len(ports), PortNumbers)]
 		slices.Sort(ports)
 		return append([]int32{}, ports...) // JSON tells an empty list from none
 	}

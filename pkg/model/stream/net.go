@@ -96,15 +96,15 @@ func (a *Architecture) Validate() error {
 	if !(a.Dropout >= 0 && a.Dropout < 1) {
 		return fmt.Errorf("architecture: dropout %v, want at least 0 and below 1", a.Dropout)
 	}
-	if err := checkPorts("own_ports", a.OwnPorts, ownLimit); err != nil {
+	if err := checkPorts("own_ports", a.OwnPorts, OwnPortLimit); err != nil {
 		return err
 	}
-	return checkPorts("remote_ports", a.RemotePorts, remoteLimit)
+	return checkPorts("remote_ports", a.RemotePorts, RemotePortLimit)
 }
 
 func checkPorts(name string, ports []int32, limit int32) error {
-	if len(ports) > portNumbers {
-		return fmt.Errorf("architecture: %d %s, want at most %d", len(ports), name, portNumbers)
+	if len(ports) > PortNumbers {
+		return fmt.Errorf("architecture: %d %s, want at most %d", len(ports), name, PortNumbers)
 	}
 	for i, p := range ports {
 		if p < 0 || p >= limit || i > 0 && p <= ports[i-1] {
