@@ -24,9 +24,10 @@ func exportCommand() *cli.Command {
 		Name:      "export",
 		Usage:     "write a model for another tool",
 		ArgsUsage: "--onnx -o OUT",
-		Description: "The ONNX graph takes scaled windows [N, K, width], N free, and gives class\n" +
-			"probabilities [N, classes], calibration included. Labels, record description and\n" +
-			"scaling are its metadata_props, as `iotsense model info --json` shows them.",
+		Description: "The ONNX graph gives class probabilities [N, classes], calibration included, N free.\n" +
+			"Of the paper's network it takes scaled windows [N, K, width]; of a stream network raw\n" +
+			"rows [N, width] and the devices' memory, of which it gives the next. Labels, record\n" +
+			"description and scaling are its metadata_props, as `iotsense model info --json` shows them.",
 		Flags: []cli.Flag{
 			box.ModelFlag,
 			&cli.BoolFlag{Name: "onnx", Usage: "as ONNX"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 	"github.com/iotsense/iotsense/pkg/model/stream"
 )
 
@@ -50,7 +51,6 @@ func newStep(m *model.Model, net *stream.Net) *graph {
 	meta := g.columns(rowsName, 0, m.Record.MetaValues())
 	g.values, g.whole = g.cast(meta, elementDouble), g.cast(meta, elementInt64)
 	vector := g.op("Concat", []string{g.payload(), g.numbers(), g.tokens()}, integer("axis", 1))
-	vector = g.op("Cast", []string{vector}, integer("to", elementFloat))
 	g.remember(vector)
 	g.last = g.recall(vector)
 	g.dense("dense1", []int{a.Joined(), a.Hidden}, w.Dense1, w.Dense1Bias)
@@ -63,9 +63,9 @@ func newStep(m *model.Model, net *stream.Net) *graph {
 // hides says that the model does without a field of the row.
 func (g *step) hides(field string) bool { return slices.Contains(g.model.Record.Without, field) }
 
-// payload are the convolution's filters. Behind the last symbol stand zeros, as far
-// as the kernel of the last position reads: whatever reads nothing else changes no
-// maximum.
+// payload are the convolution's filters, added up as the engine does, with its bits.
+// Behind the last symbol stand zeros, as far as the kernel of the last position reads:
+// whatever reads nothing else changes no maximum.
 func (g *step) payload() string {
 	spec, w := g.model.Record, g.net.Weights
 	raw := g.columns(rowsName, spec.MetaValues(), spec.Width())
@@ -75,19 +75,24 @@ func (g *step) payload() string {
 	start := g.choose(g.op("Equal", []string{symbol, g.int(flows.PayloadStart)}), g.int(stream.SymbolStart), end)
 	symbol = g.choose(g.op("Less", []string{symbol, g.int(0)}), start, symbol)
 
-	embedding := append(slices.Clone(w.Embedding), make([]float32, stream.Embedding)...)
-	if g.hides(model.FieldPayload) {
-		clear(embedding)
+	var table conv.ByteTable
+	if !g.hides(model.FieldPayload) {
+		stream.Tabulate(&table, &w)
 	}
-	g.constant("embedding", []int{stream.Symbols + 1, stream.Embedding}, elementFloat, embedding)
-	g.constant("conv.weight", []int{stream.Filters, stream.Embedding, stream.Taps}, elementFloat,
-		channelsFirst(w.Kernel, stream.Taps, stream.Embedding, stream.Filters))
-	g.constant("conv.bias", []int{stream.Filters}, elementDouble, widened(w.KernelBias))
-	image := g.op("Transpose", []string{g.op("Gather", []string{"embedding", symbol})}, ints("perm", 0, 2, 1))
-	filters := g.op("Conv", []string{image, "conv.weight"}, ints("kernel_shape", stream.Taps), ints("strides", stream.Stride))
-	most := g.op("ReduceMax", []string{filters}, ints("axes", 2), integer("keepdims", 0))
-	most = g.cast(g.op("Relu", []string{most}), elementDouble)
-	return g.op("Relu", []string{g.op("Add", []string{most, "conv.bias"})})
+	sum, last := "", spec.Payload/stream.Stride*stream.Stride // where the last position begins
+	for tap := range stream.Taps {
+		rows := make([]float32, 0, (stream.Symbols+1)*stream.Filters)
+		for s := range stream.Symbols + 1 {
+			rows = append(rows, table.At(tap, s)[:]...)
+		}
+		name := fmt.Sprintf("conv.weight.%d", tap)
+		g.constant(name, []int{stream.Symbols + 1, stream.Filters}, elementFloat, rows)
+		at := g.op("Slice", []string{symbol, g.ints(tap), g.ints(tap + last + 1), g.ints(1), g.ints(stream.Stride)})
+		sum = g.add(sum, g.op("Gather", []string{name, at}))
+	}
+	g.constant("conv.bias", []int{stream.Filters}, elementFloat, w.KernelBias)
+	most := g.op("ReduceMax", []string{sum}, ints("axes", 1), integer("keepdims", 0))
+	return g.relu(g.add(g.relu(most), "conv.bias"))
 }
 
 // numbers are the units of a flow's numbers: of their layer only the rows that the
@@ -95,7 +100,7 @@ func (g *step) payload() string {
 func (g *step) numbers() string {
 	n, a, w := g.model.Record.Packets, g.net.Arch, g.net.Weights
 	size := g.op("Max", []string{g.column(g.values, 10+n, n), g.double(0)})
-	log := func(of string) string { return g.op("Log", []string{g.op("Add", []string{of, g.double(1)})}) }
+	log := func(of string) string { return g.op("Log", []string{g.add(of, g.double(1))}) }
 	over := func(of string, by float64) string { return g.op("Div", []string{of, g.double(by)}) }
 	total := func(at int, by model.Moments) string {
 		return over(g.op("Sub", []string{log(g.column(g.values, at, 1)), g.double(by.Mean)}), by.Deviation)
@@ -128,7 +133,7 @@ func (g *step) numbers() string {
 	}
 	g.last = g.cast(g.op("Concat", values, integer("axis", 1)), elementDouble)
 	g.dense("numbers", []int{len(weights) / a.Units, a.Units}, weights, w.NumbersBias)
-	return g.op("Relu", []string{"numbers"})
+	return g.relu(g.cast("numbers", elementFloat))
 }
 
 // there says of each packet whether the row has it: its size is not missing.
@@ -151,7 +156,7 @@ func (g *step) remote() string {
 	v6, first := g.int(0), g.column(g.whole, 1, 1)
 	if g.model.Record.IPv6 {
 		v6 = is(ipv6Name)
-		first = g.op("Add", []string{first, g.op("Mul", []string{v6, g.int(1 << 8)})})
+		first = g.add(first, g.op("Mul", []string{v6, g.int(1 << 8)}))
 	}
 	kinds := []string{
 		is(g.op("Equal", []string{sum, g.int(0)})),
@@ -196,7 +201,7 @@ func (g *step) port(at int, known []int32) string {
 // tokens is the sum of the tokens' rows; one that is not there has a row of zeros.
 func (g *step) tokens() string {
 	n, a, w := g.model.Record.Packets, g.net.Arch, g.net.Weights
-	packets := g.op("Add", []string{g.op("Mul", []string{g.column(g.whole, 10+n, n), g.int(2)}), g.column(g.whole, 10+2*n, n)})
+	packets := g.add(g.op("Mul", []string{g.column(g.whole, 10+n, n), g.int(2)}), g.column(g.whole, 10+2*n, n))
 	values, valid := []string{packets}, []string{g.there()}
 	kinds := slices.Repeat([]int{stream.TokenPacket}, n)
 	if !g.hides(model.FieldPorts) {
@@ -209,12 +214,15 @@ func (g *step) tokens() string {
 	}
 	is := g.op("Concat", valid, integer("axis", 1))
 	bits := g.choose(is, g.op("Concat", values, integer("axis", 1)), g.int(0))
-	bits = g.op("Add", []string{g.op("Mul", []string{bits, g.int(1 << 16)}), g.op("Mul", []string{g.column(g.whole, 5, 1), g.int(1 << 8)})})
-	bucket := g.choose(is, g.bucket(g.op("Add", []string{bits, g.ints(kinds...)})), g.int(a.Buckets))
-	g.constant("tokens.weight", []int{a.Buckets + 1, a.Width}, elementDouble, append(widened(w.Tokens), make([]float64, a.Width)...))
-	g.constant("tokens.bias", []int{a.Width}, elementDouble, widened(w.TokensBias))
-	sum := g.op("ReduceSum", []string{g.op("Gather", []string{"tokens.weight", bucket}), g.ints(1)}, integer("keepdims", 0))
-	return g.op("Relu", []string{g.op("Add", []string{sum, "tokens.bias"})})
+	bits = g.add(g.op("Mul", []string{bits, g.int(1 << 16)}), g.op("Mul", []string{g.column(g.whole, 5, 1), g.int(1 << 8)}))
+	bucket := g.choose(is, g.bucket(g.add(bits, g.ints(kinds...))), g.int(a.Buckets))
+	g.constant("tokens.weight", []int{a.Buckets + 1, a.Width}, elementFloat, append(slices.Clone(w.Tokens), make([]float32, a.Width)...))
+	g.constant("tokens.bias", []int{1, a.Width}, elementFloat, w.TokensBias)
+	sum := "tokens.bias"
+	for i := range kinds {
+		sum = g.add(sum, g.op("Gather", []string{"tokens.weight", g.op("Squeeze", []string{g.column(bucket, i, 1), g.ints(1)})}))
+	}
+	return g.relu(sum)
 }
 
 // bucket hashes tokens' bits (see [stream.TokenHash]) in parts, as no operator
@@ -225,13 +233,12 @@ func (g *step) bucket(bits string) string {
 	mul := func(of string, by uint64) string { return g.op("Mul", []string{of, g.int(int(by))}) }
 	div := func(of string, by uint64) string { return g.op("Div", []string{of, g.int(int(by))}) }
 	mod := func(of string, by uint64) string { return g.op("Mod", []string{of, g.int(int(by))}) }
-	add := func(a, b string) string { return g.op("Add", []string{a, b}) }
 	upper, lower := div(bits, 1<<32), mod(bits, 1<<32)
 	a, b := div(lower, 1<<16), mod(lower, 1<<16)
-	hash := div(add(mul(a, low), div(mul(b, low), 1<<16)), 1<<16) // lower times low, its upper half
-	hash = add(hash, mul(upper, low))
-	hash = add(hash, mul(mod(mul(a, stream.TokenHash>>32), 1<<16), 1<<16)) // lower times the factor's upper half
-	hash = mod(add(hash, mul(b, stream.TokenHash>>32)), 1<<32)
+	hash := div(g.add(mul(a, low), div(mul(b, low), 1<<16)), 1<<16) // lower times low, its upper half
+	hash = g.add(hash, mul(upper, low))
+	hash = g.add(hash, mul(mod(mul(a, stream.TokenHash>>32), 1<<16), 1<<16)) // lower times the factor's upper half
+	hash = mod(g.add(hash, mul(b, stream.TokenHash>>32)), 1<<32)
 	return div(mul(hash, uint64(g.net.Arch.Buckets)), 1<<32)
 }
 
@@ -246,13 +253,11 @@ func (g *step) remember(vector string) {
 // memory's.
 func (g *step) recall(vector string) string {
 	flow := g.net.Arch.Flow()
-	sums := g.op("ReduceSum", []string{g.cast(nextName, elementDouble), g.ints(1)}, integer("keepdims", 0))
+	sums := g.op("ReduceSum", []string{nextName, g.ints(1)}, integer("keepdims", 0))
+	share := g.op("Div", []string{g.float(1), g.columns(sums, flow, flow+1)})
+	mean := g.op("Mul", []string{g.columns(sums, 0, flow), share})
 	most := g.op("ReduceMax", []string{nextName}, ints("axes", 1), integer("keepdims", 0))
-	return g.op("Concat", []string{
-		g.cast(vector, elementDouble),
-		g.op("Div", []string{g.columns(sums, 0, flow), g.columns(sums, flow, flow+1)}),
-		g.cast(g.columns(most, 0, flow), elementDouble),
-	}, integer("axis", 1))
+	return g.cast(g.op("Concat", []string{vector, mean, g.columns(most, 0, flow)}, integer("axis", 1)), elementDouble)
 }
 
 // op appends an operator and returns its output's name.
@@ -265,6 +270,16 @@ func (g *step) op(op string, inputs []string, attributes ...message) string {
 
 func (g *step) cast(of string, element int) string {
 	return g.op("Cast", []string{of}, integer("to", element))
+}
+
+func (g *step) relu(of string) string { return g.op("Relu", []string{of}) }
+
+// add is the sum of two; "" adds nothing.
+func (g *step) add(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return g.op("Add", []string{a, b})
 }
 
 func (g *step) choose(where, yes, no string) string { return g.op("Where", []string{where, yes, no}) }
