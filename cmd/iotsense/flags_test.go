@@ -18,7 +18,7 @@ import (
 const (
 	sourceNames = "manifest split dates local offloaded "
 	streamNames = "direction window window-mode "
-	planNames   = "preset arch ipv6 scrub augment scale-delimiters epochs batch lr ema patience threads min-per-class max-per-class validation memory "
+	planNames   = "preset arch ipv6 scrub augment negatives scale-delimiters epochs batch lr ema patience threads min-per-class max-per-class validation memory "
 	learnNames  = planNames + "strategy services ablate without filters packets payload "
 	apartNames  = "validation-split validation-dates "
 	foldingName = "split-by folds fold fold-seed "
@@ -186,7 +186,7 @@ func TestPlanPrintsItself(t *testing.T) {
 		"train x -o m",
 		"train x y -o m --manifest a.csv --split a --split b --seed 7 --local 10.0.0.0/8 --local fd00::/8 --offloaded --memory 3MiB --threads 3",
 		"train x -o m --dates 2016-09-23 --validation-dates 2016-09-24..2016-09-25 --validation 0.4",
-		"train x -o m --split a --validation-split b --validation-split c --direction uni --window 3 --window-mode strict --ipv6 --scrub --augment",
+		"train x -o m --split a --validation-split b --validation-split c --direction uni --window 3 --window-mode strict --ipv6 --scrub --augment --negatives",
 		"train x -o m --preset paper --strategy specialised --services udp/53,tcp/80 --max-per-class 20000 --min-per-class 50",
 		"train x -o m --preset paper --strategy mixed --window-mode padded --ema 0.999 --patience 20",
 		"train x -o m --split-by unit --folds 4 --ablate conv1 --ablate dense --without time --without ports --filters 4 --packets 3 --payload 500",

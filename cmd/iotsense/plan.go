@@ -36,6 +36,7 @@ func learnFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},
 		&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
 		&cli.BoolFlag{Name: "augment", Usage: "learn from four changed copies of each capture too: in another home, begun late, lost in part, seen twice or one way"},
+		&cli.BoolFlag{Name: "negatives", Usage: "learn a class \"" + model.NoneLabel + "\", by which no device is named, from machines that no line of the manifest names and from mixtures of devices"},
 		&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
 		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `LAYER` out: " + strings.Join(learn.Layers, ", ") + " (repeatable)"},
 		&cli.StringSliceFlag{Name: "without", Usage: "hide `FIELD` of every row: " + strings.Join(model.Fields, ", ") + " (repeatable)"},
@@ -75,6 +76,7 @@ func parsePlan(c *cli.Context, strategy string) (experiment.Plan, error) {
 	given(c, "ipv6", c.Bool, &p.Record.IPv6)
 	given(c, "scrub", c.Bool, &p.Record.Scrub)
 	given(c, "augment", c.Bool, &p.Augment)
+	given(c, "negatives", c.Bool, &p.Negatives)
 	given(c, "scale-delimiters", c.Bool, &p.Record.ScaleDelimiters)
 	given(c, "without", c.StringSlice, &p.Record.Without)
 	given(c, "packets", c.Int, &p.Record.Packets)

@@ -31,7 +31,11 @@ type Options struct {
 	WholePayloads bool
 	// AnyDirection takes records files of another direction than Capture's too.
 	AnyDirection bool
-	Progress     func(done, total int, name string) // called before each file; may be nil
+	// Others, if not empty, is the label of machines in a manifest's captures that none of
+	// its lines names. Only those of captures that are wanted with all their devices are
+	// given out.
+	Others   string
+	Progress func(done, total int, name string) // called before each file; may be nil
 	// Outputs are files about to be written: records of an earlier run that a directory
 	// holds under such a name are left out of it, a capture there is an error.
 	Outputs []string
@@ -43,6 +47,8 @@ type Set struct {
 	captures []Capture                         // pcap files
 	parquet  []string                          // record files
 	passed   []Passed                          // what directories hold beside them
+	listed   map[string]bool                   // devices of the manifest, in any capture
+	lines    map[string]int                    // devices of the manifest, by capture
 	part     func(capture, device string) bool // set by Restrict
 	change   Change
 	was      map[string]string // devices of the capture that is read, by their names in changed packets
@@ -91,11 +97,14 @@ func Open(opts Options) (*Set, error) {
 			return nil, fmt.Errorf("manifest %s: it lists no capture in %s", opts.Manifest, strings.Join(opts.Data, ", "))
 		}
 	}
+	s.listed, s.lines = map[string]bool{}, map[string]int{}
 	var splits []string // that there are
 	for _, c := range listed {
 		for _, d := range c.Devices {
 			splits = append(splits, fmt.Sprintf("%q", d.Split))
+			s.listed[d.Name] = true
 		}
+		s.lines[c.Name] = len(c.Devices)
 		c.Devices = slices.DeleteFunc(c.Devices, func(d Device) bool { return !s.wanted(d.Split) })
 		if len(c.Devices) > 0 {
 			s.captures = append(s.captures, c)
@@ -270,10 +279,14 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 	if cfg.Locals == nil {
 		cfg.Locals = flows.NewLocals(nil)
 	}
+	others := s.opts.Others != "" && len(c.Devices) > 0 && len(c.Devices) == s.lines[c.Name]
 	c, change, later := s.changed(c)
 	cfg.Change = change
 	if len(c.Devices) > 0 {
 		cfg.Locals = cfg.Locals.WithDevices(deviceNames(c.Devices)...)
+	}
+	if others {
+		cfg.Locals = cfg.Locals.WithOthers()
 	}
 	summary = CaptureSummary{Name: c.Name, Devices: c.Devices}
 	listed, seen := map[string]Device{}, map[string]bool{}
@@ -284,8 +297,14 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 		if ctx.Err() != nil || !s.opts.Period.Contains(r.FirstSeen-later) {
 			return
 		}
-		summary.Records++
 		d, known := listed[r.Device]
+		if others && !known {
+			if !s.listed[r.Device] && fatal == nil {
+				fatal = emit(flows.LabelledRecord{Record: r, Label: s.opts.Others, Capture: c.Name})
+			}
+			return
+		}
+		summary.Records++
 		if !known {
 			d.Name = r.Device
 		}

@@ -77,6 +77,23 @@ func (s *Store) Add(e Example, judged bool) error {
 	return nil
 }
 
+// Mix adds a stream of rows that the store has, by their numbers. Those from the place
+// first on are examples, whose numbers it returns.
+func (s *Store) Mix(from Source, rows []uint32, first int) (examples []int, err error) {
+	for _, id := range rows {
+		if int(id) >= s.Rows() {
+			return nil, fmt.Errorf("row %d of %d is to be mixed with others", id, s.Rows())
+		}
+	}
+	stream := uint32(len(s.streams))
+	s.streams = append(s.streams, rows)
+	for place := first; place < len(rows); place++ {
+		examples = append(examples, len(s.examples))
+		s.examples = append(s.examples, example{s.source(from), stream, uint32(place)})
+	}
+	return examples, nil
+}
+
 func (s *Store) source(from Source) uint32 {
 	number, ok := s.known[from]
 	if !ok {
@@ -230,7 +247,7 @@ func (s *Set) Fill(ctx context.Context, spec flows.StreamSpec, first int, store 
 			return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", e.Capture, e.Name)
 		}
 		judged := e.Number >= first
-		if judged && seen != nil {
+		if judged && seen != nil && (e.Label != s.opts.Others || e.Label == "") {
 			seen(e)
 		}
 		return store.Add(e, judged)

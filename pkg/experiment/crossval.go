@@ -19,6 +19,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/model/train"
+	"github.com/iotsense/iotsense/pkg/negatives"
 	"github.com/iotsense/iotsense/pkg/report"
 )
 
@@ -124,6 +125,7 @@ type validation struct {
 	set    *dataset.Set
 	store  *dataset.Store
 	tests  int      // first examples of the store, which may be tested; the others are copies
+	all    int      // examples that were read; others are made for a fold
 	labels []string // of all windows
 	result CrossResult
 }
@@ -143,7 +145,11 @@ func (v *validation) read(ctx context.Context, stream flows.StreamSpec) error {
 	if err := v.Plan.augment(ctx, v.set, stream, v.store); err != nil {
 		return err
 	}
-	for i := range v.store.Len() {
+	v.all = v.store.Len()
+	if v.Plan.Negatives {
+		v.labels = append(v.labels, model.NoneLabel)
+	}
+	for i := range v.all {
 		if l := v.store.Label(i); !slices.Contains(v.labels, l) {
 			v.labels = append(v.labels, l)
 		}
@@ -182,9 +188,9 @@ func (v *validation) repeat(ctx context.Context, folds dataset.Folds) error {
 // note keeps the fold of every device and capture that has a window.
 func (v *validation) note(d *dataset.Dealt) {
 	seen := map[dataset.Source]bool{}
-	for i := range v.store.Len() {
+	for i := range v.all {
 		s := *v.store.Source(i)
-		if !seen[s] {
+		if !seen[s] && s.Label != model.NoneLabel {
 			seen[s] = true
 			v.result.folds = append(v.result.folds, []string{strconv.FormatInt(d.Seed, 10), s.Capture, s.Name, strconv.Itoa(d.Fold(s.Capture, s.Name))})
 		}
@@ -193,12 +199,18 @@ func (v *validation) note(d *dataset.Dealt) {
 
 // fold trains without one fold and tests on it.
 func (v *validation) fold(ctx context.Context, d *dataset.Dealt, scorer *score.Scorer) error {
+	tested := map[string]bool{}
 	for _, s := range d.TestedDevices() { // one without a window counts as wrong
 		scorer.Capture([]score.Device{{Name: s.Name, Capture: s.Capture, Label: s.Label}}, 0)
+		tested[s.Capture] = true
 	}
 	var learn, test []int
-	for i := range v.store.Len() {
+	for i := range v.all {
 		switch s := v.store.Source(i); {
+		case s.Label == model.NoneLabel: // it has heard what is tested, or has not
+			if !tested[s.Capture] {
+				learn = append(learn, i)
+			}
 		case !d.Tests(s.Capture, s.Name):
 			learn = append(learn, i)
 		case i < v.tests:
@@ -208,7 +220,11 @@ func (v *validation) fold(ctx context.Context, d *dataset.Dealt, scorer *score.S
 	if len(test) == 0 {
 		return nil // more folds than captures
 	}
-	learn, held := dataset.Holdout(v.store, learn, v.cfg.Design.Span(), v.Plan.Share)
+	learn, held := negatives.Holdout(v.store, learn, v.cfg.Design.Span(), v.Plan.Share)
+	learn, held, err := v.Plan.negatives(v.store, v.cfg.Design, d.Seed, learn, held)
+	if err != nil {
+		return err
+	}
 	options := v.Plan.Train
 	options.Seed = d.Seed
 	show, end := v.watch.Training(fmt.Sprintf("seed %d fold %d", d.Seed, d.Tested))

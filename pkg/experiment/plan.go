@@ -35,6 +35,7 @@ type Plan struct {
 	Folds      *dataset.Folds  // of Data, of which those to train on are taken; nil: not cut
 	Validation dataset.Part    // of the files, to validate on; zero: Share of Data
 	Share      float64         // of each class's captures
+	Negatives  bool            // learn model.NoneLabel from machines that nobody listed, and chimeras
 	Augment    bool            // learn, and validate, on changed copies of each capture too
 
 	Direction  *flows.Direction  // nil: bi, and not said

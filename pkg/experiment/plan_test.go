@@ -50,7 +50,7 @@ func full(t *testing.T) Plan {
 		Epochs: 7, Batch: 8, LearningRate: 1e-4, EMA: 0.5, Patience: 2, MinPerClass: 3, MaxPerClass: 9, Seed: 5, Threads: 1 << 10,
 		Checkpoint: "state",
 	}
-	p.Memory, p.Augment = 1<<20, true
+	p.Memory, p.Augment, p.Negatives = 1<<20, true, true
 	return p
 }
 
@@ -61,7 +61,7 @@ func TestOptions(t *testing.T) {
 	want := map[string]string{
 		"ablate": "conv2", "augment": "true", "batch": "8", "dates": "2020-01-01..2020-01-03", "direction": "uni", "ema": "0.5", "epochs": "7", "filters": "4",
 		"fold": "2", "fold-seed": "3", "folds": "4", "ipv6": "true", "lr": "0.0001", "max-per-class": "9", "min-per-class": "3",
-		"offloaded": "true", "packets": "4", "patience": "2", "payload": "700", "preset": "paper", "scale-delimiters": "true", "scrub": "true",
+		"negatives": "true", "offloaded": "true", "packets": "4", "patience": "2", "payload": "700", "preset": "paper", "scale-delimiters": "true", "scrub": "true",
 		"services": "tcp/443,udp/53", "split": "x,y", "split-by": "unit", "strategy": "specialized", "validation": "0.3",
 		"validation-dates": "2020-02-01", "validation-split": "v", "window": "3", "window-mode": "padded", "without": "time,ports",
 	}
@@ -88,7 +88,7 @@ func TestArgs(t *testing.T) {
 	want := []string{
 		"train", "--json", "-o", "m", "--seed=5", "--manifest=m.csv", "--offloaded=true", "--split=x", "--split=y",
 		"--dates=2020-01-01..2020-01-03", "--split-by=unit", "--folds=4", "--fold=2", "--fold-seed=3", "--validation=0.3", "--validation-split=v",
-		"--validation-dates=2020-02-01", "--preset=paper", "--ipv6=true", "--scale-delimiters=true", "--scrub=true", "--augment=true", "--memory=1048576",
+		"--validation-dates=2020-02-01", "--preset=paper", "--ipv6=true", "--scale-delimiters=true", "--scrub=true", "--augment=true", "--negatives=true", "--memory=1048576",
 		"--window=3", "--filters=4", "--ablate=conv2", "--window-mode=padded", "--epochs=7", "--batch=8", "--lr=0.0001", "--ema=0.5",
 		"--patience=2", "--threads=1024", "--min-per-class=3", "--max-per-class=9", "--packets=4", "--payload=700", "--without=time",
 		"--without=ports", "--strategy=specialized", "--direction=uni", "--services=tcp/443,udp/53", "a b",

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -309,5 +310,51 @@ func TestCrossvalAugment(t *testing.T) {
 		if o := whole.Runs[i]; r.Windows < 2*o.Windows || r.Windows > 5*o.Windows+4 || r.Tested != o.Tested {
 			t.Errorf("%+v with copies, %+v without", r, o)
 		}
+	}
+}
+
+// A plan with negatives makes a model of none of them beside the classes, the same each
+// time, and a cross-validation with them tests what it tests without.
+func TestNegatives(t *testing.T) {
+	for _, arch := range []string{PaperArch, StreamArch} {
+		p, dir := labPlan(t)
+		p.Arch, p.Negatives, p.Train.Threads = arch, true, 2
+		var files [2][]byte
+		for i := range files {
+			file := filepath.Join(dir, "m")
+			bundle, _, err := p.Run(t.Context(), file, &notes{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := bundle[""]
+			if _, ok := m.None(); !ok || len(m.Classes()) < 2 || m.Training.Options["negatives"] != "true" {
+				t.Fatalf("labels %q, options %v", m.Labels, m.Training.Options)
+			}
+			if files[i], err = os.ReadFile(file); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !bytes.Equal(files[0], files[1]) {
+			t.Errorf("%s: two trainings, two models", arch)
+		}
+	}
+	p, _ := labPlan(t)
+	x := Crossval{Plan: p, By: dataset.ByCapture, Folds: 2, Seeds: 2}
+	plain, err := x.Run(t.Context(), &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Plan.Negatives = true
+	with, err := x.Run(t.Context(), &notes{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range with.Runs {
+		if o := plain.Runs[i]; r.Tested != o.Tested || r.Classes != o.Classes+1 || r.Windows <= o.Windows || r.Validation <= o.Validation {
+			t.Errorf("%+v with negatives, %+v without", r, o)
+		}
+	}
+	if !slices.EqualFunc(plain.folds, with.folds, slices.Equal) || len(plain.predictions) != len(with.predictions) {
+		t.Error("with negatives, others are tested")
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
+	"github.com/iotsense/iotsense/pkg/negatives"
 	"github.com/iotsense/iotsense/pkg/stress"
 )
 
@@ -102,17 +103,23 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 	}
 	store := dataset.NewStore(p.Memory)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	learn, err := p.read(ctx, stream, store, p.part(), w)
-	if err != nil {
+	var learn, held []int
+	if learn, err = p.read(ctx, stream, store, p.part(), w); err != nil {
 		return nil, nil, err
 	}
-	var held []int
 	if p.apart() {
 		if held, err = p.read(ctx, stream, store, p.validation(), w); err != nil {
 			return nil, nil, fmt.Errorf("validation: %w", err)
 		}
 	} else {
-		learn, held = dataset.Holdout(store, learn, cfg.Design.Span(), p.Share)
+		learn, held = negatives.Holdout(store, learn, cfg.Design.Span(), p.Share)
+	}
+	learn, held, err = p.negatives(store, cfg.Design, p.Train.Seed, learn, held)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	warnFew(w, service, store, learn, held)
 	options := p.Train
@@ -123,6 +130,20 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 		return nil, nil, err
 	}
 	return train.Train(ctx, cfg, store, learn, held, options, show)
+}
+
+// negatives adds to what is learned and what is validated, if the plan has any.
+func (p *Plan) negatives(store *dataset.Store, d train.Design, seed int64, learn, held []int) (_, _ []int, err error) {
+	if !p.Negatives {
+		return learn, held, nil
+	}
+	_, judged := d.Cut()
+	m := negatives.Maker{Store: store, Judged: judged, First: p.record().WindowMode.First(d.Strict()), Seed: seed}
+	if learn, err = m.Add(learn, 0); err != nil {
+		return nil, nil, err
+	}
+	held, err = m.Add(held, 1)
+	return learn, held, err
 }
 
 // config says what a model of the stream is.
@@ -166,6 +187,9 @@ func (p *Plan) removeCheckpoints(reports Reports) error {
 func (p *Plan) open(part dataset.Part, show func(done, total int, name string), w Watcher) (*dataset.Set, error) {
 	o := p.Data
 	o.Splits, o.Period, o.Progress = part.Splits, part.Period, show
+	if p.Negatives {
+		o.Others = model.NoneLabel
+	}
 	o.Capture.RecordSpec, o.Capture.Locals = p.record().RecordSpec, flows.NewLocals(p.Local)
 	set, err := dataset.Open(o)
 	if err == nil {

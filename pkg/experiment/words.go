@@ -46,7 +46,8 @@ func (p *Plan) settings() []setting {
 	add("ipv6", p.Record.IPv6, shapes, p.Record.IPv6)
 	add("scale-delimiters", p.Record.ScaleDelimiters, shapes, p.Record.ScaleDelimiters)
 	add("scrub", p.Record.Scrub, shapes, p.Record.Scrub)
-	add("augment", p.Augment, shapes && p.Augment, p.Augment) // files made without never named it
+	add("augment", p.Augment, shapes && p.Augment, p.Augment)         // files made without never named it
+	add("negatives", p.Negatives, shapes && p.Negatives, p.Negatives) // nor without it
 	add("memory", p.Memory != usual.Memory, not, p.Memory)
 	add("arch", p.Arch != PaperArch, p.Arch != PaperArch, p.Arch) // files of the paper's network never named it
 	list = append(list, p.designSettings(usual)...)

@@ -36,6 +36,7 @@ type Locals struct {
 	prefixes  []netip.Prefix
 	broadcast map[netip.Addr]bool
 	listed    map[identity]bool // nil: not a labelled capture
+	others    bool              // not only these are devices
 	own       map[MAC][]netip.Addr
 }
 
@@ -104,6 +105,14 @@ func (l *Locals) WithDevices(names ...string) *Locals {
 			c.listed[id] = true
 		}
 	}
+	return &c
+}
+
+// WithOthers returns a copy for which the local ends of a labelled capture are devices
+// too, beside those that are listed.
+func (l *Locals) WithOthers() *Locals {
+	c := *l
+	c.others = true
 	return &c
 }
 
@@ -176,9 +185,7 @@ func (l *Locals) Device(e End) (name string, ok bool) {
 		return "", false
 	}
 	id := identityOf(e)
-	if l.listed != nil {
-		ok = l.listed[id]
-	} else {
+	if ok = l.listed[id]; !ok && (l.listed == nil || l.others) {
 		addrs, ours := l.own[e.MAC]
 		forwarded := ours && !e.Addr.IsUnspecified() && !slices.Contains(addrs, e.Addr)
 		ok = l.IsLocal(e.Addr) && !forwarded

@@ -32,6 +32,7 @@ func TestLocalsDevice(t *testing.T) {
 		byDefault = NewLocals(nil)
 		office    = NewLocals(prefixes("203.0.113.0/24", "2001:db8:1::/48", "10.1.0.0/31"))
 		listed    = byDefault.WithDevices(macA.String(), "02:00:00:00:00:AF", "ip:198.51.100.7", "no name")
+		others    = listed.WithOthers()
 		ours      = byDefault.WithOwn(map[MAC][]netip.Addr{macR: {netip.MustParseAddr("192.168.7.1")}})
 		none      = MAC{}
 	)
@@ -83,6 +84,10 @@ func TestLocalsDevice(t *testing.T) {
 		{"not listed", listed, end(macB, "192.168.7.9"), ""},
 		{"listed by address", listed, end(none, "198.51.100.7"), "ip:198.51.100.7"},
 		{"address not listed", listed, end(none, "10.0.0.1"), ""},
+		{"listed, with others", others, end(macA, "8.8.8.8"), macA.String()},
+		{"another", others, end(macB, "192.168.7.9"), macB.String()},
+		{"a remote end is none of the others", others, end(none, "8.8.8.8"), ""},
+		{"a group address is none of them", others, end(macB, "239.255.255.250"), ""},
 
 		{"our own address", ours, end(macR, "192.168.7.1"), macR.String()},
 		{"forwarded by us", ours, end(macR, "192.168.9.9"), ""},
