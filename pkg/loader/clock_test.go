@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/loader/clock"
 )
 
@@ -52,9 +53,9 @@ func setClock(t *testing.T, by time.Duration) {
 func TestSuspend(t *testing.T) {
 	virtual(t)
 	k := newKernel(t, Config{Lifetime: 2 * time.Second})
-	k.run(inProgram, udpFrame(1, 40))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 40))
 	sleep(t)
-	k.run(inProgram, udpFrame(1, 40))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 40))
 	next := time.Now()
 	k.must(k.step(&next))
 	k.settle()

@@ -3,6 +3,7 @@ package loader
 // This file holds what a sensor can be told.
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"math/bits"
@@ -67,26 +68,20 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("interface %s is named twice: give it once", name)
 		}
 	}
-	if c.Hook == "" {
-		c.Hook = attach.HookAuto
-	}
+	c.Hook = cmp.Or(c.Hook, attach.HookAuto)
 	if _, err := attach.ParseHook(string(c.Hook)); err != nil {
 		return c, err
 	}
-	setDefault(&c.Packets, flows.RowPackets)
-	setDefault(&c.MaxFlows, object.DefaultMaxFlows)
-	setDefault(&c.RingSize, object.DefaultRingSize)
-	if c.Lifetime == 0 {
-		c.Lifetime = flows.Lifetime
-	}
+	c.Packets = cmp.Or(c.Packets, flows.RowPackets)
+	c.MaxFlows = cmp.Or(c.MaxFlows, object.DefaultMaxFlows)
+	c.RingSize = cmp.Or(c.RingSize, object.DefaultRingSize)
+	c.Lifetime = cmp.Or(c.Lifetime, flows.Lifetime)
 	if c.Local == nil {
 		c.Local = flows.DefaultLocal()
 	}
 	promisc := c.promisc()
 	c.Promisc = &promisc
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
+	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	for _, check := range []struct {
 		name             string
 		value, low, high int
@@ -105,12 +100,6 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	c.RingSize = ringSize(c.RingSize)
 	return c, nil
-}
-
-func setDefault(v *int, value int) {
-	if *v == 0 {
-		*v = value
-	}
 }
 
 // ringSize rounds up to what the kernel takes: a power of two, whole pages.

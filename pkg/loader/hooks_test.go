@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cilium/ebpf/asm"
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -437,7 +438,7 @@ func TestLeftoversOfAKilledSensor(t *testing.T) {
 			if rest := left(t, n); hook == attach.HookTC && rest != "clsact, filter, filter" {
 				t.Errorf("killed: %s", rest)
 			}
-			if _, err := os.Stat(filepath.Join(pin, flowsMap)); err != nil {
+			if _, err := os.Stat(filepath.Join(pin, gen.IotsenseMapFlows)); err != nil {
 				t.Errorf("killed: %v", err)
 			}
 			s := mustOpen(t, n, Config{Hook: attach.HookAuto, Pin: pin})
@@ -501,7 +502,7 @@ func TestUserNamespace(t *testing.T) {
 // Epoch follows the wall clock.
 func TestEpoch(t *testing.T) {
 	k := newKernel(t, Config{})
-	k.run(inProgram, udpFrame(1, 1))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1))
 	k.settle()
 	at := time.UnixMicro(k.Epoch(k.samples[0].Stamp))
 	if d := time.Since(at); d < 0 || d > time.Second {

@@ -120,7 +120,7 @@ func (k *Kernel) readHost() Host {
 // each version they know of: without any they do not look. Where one cannot be
 // added, none is.
 func (k *Kernel) setPrefixes(before, after []netip.Prefix) error {
-	m, added := k.maps[prefixesMap], without(after, before)
+	m, added := k.maps[gen.IotsenseMapLocalPrefixes], without(after, before)
 	if most := int(m.MaxEntries()); len(after) > most {
 		return fmt.Errorf("%d local ranges at once beside the built-in ones, want at most %d", len(after), most)
 	}

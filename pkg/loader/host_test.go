@@ -13,7 +13,7 @@ import (
 func TestLocalRangesThatDoNotFit(t *testing.T) {
 	log := &logged{}
 	k := newKernel(t, Config{Log: slog.New(slog.NewTextHandler(log, nil))})
-	m := k.maps[prefixesMap]
+	m := k.maps[gen.IotsenseMapLocalPrefixes]
 	most := int(m.MaxEntries())
 	builtIn := k.cfg.Local
 	ranges := func(n int, third byte) []netip.Prefix {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
@@ -74,9 +75,9 @@ func newKernel(t testing.TB, cfg Config, programs ...string) *kernel {
 
 // What the programs return: the next program's turn.
 var pass = map[string]uint32{
-	inProgram: 0xffffffff, outProgram: 0xffffffff, // TC_ACT_UNSPEC
-	inIPProgram: 0xffffffff, outIPProgram: 0xffffffff,
-	xdpProgram: 2, // XDP_PASS
+	gen.IotsenseProgIotsenseIn: 0xffffffff, gen.IotsenseProgIotsenseOut: 0xffffffff, // TC_ACT_UNSPEC
+	gen.IotsenseProgIotsenseInIp: 0xffffffff, gen.IotsenseProgIotsenseOutIp: 0xffffffff,
+	gen.IotsenseProgIotsenseXdp: 2, // XDP_PASS
 }
 
 // run sends a frame through a program.

@@ -55,9 +55,9 @@ func TestBothDirectionsAreOneLife(t *testing.T) {
 	}{{flows.Bi, 1}, {flows.Uni, 2}} {
 		t.Run(tt.direction.String(), func(t *testing.T) {
 			k := newKernel(t, Config{Direction: tt.direction, Prefix: 10})
-			k.run(inProgram, udpFrame(1, 50))
-			k.run(outProgram, reply(1, 60))
-			k.run(inProgram, udpFrame(1, 70))
+			k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 50))
+			k.run(gen.IotsenseProgIotsenseOut, reply(1, 60))
+			k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 70))
 			k.must(k.flush())
 			if len(k.closes) != tt.lives || len(k.samples) != 3 {
 				t.Fatalf("%d lives, %d samples, want %d and 3", len(k.closes), len(k.samples), tt.lives)
@@ -72,7 +72,7 @@ func TestBothDirectionsAreOneLife(t *testing.T) {
 func TestSamplesStopAtTheLimit(t *testing.T) {
 	k := newKernel(t, Config{Packets: 4, Prefix: 100})
 	for i := range 9 {
-		k.run(inProgram, udpFrame(1, i))
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, i))
 	}
 	k.must(k.flush())
 	if len(k.samples) != 4 || len(k.closes) != 1 || k.closes[0].Samples != 4 || k.closes[0].Packets[0] != 9 {
@@ -90,8 +90,8 @@ func TestRollover(t *testing.T) {
 	const lifetime = time.Second // long beside what a busy machine adds to a pause
 	k := newKernel(t, Config{Lifetime: lifetime, Packets: 3})
 	for i := range 5 {
-		k.run(inProgram, udpFrame(1, 100))
-		k.run(outProgram, reply(1, 200))
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 100))
+		k.run(gen.IotsenseProgIotsenseOut, reply(1, 200))
 		if i < 4 {
 			time.Sleep(lifetime * 3 / 5) // the third round is 1.2 lifetimes after the first
 		}
@@ -127,10 +127,10 @@ func TestRollover(t *testing.T) {
 // A packet that meets a marked life begins the flow's next one.
 func TestLatePacket(t *testing.T) {
 	k := newKernel(t, Config{Packets: 10, Prefix: 100})
-	k.run(inProgram, udpFrame(1, 100))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 100))
 	k.markAll()
-	k.run(inProgram, udpFrame(1, 101)) // late, begins the next life
-	k.run(inProgram, udpFrame(1, 102)) // late, in that life
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 101)) // late, begins the next life
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 102)) // late, in that life
 	if got := k.count().Packets; got.Late != 2 || got.Counted != 3 || got.InOpen != 3 || !identities(got) {
 		t.Errorf("while marked: %+v", got)
 	}
@@ -138,8 +138,8 @@ func TestLatePacket(t *testing.T) {
 	if len(k.closes) != 1 || k.closes[0].Packets[0] != 1 {
 		t.Fatalf("closed %+v, want the first packet's life", k.closes)
 	}
-	k.run(inProgram, udpFrame(1, 103)) // joins the late life, no third one
-	k.run(inProgram, udpFrame(2, 1))   // another flow
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 103)) // joins the late life, no third one
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(2, 1))   // another flow
 	k.must(k.flush())
 	if got := k.count(); !identities(got.Packets) || got.Packets.Late != 2 || got.Packets.InClosed != 5 || got.Flows.Closed != 3 {
 		t.Errorf("at the end: %+v", got)
@@ -166,15 +166,15 @@ func TestLatePacket(t *testing.T) {
 // The other way round: the second entry is marked, the first one is free again.
 func TestLatePacketOfTheSecondEntry(t *testing.T) {
 	k := newKernel(t, Config{})
-	k.run(inProgram, udpFrame(1, 1))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1))
 	k.markAll()
-	k.run(inProgram, udpFrame(1, 1)) // opens the second entry
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1)) // opens the second entry
 	k.collectMarked()
-	k.markAll()                      // marks the second
-	k.run(inProgram, udpFrame(1, 1)) // opens the first anew
-	k.run(inProgram, udpFrame(1, 1))
+	k.markAll()                                       // marks the second
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1)) // opens the first anew
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1))
 	k.collectMarked()
-	k.run(inProgram, udpFrame(1, 1))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1))
 	k.must(k.flush())
 	got := k.count()
 	if len(k.closes) != 3 || !identities(got.Packets) || got.Packets.Late != 2 || got.Packets.InClosed != 5 {
@@ -186,22 +186,22 @@ func TestLatePacketOfTheSecondEntry(t *testing.T) {
 // between have one to go to.
 func TestTwoLivesAtOnce(t *testing.T) {
 	k := newKernel(t, Config{})
-	k.run(inProgram, udpFrame(1, 1))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1))
 	k.markAll()
-	k.run(inProgram, udpFrame(1, 1)) // opens the second entry
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1)) // opens the second entry
 	var key gen.IotsenseFlowKey
 	var first gen.IotsenseFlow
-	for entries := k.maps[flowsMap].Iterate(); entries.Next(&key, &first) && key.Alt != 0; {
+	for entries := k.maps[gen.IotsenseMapFlows].Iterate(); entries.Next(&key, &first) && key.Alt != 0; {
 	}
 	first.Life &^= uint64(gen.IotsenseLifeWordLIFE_MARKED) // as a race would leave it
-	k.must(k.maps[flowsMap].Put(key, first))
+	k.must(k.maps[gen.IotsenseMapFlows].Put(key, first))
 
 	found, err := k.mark(math.MaxUint64, 100)
 	k.must(err)
 	if found.Marked != 1 || found.Left != 1 || found.Open != 1 {
 		t.Errorf("the sweep says %+v, want one life marked and one left", found)
 	}
-	k.run(inProgram, udpFrame(1, 1))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1))
 	k.must(k.flush())
 	got := k.count()
 	if len(k.closes) != 2 || !identities(got.Packets) || got.Packets.TableFull != 0 || got.Packets.InClosed != 3 {
@@ -214,13 +214,13 @@ func TestFullRing(t *testing.T) {
 	const lifetime = 100 * time.Millisecond
 	k := newKernel(t, Config{Lifetime: lifetime, Packets: 10, Prefix: 1000, RingSize: object.MinRingSize})
 	const others = 200
-	k.run(inProgram, udpFrame(0, 10))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(0, 10))
 	for i := range others { // large samples until none fits, then small ones
-		k.run(inProgram, udpFrame(1+i, 1000*((others-i)/(others/2))))
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(1+i, 1000*((others-i)/(others/2))))
 	}
 	time.Sleep(lifetime)
-	k.run(inProgram, udpFrame(0, 20)) // past its lifetime, no room for the close
-	k.run(inProgram, udpFrame(0, 30))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(0, 20)) // past its lifetime, no room for the close
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(0, 30))
 	c, err := k.counters() // Stats would read the ring
 	k.must(err)
 	if c.RingFull == 0 || c.Sent+c.RingFull != others+3 || c.Late != 2 {
@@ -252,17 +252,17 @@ func TestFullRing(t *testing.T) {
 func TestDuplicates(t *testing.T) {
 	k := newKernel(t, Config{})
 	for range 3 {
-		k.run(inProgram, udpFrame(1, 10))
-		k.run(outProgram, udpFrame(1, 10))
-		k.run(outProgram, reply(1, 20))
-		k.run(inProgram, reply(1, 20))
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 10))
+		k.run(gen.IotsenseProgIotsenseOut, udpFrame(1, 10))
+		k.run(gen.IotsenseProgIotsenseOut, reply(1, 20))
+		k.run(gen.IotsenseProgIotsenseIn, reply(1, 20))
 	}
 	got := k.count()
 	if got.Packets.Duplicate != 6 || got.Packets.Counted != 6 || !identities(got.Packets) {
 		t.Errorf("%+v, want 6 counted, 6 duplicates", got.Packets)
 	}
 	k.markAll()
-	k.run(outProgram, udpFrame(1, 10)) // second sight of a packet counted before the mark
+	k.run(gen.IotsenseProgIotsenseOut, udpFrame(1, 10)) // second sight of a packet counted before the mark
 	if got := k.count().Packets; got.Duplicate != 7 || got.Late != 0 {
 		t.Errorf("second sight after the mark: %+v", got)
 	}
@@ -272,13 +272,13 @@ func TestDuplicates(t *testing.T) {
 func TestOwnerMoves(t *testing.T) {
 	const lifetime = 30 * time.Millisecond
 	k := newKernel(t, Config{Lifetime: lifetime})
-	k.run(inProgram, udpFrame(1, 10))
-	k.run(inProgram, reply(1, 10))
+	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 10))
+	k.run(gen.IotsenseProgIotsenseIn, reply(1, 10))
 	for range 3 { // from now on the device is seen elsewhere
 		time.Sleep(lifetime)
-		k.run(outProgram, udpFrame(1, 10))
-		k.run(inProgram, reply(1, 10))
-		k.run(outProgram, udpFrame(1, 10))
+		k.run(gen.IotsenseProgIotsenseOut, udpFrame(1, 10))
+		k.run(gen.IotsenseProgIotsenseIn, reply(1, 10))
+		k.run(gen.IotsenseProgIotsenseOut, udpFrame(1, 10))
 	}
 	if got := k.count().Packets; got.Duplicate != 3 || got.Counted != 8 {
 		t.Errorf("%+v, want the first packets elsewhere to be duplicates until a life has gone by without the owner", got)
@@ -289,9 +289,9 @@ func TestOwnerMoves(t *testing.T) {
 func TestIdentitiesFindAFault(t *testing.T) {
 	k := newKernel(t, Config{})
 	for i := range 5 {
-		k.run(inProgram, udpFrame(i, 10))
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(i, 10))
 	}
-	k.run(inProgram, packet.Ethernet(packet.ARPType, make([]byte, 46)))
+	k.run(gen.IotsenseProgIotsenseIn, packet.Ethernet(packet.ARPType, make([]byte, 46)))
 	if got := k.count().Packets; !identities(got) {
 		t.Fatalf("identities do not hold: %+v", got)
 	}
@@ -302,14 +302,14 @@ func TestIdentitiesFindAFault(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var cpus []gen.IotsenseCounters
-			k.must(k.maps[countersMap].Lookup(uint32(0), &cpus))
+			k.must(k.maps[gen.IotsenseMapPacketCounters].Lookup(uint32(0), &cpus))
 			*field(&cpus[0])--
-			k.must(k.maps[countersMap].Put(uint32(0), cpus))
+			k.must(k.maps[gen.IotsenseMapPacketCounters].Put(uint32(0), cpus))
 			if got := k.count().Packets; identities(got) {
 				t.Errorf("%s is one short, the identities hold: %+v", name, got)
 			}
 			*field(&cpus[0])++
-			k.must(k.maps[countersMap].Put(uint32(0), cpus))
+			k.must(k.maps[gen.IotsenseMapPacketCounters].Put(uint32(0), cpus))
 		})
 	}
 }
@@ -342,7 +342,7 @@ func TestConcurrentPackets(t *testing.T) {
 			const round = 500
 			for i := range packets / round {
 				frame := frames[(i+cpu)%len(frames)]
-				if _, err := k.programs[inProgram].Run(&ebpf.RunOptions{Data: frame, Repeat: round}); err != nil {
+				if _, err := k.programs[gen.IotsenseProgIotsenseIn].Run(&ebpf.RunOptions{Data: frame, Repeat: round}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -394,7 +394,7 @@ func TestRacedOpens(t *testing.T) {
 				for arrived[1-cpu].Load() < i+1 {
 				}
 				opts := ebpf.RunOptions{Data: udpFrame(int(i), 10*segment), Context: skb{gsoSize: segment}.bytes()}
-				if _, err := k.programs[inProgram].Run(&opts); err != nil {
+				if _, err := k.programs[gen.IotsenseProgIotsenseIn].Run(&opts); err != nil {
 					t.Error(err)
 				}
 			}

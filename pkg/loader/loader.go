@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"sync"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
+	"golang.org/x/sys/unix"
+
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
@@ -36,7 +39,7 @@ type Kernel struct {
 	network   *network.Network
 	watcher   *watch.Watcher
 	pins      *pins
-	stats     *kernelStats // nil unless asked for
+	closers   []io.Closer  // beside programs, maps and network
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
 
 	gate      sync.Mutex // held by who waits for mu, see lock
@@ -92,53 +95,38 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 	k.watcher = watch.New(k.network, attach.Attacher{
 		Programs: k.programs, Hook: cfg.Hook, Promisc: *cfg.Promisc, Log: cfg.Log,
 	}, cfg.Interfaces, k.freeDirections)
-	if k.ring, err = ringbuf.NewReader(k.maps[eventsMap]); err != nil {
+	if k.ring, err = ringbuf.NewReader(k.maps[gen.IotsenseMapEvents]); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), k.Close())
 	}
+	k.closers = append(k.closers, k.ring)
 	if k.grace, err = newGracePeriod(); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
-	if err := object.ListNoMAC(k.maps[macsMap]); err != nil {
+	k.closers = append(k.closers, k.grace)
+	if err := object.ListNoMAC(k.maps[gen.IotsenseMapMacs]); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	if err := k.openHost(); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	if cfg.KernelStats {
-		if k.stats, err = enableKernelStats(); err != nil {
-			return nil, errors.Join(err, k.Close())
+		stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("kernel run-time statistics (they need CAP_SYS_ADMIN): %w", err), k.Close())
 		}
+		k.closers = append(k.closers, stats)
 	}
 	k.network.Listen(func() { k.ring.Flush() }) // Run looks at once
 	k.pins = pinAll(cfg.Pin, k.programs, k.maps, k.log)
 	return k, nil
 }
 
-// Names in bpf/.
-const (
-	inProgram    = gen.IotsenseProgIotsenseIn
-	outProgram   = gen.IotsenseProgIotsenseOut
-	inIPProgram  = gen.IotsenseProgIotsenseInIp
-	outIPProgram = gen.IotsenseProgIotsenseOutIp
-	xdpProgram   = gen.IotsenseProgIotsenseXdp
-
-	sweepProgram   = gen.IotsenseProgIotsenseSweep
-	collectProgram = gen.IotsenseProgIotsenseCollect
-
-	flowsMap    = gen.IotsenseMapFlows
-	eventsMap   = gen.IotsenseMapEvents
-	countersMap = gen.IotsenseMapPacketCounters
-	markedMap   = gen.IotsenseMapMarked
-	macsMap     = gen.IotsenseMapMacs
-	prefixesMap = gen.IotsenseMapLocalPrefixes
-)
-
 // loadPrograms loads what the configured interfaces need and no more.
 func (k *Kernel) loadPrograms(wanted ...string) error {
 	if len(wanted) == 0 {
 		wanted = k.neededPrograms()
 	}
-	wanted = append(wanted, sweepProgram, collectProgram)
+	wanted = append(wanted, gen.IotsenseProgIotsenseSweep, gen.IotsenseProgIotsenseCollect)
 	spec, err := gen.LoadIotsense()
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
@@ -155,13 +143,13 @@ func (k *Kernel) loadPrograms(wanted ...string) error {
 // types. One that is not there yet can be of either.
 func (k *Kernel) neededPrograms() []string {
 	if k.cfg.Hook.IsXDP() {
-		return []string{xdpProgram}
+		return []string{gen.IotsenseProgIotsenseXdp}
 	}
-	list := []string{inProgram, outProgram}
+	list := []string{gen.IotsenseProgIotsenseIn, gen.IotsenseProgIotsenseOut}
 	for _, name := range k.cfg.Interfaces {
 		link, err := k.network.LinkByName(name)
 		if err != nil || !attach.HasEthernetHeader(link) {
-			return append(list, inIPProgram, outIPProgram)
+			return append(list, gen.IotsenseProgIotsenseInIp, gen.IotsenseProgIotsenseOutIp)
 		}
 	}
 	return list
@@ -181,14 +169,8 @@ func (k *Kernel) Close() error {
 		err = k.watcher.Detach()
 	}
 	k.pins.remove()
-	if k.ring != nil {
-		err = errors.Join(err, k.ring.Close())
-	}
-	if k.grace != nil {
-		err = errors.Join(err, k.grace.Close())
-	}
-	if k.stats != nil {
-		err = errors.Join(err, k.stats.Close())
+	for _, c := range k.closers {
+		err = errors.Join(err, c.Close())
 	}
 	for _, p := range k.programs {
 		err = errors.Join(err, p.Close())

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -43,10 +44,10 @@ func TestParserAgreesWithGoOnMutations(t *testing.T) {
 		program string
 		link    flows.Link
 	}{
-		{Config{}, inProgram, flows.LinkEthernet},
-		{Config{Direction: flows.Uni}, outProgram, flows.LinkEthernet},
-		{Config{}, inIPProgram, flows.LinkIP},
-		{Config{Hook: attach.HookXDP}, xdpProgram, flows.LinkEthernet},
+		{Config{}, gen.IotsenseProgIotsenseIn, flows.LinkEthernet},
+		{Config{Direction: flows.Uni}, gen.IotsenseProgIotsenseOut, flows.LinkEthernet},
+		{Config{}, gen.IotsenseProgIotsenseInIp, flows.LinkIP},
+		{Config{Hook: attach.HookXDP}, gen.IotsenseProgIotsenseXdp, flows.LinkEthernet},
 	} {
 		a.cfg.Packets, a.cfg.Prefix, a.cfg.Lifetime = object.MaxPackets, object.MaxPrefix, math.MaxInt32*1000
 		arms = append(arms, arm{newKernel(t, a.cfg, a.program), a.program, a.link})

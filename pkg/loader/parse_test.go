@@ -11,6 +11,7 @@ import (
 
 	"github.com/cilium/ebpf"
 
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
@@ -188,12 +189,12 @@ func TestParserAgreesWithGo(t *testing.T) {
 		program string
 		link    flows.Link
 	}{
-		{"tc in", Config{}, inProgram, flows.LinkEthernet},
-		{"tc out uni", Config{Direction: flows.Uni}, outProgram, flows.LinkEthernet},
-		{"tc local ranges added", Config{Local: append(flows.DefaultLocal(), local...)}, inProgram, flows.LinkEthernet},
-		{"tc local ranges replaced", Config{Local: local}, inProgram, flows.LinkEthernet},
-		{"tc raw ip", Config{}, inIPProgram, flows.LinkIP},
-		{"xdp", Config{Hook: attach.HookXDP}, xdpProgram, flows.LinkEthernet},
+		{"tc in", Config{}, gen.IotsenseProgIotsenseIn, flows.LinkEthernet},
+		{"tc out uni", Config{Direction: flows.Uni}, gen.IotsenseProgIotsenseOut, flows.LinkEthernet},
+		{"tc local ranges added", Config{Local: append(flows.DefaultLocal(), local...)}, gen.IotsenseProgIotsenseIn, flows.LinkEthernet},
+		{"tc local ranges replaced", Config{Local: local}, gen.IotsenseProgIotsenseIn, flows.LinkEthernet},
+		{"tc raw ip", Config{}, gen.IotsenseProgIotsenseInIp, flows.LinkIP},
+		{"xdp", Config{Hook: attach.HookXDP}, gen.IotsenseProgIotsenseXdp, flows.LinkEthernet},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.cfg.Packets, tt.cfg.Prefix, tt.cfg.Lifetime = object.MaxPackets, object.MaxPrefix, math.MaxInt32*1000
@@ -233,7 +234,7 @@ func (k *kernel) compare(program string, link flows.Link, frames [][]byte) {
 		if link == flows.LinkIP && len(f) >= 2*minFrame {
 			f = f[14:]
 		}
-		if program != xdpProgram && !runnable(f) {
+		if program != gen.IotsenseProgIotsenseXdp && !runnable(f) {
 			continue
 		}
 		e := k.expect(link, f)
@@ -328,7 +329,7 @@ func TestSegmentsOfSuperPackets(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			*k.events = events{}
 			before := k.count().Packets
-			k.runWith(inProgram, ebpf.RunOptions{Data: tt.frame, Context: skb{gsoSize: tt.segment}.bytes()})
+			k.runWith(gen.IotsenseProgIotsenseIn, ebpf.RunOptions{Data: tt.frame, Context: skb{gsoSize: tt.segment}.bytes()})
 			k.settle()
 			k.must(k.sweep(math.MaxUint64))
 			want := uint64(len(tt.payload))
@@ -372,7 +373,7 @@ func TestClaimBeyondFrame(t *testing.T) {
 		packets uint64
 	}{{skb{}, 1}, {skb{gsoSize: 1000}, 1}, {skb{gsoSize: 1000, gsoSegs: 2}, 2}} {
 		k := newKernel(t, Config{Packets: 10, Prefix: 1000})
-		k.runWith(inProgram, ebpf.RunOptions{Data: frame, Context: tt.ctx.bytes()})
+		k.runWith(gen.IotsenseProgIotsenseIn, ebpf.RunOptions{Data: frame, Context: tt.ctx.bytes()})
 		k.must(k.flush())
 		got := k.count().Packets
 		packets, bytes := k.total()
@@ -400,7 +401,7 @@ func TestTunnelledSegments(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			*k.events = events{}
 			before := k.count().Packets
-			k.runWith(inProgram, ebpf.RunOptions{Data: tt.frame, Context: skb{gsoSize: 800, gsoSegs: count}.bytes()})
+			k.runWith(gen.IotsenseProgIotsenseIn, ebpf.RunOptions{Data: tt.frame, Context: skb{gsoSize: 800, gsoSegs: count}.bytes()})
 			k.must(k.flush())
 			got := k.count().Packets
 			if tt.size == 0 {

@@ -165,7 +165,7 @@ func (k *Kernel) sweepPart(firstBefore uint64, n int) (err error) {
 // that it did not get to all of them. A walk through the table takes time, so the
 // list holds a part of the table that does not shrink as the table grows.
 func (k *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
-	limit := k.maps[markedMap].MaxEntries()
+	limit := k.maps[gen.IotsenseMapMarked].MaxEntries()
 	found, err := k.mark(firstBefore, limit)
 	if err != nil {
 		return false, err
@@ -174,7 +174,7 @@ func (k *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
 	if found.Marked == 0 && found.Gone == 0 && ended == 0 {
 		return false, nil
 	}
-	if err := k.closing(true); err != nil {
+	if err := k.closing(1); err != nil {
 		return false, err
 	}
 	// No program adds to a marked life from here on, and all samples of it,
@@ -188,20 +188,16 @@ func (k *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
 	k.ended = append(k.ended, k.pending[:ended]...)
 	k.pending = append(k.pending[:0], k.pending[ended:]...)
 	err = k.collect(found.Marked)
-	if err := errors.Join(err, k.closing(false)); err != nil {
+	if err := errors.Join(err, k.closing(0)); err != nil {
 		return false, err
 	}
 	return k.stuck < maxStuck && (found.Marked == limit || found.Left > 0 || k.undeleted > 0), nil
 }
 
-// closing tells packets whether entries may be deleted under them. It is set before
-// the wait, so that whoever misses it is waited for.
-func (k *Kernel) closing(on bool) error {
-	value := uint32(0)
-	if on {
-		value = 1
-	}
-	if err := k.variables["closing"].Set(value); err != nil {
+// closing tells packets whether entries may be deleted under them (1) or not (0). It is
+// set before the wait, so that whoever misses it is waited for.
+func (k *Kernel) closing(on uint32) error {
+	if err := k.variables["closing"].Set(on); err != nil {
 		return fmt.Errorf("announce deletions to the programs: %w", err)
 	}
 	return nil
@@ -220,7 +216,7 @@ func (k *Kernel) freeDirections(ifindex int) error {
 }
 
 func (k *Kernel) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, error) {
-	if _, err := k.programs[sweepProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
+	if _, err := k.programs[gen.IotsenseProgIotsenseSweep].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return args, fmt.Errorf("run the sweep program: %w", err)
 	}
 	return args, nil
@@ -230,7 +226,7 @@ func (k *Kernel) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, er
 // listed: they have ended.
 func (k *Kernel) collect(n uint32) error {
 	args := gen.IotsenseCollectArgs{Marked: n}
-	if _, err := k.programs[collectProgram].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
+	if _, err := k.programs[gen.IotsenseProgIotsenseCollect].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return fmt.Errorf("run the collect program: %w", err)
 	}
 	if n == 0 {
@@ -246,7 +242,7 @@ func (k *Kernel) collect(n uint32) error {
 	}
 	var cursor ebpf.MapBatchCursor
 	indices, lives := make([]uint32, n), make([]gen.IotsenseMarkedLife, n)
-	got, err := k.maps[markedMap].BatchLookup(&cursor, indices, lives, nil)
+	got, err := k.maps[gen.IotsenseMapMarked].BatchLookup(&cursor, indices, lives, nil)
 	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("read the marked lives: %w", err)
 	}

@@ -51,7 +51,7 @@ func macNumber(n uint32) [6]byte {
 func (k *kernel) openFlows(mac, from, to uint32) {
 	k.t.Helper()
 	for n := from; n < to; n++ {
-		k.run(inProgram, flowOf(mac, n))
+		k.run(gen.IotsenseProgIotsenseIn, flowOf(mac, n))
 	}
 }
 
@@ -102,16 +102,16 @@ func TestOneMACHoldsAnEighth(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			k := newKernel(t, Config{MaxFlows: tinyTable, Direction: tt.direct})
 			for n := range uint32(40) {
-				k.run(inProgram, tt.frame(n))
+				k.run(gen.IotsenseProgIotsenseIn, tt.frame(n))
 			}
 			k.checkFlows("40 flows of one MAC", 32, 8, 0)
-			k.run(inProgram, tt.frame(0))
+			k.run(gen.IotsenseProgIotsenseIn, tt.frame(0))
 			k.checkFlows("a packet of an open flow", 32, 8, 0)
-			k.run(inProgram, flowOf(2, 100))
+			k.run(gen.IotsenseProgIotsenseIn, flowOf(2, 100))
 			k.checkFlows("another MAC", 33, 8, 0)
 			k.must(k.sweep(math.MaxUint64))
 			k.checkUsed("after the sweep", 0, btoi(true)+btoi(tt.name != "no MAC at all"))
-			k.run(inProgram, tt.frame(39))
+			k.run(gen.IotsenseProgIotsenseIn, tt.frame(39))
 			k.checkFlows("after the sweep", 1, 8, 0)
 		})
 	}
@@ -123,7 +123,7 @@ func TestVictimDoesNotPay(t *testing.T) {
 	k := newKernel(t, Config{MaxFlows: tinyTable})
 	address := netip.MustParseAddr("10.0.0.1") // before the attacker's in a key
 	for n := range uint32(40) {
-		k.run(inProgram, packet.EthernetFrom(macNumber(attacker), macNumber(victim), packet.IPv4Type, packet.IPv4(
+		k.run(gen.IotsenseProgIotsenseIn, packet.EthernetFrom(macNumber(attacker), macNumber(victim), packet.IPv4Type, packet.IPv4(
 			packet.IP{Proto: packet.UDPProto, Src: netip.MustParseAddr("10.9.9.9"), Dst: address}, packet.UDP(uint16(n), 80, nil))))
 	}
 	k.checkFlows("scan", 32, 8, 0)
@@ -163,7 +163,11 @@ func TestReserveIsForKnownMACs(t *testing.T) {
 		known bool
 	}{
 		{"swept", func(k *kernel) { k.must(k.sweep(math.MaxUint64)) }, true},
-		{"rolled", func(k *kernel) { time.Sleep(k.cfg.Lifetime); k.run(inProgram, flowOf(early, 0)); k.settle() }, true},
+		{"rolled", func(k *kernel) {
+			time.Sleep(k.cfg.Lifetime)
+			k.run(gen.IotsenseProgIotsenseIn, flowOf(early, 0))
+			k.settle()
+		}, true},
 		{"no record yet", func(*kernel) {}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -208,7 +212,7 @@ func TestKnownMACIsForgotten(t *testing.T) {
 	k.openFlows(1, 0, 1)
 	k.must(k.sweep(math.MaxUint64))
 	k.checkUsed("known", 0, 1)
-	limit := k.maps[markedMap].MaxEntries()
+	limit := k.maps[gen.IotsenseMapMarked].MaxEntries()
 	found, err := k.runSweep(gen.IotsenseSweepArgs{FreedBeforeUs: math.MaxUint64, Limit: limit})
 	k.must(err)
 	if found.Gone != 1 || found.Marked != 0 {
@@ -309,7 +313,7 @@ func TestFlood(t *testing.T) {
 					mac := macNumber(1<<31 | n%tt.macs)
 					copy(frame[6:], mac[:])
 				}
-				k.run(inProgram, frame)
+				k.run(gen.IotsenseProgIotsenseIn, frame)
 				n++
 			}
 			during := k.count()
@@ -347,7 +351,7 @@ func (k *kernel) macsListed() uint64 {
 	var n uint64
 	var mac uint64
 	var s [16]byte
-	for it := k.maps[macsMap].Iterate(); it.Next(&mac, &s); {
+	for it := k.maps[gen.IotsenseMapMacs].Iterate(); it.Next(&mac, &s); {
 		n += btoi(mac != 0)
 	}
 	return n

@@ -5,17 +5,16 @@ package loader
 import (
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // Stats is what the kernel half has counted since Open.
@@ -77,7 +76,7 @@ func (k *Kernel) Stats(also func()) (Stats, error) {
 		openPackets = c.Counted - k.inClosed
 		open = c.Opened - k.closed
 	}
-	kernel, err := k.stats.read(k.programs)
+	kernel, err := k.kernelStats()
 	if err != nil {
 		return Stats{}, err
 	}
@@ -109,21 +108,8 @@ func (s *Stats) fill(c gen.IotsenseCounters) {
 }
 
 // counters is the sum over the CPUs.
-func (k *Kernel) counters() (sum gen.IotsenseCounters, err error) {
-	var cpus []gen.IotsenseCounters
-	if err := k.maps[countersMap].Lookup(uint32(0), &cpus); err != nil {
-		return sum, fmt.Errorf("read the counters: %w", err)
-	}
-	all := reflect.ValueOf(&sum).Elem()
-	for _, c := range cpus {
-		for i := range all.NumField() {
-			if all.Field(i).Kind() != reflect.Uint64 {
-				continue // the layout's mark
-			}
-			all.Field(i).SetUint(all.Field(i).Uint() + reflect.ValueOf(c).Field(i).Uint())
-		}
-	}
-	return sum, nil
+func (k *Kernel) counters() (gen.IotsenseCounters, error) {
+	return object.Counters(k.maps[gen.IotsenseMapPacketCounters])
 }
 
 // OpenFlow is a life going on. Life, First, Last, Packets and Bytes are as in
@@ -142,7 +128,7 @@ func (k *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
 	var cursor ebpf.MapBatchCursor
 	for {
-		n, err := k.maps[flowsMap].BatchLookup(&cursor, keys, values, nil)
+		n, err := k.maps[gen.IotsenseMapFlows].BatchLookup(&cursor, keys, values, nil)
 		for i := range n {
 			if len(list) == most {
 				left += n - i
@@ -167,25 +153,14 @@ func (k *Kernel) interfaceNames() map[uint32]string {
 	return k.watcher.ByIndex()
 }
 
-// kernelStats keeps the kernel's run-time statistics on.
-type kernelStats struct{ io.Closer }
-
-func enableKernelStats() (*kernelStats, error) {
-	c, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
-	if err != nil {
-		return nil, fmt.Errorf("kernel run-time statistics (they need CAP_SYS_ADMIN): %w", err)
-	}
-	return &kernelStats{c}, nil
-}
-
-// read sums the packet programs.
-func (k *kernelStats) read(programs map[string]*ebpf.Program) (*KernelStats, error) {
-	if k == nil {
+// kernelStats sums the packet programs; nil: nobody asked for it.
+func (k *Kernel) kernelStats() (*KernelStats, error) {
+	if !k.cfg.KernelStats {
 		return nil, nil
 	}
 	var sum KernelStats
-	for name, p := range programs {
-		if name == sweepProgram || name == collectProgram {
+	for name, p := range k.programs {
+		if name == gen.IotsenseProgIotsenseSweep || name == gen.IotsenseProgIotsenseCollect {
 			continue
 		}
 		stats, err := p.Stats()

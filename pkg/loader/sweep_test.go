@@ -35,10 +35,10 @@ func (k *kernel) fill(n int) {
 		lives[i].Life = uint64(i+1) << gen.IotsenseLifeWordLIFE_FIRST_SHIFT
 		lives[i].Packets[0] = 1
 	}
-	_, err := k.maps[flowsMap].BatchUpdate(keys, lives, nil)
+	_, err := k.maps[gen.IotsenseMapFlows].BatchUpdate(keys, lives, nil)
 	k.must(err)
 	k.must(k.variables["flows_used"].Set(uint64(n)))
-	k.must(k.maps[macsMap].Put(uint64(0), gen.IotsenseMacShare{Word: uint32(n)})) // it pays for all of them
+	k.must(k.maps[gen.IotsenseMapMacs].Put(uint64(0), gen.IotsenseMacShare{Word: uint32(n)})) // it pays for all of them
 }
 
 // batches is a sink that counts the closes between two samples and two calls of step.
@@ -64,7 +64,7 @@ func TestManyLivesEndAtOnce(t *testing.T) {
 	k.must(err)
 	defer on.Close()
 	walks := func() uint64 {
-		stats, err := k.programs[sweepProgram].Stats()
+		stats, err := k.programs[gen.IotsenseProgIotsenseSweep].Stats()
 		k.must(err)
 		return stats.RunCount
 	}
@@ -74,7 +74,7 @@ func TestManyLivesEndAtOnce(t *testing.T) {
 		k.must(k.step(&next))
 		steps++
 		if steps == 600 { // the first lives have left their entries
-			k.run(inProgram, udpFrame(1, 10))
+			k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 10))
 		}
 	}
 	if sink.closes != n || sink.most > closeBatch {
@@ -95,7 +95,7 @@ func TestStatsWhileLivesAreClosed(t *testing.T) {
 	const n = 3000
 	k := newKernel(t, Config{})
 	for i := range uint32(n) {
-		k.run(inProgram, flowOf(1+i%7, i))
+		k.run(gen.IotsenseProgIotsenseIn, flowOf(1+i%7, i))
 	}
 	for k.sweeping = true; k.sweeping || len(k.ended) > 0; {
 		k.must(k.sweepPart(math.MaxUint64, 100))
@@ -127,11 +127,11 @@ func TestLivesThatAreNotDeleted(t *testing.T) {
 	log := &logged{}
 	k := newKernel(t, Config{MaxFlows: n, Log: slog.New(slog.NewTextHandler(log, nil))})
 	k.fill(n)
-	collect := k.programs[collectProgram]
+	collect := k.programs[gen.IotsenseProgIotsenseCollect]
 	idle, err := loadOther(ebpf.Syscall, unix.BPF_F_SLEEPABLE)
 	k.must(err)
 	defer idle.Close()
-	k.programs[collectProgram] = idle
+	k.programs[gen.IotsenseProgIotsenseCollect] = idle
 	for range 3 { // sweeps
 		k.sweeping = true
 		for rounds := 0; k.sweeping; rounds++ {
@@ -147,7 +147,7 @@ func TestLivesThatAreNotDeleted(t *testing.T) {
 	if got := log.lines("could not delete"); got != 1 || len(k.closes) != 0 {
 		t.Errorf("%d warnings and %d lives closed, want 1 and none", got, len(k.closes))
 	}
-	k.programs[collectProgram] = collect
+	k.programs[gen.IotsenseProgIotsenseCollect] = collect
 	k.must(k.flush())
 	if len(k.closes) != n {
 		t.Errorf("%d lives closed, want %d", len(k.closes), n)

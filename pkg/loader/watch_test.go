@@ -18,6 +18,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/replay"
@@ -303,7 +304,7 @@ func TestNamesCome(t *testing.T) {
 func TestWaitingForAnyLinkType(t *testing.T) {
 	n := newNetwork(t, "linktype")
 	s := mustOpen(t, n, Config{Interfaces: []string{"tun0"}})
-	if s.programs[inProgram] == nil || s.programs[inIPProgram] == nil {
+	if s.programs[gen.IotsenseProgIotsenseIn] == nil || s.programs[gen.IotsenseProgIotsenseInIp] == nil {
 		t.Error("only the programs of one link type are loaded")
 	}
 }
@@ -392,7 +393,7 @@ func TestKilledSensorLeavesAnothersQdisc(t *testing.T) {
 	for name, handle := range map[string]uint32{"another's": guestHandle, "ours": filterHandle} {
 		b.do(replay.Interface, func(l netlink.Link) error {
 			f := otherFilter(t, l, netlink.HANDLE_MIN_EGRESS, handle)
-			f.Name = outProgram
+			f.Name = gen.IotsenseProgIotsenseOut
 			return errors.Join(netlink.QdiscAdd(clsact(l)), netlink.FilterAdd(f))
 		})
 		s := mustOpen(t, b.Network, Config{Hook: attach.HookXDP})

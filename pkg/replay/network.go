@@ -95,6 +95,19 @@ func prepare(ns netns.NsHandle, name string) error {
 	if err := offloadsOff(ns, name); err != nil {
 		return fmt.Errorf("turn off offloads of %s: %w", name, err)
 	}
+	return withLink(ns, name, func(h *netlink.Handle, link netlink.Link) error {
+		if err := h.LinkSetARPOff(link); err != nil {
+			return fmt.Errorf("turn off ARP of %s: %w", name, err)
+		}
+		if err := h.LinkSetUp(link); err != nil {
+			return fmt.Errorf("set %s up: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// withLink calls f with an interface of the namespace.
+func withLink(ns netns.NsHandle, name string, f func(*netlink.Handle, netlink.Link) error) error {
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
@@ -104,13 +117,7 @@ func prepare(ns netns.NsHandle, name string) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", name, err)
 	}
-	if err := h.LinkSetARPOff(link); err != nil {
-		return fmt.Errorf("turn off ARP of %s: %w", name, err)
-	}
-	if err := h.LinkSetUp(link); err != nil {
-		return fmt.Errorf("set %s up: %w", name, err)
-	}
-	return nil
+	return f(h, link)
 }
 
 // noIPv6 turns IPv6 off in the calling thread's namespace: an interface would
@@ -128,17 +135,12 @@ func noIPv6() error {
 // Counters are the interface's own counters: how many packets it received, sent
 // and failed to send.
 func (n *Network) Counters() (received, sent, dropped uint64, err error) {
-	h, err := netlink.NewHandleAt(n.sensor, unix.NETLINK_ROUTE)
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("netlink: %w", err)
-	}
-	defer h.Close()
-	link, err := h.LinkByName(Interface)
-	if err != nil {
-		return 0, 0, 0, fmt.Errorf("find %s: %w", Interface, err)
-	}
-	s := link.Attrs().Statistics
-	return s.RxPackets, s.TxPackets, s.TxDropped, nil
+	err = withLink(n.sensor, Interface, func(_ *netlink.Handle, link netlink.Link) error {
+		s := link.Attrs().Statistics
+		received, sent, dropped = s.RxPackets, s.TxPackets, s.TxDropped
+		return nil
+	})
+	return received, sent, dropped, err
 }
 
 // Do calls f on a thread in the sensor's namespace: what f opens stays there.
@@ -165,17 +167,9 @@ func (n *Network) Close() error {
 
 // removeLinks removes the pair, where it is: one end takes the other with it.
 func removeLinks(ns netns.NsHandle) error {
-	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
-	if err != nil {
-		return fmt.Errorf("netlink: %w", err)
-	}
-	defer h.Close()
 	for _, name := range []string{Interface, DeviceInterface} {
-		link, err := h.LinkByName(name)
-		if err != nil {
-			continue
-		}
-		if err := h.LinkDel(link); err != nil {
+		err := withLink(ns, name, (*netlink.Handle).LinkDel)
+		if err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}

@@ -198,12 +198,12 @@ type tally struct{ counted, opened, sent uint64 }
 
 // floors measures what is not the sensor.
 func (b *bench) floors(ns map[string]float64) (err error) {
-	frame := benchFrame(0)
-	if ns["empty"], err = b.least(emptyProgram+b.suffix, frame, benchRepeat, tally{}, nil); err != nil {
-		return err
+	for _, name := range []string{emptyProgram, referenceProgram} {
+		if ns[name], err = b.least(name+b.suffix, benchFrame(0), benchRepeat, tally{}, nil); err != nil {
+			return err
+		}
 	}
-	ns["reference"], err = b.least(referenceProgram+b.suffix, frame, benchRepeat, tally{}, nil)
-	return err
+	return nil
 }
 
 // known measures one flow whose samples are taken.
@@ -217,7 +217,7 @@ func (b *bench) known(ns map[string]float64) (err error) {
 }
 
 // manyKnown measures 32,768 flows at random.
-func (b *bench) manyKnown(ns map[string]float64) error {
+func (b *bench) manyKnown(ns map[string]float64) (err error) {
 	if err := b.clear(); err != nil {
 		return err
 	}
@@ -232,26 +232,25 @@ func (b *bench) manyKnown(ns map[string]float64) error {
 	if err := b.choose(benchKnown - 1); err != nil {
 		return err
 	}
-	wrapper, err := b.least(manyProgram+b.suffix, benchFrame(0), benchRepeat, tally{}, nil)
-	if err != nil {
-		return err
-	}
-	total, err := b.least(manyCountProgram+b.suffix, benchFrame(0), benchRepeat, tally{counted: benchRepeat}, nil)
-	ns["known_32k"] = total - wrapper + ns["empty"]
+	ns["known_32k"], err = b.many(ns["empty"], benchRepeat, tally{counted: benchRepeat}, nil)
 	return err
 }
 
 // newFlows measures first packets: each opens a life and is sampled.
-func (b *bench) newFlows(ns map[string]float64) error {
-	frame := benchFrame(0)
+func (b *bench) newFlows(ns map[string]float64) (err error) {
 	inTurn := func() error { return errors.Join(b.clear(), b.choose(0)) }
-	wrapper, err := b.least(manyProgram+b.suffix, frame, benchNew, tally{}, inTurn)
-	if err != nil {
-		return err
-	}
-	total, err := b.least(manyCountProgram+b.suffix, frame, benchNew, tally{benchNew, benchNew, benchNew}, inTurn)
-	ns["new_flow"] = total - wrapper + ns["empty"]
+	ns["new_flow"], err = b.many(ns["empty"], benchNew, tally{benchNew, benchNew, benchNew}, inTurn)
 	return err
+}
+
+// many is least of packets of many flows, without what the wrapper takes to choose these.
+func (b *bench) many(empty float64, packets int, want tally, before func() error) (float64, error) {
+	wrapper, err := b.least(manyProgram+b.suffix, benchFrame(0), packets, tally{}, before)
+	if err != nil {
+		return 0, err
+	}
+	total, err := b.least(manyCountProgram+b.suffix, benchFrame(0), packets, want, before)
+	return total - wrapper + empty, err
 }
 
 // samples measures packets of a known flow that are sampled.
@@ -291,19 +290,10 @@ func (b *bench) least(program string, frame []byte, packets int, want tally, bef
 				return 0, err
 			}
 		}
-		start, err := b.tally()
+		took, done, err := b.round(program, frame, packets)
 		if err != nil {
 			return 0, err
 		}
-		took, err := b.run(program, frame, packets)
-		if err != nil {
-			return 0, err
-		}
-		end, err := b.tally()
-		if err != nil {
-			return 0, err
-		}
-		done := tally{end.counted - start.counted, end.opened - start.opened, end.sent - start.sent}
 		if done != want {
 			wrong = fmt.Errorf("%s: %d packets were to be %+v, they were %+v", program, packets, want, done)
 			continue
@@ -326,19 +316,18 @@ func (b *bench) run(program string, frame []byte, times int) (time.Duration, err
 	return took, nil
 }
 
-// tally reads the counters.
-func (b *bench) tally() (tally, error) {
-	var perCPU []gen.IotsenseCounters
-	if err := b.Maps[gen.IotsenseMapPacketCounters].Lookup(uint32(0), &perCPU); err != nil {
-		return tally{}, fmt.Errorf("read the counters: %w", err)
+// round runs a frame through a program so many times: the time of one packet, and how
+// far that has moved the counters.
+func (b *bench) round(program string, frame []byte, packets int) (took time.Duration, done tally, err error) {
+	start, err := object.Counters(b.Maps[gen.IotsenseMapPacketCounters])
+	if err != nil {
+		return 0, done, err
 	}
-	var sum tally
-	for _, c := range perCPU {
-		sum.counted += c.Counted
-		sum.opened += c.Opened
-		sum.sent += c.Sent
+	if took, err = b.run(program, frame, packets); err != nil {
+		return 0, done, err
 	}
-	return sum, nil
+	end, err := object.Counters(b.Maps[gen.IotsenseMapPacketCounters])
+	return took, tally{end.Counted - start.Counted, end.Opened - start.Opened, end.Sent - start.Sent}, err
 }
 
 // clear empties the flow table, with its accounts, and the ring.

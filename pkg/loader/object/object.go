@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -94,6 +95,24 @@ func PrivateLocal(local []netip.Prefix) bool {
 		}
 	}
 	return true
+}
+
+// Counters is the sum over the CPUs of what the map of counters holds.
+func Counters(m *ebpf.Map) (sum gen.IotsenseCounters, err error) {
+	var cpus []gen.IotsenseCounters
+	if err := m.Lookup(uint32(0), &cpus); err != nil {
+		return sum, fmt.Errorf("read the counters: %w", err)
+	}
+	all := reflect.ValueOf(&sum).Elem()
+	for _, c := range cpus {
+		for i := range all.NumField() {
+			if all.Field(i).Kind() != reflect.Uint64 {
+				continue // the layout's mark
+			}
+			all.Field(i).SetUint(all.Field(i).Uint() + reflect.ValueOf(c).Field(i).Uint())
+		}
+	}
+	return sum, nil
 }
 
 // Names are the names of all programs and maps, without the programs' own data.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -188,16 +189,10 @@ func typeName(kind fmt.Stringer) string {
 
 // helperName turns FnKtimeGetBootNs into bpf_ktime_get_boot_ns.
 func helperName(helper asm.BuiltinFunc) string {
-	var name strings.Builder
-	name.WriteString("bpf")
-	for _, r := range strings.TrimPrefix(helper.String(), "Fn") {
-		if r >= 'A' && r <= 'Z' {
-			name.WriteByte('_')
-		}
-		name.WriteString(strings.ToLower(string(r)))
-	}
-	return name.String()
+	return "bpf" + strings.ToLower(capital.ReplaceAllString(strings.TrimPrefix(helper.String(), "Fn"), "_$0"))
 }
+
+var capital = regexp.MustCompile("[A-Z]")
 
 // nothing is the smallest program.
 var nothing = asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}
