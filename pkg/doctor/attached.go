@@ -3,8 +3,7 @@ package doctor
 // This file finds the programs on an interface and the processes that hold them.
 
 import (
-	"bufio"
-	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -29,10 +28,7 @@ type program struct {
 }
 
 func (p program) String() string {
-	name := p.name
-	if name == "" {
-		name = "unnamed"
-	}
+	name := cmp.Or(p.name, "unnamed")
 	text := fmt.Sprintf("%s: %s (id %d)", p.hook, name, p.id)
 	if p.id == 0 {
 		text = fmt.Sprintf("%s: a filter of kind %s", p.hook, name)
@@ -123,26 +119,12 @@ func holders(root fs.FS) map[uint32][]string {
 			continue
 		}
 		for _, file := range files {
-			info, err := fs.ReadFile(root, path.Join(dir, file.Name()))
-			if err != nil {
-				continue
-			}
-			if id, ok := programID(info); ok && !slices.Contains(byID[id], holder) {
-				byID[id] = append(byID[id], holder)
+			text, _ := field(root, path.Join(dir, file.Name()), "prog_id:") // of the program, or of a link's
+			id, err := strconv.ParseUint(text, 10, 32)
+			if err == nil && !slices.Contains(byID[uint32(id)], holder) {
+				byID[uint32(id)] = append(byID[uint32(id)], holder)
 			}
 		}
 	}
 	return byID
-}
-
-// programID is the program that an open file stands for, itself or as a link.
-func programID(fdinfo []byte) (uint32, bool) {
-	lines := bufio.NewScanner(bytes.NewReader(fdinfo))
-	for lines.Scan() {
-		if rest, ok := strings.CutPrefix(lines.Text(), "prog_id:"); ok {
-			id, err := strconv.ParseUint(strings.TrimSpace(rest), 10, 32)
-			return uint32(id), err == nil
-		}
-	}
-	return 0, false
 }

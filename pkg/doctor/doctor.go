@@ -59,3 +59,14 @@ func read(root fs.FS, path string) (text string, ok bool) {
 	b, err := fs.ReadFile(root, path)
 	return strings.TrimSpace(string(b)), err == nil
 }
+
+// field returns what follows a name at the beginning of a line of such a file.
+func field(root fs.FS, path, name string) (value string, ok bool) {
+	text, _ := read(root, path)
+	for line := range strings.Lines(text) {
+		if value, ok = strings.CutPrefix(line, name); ok {
+			return strings.TrimSpace(value), true
+		}
+	}
+	return "", false
+}

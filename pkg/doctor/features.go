@@ -117,15 +117,15 @@ func hookCheck(root fs.FS, f probe.Feature, features []probe.Feature) Check {
 	default:
 		c.Status, c.Found = lost, f.Err.Error()
 	}
-	switch f.Name {
-	case probe.FeatureTCX:
-		c.Advice = "nothing: --hook auto takes clsact (tc) instead; TCX comes with Linux 6.6"
-	case probe.FeatureClsact:
-		c.Advice = "nothing where TCX works; else modprobe sch_ingress cls_bpf"
-	case probe.FeatureXDP:
-		c.Advice = "nothing: --hook tcx and tc do without"
-	}
+	c.Advice = withoutHook[f.Name]
 	return c
+}
+
+// withoutHook is what to do where a hook does not work.
+var withoutHook = map[string]string{
+	probe.FeatureTCX:    "nothing: --hook auto takes clsact (tc) instead; TCX comes with Linux 6.6",
+	probe.FeatureClsact: "nothing where TCX works; else modprobe sch_ingress cls_bpf",
+	probe.FeatureXDP:    "nothing: --hook tcx and tc do without",
 }
 
 // clsactFromFiles says what the file system knows of the module that holds

@@ -3,6 +3,7 @@ package doctor
 // This file says what the facts about an interface mean for the sensor.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -42,11 +43,7 @@ func linkCheck(f facts) Check {
 	case f.ethernet():
 		what = "Ethernet"
 	}
-	name := f.driver
-	if name == "" {
-		name = "unknown"
-	}
-	c.Found = fmt.Sprintf("%s, driver %s, MTU %d, up", what, name, f.mtu)
+	c.Found = fmt.Sprintf("%s, driver %s, MTU %d, up", what, cmp.Or(f.driver, "unknown"), f.mtu)
 	if !f.up {
 		c.Status, c.Found = Warn, strings.TrimSuffix(c.Found, "up")+"down"
 		c.Advice = "ip link set dev " + f.name + " up"

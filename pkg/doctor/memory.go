@@ -55,28 +55,16 @@ func megabytes(n int64) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 // available is the least of what the machine and the control groups above this
 // process (version 2) leave, in bytes, and which of them it was.
 func available(root fs.FS) (free int64, where string, ok bool) {
-	text, _ := read(root, "proc/meminfo")
-	for line := range strings.Lines(text) {
-		if rest, found := strings.CutPrefix(line, "MemAvailable:"); found {
-			if kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64); err == nil {
-				free, where, ok = kb<<10, "available", true
-			}
-		}
+	memory, _ := field(root, "proc/meminfo", "MemAvailable:")
+	if kb, err := strconv.ParseInt(strings.TrimSuffix(memory, " kB"), 10, 64); err == nil {
+		free, where, ok = kb<<10, "available", true
 	}
-	groups, _ := read(root, "proc/self/cgroup")
-	for line := range strings.Lines(groups) {
-		own, found := strings.CutPrefix(strings.TrimSpace(line), "0::/")
-		if !found {
-			continue
+	own, more := field(root, "proc/self/cgroup", "0::/")
+	for group := path.Clean(own); more; group = path.Dir(group) {
+		if left, limited := groupLeaves(root, path.Join("sys/fs/cgroup", group)); limited && (!ok || left < free) {
+			free, where, ok = left, "left by control group /"+group, true
 		}
-		for group := path.Clean(own); ; group = path.Dir(group) {
-			if left, limited := groupLeaves(root, path.Join("sys/fs/cgroup", group)); limited && (!ok || left < free) {
-				free, where, ok = left, "left by control group /"+group, true
-			}
-			if group == "." || strings.HasPrefix(group, "..") {
-				break
-			}
-		}
+		more = group != "." && !strings.HasPrefix(group, "..")
 	}
 	return free, where, ok
 }

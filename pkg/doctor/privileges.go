@@ -148,12 +148,8 @@ func unprivilegedBPF(root fs.FS) Check {
 // memlock is there because the kernel's own errors point to it, misleadingly.
 func memlock(root fs.FS) Check {
 	limit := "unknown"
-	if text, ok := read(root, "proc/self/limits"); ok {
-		for line := range strings.Lines(text) {
-			if rest, ok := strings.CutPrefix(line, "Max locked memory"); ok {
-				limit = strings.Join(strings.Fields(rest)[:1], "")
-			}
-		}
+	if limits, ok := field(root, "proc/self/limits", "Max locked memory"); ok {
+		limit, _, _ = strings.Cut(limits, " ")
 	}
 	return Check{Name: "locked memory", Status: OK,
 		Found: "limit " + limit + " bytes; not used: since Linux 5.11 maps count as the control group's memory"}

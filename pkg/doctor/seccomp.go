@@ -7,7 +7,6 @@ package doctor
 import (
 	"errors"
 	"io/fs"
-	"strings"
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
@@ -16,26 +15,16 @@ import (
 // systemCallFilter judges answer, of probe.AskBPF, for a process that holds set.
 func systemCallFilter(root fs.FS, set *cap.Set, answer error) Check {
 	const name = "system calls"
-	switch filtered := seccompMode(root) == "2"; {
+	mode, _ := field(root, "proc/self/status", "Seccomp:")
+	switch {
 	case !errors.Is(answer, unix.EPERM) && !errors.Is(answer, unix.ENOSYS):
 		return Check{Name: name, Status: OK, Found: "bpf(2) reaches the kernel"}
 	case !holds(set, cap.BPF):
 		return Check{Name: name, Status: OK, Found: "bpf(2) is refused, as it must be without CAP_BPF"}
-	case filtered:
+	case mode == "2": // a filter is on
 		return Check{name, Fail, "a seccomp filter refuses bpf(2), whatever the capabilities; maps then fail with \"MEMLOCK may be too low\", which it is not",
 			"podman 4, docker: --security-opt seccomp=unconfined (or a profile that allows bpf), or --cap-add SYS_ADMIN in place of BPF and PERFMON; systemd: SystemCallFilter= with bpf"}
 	}
 	return Check{name, Fail, "bpf(2) is refused though CAP_BPF is held and no seccomp filter is on",
 		"a security module forbids it, or the kernel is without CONFIG_BPF_SYSCALL: look for the reason in dmesg"}
-}
-
-// seccompMode is 2 where a filter is on.
-func seccompMode(root fs.FS) string {
-	status, _ := read(root, "proc/self/status")
-	for line := range strings.Lines(status) {
-		if mode, ok := strings.CutPrefix(line, "Seccomp:"); ok {
-			return strings.TrimSpace(mode)
-		}
-	}
-	return ""
 }

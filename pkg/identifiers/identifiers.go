@@ -76,19 +76,19 @@ func (k *Kinds) union() {
 	k.set(AnyIdentifier, *k&(1<<AnyMAC-1) != 0)
 }
 
-// Finder holds a device's own identifiers in the forms they are searched in. Texts
-// are in lower case.
+// Finder holds a device's own identifiers in the forms they are searched in.
 type Finder struct {
-	known               bool // the device has a MAC
-	binary              []byte
-	text                [][]byte
-	eui64, eui64Text    [][]byte
-	neighbour           [][]byte
-	neighbourText       [][]byte
-	tails               []string
-	ownBinary, ownText  [][]byte
-	localBinary         [][]byte
+	forms               []form
+	tails               []string // of its MAC, in lower case
 	ownAddressesAsQuads map[[4]byte]bool
+}
+
+// form is one way in which an identifier is written: bytes, or text in lower case.
+type form struct {
+	kind    Kind
+	pattern []byte
+	text    bool
+	word    bool // text that no letter or digit may surround
 }
 
 // NewFinder returns the Finder of a device with the given name (a MAC, or it has
@@ -96,31 +96,27 @@ type Finder struct {
 func NewFinder(device string, own, local []netip.Addr) *Finder {
 	n := &Finder{ownAddressesAsQuads: map[[4]byte]bool{}}
 	for _, a := range own {
-		n.ownBinary = append(n.ownBinary, a.AsSlice())
-		n.ownText = append(n.ownText, []byte(a.String()))
+		n.forms = append(n.forms, form{kind: OwnAddressBinary, pattern: a.AsSlice()},
+			form{kind: OwnAddressText, pattern: []byte(a.String()), text: true, word: true})
 		if a.Is4() {
 			n.ownAddressesAsQuads[a.As4()] = true
 		}
 	}
 	for _, a := range local {
-		n.localBinary = append(n.localBinary, a.AsSlice())
+		n.forms = append(n.forms, form{kind: LocalAddressBinary, pattern: a.AsSlice()})
 	}
 	mac, err := flows.ParseMAC(device)
 	if err != nil {
 		return n
 	}
-	n.known = true
-	n.binary = bytes.Clone(mac[:])
-	n.text = hexForms(mac)
+	n.add(MACBinary, MACText, mac[:], hexForms(mac))
 	for _, flip := range []byte{2, 0} {
 		e := [8]byte{mac[0] ^ flip, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5]}
-		n.eui64 = append(n.eui64, e[:])
-		n.eui64Text = append(n.eui64Text, eui64Forms(e)...)
+		n.add(MACEUI64, MACEUI64, e[:], eui64Forms(e))
 	}
 	for _, step := range []int{-1, 1} {
 		near := neighbour(mac, step)
-		n.neighbour = append(n.neighbour, bytes.Clone(near[:]))
-		n.neighbourText = append(n.neighbourText, hexForms(near)...)
+		n.add(MACNeighbour, MACNeighbour, near[:], hexForms(near))
 	}
 	digits := hex.EncodeToString(mac[:])
 	n.tails = []string{digits[6:]}
@@ -128,6 +124,14 @@ func NewFinder(device string, own, local []netip.Addr) *Finder {
 		n.tails = append(n.tails, last)
 	}
 	return n
+}
+
+// add adds the forms of an address: its bytes, and texts.
+func (n *Finder) add(binary, text Kind, address []byte, texts [][]byte) {
+	n.forms = append(n.forms, form{kind: binary, pattern: bytes.Clone(address)})
+	for _, t := range texts {
+		n.forms = append(n.forms, form{kind: text, pattern: t, text: true})
+	}
 }
 
 func hexForms(mac flows.MAC) [][]byte {
@@ -181,27 +185,14 @@ func (n *Finder) Find(payload []byte, found func(kind Kind, from, to int)) {
 		return
 	}
 	lower := toLower(payload)
-	each := func(kind Kind, in []byte, forms ...[]byte) {
-		for _, form := range forms {
-			for from := range indexes(in, form) {
-				found(kind, from, from+len(form))
-			}
+	for _, f := range n.forms {
+		in := payload
+		if f.text {
+			in = lower
 		}
-	}
-	if n.known {
-		each(MACBinary, payload, n.binary)
-		each(MACText, lower, n.text...)
-		each(MACEUI64, payload, n.eui64...)
-		each(MACEUI64, lower, n.eui64Text...)
-		each(MACNeighbour, payload, n.neighbour...)
-		each(MACNeighbour, lower, n.neighbourText...)
-	}
-	each(OwnAddressBinary, payload, n.ownBinary...)
-	each(LocalAddressBinary, payload, n.localBinary...)
-	for _, text := range n.ownText {
-		for from := range indexes(lower, text) {
-			if isWord(lower, from, from+len(text)) {
-				found(OwnAddressText, from, from+len(text))
+		for from := range indexes(in, f.pattern) {
+			if to := from + len(f.pattern); !f.word || isWord(in, from, to) {
+				found(f.kind, from, to)
 			}
 		}
 	}
@@ -287,15 +278,8 @@ func findUUIDs(lower []byte, found func(from, to int)) {
 
 func isUUID(s []byte) bool {
 	for i, c := range s {
-		switch i {
-		case 8, 13, 18, 23:
-			if c != '-' {
-				return false
-			}
-		default:
-			if !IsHex(c) {
-				return false
-			}
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash && c != '-' || !dash && !IsHex(c) {
+			return false
 		}
 	}
 	return true
