@@ -5,7 +5,6 @@ package lab
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -54,8 +53,7 @@ func (d *device) dhcp(at time.Duration) time.Duration {
 
 	remembers := d.chance(d.stack.reboot)
 	tell := func(m *dhcpv4.DHCPv4, err error) *dhcpv4.DHCPv4 {
-		if err != nil {
-			d.fail(fmt.Errorf("DHCP request: %w", err))
+		if d.failAs("DHCP request", err) {
 			return nil
 		}
 		d.udp(at, nobody, all, 68, 67, layers.IPv4{}, m.ToBytes())
@@ -70,8 +68,7 @@ func (d *device) dhcp(at time.Duration) time.Duration {
 			dhcpv4.WithServerIP(server), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(server)),
 			dhcpv4.WithNetmask(net.CIDRMask(d.home.net.Bits(), 32)), dhcpv4.WithRouter(server), dhcpv4.WithDNS(server),
 			dhcpv4.WithLeaseTime(86400), dhcpv4.WithOption(dhcpv4.OptDomainName(d.home.domain)))
-		if err != nil {
-			d.fail(fmt.Errorf("DHCP reply: %w", err))
+		if d.failAs("DHCP reply", err) {
 			return nil
 		}
 		d.udp(at, d.home.router, d.host, 67, 68, layers.IPv4{}, m.ToBytes())
@@ -116,25 +113,13 @@ func (d *device) join(at time.Duration, address string) time.Duration {
 	g := group(address)
 	igmp := []byte{0x16, 0, 0, 0}
 	igmp = append(igmp, g.ip.AsSlice()...)
-	binary.BigEndian.PutUint16(igmp[2:], onesComplement(igmp))
+	binary.BigEndian.PutUint16(igmp[2:], gopacket.FoldChecksum(gopacket.ComputeChecksum(igmp, 0)))
 	alert := []layers.IPv4Option{{OptionType: 148, OptionLength: 4, OptionData: []byte{0, 0}}}
 	for range 2 {
 		d.ipv4(at, d.host, g, layers.IPv4{Protocol: layers.IPProtocolIGMP, TTL: 1, Options: alert}, gopacket.Payload(igmp))
 		at += d.between(300*time.Millisecond, 3*time.Second)
 	}
 	return at
-}
-
-// onesComplement is the Internet checksum (RFC 1071) of an even number of bytes.
-func onesComplement(b []byte) uint16 {
-	var sum uint32
-	for i := 0; i+1 < len(b); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(b[i:]))
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
 }
 
 // startIPv6 announces the link-local address: duplicate address detection,
@@ -222,9 +207,7 @@ func (d *device) ask(at time.Duration, port uint16, name string, rrtype uint16, 
 // pack is a DNS message's wire form.
 func (d *device) pack(m *dns.Msg) []byte {
 	b, err := m.Pack()
-	if err != nil {
-		d.fail(fmt.Errorf("pack DNS message: %w", err))
-	}
+	d.failAs("pack DNS message", err)
 	return b
 }
 
@@ -272,9 +255,6 @@ func (d *device) setClock(at time.Duration, name string, version, n int, hasCloc
 // ntp puts one NTP message on the wire.
 func (d *device) ntp(at time.Duration, from, to host, sport, dport uint16, m *layers.NTP) {
 	buf := gopacket.NewSerializeBuffer()
-	if err := m.SerializeTo(buf, gopacket.SerializeOptions{}); err != nil {
-		d.fail(fmt.Errorf("serialize NTP message: %w", err))
-		return
-	}
+	d.failAs("serialize NTP message", m.SerializeTo(buf, gopacket.SerializeOptions{}))
 	d.udp(at, from, to, sport, dport, layers.IPv4{}, buf.Bytes())
 }

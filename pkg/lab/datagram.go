@@ -120,9 +120,7 @@ func (d *device) ssdpText(method string, h map[string]string) []byte {
 	for k, v := range h {
 		r.Header[k] = []string{v}
 	}
-	var out bytes.Buffer
-	d.failAs("SSDP "+method, r.Write(&out))
-	return out.Bytes()
+	return d.written("SSDP "+method, r.Write)
 }
 
 // notify announces UPnP devices and services, each twice as the standard advises.
@@ -173,9 +171,7 @@ func (d *device) searched(at time.Duration, target, location, software string) {
 func (d *device) ssdpAnswer(at time.Duration, from, to host, port uint16, target, location, software, uuid string) {
 	r := &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{
 		"CACHE-CONTROL": {"max-age=1800"}, "EXT": {""}, "LOCATION": {location}, "SERVER": {software}, "ST": {target}, "USN": {"uuid:" + uuid + "::" + target}}}
-	var out bytes.Buffer
-	d.failAs("SSDP answer", r.Write(&out))
-	d.udp(at, from, to, ssdpPort, port, layers.IPv4{}, out.Bytes())
+	d.udp(at, from, to, ssdpPort, port, layers.IPv4{}, d.written("SSDP answer", r.Write))
 }
 
 // coapRequest is one CoAP exchange (RFC 7252).
@@ -240,15 +236,12 @@ func mediaType(m message.MediaType) []byte {
 
 func (f *coapFlow) put(at time.Duration, from, to host, sport, dport uint16, m message.Message) {
 	size, err := coder.DefaultCoder.Size(m)
-	if err != nil {
-		f.d.failAs("CoAP message", err)
+	if f.d.failAs("CoAP message", err) {
 		return
 	}
 	b := make([]byte, size)
-	if _, err := coder.DefaultCoder.Encode(m, b); err != nil {
-		f.d.failAs("CoAP message", err)
-		return
-	}
+	_, err = coder.DefaultCoder.Encode(m, b)
+	f.d.failAs("CoAP message", err)
 	f.d.udp(at, from, to, sport, dport, layers.IPv4{}, b)
 }
 

@@ -4,6 +4,7 @@ package lab
 // the servers of the world as they are seen from there.
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -85,10 +86,7 @@ func (h *home) server(name string) host {
 
 // newMAC draws a locally administered unicast address.
 func newMAC(r *rand.Rand) flows.MAC {
-	var m flows.MAC
-	for i := range m {
-		m[i] = byte(r.Uint32())
-	}
+	m := flows.MAC(randomBytes(r, len(flows.MAC{})))
 	m[0] = m[0]&^0x03 | 0x02
 	return m
 }
@@ -114,7 +112,7 @@ type device struct {
 	nextEph  uint16
 	names    map[string]time.Duration // answers of the resolver, by when they expire
 	certs    *authority
-	events   []event
+	events   []event // in order of time
 }
 
 func newDevice(k kind, number, unit int, seed int64, length time.Duration) *device {
@@ -162,7 +160,8 @@ type event struct {
 // after does something at a time to come. What a device remembers - answers of
 // the resolver, the last port - is only right when it acts in order of time.
 func (d *device) after(at time.Duration, do func(at time.Duration)) {
-	d.events = append(d.events, event{at, do})
+	i, _ := slices.BinarySearchFunc(d.events, at+1, func(e event, at time.Duration) int { return cmp.Compare(e.at, at) })
+	d.events = slices.Insert(d.events, i, event{at, do})
 }
 
 // every does something from a time on, once a period with a twentieth of jitter.
@@ -175,18 +174,9 @@ func (d *device) every(from, period time.Duration, do func(at time.Duration)) {
 
 // run does all that was put off, in order of time, until the capture ends.
 func (d *device) run() {
-	for len(d.events) > 0 && d.err == nil {
-		next := 0
-		for i, e := range d.events {
-			if e.at < d.events[next].at {
-				next = i
-			}
-		}
-		e := d.events[next]
-		d.events = slices.Delete(d.events, next, next+1)
-		if e.at >= d.length {
-			return
-		}
+	for len(d.events) > 0 && d.err == nil && d.events[0].at < d.length {
+		e := d.events[0]
+		d.events = d.events[1:]
 		e.do(e.at)
 	}
 }

@@ -88,7 +88,7 @@ func WriteDataset(ctx context.Context, dir string, units, captures int, seed int
 			}
 		}
 	}
-	return writeManifest(manifest, rows)
+	return create(manifest, func(w io.Writer) error { return csv.NewWriter(w).WriteAll(rows) })
 }
 
 // manifestColumns are those of a data set's manifest.
@@ -122,12 +122,6 @@ func writeFile(path string, c Recording) error {
 		return fmt.Errorf("lab data set: %w", err)
 	}
 	return create(path, func(w io.Writer) error { return WritePCAP(w, c) })
-}
-
-func writeManifest(path string, rows [][]string) error {
-	return create(path, func(w io.Writer) error {
-		return csv.NewWriter(w).WriteAll(rows)
-	})
 }
 
 // create writes a file through a buffer.

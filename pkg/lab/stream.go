@@ -4,6 +4,7 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net/http"
@@ -79,12 +80,8 @@ type request struct {
 
 // http carries one exchange; asker is the end that asks.
 func (d *device) http(c channel, asker int, think time.Duration, q request) {
-	r := &http.Request{Method: q.method, Host: q.host, URL: &url.URL{}, Header: http.Header{}}
-	if path, query, ok := strings.Cut(q.path, "?"); ok {
-		r.URL.Path, r.URL.RawQuery = path, query
-	} else {
-		r.URL.Path = path
-	}
+	path, query, _ := strings.Cut(q.path, "?")
+	r := &http.Request{Method: q.method, Host: q.host, URL: &url.URL{Path: path, RawQuery: query}, Header: http.Header{}}
 	r.Header.Set("User-Agent", q.agent) // empty: sends none
 	for k, v := range q.header {
 		r.Header.Set(k, v)
@@ -92,21 +89,13 @@ func (d *device) http(c channel, asker int, think time.Duration, q request) {
 	if len(q.body) > 0 {
 		r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(q.body)), int64(len(q.body))
 	}
-	var out bytes.Buffer
-	d.failAs("HTTP request", r.Write(&out))
-	c.send(asker, think, out.Bytes())
-
-	out.Reset()
-	d.failAs("HTTP answer", q.response().Write(&out))
-	c.send(1-asker, d.between(4*time.Millisecond, 60*time.Millisecond), out.Bytes())
+	c.send(asker, think, d.written("HTTP request", r.Write))
+	c.send(1-asker, d.between(4*time.Millisecond, 60*time.Millisecond), d.written("HTTP answer", q.response().Write))
 }
 
 func (q request) response() *http.Response {
-	r := &http.Response{StatusCode: q.status, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{},
+	r := &http.Response{StatusCode: cmp.Or(q.status, http.StatusOK), ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{},
 		Body: io.NopCloser(bytes.NewReader(q.answer)), ContentLength: int64(len(q.answer))}
-	if r.StatusCode == 0 {
-		r.StatusCode = http.StatusOK
-	}
 	if q.server != "" {
 		r.Header.Set("Server", q.server)
 	}
@@ -124,19 +113,24 @@ func (d *device) get(at time.Duration, q request) {
 	c.close(client)
 }
 
-// failAs keeps the first error under the name of what was being made.
-func (d *device) failAs(what string, err error) {
+// failAs keeps the first error under the name of what was being made, and reports
+// whether there is one.
+func (d *device) failAs(what string, err error) bool {
 	if err != nil {
 		d.fail(fmt.Errorf("%s: %w", what, err))
 	}
+	return err != nil
+}
+
+// written is what write writes: a message's wire form.
+func (d *device) written(what string, write func(io.Writer) error) []byte {
+	var out bytes.Buffer
+	d.failAs(what, write(&out))
+	return out.Bytes()
 }
 
 // mqttPacket is a control packet's wire form (MQTT 3.1.1).
-func (d *device) mqttPacket(p packets.ControlPacket) []byte {
-	var out bytes.Buffer
-	d.failAs("MQTT packet", p.Write(&out))
-	return out.Bytes()
-}
+func (d *device) mqttPacket(p packets.ControlPacket) []byte { return d.written("MQTT packet", p.Write) }
 
 // mqtt is a session with a broker. The device is the client.
 type mqtt struct {

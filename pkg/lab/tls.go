@@ -437,10 +437,14 @@ func (p *turnPipe) run(c, s func() error) error {
 	return errors.Join(err, <-failed)
 }
 
-func (p *turnPipe) end(side int) net.Conn { return &pipeEnd{p, side} }
+func (p *turnPipe) end(side int) net.Conn {
+	unused, _ := net.Pipe()
+	return &pipeEnd{unused, p, side}
+}
 
 // pipeEnd is one end as crypto/tls wants it; deadlines and addresses mean nothing.
 type pipeEnd struct {
+	net.Conn
 	p    *turnPipe
 	side int
 }
@@ -466,10 +470,3 @@ func (e *pipeEnd) Write(b []byte) (int, error) {
 	}
 	return len(b), nil
 }
-
-func (e *pipeEnd) Close() error                     { return nil }
-func (e *pipeEnd) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (e *pipeEnd) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (e *pipeEnd) SetDeadline(time.Time) error      { return nil }
-func (e *pipeEnd) SetReadDeadline(time.Time) error  { return nil }
-func (e *pipeEnd) SetWriteDeadline(time.Time) error { return nil }
