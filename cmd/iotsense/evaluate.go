@@ -219,10 +219,15 @@ func printScore(c *cli.Context, r *score.Result) {
 		{"unknown, with 3 local flows", number(r.Confidence.LowLocal), "", "unknown windows"},
 		{"confident errors", number(r.Confidence.HighWrong), "", fmt.Sprintf("%d of the windows at or over it", r.Confidence.HighWrongCount)},
 		{"errors that are confident", number(r.Confidence.WrongHigh), "", "wrong windows"},
-		{"calibration error", number(r.Confidence.ECE), "", ""},
+		{"calibration error", number(r.Confidence.ECE), "", "windows"},
+		{"calibration error, devices", number(r.Confidence.ECEDevice), "", "joined verdicts"},
 		{"workload", number(r.WorkloadPerHour), "", "inferences per hour"},
 	})
 	s.Render()
+	for _, service := range sortedKeys(r.Models) {
+		made := r.Models[service]
+		fmt.Fprintln(c.App.Writer, strings.TrimSpace(fmt.Sprintf("%s epoch %v; temperature %v", service, made.Choice, made.Calibration)))
+	}
 	d := r.Devices
 	fmt.Fprintf(c.App.Writer, "%d devices in captures: %d named right, %d named wrong, %d unknown, %d without a window\n",
 		d.Count, d.NamedRight, d.NamedWrong, d.Refused, d.WithoutWindow)

@@ -99,6 +99,7 @@ func printTraining(c *cli.Context, bundle model.Bundle, reports experiment.Repor
 		}
 		fmt.Fprintf(c.App.Writer, "%s%d classes, %d windows (%d for validation), best epoch %d of %d (%s), validation loss %.4f, temperature %.2f\n",
 			service, len(m.Classes()), r.Windows, r.Validation, r.Best, len(r.Epochs), r.Stopped, r.Epochs[r.Best-1].ValLoss, r.Temperature)
+		fmt.Fprintf(c.App.Writer, "epoch %v; temperature %v\n", &r.Choice, r.Calibration)
 	}
 	_, err := fmt.Fprintf(c.App.Writer, "model written to %s\n", c.String("output"))
 	return err

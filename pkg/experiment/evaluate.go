@@ -64,6 +64,10 @@ func (e Evaluation) Run(ctx context.Context, bundle model.Bundle, w Watcher) (*s
 	if wrong != nil {
 		return nil, errors.Join(err, wrong)
 	}
+	result.Models = map[string]score.Made{}
+	for service, m := range bundle {
+		result.Models[service] = score.Made{Choice: m.Training.Choice, Calibration: m.Calibration}
+	}
 	return result, err
 }
 

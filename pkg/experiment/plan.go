@@ -89,6 +89,7 @@ func NewPlan(preset, strategy, arch string) (Plan, error) {
 		strict := model.Strict
 		p.WindowMode = &strict
 		p.Train.MinPerClass, p.Train.MaxPerClass, p.Train.Patience, p.Train.EMA = 50, 20_000, 5, 0
+		p.Train.ByWindow = true
 		if strategy == Specialized {
 			p.Train.MaxPerClass = 10_000
 		}

@@ -149,6 +149,22 @@ func (m Moments) validate() error {
 // the softmax. 0 means "not calibrated" and acts as 1.
 type Calibration struct {
 	Temperature float64 `json:"temperature"`
+	Least       float64 `json:"least,omitempty"`    // what Temperature was to be at least; 0: not known
+	Captures    int     `json:"captures,omitempty"` // of validation that it was fitted on, those of each class for themselves
+	Apart       bool    `json:"apart,omitempty"`    // none of them chose the epoch beside others that did
+}
+
+// String says what is known of the temperature.
+func (c Calibration) String() string {
+	text := fmt.Sprintf("%.2f", c.Temperature)
+	if c.Captures > 0 {
+		of := "validation captures"
+		if c.Apart {
+			of += " that chose no epoch"
+		}
+		text += fmt.Sprintf(", fitted on %d %s, at least %g", c.Captures, of, c.Least)
+	}
+	return text
 }
 
 // Thresholds are the confidences from which a verdict counts as known.
@@ -174,7 +190,35 @@ type Training struct {
 	Seed    int64             `json:"seed"`    // of initial weights, order and dropout
 	Threads int               `json:"threads"` // workers the sums were split over
 	Options map[string]string `json:"options"` // effective flags, none that names a path
+	Choice  *Choice           `json:"choice,omitempty"`
 }
+
+// Choice says which epoch's weights a model has.
+type Choice struct {
+	By       string `json:"by"`       // ChosenLast, ChosenByCaptures or ChosenByWindows
+	Epoch    int    `json:"epoch"`    // from 1
+	Epochs   int    `json:"epochs"`   // that there were
+	Captures int    `json:"captures"` // of validation that chose, those of each class for themselves
+}
+
+// String says it in words; a nil Choice is not known.
+func (c *Choice) String() string {
+	switch {
+	case c == nil:
+		return "not known"
+	case c.Captures == 0:
+		return fmt.Sprintf("%d of %d: %s", c.Epoch, c.Epochs, c.By)
+	}
+	return fmt.Sprintf("%d of %d: %s, of %d", c.Epoch, c.Epochs, c.By, c.Captures)
+}
+
+// What an epoch is chosen by: the least validation loss, a mean over classes of those of
+// captures or a mean over windows; or nothing.
+const (
+	ChosenByCaptures = "validation loss by captures"
+	ChosenByWindows  = "validation loss by windows"
+	ChosenLast       = "last epoch"
+)
 
 // Parameters is the number of trained values.
 func (m *Model) Parameters() int {
@@ -228,6 +272,11 @@ func (m *Model) Validate() error {
 	}
 	if err := plaintext.Check(m.Training.Digest); err != nil {
 		return fmt.Errorf("training: digest: %w", err)
+	}
+	if c := m.Training.Choice; c != nil {
+		if err := plaintext.Check(c.By); err != nil {
+			return fmt.Errorf("training: choice: %w", err)
+		}
 	}
 	for _, t := range m.Net.Tensors() {
 		if err := t.Check(); err != nil {

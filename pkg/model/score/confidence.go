@@ -14,6 +14,7 @@ type Confidence struct {
 	HighWrong      *float64 `json:"high_wrong"` // wrong / windows that are not low
 	HighWrongCount int      `json:"high_wrong_count"`
 	ECE            *float64 `json:"ece"`        // expected calibration error, 15 bins of equal width
+	ECEDevice      *float64 `json:"ece_device"` // the same of joined verdicts, one for each device and capture with a window
 	WrongHigh      *float64 `json:"wrong_high"` // not low / wrong windows
 	LowLocal       *float64 `json:"low_local"`  // of low windows, those with three local flows or more (Fig. 16)
 }
@@ -45,9 +46,31 @@ type confidence struct {
 	sum, n    [2]float64 // wrong, right
 	low, high float64
 	highWrong int
-	ece       [eceBins]struct{ n, probability, right float64 }
+	ece       calibration
 	bins      [histogramBins][2]int // wrong, right
 	locals    []LocalFlows          // by number of local flows
+}
+
+// calibration compares probabilities with how often they were right, by bins.
+type calibration [eceBins]struct{ n, probability, right float64 }
+
+func (c *calibration) add(right bool, probability float64) {
+	b := &c[bin(probability, eceBins)]
+	b.n++
+	b.probability += probability
+	if right {
+		b.right++
+	}
+}
+
+// gap is the expected calibration error; nil of nothing.
+func (c *calibration) gap() *float64 {
+	n, gap := 0.0, 0.0
+	for _, b := range c {
+		n += b.n
+		gap += math.Abs(b.right - b.probability)
+	}
+	return ratio(gap, n)
 }
 
 func newConfidence() *confidence { return &confidence{locals: []LocalFlows{}} }
@@ -72,10 +95,7 @@ func (c *confidence) add(right bool, threshold, probability float64, local int) 
 		c.high++
 		c.highWrong += 1 - hit
 	}
-	b := &c.ece[bin(probability, eceBins)]
-	b.n++
-	b.probability += probability
-	b.right += float64(hit)
+	c.ece.add(right, probability)
 	c.bins[bin(probability, histogramBins)][hit]++
 }
 
@@ -85,10 +105,7 @@ func bin(probability float64, n int) int {
 }
 
 func (c *confidence) result(threshold float64) Confidence {
-	all, gap, lowLocal := c.n[0]+c.n[1], 0.0, 0
-	for _, b := range c.ece {
-		gap += math.Abs(b.right - b.probability)
-	}
+	all, lowLocal := c.n[0]+c.n[1], 0
 	for _, l := range c.locals {
 		if l.Local >= manyLocal {
 			lowLocal += l.Low
@@ -101,7 +118,7 @@ func (c *confidence) result(threshold float64) Confidence {
 		LowFraction:    ratio(c.low, all),
 		HighWrong:      ratio(float64(c.highWrong), c.high),
 		HighWrongCount: c.highWrong,
-		ECE:            ratio(gap, all),
+		ECE:            c.ece.gap(),
 		WrongHigh:      ratio(float64(c.highWrong), c.n[0]),
 		LowLocal:       ratio(float64(lowLocal), c.low),
 	}

@@ -59,6 +59,8 @@ type Result struct {
 	Confidence      Confidence `json:"confidence"`
 	Devices         Devices    `json:"devices"`
 
+	Models map[string]Made `json:"models"` // by service, "" of one for everything; nil: not told
+
 	Modes            map[string]Summary `json:"modes"`             // strict and padded windows of the same run
 	Intervals        *Intervals         `json:"intervals"`         // nil: not asked for, or too few captures
 	Histogram        []Bin              `json:"histogram"`         // of confidence (Fig. 15)
@@ -68,6 +70,12 @@ type Result struct {
 	Merged           [][]string         `json:"merged"`            // classes that counted as one
 	LeftOut          []string           `json:"left_out"`          // true classes that were not scored
 	DevicesConfusion [][]int            `json:"devices_confusion"` // of joined verdicts; one without a window is in no column
+}
+
+// Made says how a model was chosen and calibrated.
+type Made struct {
+	Choice      *model.Choice     `json:"choice"` // nil: not known
+	Calibration model.Calibration `json:"calibration"`
 }
 
 // Class is one class's figures over windows. A share of nothing is 0.
@@ -189,6 +197,7 @@ func (s *Scorer) Result() (*Result, error) {
 		r.WorkloadPerHour = ratio(float64(r.Windows), s.hours)
 	}
 	r.Confidence, r.Histogram, r.LocalFlows = t.confidence.result(s.cfg.Thresholds.Default), t.confidence.histogram(), t.confidence.locals
+	r.Confidence.ECEDevice = t.deviceError()
 	r.BySeconds, r.Worst = t.bySeconds(), t.worst()
 	r.Intervals = t.bootstrap(names, s.cfg.Resamples, s.cfg.Draws)
 	return r, nil

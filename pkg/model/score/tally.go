@@ -177,6 +177,23 @@ func (t *tally) answer(d *device, to *Devices) {
 	}
 }
 
+// deviceError is the expected calibration error of the joined verdicts, in the order of
+// captures and devices, so that sums are the same every time.
+func (t *tally) deviceError() *float64 {
+	var c calibration
+	for _, name := range keys(t.captures) {
+		devices := t.captures[name].devices
+		for _, address := range keys(devices) {
+			d := devices[address]
+			all := d.verdict()
+			if best, probability := all.Best(); best >= 0 {
+				c.add(t.classes.outputs[best] == d.truth, probability)
+			}
+		}
+	}
+	return c.gap()
+}
+
 // DeviceScore is the joined verdict on one device of one capture.
 type DeviceScore struct {
 	Capture     string   `json:"capture"`

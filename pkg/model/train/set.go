@@ -23,13 +23,15 @@ import (
 type set struct {
 	store      *dataset.Store
 	span       int            // rows that an output rests on, 0: all of a stream's
+	judged     int            // rows that bear loss together
+	byWindow   bool           // validation figures are means over windows
 	labels     []string       // sorted
 	class      map[string]int // index into labels
 	classes    []Class
 	training   []int
 	validation []int
-	choosing   []int // of these, what the epoch is chosen by
-	fitting    []int // and what the temperature is fitted on; all of them for both, where there are few
+	choosing   []int // of these, what the validation loss is of
+	fitting    []int // and what the temperature is fitted on
 	skipped    int   // validation windows of classes that are left out
 }
 
@@ -45,7 +47,7 @@ func (e *TooLittleError) Error() string { return e.reason }
 
 // choose applies the limits per class. Classes are taken in the order of their
 // names.
-func choose(store *dataset.Store, span int, training, validation []int, o Options, rng *rand.Rand) (*set, error) {
+func choose(store *dataset.Store, span, judged int, training, validation []int, o Options, rng *rand.Rand) (*set, error) {
 	if len(validation) == 0 {
 		return nil, TooLittle("no validation windows: keep some captures apart, early stopping needs them")
 	}
@@ -57,7 +59,7 @@ func choose(store *dataset.Store, span int, training, validation []int, o Option
 	for _, i := range validation { // a class that is only validated is reported too
 		byLabel[store.Label(i)] = byLabel[store.Label(i)]
 	}
-	s := &set{store: store, span: span, class: map[string]int{}}
+	s := &set{store: store, span: span, judged: judged, byWindow: o.ByWindow, class: map[string]int{}}
 	for _, label := range slices.Sorted(maps.Keys(byLabel)) {
 		windows := byLabel[label]
 		c := Class{Label: label, Available: len(windows)}
@@ -85,52 +87,17 @@ func choose(store *dataset.Store, span int, training, validation []int, o Option
 	if len(s.validation) == 0 {
 		return nil, TooLittle("no validation window belongs to a class that is trained")
 	}
-	s.choosing, s.fitting = s.apart()
+	s.choosing, s.fitting = s.apart(o.Patience > 0)
 	return s, nil
 }
 
-// calibrationCaptures is how many validation captures a class must have for its
-// share of the calibration: two to choose the epoch by and two others to fit the
-// temperature on. With fewer, single captures would decide on the weights.
-const calibrationCaptures = 4
-
-// apart divides the validation windows in those that choose the epoch and those
-// that only the temperature is fitted on: every second capture of each class that
-// has enough. If fewer than half of the classes have, all windows do both: a
-// temperature of a few classes is worth less than one of an epoch chosen by luck.
-func (s *set) apart() (choosing, fitting []int) {
-	type capture struct{ label, name string }
-	of := func(i int) capture { return capture{s.store.Label(i), s.store.Source(i).Capture} }
-	place := map[capture]int{} // in its class, in the order they come
-	captures := map[string]int{}
-	for _, i := range s.validation {
-		c := of(i)
-		if _, known := place[c]; !known {
-			place[c] = captures[c.label]
-			captures[c.label]++
-		}
-	}
-	enough := 0
-	for _, n := range captures {
-		if n >= calibrationCaptures {
-			enough++
-		}
-	}
-	if 2*enough < len(captures) {
-		return s.validation, s.validation
-	}
-	for _, i := range s.validation {
-		if c := of(i); captures[c.label] >= calibrationCaptures && place[c]%2 == 1 {
-			fitting = append(fitting, i)
-		} else {
-			choosing = append(choosing, i)
-		}
-	}
-	return choosing, fitting
-}
-
-// take adds want of a class's training windows, drawn at random when there are more.
+// take adds want of a class's training windows, drawn at random when there are more:
+// single ones, or where a network learns from several rows at once, whole pieces of
+// streams, so that what it learns from still follows each other.
 func (s *set) take(windows []int, want int, rng *rand.Rand) {
+	if s.judged > 1 && want < len(windows) {
+		windows = s.draw(windows, want, rng)
+	}
 	left := len(windows)
 	for _, i := range windows {
 		if left == want || rng.IntN(left) < want { // each subset of that size is equally likely
@@ -141,6 +108,19 @@ func (s *set) take(windows []int, want int, rng *rand.Rand) {
 			return
 		}
 	}
+}
+
+// draw takes pieces at random until they have as many windows as wanted, the last of
+// them in part, and gives those in the order they were in.
+func (s *set) draw(windows []int, want int, rng *rand.Rand) []int {
+	pieces := cut(s.store, windows, s.judged)
+	drawn := map[int]bool{}
+	for _, p := range rng.Perm(len(pieces)) {
+		for _, i := range pieces[p][:min(len(pieces[p]), want-len(drawn))] {
+			drawn[i] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(windows), func(i int) bool { return !drawn[i] })
 }
 
 // scaling is the mean and deviation of log(1+x) over the rows of the training

@@ -36,6 +36,7 @@ type Options struct {
 	MinDelta     float64 // what counts as better
 	MinPerClass  int     // classes with fewer training windows are left out
 	MaxPerClass  int     // more training windows of a class are thinned out at random; 0: no limit
+	ByWindow     bool    // validation figures are means over windows, as the paper's, and not over captures
 	Seed         int64   // of initial weights, selection, order and dropout
 	Threads      int     // 0: one for each processor
 
@@ -105,8 +106,8 @@ type Progress struct {
 	Batches       int           // steps of an epoch
 	Loss          float64       // mean training loss of the epoch so far
 	Ended         bool          // the epoch is over and the validation figures are set
-	ValLoss       float64       // mean cross-entropy of the validation windows
-	ValAccuracy   float64       // share of validation windows named rightly
+	ValLoss       float64       // cross-entropy of the validation windows, a mean as Options has it
+	ValAccuracy   float64       // share of validation windows named rightly, a mean like it
 	BestEpoch     int           // the epoch whose weights are kept so far; 0: none
 	Elapsed       time.Duration // since the run began
 	Left          time.Duration // until the last epoch at this speed; early stopping may come first
@@ -137,25 +138,28 @@ const (
 
 // Report says how a run went.
 type Report struct {
-	Classes     []Class `json:"classes"` // in the order of their names
-	Windows     int     `json:"windows"` // trained on
-	Validation  int     `json:"validation"`
-	Calibration int     `json:"calibration"`        // of Validation, windows that only the temperature was fitted on; 0: all choose the epoch too
-	Skipped     int     `json:"skipped_validation"` // validation windows of classes left out
-	Epochs      []Epoch `json:"epochs"`
-	Best        int     `json:"best"` // epoch of the weights kept, from 1; the last one without patience
-	Stopped     string  `json:"stopped"`
-	Resumed     int     `json:"resumed"` // epoch that a checkpoint was taken in; 0: none
-	Temperature float64 `json:"temperature"`
+	Classes     []Class           `json:"classes"` // in the order of their names
+	Windows     int               `json:"windows"` // trained on
+	Validation  int               `json:"validation"`
+	Skipped     int               `json:"skipped_validation"` // validation windows of classes left out
+	Epochs      []Epoch           `json:"epochs"`
+	Best        int               `json:"best"` // epoch of the weights kept, from 1; the last one without patience
+	Stopped     string            `json:"stopped"`
+	Resumed     int               `json:"resumed"` // epoch that a checkpoint was taken in; 0: none
+	Choice      model.Choice      `json:"choice"`
+	Temperature float64           `json:"temperature"`
+	Calibration model.Calibration `json:"calibration"`
 }
 
-// Train trains a model on the training windows of a store, choosing the epoch and
-// the temperature by the validation windows: by different captures of them where
-// half of the classes have four or more, and a temperature of 1 or more. Every window has a label. progress
-// may be nil; it is called in the caller's goroutine. When ctx ends, the best
-// weights so far are kept; before the first epoch is over that is an error. The
-// same windows, options and machine give the same model, bit for bit, whether or
-// not the run was interrupted.
+// Train trains a model on the training windows of a store. The validation windows
+// choose the epoch, but without patience, and fit the temperature, on captures that did
+// not choose the epoch where there are enough; what is fitted below 1, or 0.8 for a model
+// that has a class for "none of them", is left there. Their loss and accuracy are means
+// over classes of means over captures of means over windows, unless o counts by windows.
+// Every window has a label. progress may be nil; it is called in the caller's goroutine.
+// When ctx ends, the best weights so far are kept; before the first epoch is over that is
+// an error. The same windows, options and machine give the same model, bit for bit,
+// whether or not the run was interrupted.
 func Train(ctx context.Context, cfg Config, store *dataset.Store, training, validation []int, o Options, progress func(Progress)) (*model.Model, *Report, error) {
 	m, report, err := run(ctx, cfg, store, training, validation, o, progress)
 	if err != nil {
@@ -173,7 +177,8 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	}
 	o.Threads = workers.Or(o.Threads)
 	rng := rand.New(rand.NewPCG(uint64(o.Seed), 1))
-	set, err := choose(store, cfg.Design.Span(), training, validation, o, rng)
+	_, judged := cfg.Design.Cut()
+	set, err := choose(store, cfg.Design.Span(), judged, training, validation, o, rng)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -196,14 +201,10 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 		return nil, nil, err
 	}
 	report := &Report{Classes: set.classes, Windows: len(set.training), Validation: len(set.validation), Skipped: set.skipped}
-	if len(set.choosing) < len(set.validation) {
-		report.Calibration = len(set.fitting)
-	}
 	r := &trainer{
 		ctx: ctx, o: o, set: set, m: m, report: report, progress: progress, began: time.Now(),
 		learner: learner, adam: NewAdam(o.LearningRate, o.WeightDecay, values), average: newAverage(o.EMA, values),
 	}
-	var judged int
 	r.rows, judged = design.Cut()
 	r.pieces = cut(store, set.training, judged)
 	r.state = state{Run: r.fingerprint(), Epoch: 1, Best: math.Inf(1)}
@@ -213,12 +214,11 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if err := r.epochs(); err != nil {
 		return nil, nil, err
 	}
-	scores, err := evaluate(m, set, set.fitting, o.Threads)
-	if err != nil {
+	m.Training.Choice = r.choice()
+	if m.Calibration, err = set.calibrate(m, o.Threads); err != nil {
 		return nil, nil, err
 	}
-	m.Calibration.Temperature = max(scores.temperature(), coolest)
-	report.Temperature = m.Calibration.Temperature
+	report.Choice, report.Calibration, report.Temperature = *m.Training.Choice, m.Calibration, m.Temperature()
 	return m, report, m.Validate()
 }
 
@@ -318,6 +318,18 @@ func (r *trainer) epochs() error {
 	}
 	r.m.Net = r.learner.Net(r.Kept)
 	return nil
+}
+
+// choice says how the epoch was chosen.
+func (r *trainer) choice() *model.Choice {
+	c := &model.Choice{By: model.ChosenByCaptures, Epoch: r.Chosen, Epochs: len(r.Epochs), Captures: r.set.count(r.set.choosing)}
+	switch {
+	case r.o.Patience == 0:
+		c.By, c.Captures = model.ChosenLast, 0
+	case r.o.ByWindow:
+		c.By = model.ChosenByWindows
+	}
+	return c
 }
 
 func (r *trainer) batches() int { return (len(r.pieces) + r.o.Batch - 1) / r.o.Batch }

@@ -205,7 +205,7 @@ func TestTrainWithoutPatienceKeepsTheLastEpoch(t *testing.T) {
 func validationLoss(t *testing.T, m *model.Model, o Options) float64 {
 	t.Helper()
 	store, n := stored(t, examples(1, 30), examples(2, 10))
-	set, err := choose(store, 5, n[0], n[1], o, rand.New(rand.NewPCG(1, 1)))
+	set, err := choose(store, 5, 1, n[0], n[1], o, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestChooseAppliesTheLimits(t *testing.T) {
 	store, n := stored(t, training)
 	o := DefaultOptions()
 	o.MinPerClass, o.MaxPerClass = 4, 20
-	s, err := choose(store, 5, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
+	s, err := choose(store, 5, 1, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +301,7 @@ func TestChooseAppliesTheLimits(t *testing.T) {
 		t.Errorf("examples by class %v, want 10 of a and 20 of z", chosen)
 	}
 	o.MinPerClass, o.MaxPerClass = 1, 0
-	if s, err = choose(store, 5, n[0], n[0], o, rand.New(rand.NewPCG(1, 1))); err != nil || len(s.training) != 63 {
+	if s, err = choose(store, 5, 1, n[0], n[0], o, rand.New(rand.NewPCG(1, 1))); err != nil || len(s.training) != 63 {
 		t.Errorf("without limits: %d windows, %v; want all 63", len(s.training), err)
 	}
 }
@@ -323,7 +323,7 @@ func TestTemperatureIsFound(t *testing.T) {
 			u -= p[label]
 			label++
 		}
-		s.logits, s.labels = append(s.logits, l), append(s.labels, label)
+		s.logits, s.labels, s.weights = append(s.logits, l), append(s.labels, label), append(s.weights, 1)
 	}
 	if got := s.temperature(); math.Abs(got-3) > 0.15 {
 		t.Errorf("temperature %v, want 3", got)
@@ -363,9 +363,11 @@ func TestCalibrationCaptures(t *testing.T) {
 		captures map[string]int // of each class, 3 windows each
 		fitting  int            // windows; 0: all do both
 	}{
-		{"enough of each", map[string]int{"a": 4, "b": 5}, 3 * (2 + 2)},
-		{"enough of half", map[string]int{"a": 4, "b": 1}, 3 * 2},
-		{"enough of fewer", map[string]int{"a": 40, "b": 3, "c": 1}, 0},
+		{"enough of each", map[string]int{"a": 4, "b": 5}, 3 * 4},
+		{"enough of half", map[string]int{"a": 8, "b": 1}, 3 * 4},
+		{"enough of fewer", map[string]int{"a": 40, "b": 1, "c": 1}, 0},
+		{"two of each", map[string]int{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2, "f": 2, "g": 2}, 3 * 4},
+		{"three captures would decide", map[string]int{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2, "f": 2}, 0},
 		{"one each", map[string]int{"a": 1, "b": 1}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -381,7 +383,7 @@ func TestCalibrationCaptures(t *testing.T) {
 			}
 			store, n := stored(t, all)
 			o := DefaultOptions()
-			s, err := choose(store, 5, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
+			s, err := choose(store, 5, 1, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -394,6 +396,10 @@ func TestCalibrationCaptures(t *testing.T) {
 			if len(s.fitting) != tt.fitting || len(s.choosing)+len(s.fitting) != len(all) {
 				t.Errorf("%d choose and %d fit, want %d of %d to fit", len(s.choosing), len(s.fitting), tt.fitting, len(all))
 			}
+			o.Patience = 0 // the last epoch is kept: nothing is chosen
+			if all, err := choose(store, 5, 1, n[0], n[0], o, rand.New(rand.NewPCG(1, 1))); err != nil || len(all.fitting) != len(n[0]) {
+				t.Errorf("without patience %d fit of %d, %v", len(all.fitting), len(n[0]), err)
+			}
 			chose := map[string]bool{}
 			for _, i := range s.choosing {
 				chose[store.Label(i)+store.Source(i).Capture] = true
@@ -404,6 +410,75 @@ func TestCalibrationCaptures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A window counts by its class and capture, not by how many there are.
+func TestValidationWeights(t *testing.T) {
+	var all []dataset.Example
+	for _, part := range []struct {
+		label, capture string
+		windows        int
+	}{{"a", "long", 8}, {"a", "short", 2}, {"b", "long", 4}} { // of one recording both classes
+		for range part.windows {
+			all = append(all, dataset.Example{
+				Step: flows.Step{Row: flows.Row{Record: &flows.Record{}}}, Device: dataset.Device{Name: part.label, Label: part.label}, Capture: part.capture,
+			})
+		}
+	}
+	store, n := stored(t, all)
+	o := DefaultOptions()
+	for _, byWindow := range []bool{false, true} {
+		o.ByWindow = byWindow
+		s, err := choose(store, 5, 1, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := &scores{weights: s.weights(n[0])}
+		for i := range all { // right in the short capture alone
+			got.logits, got.labels = append(got.logits, []float32{0, 1}), append(got.labels, 0)
+			if all[i].Capture == "short" {
+				got.labels[i] = 1
+			}
+		}
+		want := 0.25 // of class a one of two captures, of class b none
+		if byWindow {
+			want = 2.0 / 14
+		}
+		if a := got.accuracy(); math.Abs(a-want) > 1e-12 {
+			t.Errorf("by windows %v: accuracy %v, want %v", byWindow, a, want)
+		}
+		if l, right, wrong := got.loss(1), math.Log1p(math.Exp(-1)), math.Log1p(math.E); math.Abs(l-want*right-(1-want)*wrong) > 1e-12 {
+			t.Errorf("by windows %v: loss %v, want %v", byWindow, l, want*right+(1-want)*wrong)
+		}
+	}
+}
+
+// Windows of a network that learns from several rows at once are thinned out in whole
+// pieces, all but the last.
+func TestThinningKeepsPieces(t *testing.T) {
+	var all []dataset.Example
+	for _, label := range []string{"a", "b"} {
+		for stream := range 10 {
+			for row := range 60 {
+				all = append(all, dataset.Example{
+					Step:   flows.Step{Row: flows.Row{Record: &flows.Record{}}, Number: row},
+					Device: dataset.Device{Name: fmt.Sprint(label, stream), Label: label}, Capture: "c",
+				})
+			}
+		}
+	}
+	store, n := stored(t, all)
+	o := DefaultOptions()
+	o.MaxPerClass = 130
+	for judged, most := range map[int]int{1: 2 * 130, 24: 2 * 8} { // 130 are 6 pieces of 24 or, at a stream's end, 12; to 2 more parts
+		s, err := choose(store, 20, judged, n[0], n[0], o, rand.New(rand.NewPCG(1, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pieces := len(cut(store, s.training, judged)); len(s.training) != 2*130 || pieces > most || !slices.IsSorted(s.training) {
+			t.Errorf("%d rows at once: %d windows in %d pieces, in order %v", judged, len(s.training), pieces, slices.IsSorted(s.training))
+		}
 	}
 }
 
