@@ -97,9 +97,8 @@ func printTraining(c *cli.Context, bundle model.Bundle, reports experiment.Repor
 		if r.Resumed > 0 {
 			service += fmt.Sprintf("went on from a checkpoint in epoch %d: ", r.Resumed)
 		}
-		fmt.Fprintf(c.App.Writer, "%s%d classes, %d windows (%d for validation), best epoch %d of %d (%s), validation loss %.4f, temperature %.2f\n",
-			service, len(m.Classes()), r.Windows, r.Validation, r.Best, len(r.Epochs), r.Stopped, r.Epochs[r.Best-1].ValLoss, r.Temperature)
-		fmt.Fprintf(c.App.Writer, "epoch %v; temperature %v\n", &r.Choice, r.Calibration)
+		fmt.Fprintf(c.App.Writer, "%s%d classes, %d windows (%d for validation), %s, validation loss %.4f, epoch %v, temperature %v\n",
+			service, len(m.Classes()), r.Windows, r.Validation, r.Stopped, r.Epochs[r.Best-1].ValLoss, &r.Choice, r.Calibration)
 	}
 	_, err := fmt.Fprintf(c.App.Writer, "model written to %s\n", c.String("output"))
 	return err

@@ -223,6 +223,9 @@ func TestReadRefuses(t *testing.T) {
 		{"a digest that steers a terminal", func() []byte {
 			return rewrite(t, good, func(h map[string]any) { metadata(h)["training"] = `{"digest":"\u001b[31m"}` })
 		}, `digest: "\x1b[31m" holds`},
+		{"a choice that steers a terminal", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["training"] = `{"choice":{"by":"\u001b[31m"}}` })
+		}, `choice: "\x1b[31m" holds`},
 		{"a label that steers a terminal", func() []byte {
 			return rewrite(t, good, func(h map[string]any) { metadata(h)["labels"] = `["\u001b[31m","b","c"]` })
 		}, `labels: "\x1b[31m" holds`},

@@ -119,6 +119,9 @@ func TestEvaluateByHand(t *testing.T) {
 	// Bins: 0.9 twice (one right), 0.7 once (wrong), 0.5 twice (one right).
 	value(t, "ece", c.ECE, (math.Abs(1-1.8)+0.7+math.Abs(1-1.0))/5)
 
+	// Of 1 to 4 the joined verdicts: 0.6 right, 0.5 twice (one right), 0.9 wrong.
+	value(t, "ece_device", c.ECEDevice, (math.Abs(1-0.6)+math.Abs(1-1.0)+0.9)/4)
+
 	// Device 1: mean (0.6, 0.4, 0) is a, right. 2: b, right. 3: a, wrong. 4: wrong. 5: no window, wrong.
 	if r.Devices.Count != 5 {
 		t.Errorf("%d devices, want 5", r.Devices.Count)
@@ -428,8 +431,8 @@ func TestEvaluateNothing(t *testing.T) {
 	want := `{"window_mode":"padded","captures":0,"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,` +
 		`"classes":[{"label":"a","precision":0,"recall":0,"f1":0,"support":0}],"classes_missing":[],"confusion":[[0]],` +
 		`"coverage":null,"workload_per_hour":null,"confidence":{"threshold":0.8,"mean_correct":null,"mean_wrong":null,` +
-		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null,"wrong_high":null,"low_local":null},` +
-		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0},"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
+		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null,"ece_device":null,"wrong_high":null,"low_local":null},` +
+		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0},"models":null,"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
 		`"intervals":null,"histogram":null,"local_flows":[],"by_seconds":[],"worst_captures":[],"merged":[],"left_out":[],"devices_confusion":[[0]]}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)

@@ -331,11 +331,29 @@ func TestTemperatureIsFound(t *testing.T) {
 }
 
 // What is named rightly asks for a temperature below 1, and gets 1: the strangers
-// that it would name with certainty are in no validation.
-func TestTemperatureIsNeverBelowOne(t *testing.T) {
+// that it would name with certainty are in no validation, unless one of the classes is
+// theirs.
+func TestTemperatureIsNeverTooLow(t *testing.T) {
+	for _, tt := range []struct {
+		label string // of the last class
+		least float64
+	}{{"zebra", 1}, {model.NoneLabel, 0.8}} {
+		testLeastTemperature(t, tt.label, tt.least)
+	}
+}
+
+func testLeastTemperature(t *testing.T, label string, least float64) {
 	o := options()
 	o.Epochs, o.LearningRate = 8, 3e-3
-	s, n := stored(t, examples(1, 60), examples(2, 20))
+	training, validation := examples(1, 60), examples(2, 20)
+	for _, part := range [][]dataset.Example{training, validation} {
+		for i := range part {
+			if part[i].Label == "plug" {
+				part[i].Label = label
+			}
+		}
+	}
+	s, n := stored(t, training, validation)
 	m, report, err := Train(context.Background(), config(), s, n[0], n[1], o, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -348,11 +366,11 @@ func TestTemperatureIsNeverBelowOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fitted := sure.temperature(); fitted >= 1 {
+	if fitted := sure.temperature(); fitted >= least {
 		t.Fatalf("the windows ask for a temperature of %v: they show nothing", fitted)
 	}
-	if m.Temperature() != 1 || report.Temperature != 1 {
-		t.Errorf("temperature %v, reported %v, want 1", m.Temperature(), report.Temperature)
+	if m.Temperature() != least || report.Temperature != least || m.Calibration.Least != least {
+		t.Errorf("%s: temperature %v, reported %v, want %v", label, m.Temperature(), report.Temperature, least)
 	}
 }
 
