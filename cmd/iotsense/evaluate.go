@@ -132,19 +132,22 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	var all any = stressed
-	if len(stressed.Stress) == 0 && stressed.Strangers == nil {
+	tables := stressed.Tables()
+	if len(tables) == 0 {
 		all = stressed.Result
 	}
 	if dir := c.String("report"); dir != "" {
 		if err = report.WriteJSON(dir, "evaluate.json", all); err == nil {
-			err = report.WriteEvaluation(dir, stressed.Result)
+			err = report.WriteEvaluation(dir, stressed.Result, tables...)
 		}
 	}
 	if c.Bool("json") {
 		return errors.Join(damaged, err, terminal.PrintJSON(c.App.Writer, all))
 	}
 	printScore(c, stressed.Result)
-	printStress(c, stressed)
+	for _, t := range tables {
+		printTable(c.App.Writer, t)
+	}
 	return errors.Join(damaged, err)
 }
 
@@ -231,20 +234,6 @@ func printScore(c *cli.Context, r *score.Result) {
 	d := r.Devices
 	fmt.Fprintf(c.App.Writer, "%d devices in captures: %d named right, %d named wrong, %d unknown, %d without a window\n",
 		d.Count, d.NamedRight, d.NamedWrong, d.Refused, d.WithoutWindow)
-}
-
-// printStress shows what was asked for beyond the score.
-func printStress(c *cli.Context, r *experiment.Stressed) {
-	if len(r.Stress) > 0 {
-		t := terminal.NewTable(c.App.Writer, "Change", "Devices with a window", "Right", "Named", "Named wrong", "Macro F1", "Calibration error")
-		for _, s := range r.Stress {
-			t.AppendRow(table.Row{s.Change, s.Devices, s.Right, s.Named, s.NamedWrong, number(s.MacroF1), number(s.ECE)})
-		}
-		t.Render()
-	}
-	if s := r.Strangers; s != nil {
-		fmt.Fprintf(c.App.Writer, "%d strangers: %d named in the end, %d at some time\n", s.Devices, s.Named, s.NamedEver)
-	}
 }
 
 // number is v with four digits, or a dash.

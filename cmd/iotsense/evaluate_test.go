@@ -75,6 +75,9 @@ func TestEvaluateStress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if page, err := os.ReadFile("kept/evaluate.html"); err != nil || !strings.Contains(string(page), "<td>first-10s<td>1<td>") || !strings.Contains(string(page), "<th>Strangers") {
+		t.Errorf("page: %v", err)
+	}
 	for _, text := range []string{stdout, string(kept)} {
 		var got struct {
 			Windows   *int
@@ -97,7 +100,7 @@ func TestEvaluateStress(t *testing.T) {
 		}
 	}
 	if stdout, stderr, status = command(t, "evaluate", "--manifest", "manifest.csv", "--stress", "--strangers", "manifest.csv"); status != 0 ||
-		!strings.Contains(stdout, "another-home") || !strings.Contains(stdout, "1 strangers: ") {
+		!strings.Contains(stdout, "another-home") || !strings.Contains(stdout, "STRANGERS") {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
 	if stdout, _, _ = command(t, "evaluate", "--manifest", "manifest.csv", "--json"); strings.Contains(stdout, `"stress"`) {

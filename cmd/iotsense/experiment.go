@@ -13,6 +13,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/experiment"
+	"github.com/iotsense/iotsense/pkg/report"
 )
 
 // seriesFlags are those of commands that train and score.
@@ -65,8 +66,8 @@ func asUsage(err error) error {
 	return err
 }
 
-// printSheet writes a table of a series as text.
-func printSheet(w io.Writer, s *experiment.Sheet) {
+// printTable writes a report's table as text.
+func printTable(w io.Writer, s report.Table) {
 	row := func(cells []string) table.Row {
 		r := make(table.Row, len(cells))
 		for i, c := range cells {

@@ -13,6 +13,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn/learn"
+	streamlearn "github.com/iotsense/iotsense/pkg/model/stream/learn"
 )
 
 // usualPlan is that of a command line without flags, which they have their defaults from.
@@ -38,7 +39,7 @@ func learnFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "augment", Usage: "learn from four changed copies of each capture too: in another home, begun late, lost in part, seen twice or one way"},
 		&cli.BoolFlag{Name: "negatives", Usage: "learn a class \"" + model.NoneLabel + "\", by which no device is named, from machines that no line of the manifest names and from mixtures of devices"},
 		&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
-		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `LAYER` out: " + strings.Join(learn.Layers, ", ") + " (repeatable)"},
+		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `PART` out (repeatable): of paper " + strings.Join(learn.Layers, ", ") + "; of stream " + strings.Join(streamlearn.Parts, ", ")},
 		&cli.StringSliceFlag{Name: "without", Usage: "hide `FIELD` of every row: " + strings.Join(model.Fields, ", ") + " (repeatable)"},
 		&cli.IntFlag{Name: "filters", Value: usual.Paper.Filters, Usage: "`N` filters of each convolution"},
 		&cli.IntFlag{Name: "packets", Value: flows.RowPackets, Usage: "describe the first `N` packets of a record, at most 10"},

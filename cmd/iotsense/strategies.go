@@ -48,7 +48,7 @@ func strategies(c *cli.Context) error {
 	if c.Bool("json") {
 		return terminal.PrintJSON(c.App.Writer, rows)
 	}
-	printSheet(c.App.Writer, experiment.StrategiesSheet(rows))
+	printTable(c.App.Writer, experiment.StrategiesTable(rows))
 	for _, line := range experiment.MissingModels(rows) {
 		if _, err := fmt.Fprintln(c.App.Writer, line); err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/gopacket/gopacket/layers"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/experiment"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/stream"
@@ -308,5 +309,40 @@ func TestTrainStream(t *testing.T) {
 		if status != terminal.ExitUsage || !strings.Contains(stderr, says) {
 			t.Errorf("%s: status %d: %s", flags, status, stderr)
 		}
+	}
+}
+
+// What compares models, and the pages of their scores, take the stream network too.
+func TestStreamSeries(t *testing.T) {
+	manifest, dir := labData(t)
+	data := []string{"--manifest", manifest, "--split", "train", "--test-split", "test", "--arch", "stream", "--epochs", "1"}
+	var rows []experiment.AblationRow
+	text := output(t, append([]string{"ablation", "--json", "--variants", "-bytes,last only,K=1", "--report", filepath.Join(dir, "a")}, data...)...)
+	if err := json.Unmarshal([]byte(text), &rows); err != nil || len(rows) != 4 {
+		t.Fatalf("%v: %s", err, text)
+	}
+	for i, r := range rows {
+		if r.MacroF1 == nil || (i == 1 || i == 2) != (r.DParams < 0) || r.Paper != nil {
+			t.Errorf("%+v", r)
+		}
+	}
+	bytes := filepath.Join(dir, "a", "-bytes.safetensors")
+	if info := output(t, "model", "info", "--json", "--model", bytes); !strings.Contains(info, `"ablate":"bytes"`) {
+		t.Errorf("model info: %s", info)
+	}
+	output(t, append([]string{"strategies", "--direction", "bi", "--report", filepath.Join(dir, "s")}, data...)...)
+	output(t, "evaluate", "--manifest", manifest, "--split", "test", "--model", bytes, "--first", "20s", "--report", filepath.Join(dir, "e"))
+	output(t, "train", "--manifest", manifest, "--arch", "stream", "--epochs", "1", "-o", filepath.Join(dir, "m"), "--report", filepath.Join(dir, "t"))
+	for file, want := range map[string]string{
+		"a/ablation.html": "<td>last only<td>", "s/strategies.html": "<td>mixed<td>", "s/bi-all/evaluate.html": "macro-F1",
+		"e/evaluate.html": "<td>first-20s<td>", "t/train.json": `"epochs"`,
+	} {
+		if page, err := os.ReadFile(filepath.Join(dir, file)); err != nil || !strings.Contains(string(page), want) {
+			t.Errorf("%s: no %s, %v", file, want, err)
+		}
+	}
+	_, stderr, status := command(t, "train", "--manifest", manifest, "--arch", "stream", "--ablate", "conv1", "-o", filepath.Join(dir, "m"))
+	if status != terminal.ExitUsage || !strings.Contains(stderr, `no part "conv1"`) {
+		t.Errorf("status %d: %s", status, stderr)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn/learn"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	streamlearn "github.com/iotsense/iotsense/pkg/model/stream/learn"
 	"github.com/iotsense/iotsense/pkg/model/train"
 	"github.com/iotsense/iotsense/pkg/report"
 )
@@ -37,49 +38,71 @@ const Baseline = "baseline"
 // Variant is the baseline with one thing changed.
 type Variant struct {
 	Name   string
-	option string // of some networks only, that it changes; "": of none
+	layer  bool // it leaves a part of the network out
 	change func(*Plan)
 	paper  *PaperVI
 }
 
-// Variants are all that a network of this name has, the paper's first. Two of the paper's
-// changes of parameters cannot be had from its description, +1,416 % without both
-// convolutions and -81 % without the dense layer: ours are -49 % and -79 %.
+// Variants are all that a network of this name has, its own first.
 func Variants(arch string) []Variant {
-	ablate := func(name string, paper PaperVI, layers ...string) Variant {
-		return Variant{name, "ablate", func(p *Plan) { p.Paper.Ablate = layers }, &paper}
+	list := []Variant{{Baseline, false, func(*Plan) {}, nil}}
+	if arch == PaperArch {
+		list[0].paper = &PaperVI{Epochs: 8}
 	}
-	list := []Variant{
-		{Baseline, "", func(*Plan) {}, &PaperVI{Epochs: 8}},
-		ablate("-conv1", PaperVI{1, 10, 25, 0, 0}, learn.LayerConv1),
-		ablate("-conv2", PaperVI{0, 13, 55, -4, -3}, learn.LayerConv2),
-		ablate("-conv1&2", PaperVI{1416, 9, 5, -40, -44}, learn.LayerConv1, learn.LayerConv2),
-		ablate("-maxpool", PaperVI{791, 8, 1, -2, 1}, learn.LayerMaxPool),
-		ablate("-dropout", PaperVI{0, 8, 0, 0, 0}, learn.LayerDropout),
-		ablate("-dense", PaperVI{-81, 15, 87, 1, 0}, learn.LayerDense),
+	if own := designs[arch].Variants; own != nil {
+		list = append(list, own()...)
 	}
-	add := func(name, option string, change func(*Plan)) {
-		list = append(list, Variant{name, option, change, nil})
-	}
-	series := func(name, option string, set func(*Plan, int), values ...int) {
-		for _, v := range values {
-			add(fmt.Sprintf("%s=%d", name, v), option, func(p *Plan) { set(p, v) })
-		}
-	}
-	series("K", "window", func(p *Plan, v int) { p.Paper.Rows = v }, 1, 2, 3, 4, 6, 7, 8)
-	series("filters", "filters", func(p *Plan, v int) { p.Paper.Filters = v }, 4, 8)
-	series("B", "", func(p *Plan, v int) { p.Record.Payload = v }, 500, 1000, 1500, 2000, 2500)
-	series("i", "", func(p *Plan, v int) { p.Record.Packets = v }, 3, 4, 5, 6, 7, 8, 9)
+	add := func(name string, change func(*Plan)) { list = append(list, Variant{name, false, change, nil}) }
+	list = append(list, numbered("B", func(p *Plan, v int) { p.Record.Payload = v }, 500, 1000, 1500, 2000, 2500)...)
+	list = append(list, numbered("i", func(p *Plan, v int) { p.Record.Packets = v }, 3, 4, 5, 6, 7, 8, 9)...)
 	for _, field := range model.Fields {
-		add("-"+field, "", func(p *Plan) { p.Record.Without = []string{field} })
+		add("-"+field, func(p *Plan) { p.Record.Without = []string{field} })
 	}
-	add("scaled delimiters", "", func(p *Plan) { p.Record.ScaleDelimiters = true })
+	add("scaled delimiters", func(p *Plan) { p.Record.ScaleDelimiters = true })
 	for _, mode := range []model.WindowMode{model.Strict, model.Padded} {
-		add(mode.String(), "", func(p *Plan) { p.WindowMode = &mode })
+		add(mode.String(), func(p *Plan) { p.WindowMode = &mode })
 	}
-	add("ipv6", "", func(p *Plan) { p.Record.IPv6 = true })
-	d := designs[arch]
-	return slices.DeleteFunc(list, func(v Variant) bool { return v.option != "" && !d.takes(v.option) })
+	add("ipv6", func(p *Plan) { p.Record.IPv6 = true })
+	return list
+}
+
+// numbered are variants that set a number.
+func numbered(name string, set func(*Plan, int), values ...int) (list []Variant) {
+	for _, v := range values {
+		list = append(list, Variant{fmt.Sprintf("%s=%d", name, v), false, func(p *Plan) { set(p, v) }, nil})
+	}
+	return list
+}
+
+// without is a variant without parts of the network.
+func without(name string, paper *PaperVI, parts ...string) Variant {
+	return Variant{name, true, func(p *Plan) { p.Paper.Ablate = parts }, paper}
+}
+
+func setRows(p *Plan, v int) { p.Paper.Rows = v }
+
+// paperVariants are the paper's, and the sizes that it names. Two of its changes of
+// parameters cannot be had from its description, +1,416 % without both convolutions and
+// -81 % without the dense layer: ours are -49 % and -79 %.
+func paperVariants() []Variant {
+	return slices.Concat([]Variant{
+		without("-conv1", &PaperVI{1, 10, 25, 0, 0}, learn.LayerConv1),
+		without("-conv2", &PaperVI{0, 13, 55, -4, -3}, learn.LayerConv2),
+		without("-conv1&2", &PaperVI{1416, 9, 5, -40, -44}, learn.LayerConv1, learn.LayerConv2),
+		without("-maxpool", &PaperVI{791, 8, 1, -2, 1}, learn.LayerMaxPool),
+		without("-dropout", &PaperVI{0, 8, 0, 0, 0}, learn.LayerDropout),
+		without("-dense", &PaperVI{-81, 15, 87, 1, 0}, learn.LayerDense),
+	}, numbered("K", setRows, 1, 2, 3, 4, 6, 7, 8), numbered("filters", func(p *Plan, v int) { p.Paper.Filters = v }, 4, 8))
+}
+
+// streamVariants leave out each part, and all but one of the memory.
+func streamVariants() (list []Variant) {
+	for _, part := range streamlearn.Parts {
+		list = append(list, without("-"+part, nil, part))
+	}
+	return slices.Concat(list, []Variant{
+		without("last only", nil, "mean", "maximum"), without("mean only", nil, "last", "maximum"), without("maximum only", nil, "last", "mean"),
+	}, numbered("K", setRows, 1, 5, 10, 40))
 }
 
 // ChooseVariants are the baseline and those named, separated by commas, or "layers";
@@ -95,7 +118,7 @@ func ChooseVariants(names string, p *Plan) ([]Variant, error) {
 		name = strings.TrimSpace(name)
 		found := false
 		for _, v := range all[1:] {
-			if v.Name == name || name == "layers" && v.paper != nil {
+			if v.Name == name || name == "layers" && v.layer {
 				chosen, found = append(chosen, v), true
 			}
 		}
@@ -255,9 +278,9 @@ func change(of, from Outcome) (*float64, *score.Interval) {
 	return &d, i
 }
 
-// AblationSheet is Table VI.
-func AblationSheet(rows []AblationRow) *Sheet {
-	s := &Sheet{Header: []string{"Variant", "Params", "Paper", "Epochs", "Paper", "Time", "Change", "Paper", "F1", "95 % interval", "Change", "95 % interval", "Paper", "Fixed epochs", "Change", "95 % interval", "Paper"}}
+// AblationTable is Table VI.
+func AblationTable(rows []AblationRow) report.Table {
+	t := report.Table{Title: "Ablation (Table VI)", Header: []string{"Variant", "Params", "Paper", "Epochs", "Paper", "Time", "Change", "Paper", "F1", "95 % interval", "Change", "95 % interval", "Paper", "Fixed epochs", "Change", "95 % interval", "Paper"}}
 	for _, r := range rows {
 		p := [5]string{"-", "-", "-", "-", "-"}
 		if v := r.Paper; v != nil {
@@ -268,17 +291,17 @@ func AblationSheet(rows []AblationRow) *Sheet {
 			fixed = *r.Fixed
 		}
 		if r.Missing != "" {
-			s.Rows = append(s.Rows, append([]string{r.Variant, r.Missing}, make([]string, len(s.Header)-2)...))
+			t.Rows = append(t.Rows, append([]string{r.Variant, r.Missing}, make([]string, len(t.Header)-2)...))
 			continue
 		}
 		seconds := time.Duration(r.Seconds * float64(time.Second)).Round(time.Second)
-		s.Rows = append(s.Rows, []string{
+		t.Rows = append(t.Rows, []string{
 			r.Variant, percent(r.DParams), p[0], fmt.Sprintf("%.3g", r.Epochs), p[1], seconds.String(), percent(r.DTime), p[2],
 			figure("%.3f", r.MacroF1), between("%.3f", r.Interval), figure("%+.1f", r.DF1), between("%+.1f", r.DF1Interval), p[3],
 			figure("%.3f", fixed.MacroF1), figure("%+.1f", r.DFixed), between("%+.1f", r.DFixedWithin), p[4],
 		})
 	}
-	return s
+	return t
 }
 
 // percent formats a change in per cent; one that rounds to nothing has no sign of its
@@ -290,10 +313,7 @@ func writeAblation(dir string, rows []AblationRow) error {
 	if err := report.WriteJSON(dir, "ablation.json", rows); err != nil {
 		return err
 	}
-	s := AblationSheet(rows)
-	return report.WriteExperiment(dir, "ablation.html", report.Experiment{
-		Title: "Ablation (Table VI)", Header: s.Header, Rows: s.Rows, Notes: []string{AblationNote},
-	})
+	return report.WriteExperiment(dir, "ablation.html", report.Experiment{Table: AblationTable(rows), Notes: []string{AblationNote}})
 }
 
 // AblationNote stands under the table.

@@ -25,6 +25,8 @@ type Design struct {
 	New func(p *Plan) (train.Design, error)
 	// Train is how it is trained unless told otherwise; nil: [train.DefaultOptions].
 	Train func() train.Options
+	// Variants are those of the ablation that no other network has; nil: none.
+	Variants func() []Variant
 }
 
 // Networks that come along.
@@ -35,8 +37,8 @@ const (
 
 // designs are all that are registered, by name.
 var designs = map[string]Design{
-	PaperArch:  {PaperArch, []string{"window", "filters", "ablate"}, paperDesign, nil},
-	StreamArch: {StreamArch, []string{"window"}, streamDesign, streamlearn.Options},
+	PaperArch:  {PaperArch, []string{"window", "filters", "ablate"}, paperDesign, nil, paperVariants},
+	StreamArch: {StreamArch, []string{"window", "ablate"}, streamDesign, streamlearn.Options, streamVariants},
 }
 
 // Register makes a design known, once and before any plan is made.
@@ -88,5 +90,9 @@ func streamDesign(p *Plan) (train.Design, error) {
 	if err := a.Validate(); err != nil {
 		return nil, fmt.Errorf("--window: %w", err)
 	}
-	return streamlearn.Design{Arch: a}, nil
+	a, err := streamlearn.Ablated(a, p.Paper.Ablate)
+	if err != nil {
+		return nil, fmt.Errorf("--ablate: %w", err)
+	}
+	return streamlearn.Design{Arch: a, Ablate: p.Paper.Ablate}, nil
 }

@@ -54,11 +54,11 @@ type Plan struct {
 	Said []string // flags that the command line shows even where they are what they are by themselves
 }
 
-// PaperOptions are those of the paper's network alone.
+// PaperOptions are those that the paper's network has; others may have some of them.
 type PaperOptions struct {
 	Rows    int      // K: rows of a window; 0: the paper's
 	Filters int      // of each convolution
-	Ablate  []string // layers left out, of learn.Layers
+	Ablate  []string // parts left out, of those that the network's package learn names
 }
 
 // NewPlan is the project's training, or that of a preset ("": none), for a strategy

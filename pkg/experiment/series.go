@@ -291,12 +291,6 @@ func (o *Outcome) add(r *score.Result) {
 	o.Interval = score.Difference(o.draws, nil)
 }
 
-// Sheet is a table of a series, for the terminal and for its page.
-type Sheet struct {
-	Header []string
-	Rows   [][]string
-}
-
 // figure formats a figure that may be missing.
 func figure(format string, v *float64) string {
 	if v == nil {

@@ -256,8 +256,7 @@ func writeStrategies(dir string, rows []StrategyRow) error {
 	if err := report.WriteJSON(dir, "strategies.json", rows); err != nil {
 		return err
 	}
-	s := StrategiesSheet(rows)
-	page := report.Experiment{Title: "Strategies (Table IV)", Header: s.Header, Rows: s.Rows, Notes: []string{
+	page := report.Experiment{Table: StrategiesTable(rows), Notes: []string{
 		"Classes covered have a right prediction, of those with a true window. U is the workload of the direction's busiest service. " +
 			"The paper's numbers are of another data set: for orientation, not for comparison.",
 	}}
@@ -283,9 +282,9 @@ var figures = map[string]map[string]string{
 	flows.Uni.String(): {Everything: " (Fig. 17)"},
 }
 
-// StrategiesSheet is Table IV.
-func StrategiesSheet(rows []StrategyRow) *Sheet {
-	s := &Sheet{Header: []string{"Direction", "Model", "Macro F1", "95 % interval", "Paper", "Covered", "Paper", "Per hour", "U", "Paper", "Selection"}}
+// StrategiesTable is Table IV.
+func StrategiesTable(rows []StrategyRow) report.Table {
+	t := report.Table{Title: "Strategies (Table IV)", Header: []string{"Direction", "Model", "Macro F1", "95 % interval", "Paper", "Covered", "Paper", "Per hour", "U", "Paper", "Selection"}}
 	for _, r := range rows {
 		f1, classes, load := "-", "-", "-"
 		if r.Paper != nil {
@@ -303,10 +302,10 @@ func StrategiesSheet(rows []StrategyRow) *Sheet {
 		if r.Selection {
 			selection = "yes"
 		}
-		s.Rows = append(s.Rows, []string{
+		t.Rows = append(t.Rows, []string{
 			r.Direction, r.Model, figure("%.3f", r.MacroF1), between("%.3f", r.Interval), f1, here, classes,
 			figure("%.0f", r.PerHour), figure("%.2f", r.U), load, selection,
 		})
 	}
-	return s
+	return t
 }

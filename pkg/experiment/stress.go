@@ -5,6 +5,7 @@ package experiment
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
@@ -14,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/report"
 	"github.com/iotsense/iotsense/pkg/stress"
 )
 
@@ -44,6 +46,24 @@ type Strangers struct {
 	Devices   int `json:"devices"`    // of captures, with a window or without
 	Named     int `json:"named"`      // in the end
 	NamedEver int `json:"named_ever"` // at some time
+}
+
+// Tables show what there is beside the result.
+func (s *Stressed) Tables() (tables []report.Table) {
+	if len(s.Stress) > 0 {
+		t := report.Table{Title: "The same captures, changed", Header: []string{"Change", "Devices with a window", "Right", "Named", "Named wrong", "Macro F1", "Calibration error"}}
+		for _, r := range s.Stress {
+			t.Rows = append(t.Rows, []string{r.Change, fmt.Sprint(r.Devices), fmt.Sprint(r.Right), fmt.Sprint(r.Named), fmt.Sprint(r.NamedWrong), figure("%.4f", r.MacroF1), figure("%.4f", r.ECE)})
+		}
+		tables = append(tables, t)
+	}
+	if r := s.Strangers; r != nil {
+		tables = append(tables, report.Table{
+			Title: "Devices that no class describes", Header: []string{"Strangers", "Named in the end", "Named at some time"},
+			Rows: [][]string{{fmt.Sprint(r.Devices), fmt.Sprint(r.Named), fmt.Sprint(r.NamedEver)}},
+		})
+	}
+	return tables
 }
 
 // Stressed adds to the result of Run what e asks for beyond it. The error is of what

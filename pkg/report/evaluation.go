@@ -21,6 +21,15 @@ type evaluationView struct {
 	Uni   score.PaperScore
 	Other string              // the window mode that is not the result's
 	Drawn map[string]*Picture // by the names below; nil: there is nothing to draw
+
+	Tables []Table // what stands beside the score
+}
+
+// Table is for a page and for a terminal; rows have as many cells as Header.
+type Table struct {
+	Title  string
+	Header []string
+	Rows   [][]string
 }
 
 // Interval is a 95 % interval for a reader.
@@ -34,9 +43,9 @@ func (evaluationView) Interval(i *score.Interval) string {
 // OtherMode is the score of the other window mode.
 func (v evaluationView) OtherMode() score.Summary { return v.Modes[v.Other] }
 
-// Evaluation makes the page. The error is of a picture that could not be drawn.
-func Evaluation(res *score.Result) (*Report, error) {
-	v := evaluationView{Result: res, Paper: score.PaperBi, Uni: score.PaperUni, Other: "strict", Drawn: map[string]*Picture{}}
+// Evaluation makes the page of a score, and of tables beside it. The error is of a picture that could not be drawn.
+func Evaluation(res *score.Result, beside ...Table) (*Report, error) {
+	v := evaluationView{Result: res, Paper: score.PaperBi, Uni: score.PaperUni, Other: "strict", Drawn: map[string]*Picture{}, Tables: beside}
 	if res.WindowMode == v.Other {
 		v.Other = "padded"
 	}
@@ -51,8 +60,8 @@ func Evaluation(res *score.Result) (*Report, error) {
 }
 
 // WriteEvaluation writes the page and its pictures into a directory.
-func WriteEvaluation(dir string, res *score.Result) error {
-	r, err := Evaluation(res)
+func WriteEvaluation(dir string, res *score.Result, beside ...Table) error {
+	r, err := Evaluation(res, beside...)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,8 @@ func scored(t *testing.T, cfg score.Config, devices []score.Device, windows ...s
 }
 
 func TestEvaluation(t *testing.T) {
-	r, err := Evaluation(scores(t))
+	tables := []Table{{"Changed", []string{"Change", "Right"}, [][]string{{"twice", "7"}, {hostile, "-"}}}, {Title: "Strangers"}}
+	r, err := Evaluation(scores(t), tables...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +60,9 @@ func TestEvaluation(t *testing.T) {
 		"bootstrap, 20":    1,
 		"padded windows":   1,
 		"strict windows":   1,
-		"&lt;script&gt;":   6, // a class, device 4's capture, device 2's class, three verdicts
+		"&lt;script&gt;":   7, // a class, device 4's capture, device 2's class, three verdicts, a change
+		"<td>twice<td>7":   1,
+		"<h2>Strangers":    1,
 		"%!":               0,
 	} {
 		if got := strings.Count(html, what); got != want {
@@ -76,7 +79,7 @@ func TestEvaluation(t *testing.T) {
 	if got := strings.Join(names, " "); got != "confusion.png captures.png confidence.png local.png seconds.png" {
 		t.Errorf("pictures %s", got)
 	}
-	again, err := Evaluation(scores(t))
+	again, err := Evaluation(scores(t), tables...)
 	if err != nil || !bytes.Equal(again.HTML, r.HTML) {
 		t.Errorf("the same scores give another page, %v", err)
 	}

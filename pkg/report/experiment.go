@@ -16,11 +16,9 @@ var experimentPage = parse(experimentSource)
 
 // Experiment is a series of models.
 type Experiment struct {
-	Title  string
+	Table
 	Notes  []string // paragraphs under the table
-	Header []string
-	Rows   [][]string // as many cells as Header
-	Models []Scored   // whose confusion matrices are shown; may be empty
+	Models []Scored // whose confusion matrices are shown; may be empty
 }
 
 // Scored is a model of the series.

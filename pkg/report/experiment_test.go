@@ -13,8 +13,8 @@ func TestExperiment(t *testing.T) {
 	dir := t.TempDir()
 	nothing := scored(t, score.Config{Labels: []string{"a"}}, nil)
 	err := WriteExperiment(dir, "strategies.html", Experiment{
-		Title: "Strategies", Notes: []string{"One seed."},
-		Header: []string{"model", "macro-F1"}, Rows: [][]string{{"tcp/80", "0.5"}, {hostile, "-"}},
+		Table: Table{"Strategies", []string{"model", "macro-F1"}, [][]string{{"tcp/80", "0.5"}, {hostile, "-"}}},
+		Notes: []string{"One seed."},
 		Models: []Scored{
 			{Title: "tcp/80 (Fig. 9a)", Name: "bi-tcp/80", Commands: []string{"iotsense train", "iotsense evaluate"}, Score: scores(t)},
 			{Title: "udp/123", Name: "bi-udp/123", Score: nothing},

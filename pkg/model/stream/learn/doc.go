@@ -22,7 +22,10 @@ const judged = 24
 
 // Design is a network of the architecture that is to be trained: a [train.Surveyor],
 // which takes the ports from the rows it is trained on.
-type Design struct{ Arch stream.Architecture }
+type Design struct {
+	Arch   stream.Architecture
+	Ablate []string // parts that are left out; Arch is of [Ablated]
+}
 
 // Span implements train.Design.
 func (d Design) Span() int { return d.Arch.Flows }
@@ -45,7 +48,14 @@ func (d Design) Learner(m *model.Model, batch, threads int, rng *rand.Rand) (tra
 		return nil, err
 	}
 	w := initial(d.Arch, len(m.Labels), rng)
-	return newNetwork(newBatch(d.Arch, m.Record, m.Scaling, batch, threads, rng.Uint64()), w)
+	b := newBatch(d.Arch, m.Record, m.Scaling, batch, threads, rng.Uint64())
+	b.absent = absent(d.Arch, d.Ablate)
+	for i, gone := range b.absent {
+		if gone {
+			clear(w.Dense1[i*d.Arch.Hidden:][:d.Arch.Hidden])
+		}
+	}
+	return newNetwork(b, w)
 }
 
 // Options are how the network is best trained: at a rate that rises in the first epoch

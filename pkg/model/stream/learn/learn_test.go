@@ -203,7 +203,7 @@ func BenchmarkStep(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	rows, bearing := Design{streamtest.Architecture()}.Cut()
+	rows, bearing := Design{Arch: streamtest.Architecture()}.Cut()
 	var all [][]flows.Row
 	for _, w := range modeltest.RealWindows(b, flows.StreamSpec{}, rows) {
 		if len(w) == rows || len(w) == bearing {

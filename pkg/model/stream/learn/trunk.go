@@ -25,6 +25,7 @@ type batch struct {
 	threads int
 	seed    uint64
 	step    uint64
+	absent  []bool // of the joined values, see Design.Ablate
 
 	pieces []piece // as many as the graph has room for
 	used   int
@@ -120,7 +121,13 @@ func (b *batch) Forward(theta, out []float32) {
 			f.drop(rng, b.arch.Dropout)
 		}
 		for j := range p.judged {
-			b.joined(p.memory(j, b.arch.Flows), out[(i*judged+j)*3*b.size:][:3*b.size])
+			joined := out[(i*judged+j)*3*b.size:][:3*b.size]
+			b.joined(p.memory(j, b.arch.Flows), joined)
+			for k, gone := range b.absent {
+				if gone {
+					joined[k] = 0 // so that its weights, of 0, have no gradient
+				}
+			}
 		}
 	})
 }
