@@ -3,6 +3,7 @@ package analyze
 // This file sorts records into classes and puts the result together.
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -54,11 +55,9 @@ func New(cfg Config) *Analyzer {
 
 // Add takes the next record of its device, with whole payloads if it was read from a
 // capture (capture.Config). A record without a label is of the class of its own
-// device.
+// device, one without a unit of that unit.
 func (a *Analyzer) Add(r flows.LabelledRecord) {
-	if r.Label == "" {
-		r.Label = r.Device
-	}
+	r.Label, r.Unit = cmp.Or(r.Label, r.Device), cmp.Or(r.Unit, r.Device)
 	c := a.classes[r.Label]
 	if c == nil && len(a.classes) >= maxClasses {
 		r.Label = otherClass
@@ -77,7 +76,7 @@ func (a *Analyzer) Add(r flows.LabelledRecord) {
 	c.bytes += r.TotalBytes
 	c.captures[r.Capture] = true
 	c.devices[r.Device] = true
-	c.units[unitOf(&r)] = true
+	c.units[r.Unit] = true
 	if r.Incomplete {
 		c.incomplete++
 	}
@@ -122,15 +121,6 @@ func (a *Analyzer) EndCapture(name string) {
 	if a.leaks != nil {
 		a.leaks.endCapture(name)
 	}
-}
-
-// unitOf is the physical device: the unit if the data set names it, else the
-// device's address.
-func unitOf(r *flows.LabelledRecord) string {
-	if r.Unit != "" {
-		return r.Unit
-	}
-	return r.Device
 }
 
 // Class is what was found for one label.

@@ -181,7 +181,7 @@ func (l *leaks) count(r *flows.LabelledRecord, n *identifiers.Finder, recent map
 		c = newLeakClass(len(l.classes))
 		l.classes[r.Label] = c
 	}
-	capture, unit := intern(l.captures, r.Capture), intern(l.units, unitOf(r))
+	capture, unit := intern(l.captures, r.Capture), intern(l.units, r.Unit)
 	c.units[unit] = true
 	if l.devices[r.Device] == nil {
 		l.devices[r.Device] = map[string]bool{}

@@ -50,20 +50,16 @@ func interfaceChecks(root fs.FS, name string, features []probe.Feature) []Check 
 		}
 	}
 	if len(list) == 0 && name != "" {
-		return []Check{noSuchInterface(name, links)}
+		var names []string
+		for _, l := range links {
+			names = append(names, l.Attrs().Name)
+		}
+		return []Check{{name, Fail, "no such interface", "name one of: " + joined(names)}}
 	}
 	if len(list) == 0 {
 		return []Check{{"interfaces", Warn, "none is up but the loopback", "ip link set dev IFACE up, or in a container: share the host's network"}}
 	}
 	return list
-}
-
-func noSuchInterface(name string, links []netlink.Link) Check {
-	var names []string
-	for _, l := range links {
-		names = append(names, l.Attrs().Name)
-	}
-	return Check{name, Fail, "no such interface", "name one of: " + joined(names)}
 }
 
 // gather asks about l, one of links.

@@ -92,6 +92,7 @@ func (k *Kernel) readHost() Host {
 		}
 		var mac flows.MAC
 		copy(mac[:], l.Attrs().HardwareAddr)
+		own := h.Own[mac]
 		for _, a := range list {
 			p, err := netip.ParsePrefix(a.IPNet.String())
 			if err != nil {
@@ -100,12 +101,10 @@ func (k *Kernel) readHost() Host {
 			if k.cfg.LocalInterfaces {
 				h.Local = append(h.Local, p.Masked())
 			}
-			if !mac.IsZero() {
-				h.Own[mac] = append(h.Own[mac], p.Addr())
-			}
+			own = append(own, p.Addr())
 		}
-		if _, known := h.Own[mac]; !known && !mac.IsZero() {
-			h.Own[mac] = nil
+		if !mac.IsZero() {
+			h.Own[mac] = own
 		}
 	}
 	slices.SortFunc(h.Local, netip.Prefix.Compare)
@@ -138,18 +137,14 @@ func (k *Kernel) setPrefixes(before, after []netip.Prefix) error {
 			return fmt.Errorf("remove local range %v: %w", p, err)
 		}
 	}
-	count := map[string]uint32{"prefixes_v4": 0, "prefixes_v6": 0}
+	v4, v6 := uint32(0), uint32(len(after))
 	for _, p := range after {
 		if p.Addr().Is4() {
-			count["prefixes_v4"]++
-		} else {
-			count["prefixes_v6"]++
+			v4, v6 = v4+1, v6-1
 		}
 	}
-	for name, n := range count {
-		if err := k.variables[name].Set(n); err != nil {
-			return fmt.Errorf("local ranges: %w", err)
-		}
+	if err := errors.Join(k.variables["prefixes_v4"].Set(v4), k.variables["prefixes_v6"].Set(v6)); err != nil {
+		return fmt.Errorf("local ranges: %w", err)
 	}
 	return nil
 }

@@ -63,11 +63,6 @@ func pinAll(dir string, programs map[string]*ebpf.Program, maps map[string]*ebpf
 	return p
 }
 
-var (
-	errNoBPFFS   = errors.New("not on a bpf file system: mount -t bpf bpf /sys/fs/bpf")
-	errPinsTaken = errors.New("another sensor has its pins there: choose another --pin")
-)
-
 // lockPins makes the directory and locks it; the lock goes with the process.
 func lockPins(dir string) (*pins, error) {
 	var where unix.Statfs_t
@@ -75,7 +70,7 @@ func lockPins(dir string) (*pins, error) {
 		return nil, err
 	}
 	if where.Type != unix.BPF_FS_MAGIC {
-		return nil, errNoBPFFS
+		return nil, errors.New("not on a bpf file system: mount -t bpf bpf /sys/fs/bpf")
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
@@ -87,7 +82,7 @@ func lockPins(dir string) (*pins, error) {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = errPinsTaken
+			err = errors.New("another sensor has its pins there: choose another --pin")
 		}
 		return nil, err
 	}

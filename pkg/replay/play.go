@@ -3,6 +3,7 @@ package replay
 // This file sends frames at their times.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,9 +40,7 @@ const longestSleep = 20 * time.Millisecond
 // divided by the speed, or at once when that is past. It returns when all are
 // sent, the context has ended or a frame cannot be sent.
 func (n *Network) Play(ctx context.Context, frames []lab.Frame, opts PlayOptions) (Played, error) {
-	if opts.Speed == 0 {
-		opts.Speed = 1
-	}
+	speed := cmp.Or(opts.Speed, 1)
 	var played Played
 	if len(frames) == 0 {
 		return played, nil
@@ -63,7 +62,7 @@ func (n *Network) Play(ctx context.Context, frames []lab.Frame, opts PlayOptions
 		begin := time.Now()
 		for i := range frames {
 			f := &frames[i]
-			due := begin.Add(time.Duration(float64(f.Time.Sub(frames[0].Time)) / opts.Speed))
+			due := begin.Add(time.Duration(float64(f.Time.Sub(frames[0].Time)) / speed))
 			if err := sleepUntil(ctx, due); err != nil {
 				return err
 			}

@@ -60,15 +60,13 @@ func graph(g *analyze.ServiceGraph) template.HTML {
 	for _, s := range g.States {
 		p := at[s.Service]
 		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="%.0f" fill="%s" stroke="#444"><title>%s: %d records, %.1f %%, from %d others</title></circle>`,
-			p.x, p.y, nodeRadius, fills[s.Colour], escape(s.Service), s.Records, 100*s.Share, s.InLinks)
-		fmt.Fprintf(&b, `<text class="node" x="%.1f" y="%.1f">%s</text>`, p.x, p.y+4, escape(s.Service))
+			p.x, p.y, nodeRadius, fills[s.Colour], template.HTMLEscapeString(s.Service), s.Records, 100*s.Share, s.InLinks)
+		fmt.Fprintf(&b, `<text class="node" x="%.1f" y="%.1f">%s</text>`, p.x, p.y+4, template.HTMLEscapeString(s.Service))
 	}
 	b.WriteString(labels.String())
 	b.WriteString("</svg>")
 	return template.HTML(b.String())
 }
-
-func escape(s string) string { return template.HTMLEscapeString(s) }
 
 // arrow draws a transition into b and its probability into labels, which go on
 // top of everything.

@@ -35,12 +35,14 @@ func New(path string) *Client {
 
 // Stats asks for the sensor's counters.
 func (c *Client) Stats(ctx context.Context) (s v1.Stats, err error) {
-	return s, c.get(ctx, v1.StatsPath, &s)
+	_, err = c.ask(ctx, v1.StatsPath, &s)
+	return s, err
 }
 
 // Devices asks for the devices and their verdicts.
 func (c *Client) Devices(ctx context.Context) (d []v1.DeviceVerdict, err error) {
-	return d, c.get(ctx, v1.DevicesPath, &d)
+	_, err = c.ask(ctx, v1.DevicesPath, &d)
+	return d, err
 }
 
 // Flows asks for the open flows; left is how many more there are than an answer
@@ -53,11 +55,6 @@ func (c *Client) Flows(ctx context.Context) (f []v1.Flow, left int, err error) {
 		}
 	}
 	return f, left, err
-}
-
-func (c *Client) get(ctx context.Context, path string, into any) error {
-	_, err := c.ask(ctx, path, into)
-	return err
 }
 
 // tries is how often a busy sensor is asked, a second apart.

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
@@ -77,16 +78,11 @@ type abstractSocket struct {
 
 // From include/uapi/linux/unix_diag.h.
 const (
-	unixDiagName     = 0
 	unixDiagUID      = 7
 	unixDiagShowName = 1 << 0
 	unixDiagShowUID  = 1 << 6
 	unixDiagHead     = 16 // struct unix_diag_msg
 	unixDiagState    = 2  // its field of that name
-
-	// States of a socket, from include/net/tcp_states.h.
-	stateClose  = 7
-	stateListen = 10
 )
 
 // abstractSockets lists the sockets of the network namespace that have this name or
@@ -96,7 +92,7 @@ func abstractSockets(name string) ([]abstractSocket, error) {
 	ask := make([]byte, 24) // struct unix_diag_req
 	ask[0] = unix.AF_UNIX
 	// Not those that wait for accept: they have the listener's name, and are root's.
-	binary.NativeEndian.PutUint32(ask[4:], 1<<stateClose|1<<stateListen)
+	binary.NativeEndian.PutUint32(ask[4:], 1<<netlink.TCP_CLOSE|1<<netlink.TCP_LISTEN)
 	binary.NativeEndian.PutUint32(ask[12:], unixDiagShowName|unixDiagShowUID)
 	req.AddRawData(ask)
 	messages, err := req.Execute(unix.NETLINK_SOCK_DIAG, nl.SOCK_DIAG_BY_FAMILY)
@@ -126,11 +122,11 @@ func parseSocket(m []byte) (socket abstractSocket, err error) {
 	if err != nil {
 		return socket, err
 	}
-	socket.listens = m[unixDiagState] == stateListen
+	socket.listens = m[unixDiagState] == netlink.TCP_LISTEN
 	known := false
 	for _, a := range attributes {
 		switch {
-		case a.Attr.Type == unixDiagName && len(a.Value) > 0 && a.Value[0] == 0:
+		case a.Attr.Type == netlink.UNIX_DIAG_NAME && len(a.Value) > 0 && a.Value[0] == 0:
 			socket.name = "@" + string(a.Value[1:])
 		case a.Attr.Type == unixDiagUID && len(a.Value) == 4:
 			socket.uid, known = binary.NativeEndian.Uint32(a.Value), true

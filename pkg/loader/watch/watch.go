@@ -165,7 +165,11 @@ func (wr *Watcher) Look(gone map[int]bool) {
 func (wr *Watcher) leave(w *watch, gone bool) {
 	l, err := wr.network.LinkByIndex(w.index)
 	if err == nil && !gone {
-		wr.rename(w, l.Attrs().Name)
+		// The programs stay on it: whoever renames an interface does not mean to hide it.
+		if name := l.Attrs().Name; name != w.name {
+			wr.attacher.Log.Warn("interface has a new name, still watched", "interface", name, "before", w.name)
+			w.name = name
+		}
 		return
 	}
 	if !gone && !errors.As(err, &netlink.LinkNotFoundError{}) {
@@ -200,16 +204,6 @@ func (wr *Watcher) forgetSpare() {
 		kept = append(kept, w)
 	}
 	wr.watches = kept
-}
-
-// rename notes an interface's new name. The programs stay on it: whoever renames
-// an interface does not mean to hide it.
-func (wr *Watcher) rename(w *watch, name string) {
-	if name == w.name {
-		return
-	}
-	wr.attacher.Log.Warn("interface has a new name, still watched", "interface", name, "before", w.name)
-	w.name = name
 }
 
 // check looks whether the programs are still on an interface. What is left of them
