@@ -104,9 +104,20 @@ def scale(meta, tokens, used):
     return torch.from_numpy(rows)
 
 
-def fit(meta, tokens, windows, label, kept, val, seed, epochs, batch):
-    """Trains on the windows kept, stops by those of val. Returns a function from
-    window numbers to the guessed labels, and figures of the run."""
+def weigh(label, capture):
+    """What windows count for in the mean over classes of the means over captures."""
+    sizes = {}
+    for name, c in zip(label, capture):
+        of = sizes.setdefault(name, {})
+        of[c] = of.get(c, 0) + 1
+    weights = np.array([1 / (len(sizes[name]) * sizes[name][c]) for name, c in zip(label, capture)])
+    return torch.from_numpy((weights / weights.sum()).astype(np.float32))
+
+
+def fit(meta, tokens, windows, label, kept, val, seed, epochs, batch, capture=None):
+    """Trains on the windows kept, stops by those of val: by their captures, or without
+    those by windows, as the paper. Returns a function from window numbers to the guessed
+    labels, and figures of the run."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     names = np.array(sorted(set(label[kept])))
@@ -119,6 +130,7 @@ def fit(meta, tokens, windows, label, kept, val, seed, epochs, batch):
     net = Network(len(names))
     adam = torch.optim.Adam(net.parameters(), lr=1e-3)
     loss_of = torch.nn.CrossEntropyLoss()
+    shares = torch.full((len(val),), 1 / len(val)) if capture is None else weigh(label[val], capture[val])
 
     def logits(which):
         net.eval()
@@ -139,7 +151,7 @@ def fit(meta, tokens, windows, label, kept, val, seed, epochs, batch):
             total += loss.item() * len(part)
         cpu += time.process_time() - begin
         done += 1
-        v = loss_of(logits(val), torch.from_numpy(target[val])).item()
+        v = (shares @ torch.nn.functional.cross_entropy(logits(val), torch.from_numpy(target[val]), reduction="none")).item()
         waited += 1
         if v < best - 0.001:
             best, waited, weights = v, 0, copy.deepcopy(net.state_dict())
@@ -168,7 +180,7 @@ def main():
     training = np.where(split == "train")[0]
     held = hold_out(windows[training], label[training], capture[training], args.validation)
     guess_of, result = fit(meta, tokens, windows, label, training[held == KEPT], training[held == HELD],
-                           args.seed, args.epochs, args.batch)
+                           args.seed, args.epochs, args.batch, capture)
     test = np.where(split == "test")[0]
     for mode, which in (("padded", test), ("strict", test[(windows[test] >= 0).all(1)])):
         guess, truth, scores = guess_of(which), label[which], []

