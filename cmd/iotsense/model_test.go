@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,24 +11,49 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
+	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
 )
 
 // What is exported comes back by import, labels and scaling included.
 func TestModelExportImport(t *testing.T) {
 	dir := t.TempDir()
-	onnx, back := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "back.safetensors")
+	path, onnx, back := filepath.Join(dir, "m.safetensors"), filepath.Join(dir, "m.onnx"), filepath.Join(dir, "back.safetensors")
+	m := modelOf(t, cnn.DefaultArchitecture(5))
+	if err := m.Save(path); err != nil {
+		t.Fatal(err)
+	}
 	for _, line := range [][]string{
-		{"model", "export", "--onnx", "-o", onnx},
+		{"model", "export", "--onnx", "--model", path, "-o", onnx},
 		{"model", "import", onnx, "-o", back},
 	} {
 		if _, stderr, status := command(t, line...); status != 0 {
 			t.Fatalf("%v: status %d: %s", line, status, stderr)
 		}
 	}
-	want, _, _ := command(t, "model", "info", "--json")
+	want, _, _ := command(t, "model", "info", "--json", "--model", path)
 	got, stderr, status := command(t, "model", "info", "--json", "--model", back)
 	if status != 0 || got != want {
 		t.Errorf("status %d: %s: %s\nwant %s", status, stderr, got, want)
+	}
+}
+
+// A stream network is exported and described as what it is, and not imported.
+func TestModelOfTheStreamNetwork(t *testing.T) {
+	dir := t.TempDir()
+	path, onnx, back := filepath.Join(dir, "m.safetensors"), filepath.Join(dir, "m.onnx"), filepath.Join(dir, "back.safetensors")
+	if err := streamtest.Model(rand.New(rand.NewPCG(1, 1)), streamtest.Architecture(), 3).Save(path); err != nil {
+		t.Fatal(err)
+	}
+	info := output(t, "model", "info", "--model", path)
+	for _, want := range []string{"stream", "120883", "48 filters", "64 units", "2048 rows of 32", "the last 20 records", "11520 bytes a device"} {
+		if !strings.Contains(info, want) {
+			t.Errorf("model info without %q:\n%s", want, info)
+		}
+	}
+	output(t, "model", "export", "--onnx", "--model", path, "-o", onnx)
+	_, stderr, status := command(t, "model", "import", onnx, "-o", back)
+	if _, err := os.Stat(back); err == nil || status != terminal.ExitFailed || !strings.Contains(stderr, "step of a stream network") {
+		t.Errorf("import of a step: status %d: %s", status, stderr)
 	}
 }
 
@@ -98,6 +124,19 @@ func TestModelImportKeras(t *testing.T) {
 	if _, err := os.Stat(out); err != nil {
 		t.Error("a failed import removed what was there")
 	}
+}
+
+// modelOf is the embedded model with a network of zeros.
+func modelOf(t *testing.T, a cnn.Architecture) *model.Model {
+	t.Helper()
+	bundle, err := embedded.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := *bundle[""]
+	m.Background = nil
+	m.Net = sized(t, a, &m)
+	return &m
 }
 
 // sized is a network of zeros.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/model/stream"
 )
 
 // ModelCommand has, beside info, what else a program can do with model files.
@@ -66,7 +68,9 @@ func printModel(c *cli.Context, service string, m *model.Model) {
 		{"classes", len(m.Classes())},
 		{"labels", strings.Join(m.Classes(), ", ")},
 		{model.NoneLabel, map[bool]string{true: "a class of its own", false: "no class of it"}[none]},
-		{"window", fmt.Sprintf("%d rows of %d values, %s", m.Net.Span(), m.Record.Width(), m.Record.WindowMode)},
+	})
+	t.AppendRows(networkRows(m))
+	t.AppendRows([]table.Row{
 		{"direction", m.Record.Direction},
 		{"epoch", m.Training.Choice},
 		{"temperature", m.Calibration},
@@ -75,4 +79,26 @@ func printModel(c *cli.Context, service string, m *model.Model) {
 		{"data", m.Training.Digest},
 	})
 	t.Render()
+}
+
+// networkRows say what the network is, and what an output rests on.
+func networkRows(m *model.Model) []table.Row {
+	rows := []table.Row{{"network", m.Net.Kind()}}
+	switch net := m.Net.(type) {
+	case *cnn.Net:
+		a := net.Arch
+		return append(rows,
+			table.Row{"layers", fmt.Sprintf("%d and %d filters, %d units", a.Filters[0], a.Filters[1], a.Hidden)},
+			table.Row{"window", fmt.Sprintf("%d rows of %d values, %s", a.K, m.Record.Width(), m.Record.WindowMode)})
+	case *stream.Net:
+		a := net.Arch
+		return append(rows,
+			table.Row{"layers", fmt.Sprintf("%d filters of payload bytes, %d units of %d numbers, %d rows of %d values for tokens, %d units",
+				stream.Filters, a.Units, stream.Numbers, a.Buckets, a.Width, a.Hidden)},
+			table.Row{"record", fmt.Sprintf("%d packets, %d payload values", m.Record.Packets, m.Record.Payload)},
+			table.Row{"window", fmt.Sprintf("the last %d records, from a device's record %d on (%s)",
+				a.Flows, m.Record.WindowMode.First(a.Strict())+1, m.Record.WindowMode)},
+			table.Row{"memory", fmt.Sprintf("%d bytes a device", a.MemoryBytes())})
+	}
+	return append(rows, table.Row{"window", fmt.Sprintf("%d records, %s", m.Net.Span(), m.Record.WindowMode)})
 }

@@ -61,11 +61,14 @@ const (
 	maxUnits   = 1 << 10
 	maxBuckets = 1 << 17
 	maxFlows   = 1 << 10
-	maxMemory  = 24 << 10 / 4 // values that are kept of a device: 24 KB
+	maxMemory  = 24 << 10 // bytes that are kept of a device
 )
 
 // Flow is the length of a flow's vector.
 func (a *Architecture) Flow() int { return Filters + a.Units + a.Width }
+
+// MemoryBytes is how much is kept of a device, once it had as many flows.
+func (a *Architecture) MemoryBytes() int { return a.Flows * a.Flow() * 4 }
 
 // Strict is how many flows a strict judgement needs.
 func (a *Architecture) Strict() int { return min(a.Flows, model.StrictRows) }
@@ -90,8 +93,8 @@ func (a *Architecture) Validate() error {
 			return fmt.Errorf("architecture: %s is %d, want 1 to %d", c.name, c.got, c.high)
 		}
 	}
-	if n := a.Flows * a.Flow(); n > maxMemory {
-		return fmt.Errorf("architecture: flows times %d values of each is %d, want at most %d", a.Flow(), n, maxMemory)
+	if n := a.MemoryBytes(); n > maxMemory {
+		return fmt.Errorf("architecture: %d flows of %d values are %d bytes a device, want at most %d", a.Flows, a.Flow(), n, maxMemory)
 	}
 	if !(a.Dropout >= 0 && a.Dropout < 1) {
 		return fmt.Errorf("architecture: dropout %v, want at least 0 and below 1", a.Dropout)

@@ -63,7 +63,7 @@ func TestHostileFiles(t *testing.T) {
 		{`"buckets":2048`, `"buckets":2047`, "tokens.weight has shape"},
 		{`"width":32`, `"width":1025`, "width is 1025"},
 		{`"flows":20`, `"flows":0`, "flows is 0"},
-		{`"flows":20`, `"flows":43`, "flows times 144"},
+		{`"flows":20`, `"flows":43`, "43 flows of 144 values are 24768 bytes a device"},
 		{`"hidden":100`, `"hidden":0`, "hidden is 0"},
 		{`"hidden":100`, `"hidden":99`, "dense1.weight has shape"},
 		{`"dropout":0.3`, `"dropout":1`, "dropout"},
