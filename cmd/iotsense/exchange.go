@@ -77,7 +77,7 @@ func modelExport(c *cli.Context) error {
 	if err := terminal.WriteFile(c.String("output"), func(w io.Writer) error { return interchange.WriteONNX(w, m) }); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%d classes, %d parameters written to %s\n", len(m.Labels), m.Parameters(), c.String("output"))
+	_, err = fmt.Fprintf(c.App.Writer, "%d classes, %d parameters written to %s\n", len(m.Classes()), m.Parameters(), c.String("output"))
 	return err
 }
 
@@ -128,7 +128,7 @@ func modelImport(c *cli.Context) error {
 	if err := m.Save(c.String("output")); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "%d classes, %d parameters of %s written to %s\n", len(m.Labels), m.Parameters(), n.Format, c.String("output"))
+	_, err = fmt.Fprintf(c.App.Writer, "%d classes, %d parameters of %s written to %s\n", len(m.Classes()), m.Parameters(), n.Format, c.String("output"))
 	return err
 }
 

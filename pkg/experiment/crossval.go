@@ -236,7 +236,7 @@ func (v *validation) fold(ctx context.Context, d *dataset.Dealt, scorer *score.S
 	if report.Stopped == train.StoppedByContext {
 		return ctx.Err()
 	}
-	v.result.Runs = append(v.result.Runs, CrossRun{d.Seed, d.Tested, report.Windows, report.Validation, len(test), len(m.Labels), report.Best})
+	v.result.Runs = append(v.result.Runs, CrossRun{d.Seed, d.Tested, report.Windows, report.Validation, len(test), len(m.Classes()), report.Best})
 	return v.test(m, d, test, scorer)
 }
 

@@ -18,7 +18,7 @@ type Verdict struct {
 	Capture          *string        `json:"capture"`           // the file; null live
 	Label            *string        `json:"label"`             // best guess, even when not known
 	Confidence       *float64       `json:"confidence"`        // its joined probability, 0 to 1
-	Known            bool           `json:"known"`             // confidence >= threshold
+	Known            bool           `json:"known"`             // confidence >= threshold, and none of them is no better
 	State            State          `json:"state"`             //
 	Provisional      bool           `json:"provisional"`       // rests on a flow still open in the kernel
 	Windows          int            `json:"windows"`           // joined windows
