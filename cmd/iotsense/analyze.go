@@ -85,18 +85,12 @@ func analyzeData(c *cli.Context) error {
 // analyzeConfig reads the flags; what they leave open is --model's, if given.
 func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 	cfg := analyze.Config{IPv6: c.Bool("ipv6"), Leaks: c.Bool("leaks")}
-	var bundle model.Bundle
-	if c.IsSet("model") {
-		var err error
-		if bundle, err = box.LoadModel(c); err != nil {
-			return cfg, flows.RecordSpec{}, err
-		}
-	}
-	spec, err := box.ParseRecord(c, bundle)
+	bundle, err := box.LoadGivenModel(c)
 	if err != nil {
-		return cfg, spec, err
+		return cfg, flows.RecordSpec{}, err
 	}
-	if err := box.CheckWindow(c, bundle); err != nil {
+	spec, asked, err := box.ParseStream(c, bundle)
+	if err != nil {
 		return cfg, spec, err
 	}
 	mode, strict := model.Padded, 0
@@ -108,12 +102,11 @@ func analyzeConfig(c *cli.Context) (analyze.Config, flows.RecordSpec, error) {
 			return cfg, spec, terminal.Usagef("--window %d: want 1 or more", cfg.Rows)
 		}
 	}
-	asked, err := box.ParseWindowMode(c)
 	if asked != nil {
 		mode = *asked
 	}
 	cfg.First = mode.First(cmp.Or(strict, cfg.Rows, cnn.DefaultRows))
-	return cfg, spec, err
+	return cfg, spec, nil
 }
 
 // writeAnalysis writes the report: a page, or a directory of all there is.

@@ -28,9 +28,6 @@ func benchKernelCommand() *cli.Command {
 		Name: "kernel", Usage: "what a packet costs in the kernel half, without an interface (root)",
 		Flags: []cli.Flag{terminal.JSONFlag},
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return terminal.Usagef("bench kernel takes no argument, got %q", c.Args().First())
-			}
 			cases, err := measure.Run()
 			if err != nil {
 				return fmt.Errorf("bench kernel: %w", err)

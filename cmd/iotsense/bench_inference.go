@@ -167,16 +167,16 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memor
 	if err != nil {
 		return nil, 0, err
 	}
-	streams, err := inferenceStreams(c, m, report)
+	spec, mode, err := box.ParseStream(c, model.Bundle{"": m})
+	if err != nil {
+		return nil, 0, err
+	}
+	streams, err := inferenceStreams(c, spec, m.Record.Stream(), report)
 	if err != nil {
 		return nil, 0, err
 	}
 	if c.String("rows") == fullRows {
 		streams = bench.FullRows(m.Record, streams)
-	}
-	mode, err := box.ParseWindowMode(c)
-	if err != nil {
-		return nil, 0, err
 	}
 	if mode == nil {
 		mode = &m.Record.WindowMode
@@ -193,16 +193,8 @@ func inferenceTraffic(c *cli.Context, report *inferenceReport, start bench.Memor
 }
 
 // inferenceStreams are the streams of the data that the flags name, or of the device
-// lab, as the model wants them.
-func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) ([]bench.Stream, error) {
-	bundle := model.Bundle{"": m}
-	if err := box.CheckWindow(c, bundle); err != nil {
-		return nil, err
-	}
-	spec, err := box.ParseRecord(c, bundle)
-	if err != nil {
-		return nil, err
-	}
+// lab, made as spec says and cut as of does.
+func inferenceStreams(c *cli.Context, spec flows.RecordSpec, of flows.StreamSpec, report *inferenceReport) ([]bench.Stream, error) {
 	if !c.Args().Present() && c.String("manifest") == "" {
 		for _, f := range box.SourceFlags() {
 			if name := f.Names()[0]; c.IsSet(name) {
@@ -210,7 +202,7 @@ func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) (
 			}
 		}
 		report.Data = "device lab (generated)"
-		return labStreams(spec, m.Record.Stream())
+		return labStreams(spec, of)
 	}
 	show, end := terminal.Progress("bench inference")
 	defer end()
@@ -221,7 +213,7 @@ func inferenceStreams(c *cli.Context, m *model.Model, report *inferenceReport) (
 	report.Data = fmt.Sprintf("%d files", set.Len())
 	var streams []bench.Stream
 	place := map[[2]string]int{}
-	_, err = set.Steps(c.Context, m.Record.Stream(), func(x dataset.Example) error {
+	_, err = set.Steps(c.Context, of, func(x dataset.Example) error {
 		key := [2]string{x.Capture, x.Name}
 		i, ok := place[key]
 		if !ok {

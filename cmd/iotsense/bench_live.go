@@ -73,9 +73,6 @@ func (f *liveFigures) lost() uint64 { return f.Unseen + f.TableFull + f.RingFull
 func (f *liveFigures) playedLate() bool { return f.Late > f.Seconds/10 }
 
 func benchLive(c *cli.Context) error {
-	if c.Args().Present() {
-		return terminal.Usagef("bench live takes no argument, got %q", c.Args().First())
-	}
 	speeds, err := parseCounts("speed", c.String("speed"))
 	if err != nil {
 		return err
@@ -115,21 +112,15 @@ func benchLive(c *cli.Context) error {
 
 // liveStep plays the frames at one speed past a sensor of its own.
 func liveStep(c *cli.Context, frames []lab.Frame, speed int) (f liveFigures, err error) {
-	n, err := replay.NewNetwork("bench")
-	if err != nil {
-		return f, err
-	}
-	defer func() { err = errors.Join(err, n.Close()) }()
-	sensor, err := startSensor(c.Context, n, demoOptions{
+	opts := demoOptions{
 		hook: c.String("hook"), model: c.String("model"), speed: float64(speed),
 		flags: []string{"--kernel-stats"}, env: []string{"GOMAXPROCS=1"},
-	})
-	if err != nil {
-		return f, err
 	}
-	go sensor.ignore()
-	f.Speed, f.Hook = speed, sensor.hook
-	return f, errors.Join(f.measure(c.Context, n, sensor, frames, c.Duration("time")), sensor.stop())
+	err = besideSensor(c.Context, opts, func(n *replay.Network, s *demoSensor) error {
+		f.Speed, f.Hook = speed, s.hook
+		return f.measure(c.Context, n, s, frames, c.Duration("time"))
+	})
+	return f, err
 }
 
 // measure plays the frames, over and over for a length of time, waits until all

@@ -17,7 +17,6 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/dataset"
-	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 func benchPipelineCommand() *cli.Command {
@@ -42,9 +41,6 @@ func fleetFlags() []cli.Flag {
 }
 
 func benchPipeline(c *cli.Context) error {
-	if c.Args().Present() {
-		return terminal.Usagef("bench pipeline takes no argument, got %q", c.Args().First())
-	}
 	sizes, err := parseCounts("devices", c.String("devices"))
 	if err != nil {
 		return err
@@ -98,17 +94,9 @@ func benchCaptures(c *cli.Context) (captures []bench.Household, data string, err
 		return nil, "", err
 	}
 	for _, l := range listed {
-		frames, err := captureFrames(l)
+		one, err := captureFrames(l)
 		if err != nil {
 			return nil, "", err
-		}
-		one := bench.Household{Frames: frames}
-		for _, d := range l.Devices {
-			mac, err := flows.ParseMAC(d.Name) // captureFrames has read them too
-			if err != nil {
-				return nil, "", err
-			}
-			one.Devices = append(one.Devices, mac)
 		}
 		captures = append(captures, one)
 	}

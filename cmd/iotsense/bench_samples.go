@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -74,9 +73,6 @@ type sampleFigures struct {
 }
 
 func benchSamples(c *cli.Context) error {
-	if c.Args().Present() {
-		return terminal.Usagef("bench samples takes no argument, got %q", c.Args().First())
-	}
 	for name, most := range map[string]int{"rate": 1_000_000, "runs": 1000, "payload": 9000, "macs": 1 << 16, "max-flows": 1 << 24} {
 		if n := c.Int(name); n < 1 && name != "payload" || n < 0 || n > most {
 			return terminal.Usagef("--%s %d: want 1 to %d", name, n, most)
@@ -133,11 +129,6 @@ func sampledFrame(flow, device uint32, payload int) []byte {
 
 // sampleRun plays the frames past a sensor of its own.
 func sampleRun(c *cli.Context, frames []lab.Frame) (f sampleFigures, err error) {
-	n, err := replay.NewNetwork("bench")
-	if err != nil {
-		return f, err
-	}
-	defer func() { err = errors.Join(err, n.Close()) }()
 	opts := demoOptions{hook: c.String("hook"), model: ask.NoModel, speed: 1, flags: []string{"--max-flows", strconv.Itoa(c.Int("max-flows"))}}
 	if c.Bool("kernel-stats") {
 		opts.flags = append(opts.flags, "--kernel-stats")
@@ -146,13 +137,8 @@ func sampleRun(c *cli.Context, frames []lab.Frame) (f sampleFigures, err error) 
 		opts.model, opts.speed, opts.unread = "", blockedSpeed, true
 		f.Dropped, f.Slowest = new(uint64), new(float64)
 	}
-	s, err := startSensor(c.Context, n, opts)
-	if err != nil {
-		return f, err
-	}
-	err = f.measure(c.Context, n, s, frames)
-	go s.ignore()
-	return f, errors.Join(err, s.stop())
+	err = besideSensor(c.Context, opts, func(n *replay.Network, s *demoSensor) error { return f.measure(c.Context, n, s, frames) })
+	return f, err
 }
 
 // blockedSpeed makes records, and with them verdicts, come from the third second on.

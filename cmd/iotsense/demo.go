@@ -45,9 +45,6 @@ type demoOptions struct {
 }
 
 func demo(c *cli.Context) error {
-	if c.Args().Present() {
-		return terminal.Usagef("demo takes no arguments, got %q", c.Args().First())
-	}
 	if c.IsSet("speed") && c.Float64("speed") < 1 {
 		return terminal.Usagef("--speed %v: want 1 or more", c.Float64("speed"))
 	}

@@ -102,6 +102,26 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 	return s, nil
 }
 
+// besideSensor runs f beside a sensor on a network of its own, whose verdicts nobody
+// looks at.
+func besideSensor(ctx context.Context, opts demoOptions, f func(*replay.Network, *demoSensor) error) error {
+	n, err := replay.NewNetwork("bench")
+	if err != nil {
+		return err
+	}
+	s, err := startSensor(ctx, n, opts)
+	if err == nil {
+		if !opts.unread {
+			go s.ignore()
+		}
+		if err = f(n, s); opts.unread {
+			go s.ignore()
+		}
+		err = errors.Join(err, s.stop())
+	}
+	return errors.Join(err, n.Close())
+}
+
 // listen begins to read what the sensor prints.
 func (s *demoSensor) listen() {
 	if s.unread != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/bench"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
@@ -68,7 +69,7 @@ func captureTraffic(dir string) (*demoTraffic, error) {
 			blocked[unit] = true
 			continue
 		}
-		frames, err := captureFrames(c)
+		capture, err := captureFrames(c)
 		if err != nil {
 			return nil, err
 		}
@@ -76,7 +77,7 @@ func captureTraffic(dir string) (*demoTraffic, error) {
 		for _, d := range c.Devices {
 			t.truth[d.Name] = d.Label
 		}
-		lists = append(lists, frames)
+		lists = append(lists, capture.Frames)
 	}
 	if len(lists) == 0 {
 		return nil, fmt.Errorf("manifest %s lists no capture: nothing to play", path)
@@ -105,16 +106,17 @@ func inSplit(captures []dataset.Capture, split string) (chosen []dataset.Capture
 	return chosen, "split=" + split
 }
 
-func captureFrames(c dataset.Capture) ([]lab.Frame, error) {
-	var macs []flows.MAC
+// captureFrames are a capture's frames of its devices, and these.
+func captureFrames(c dataset.Capture) (one bench.Household, err error) {
 	for _, d := range c.Devices {
 		mac, err := flows.ParseMAC(d.Name)
 		if err != nil {
-			return nil, fmt.Errorf("capture %s: device %s cannot be replayed: want a MAC", c.Name, d.Name)
+			return one, fmt.Errorf("capture %s: device %s cannot be replayed: want a MAC", c.Name, d.Name)
 		}
-		macs = append(macs, mac)
+		one.Devices = append(one.Devices, mac)
 	}
-	return replay.ReadCapture(c.Path, macs...)
+	one.Frames, err = replay.ReadCapture(c.Path, one.Devices...)
+	return one, err
 }
 
 // labTraffic is the device lab's: units of every kind in one home, all new to

@@ -159,10 +159,8 @@ func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluati
 	e.Stress, e.First, e.Strangers = c.Bool("stress"), *c.Generic("first").(*moments), c.String("strangers")
 	e.Model, e.Score.Resamples = modelName(c), c.Int("bootstrap")
 	e.Score.Merge, e.Score.LeaveOut = *c.Generic("merge").(*classGroups), *c.Generic("leave-out").(*classNames)
-	if e.WindowMode, err = box.ParseWindowMode(c); err != nil {
-		return e, err
-	}
-	if err = box.CheckWindow(c, bundle); err != nil {
+	spec, mode, err := box.ParseStream(c, bundle)
+	if err != nil {
 		return e, err
 	}
 	if e.Folds, err = box.ParseFolds(c); err != nil {
@@ -171,8 +169,8 @@ func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluati
 	if e.Data, err = box.DataOptions(c); err != nil {
 		return e, err
 	}
-	e.Data.Capture.RecordSpec, err = box.ParseRecord(c, bundle)
-	return e, err
+	e.WindowMode, e.Data.Capture.RecordSpec = mode, spec
+	return e, nil
 }
 
 func printScore(c *cli.Context, r *score.Result) {

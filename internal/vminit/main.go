@@ -52,8 +52,9 @@ func run() error {
 	fmt.Printf("vmtest: Linux %s %s, %d-byte pages\n", unix.ByteSliceToString(kernel.Release[:]),
 		unix.ByteSliceToString(kernel.Machine[:]), os.Getpagesize())
 
-	if err := largeBuffers(); err != nil {
-		return err
+	// A socket is to hold what a slow machine leaves waiting.
+	if err := os.WriteFile("/proc/sys/net/core/rmem_default", []byte("33554432"), 0); err != nil {
+		return fmt.Errorf("socket buffers: %w", err)
 	}
 	list, err := os.ReadFile("/repo/tests")
 	if err != nil {
@@ -69,14 +70,6 @@ func run() error {
 		}
 	}
 	return errors.Join(failed...)
-}
-
-// largeBuffers lets a socket hold what a slow machine leaves waiting.
-func largeBuffers() error {
-	if err := os.WriteFile("/proc/sys/net/core/rmem_default", []byte("33554432"), 0); err != nil {
-		return fmt.Errorf("socket buffers: %w", err)
-	}
-	return nil
 }
 
 // mountAll mounts the file systems that tests, iproute2 and cilium/ebpf look for.

@@ -31,27 +31,13 @@ const NoModel = "none"
 // must be wrong.
 const NoDeviceAfter = time.Minute
 
-// DevicesCommand lists devices.
-func DevicesCommand() *cli.Command {
-	return &cli.Command{
-		Name: "devices", Usage: "the devices a running sensor knows", ArgsUsage: "[MAC|IP]",
-		Flags: []cli.Flag{SocketFlag, terminal.JSONFlag}, Action: devices,
-	}
-}
-
-// FlowsCommand lists open flows.
-func FlowsCommand() *cli.Command {
-	return &cli.Command{
-		Name: "flows", Usage: "the open flows of a running sensor",
-		Flags: []cli.Flag{SocketFlag, terminal.JSONFlag}, Action: openFlows,
-	}
-}
-
-// StatsCommand prints the counters.
-func StatsCommand() *cli.Command {
-	return &cli.Command{
-		Name: "stats", Usage: "what a running sensor has counted, and what it missed",
-		Flags: []cli.Flag{SocketFlag, terminal.JSONFlag}, Action: stats,
+// Commands list the devices and the open flows of a running sensor, and its counters.
+func Commands() []*cli.Command {
+	flags := []cli.Flag{SocketFlag, terminal.JSONFlag}
+	return []*cli.Command{
+		{Name: "devices", Usage: "the devices a running sensor knows", ArgsUsage: "[MAC|IP]", Flags: flags, Action: devices},
+		{Name: "flows", Usage: "the open flows of a running sensor", Flags: flags, Action: openFlows},
+		{Name: "stats", Usage: "what a running sensor has counted, and what it missed", Flags: flags, Action: stats},
 	}
 }
 
@@ -71,12 +57,7 @@ func devices(c *cli.Context) error {
 	}
 	switch {
 	case c.Bool("json"):
-		for _, d := range list {
-			if err := terminal.PrintJSON(c.App.Writer, d); err != nil {
-				return err
-			}
-		}
-		return nil
+		return terminal.PrintLines(c.App.Writer, list)
 	case wanted != (DeviceName{}):
 		for i := range list {
 			printDevice(c.App.Writer, &list[i])
@@ -266,12 +247,7 @@ func openFlows(c *cli.Context) error {
 		printFlows(c.App.Writer, list)
 		return nil
 	}
-	for _, f := range list {
-		if err := terminal.PrintJSON(c.App.Writer, f); err != nil {
-			return err
-		}
-	}
-	return nil
+	return terminal.PrintLines(c.App.Writer, list)
 }
 
 func printFlows(w io.Writer, list []v1.Flow) {

@@ -5,6 +5,8 @@ package box
 // This file lists them.
 
 import (
+	"slices"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
@@ -16,9 +18,7 @@ const Usage = "tell which IoT device is behind every address on the network, how
 
 // Commands are those that every program has, but for `model`, which some do more with.
 func Commands() []*cli.Command {
-	return []*cli.Command{
-		runCommand(), ask.DevicesCommand(), ask.FlowsCommand(), ask.StatsCommand(), classifyCommand(), extractCommand(), doctorCommand(),
-	}
+	return slices.Concat([]*cli.Command{runCommand()}, ask.Commands(), []*cli.Command{classifyCommand(), extractCommand(), doctorCommand()})
 }
 
 // What the full tool alone has, and what its `model` has.

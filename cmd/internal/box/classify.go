@@ -28,14 +28,7 @@ func classifyFiles(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	mode, err := ParseWindowMode(c)
-	if err != nil {
-		return err
-	}
-	if err := CheckWindow(c, bundle); err != nil {
-		return err
-	}
-	spec, err := ParseRecord(c, bundle)
+	spec, mode, err := ParseStream(c, bundle)
 	if err != nil {
 		return err
 	}
@@ -95,14 +88,11 @@ func verdictPrinter(c *cli.Context) *verdicts {
 }
 
 func (v *verdicts) print(list []fileVerdict) error {
+	if v.table == nil {
+		return terminal.PrintLines(v.w, list)
+	}
 	for i := range list {
 		d := &list[i]
-		if v.table == nil {
-			if err := terminal.PrintJSON(v.w, d); err != nil {
-				return err
-			}
-			continue
-		}
 		label, confidence := ask.LabelText(&d.Verdict)
 		v.table.AppendRow(table.Row{*d.Capture, d.Device, label, confidence, d.State, d.Windows, d.Flows, d.Packets, ask.Note(&d.DeviceVerdict)})
 	}

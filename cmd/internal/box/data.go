@@ -120,6 +120,19 @@ func ParseRecord(c *cli.Context, bundle model.Bundle) (flows.RecordSpec, error) 
 	return spec, nil
 }
 
+// ParseStream reads the flags of StreamFlags, which a bundle bounds: the record as
+// ParseRecord does, and the window mode as ParseWindowMode does.
+func ParseStream(c *cli.Context, bundle model.Bundle) (spec flows.RecordSpec, mode *model.WindowMode, err error) {
+	if mode, err = ParseWindowMode(c); err != nil {
+		return spec, nil, err
+	}
+	if err := checkWindow(c, bundle); err != nil {
+		return spec, nil, err
+	}
+	spec, err = ParseRecord(c, bundle)
+	return spec, mode, err
+}
+
 // ParseWindowMode reads --window-mode; nil when it was not given.
 func ParseWindowMode(c *cli.Context) (*model.WindowMode, error) {
 	if !c.IsSet("window-mode") {
@@ -132,8 +145,8 @@ func ParseWindowMode(c *cli.Context) (*model.WindowMode, error) {
 	return &mode, nil
 }
 
-// CheckWindow refuses a --window that the model was not made for.
-func CheckWindow(c *cli.Context, bundle model.Bundle) error {
+// checkWindow refuses a --window that the model was not made for.
+func checkWindow(c *cli.Context, bundle model.Bundle) error {
 	for _, m := range bundle {
 		switch span := m.Net.Span(); {
 		case !c.IsSet("window") || c.Int("window") == span:
@@ -148,6 +161,14 @@ func CheckWindow(c *cli.Context, bundle model.Bundle) error {
 
 // LoadModel reads the model that --model names, or the embedded one.
 func LoadModel(c *cli.Context) (model.Bundle, error) { return LoadNamedModel(c.String("model")) }
+
+// LoadGivenModel reads the model that --model names; nil when it was not given.
+func LoadGivenModel(c *cli.Context) (model.Bundle, error) {
+	if !c.IsSet("model") {
+		return nil, nil
+	}
+	return LoadModel(c)
+}
 
 // LoadNamedModel reads the model of that name, as --model takes them.
 func LoadNamedModel(name string) (model.Bundle, error) {

@@ -22,9 +22,6 @@ func doctorCommand() *cli.Command {
 			terminal.JSONFlag,
 		},
 		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return terminal.Usagef("doctor takes no argument: give the interface as -i %s", c.Args().First())
-			}
 			return printFindings(c.App.Writer, doctor.Run(c.String("interface")), c.Bool("json"))
 		},
 	}

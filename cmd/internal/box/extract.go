@@ -91,12 +91,9 @@ func extract(c *cli.Context) error {
 // extractedRecord is the record of a records file: all that its columns can hold, in
 // the direction and with the lifetime of --model, if given.
 func extractedRecord(c *cli.Context) (flows.RecordSpec, error) {
-	var bundle model.Bundle
-	if c.IsSet("model") {
-		var err error
-		if bundle, err = LoadModel(c); err != nil {
-			return flows.RecordSpec{}, err
-		}
+	bundle, err := LoadGivenModel(c)
+	if err != nil {
+		return flows.RecordSpec{}, err
 	}
 	if err := checkNoWindow(c, bundle); err != nil {
 		return flows.RecordSpec{}, err

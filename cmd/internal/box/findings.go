@@ -5,6 +5,7 @@ package box
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,17 +37,12 @@ func SayClassified(s dataset.CaptureSummary, k *classify.Classifier, bundle mode
 	var devices []v1.DeviceVerdict
 	if k != nil {
 		devices = k.Registry().Devices()
-		sayForgotten(s, k.Registry().Evicted())
+		if n := k.Registry().Evicted(); n > 0 {
+			terminal.Say("%s: %d devices have no line: there are more than %d", captureName(s), n, classify.MaxFileDevices)
+		}
 	}
 	sayFindings(s, devices, bundle)
 	return devices
-}
-
-// sayForgotten tells of devices that found no room.
-func sayForgotten(s dataset.CaptureSummary, devices uint64) {
-	if devices > 0 {
-		terminal.Say("%s: %d devices have no line: there are more than %d", captureName(s), devices, classify.MaxFileDevices)
-	}
 }
 
 // captureName names a capture where records files may have none.
@@ -82,12 +78,7 @@ func packetFindings(s dataset.CaptureSummary) []string {
 		}
 		found = append(found, text)
 	}
-	if text := remoteFinding(s); text != "" {
-		found = append(found, text)
-	}
-	if text := macFinding(s); text != "" {
-		found = append(found, text)
-	}
+	found = append(found, slices.DeleteFunc([]string{remoteFinding(s), macFinding(s)}, func(text string) bool { return text == "" })...)
 	if p.Truncated > 0 {
 		found = append(found, fmt.Sprintf("%d of %d packets are truncated (a short snap length?): verdicts rest on less payload than the model was trained on", p.Truncated, p.Counted))
 	}
@@ -139,13 +130,14 @@ func remoteFinding(s dataset.CaptureSummary) string {
 // deviceFindings is what stands in the way of a device's verdict, or in its light.
 func deviceFindings(s dataset.CaptureSummary, devices []v1.DeviceVerdict, bundle model.Bundle) []string {
 	var ipv6, few, shared []string
+	readsIPv6 := slices.ContainsFunc(slices.Collect(maps.Values(bundle)), func(m *model.Model) bool { return m.Record.IPv6 })
 	for i := range devices {
 		d := &devices[i]
 		if d.SharedMAC {
 			shared = append(shared, d.Device)
 		}
 		switch {
-		case ask.OnlyIPv6(d) && !readsIPv6(bundle):
+		case ask.OnlyIPv6(d) && !readsIPv6:
 			ipv6 = append(ipv6, d.Device)
 		case d.Windows == 0 && d.Flows > 0:
 			few = append(few, d.Device)
@@ -162,16 +154,6 @@ func deviceFindings(s dataset.CaptureSummary, devices []v1.DeviceVerdict, bundle
 		found = append(found, fmt.Sprintf("shared MAC %s: two addresses in one minute, of several devices behind a router or repeater that have one verdict, or of one whose address changed", some(shared)))
 	}
 	return found
-}
-
-// readsIPv6 reports whether a model takes IPv6 records.
-func readsIPv6(bundle model.Bundle) bool {
-	for _, m := range bundle {
-		if m.Record.IPv6 {
-			return true
-		}
-	}
-	return false
 }
 
 // some lists the first few names.

@@ -36,9 +36,6 @@ func ModelCommand(others ...*cli.Command) *cli.Command {
 }
 
 func modelInfo(c *cli.Context) error {
-	if c.Args().Present() {
-		return terminal.Usagef("model info takes no argument, got %q: name the file with --model", c.Args().First())
-	}
 	bundle, err := LoadModel(c)
 	if err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -46,16 +45,15 @@ func GuardInputs(c *cli.Context) error {
 	if len(outputs) == 0 {
 		return nil
 	}
-	inputs := map[fileID]string{}
-	for _, in := range inputFiles(c) {
-		if id, ok := identity(in); ok {
-			inputs[id] = in
-		}
+	names := inputFiles(c)
+	inputs := make([]fs.FileInfo, len(names))
+	for i, in := range names {
+		inputs[i] = writable(in)
 	}
 	for _, o := range outputs {
-		id, ok := identity(o)
-		if in := inputs[id]; ok && in != "" {
-			return terminal.Usagef("%s is to be read, and %s to be written, which is the same file: name another output", in, o)
+		out := writable(o)
+		if i := slices.IndexFunc(inputs, func(in fs.FileInfo) bool { return os.SameFile(in, out) }); i >= 0 {
+			return terminal.Usagef("%s is to be read, and %s to be written, which is the same file: name another output", names[i], o)
 		}
 	}
 	return nil
@@ -144,30 +142,18 @@ func inputFiles(c *cli.Context) []string {
 
 // sameFile reports whether two paths are one file, or would be.
 func sameFile(a, b string) bool {
-	if filepath.Clean(a) == filepath.Clean(b) {
-		return true
-	}
-	x, okX := identity(a)
-	y, okY := identity(b)
-	return okX && okY && x == y
+	return filepath.Clean(a) == filepath.Clean(b) || os.SameFile(writable(a), writable(b))
 }
 
-// fileID tells files apart that have several names, as os.SameFile does.
-type fileID struct{ device, inode uint64 }
-
-// identity is that of the file behind a path, standard input for "-". ok is false where
-// there is none, and where nothing can be written over: a directory, a device.
-func identity(path string) (id fileID, ok bool) {
+// writable is the file behind a path, standard input for "-"; nil where there is none,
+// and where nothing can be written over: a directory, a device.
+func writable(path string) fs.FileInfo {
 	info, err := os.Stat(path)
 	if path == "-" {
 		info, err = os.Stdin.Stat()
 	}
 	if err != nil || info.IsDir() || info.Mode()&fs.ModeDevice != 0 {
-		return id, false
+		return nil
 	}
-	s, ok := info.Sys().(*syscall.Stat_t)
-	if ok {
-		id = fileID{uint64(s.Dev), s.Ino}
-	}
-	return id, ok
+	return info
 }

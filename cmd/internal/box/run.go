@@ -107,9 +107,6 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if len(c.StringSlice("interface")) == 0 {
 		return cfg, terminal.Usagef("run: -i IFACE is missing")
 	}
-	if c.Args().Present() {
-		return cfg, terminal.Usagef("run: unexpected argument %q", c.Args().First())
-	}
 	for _, name := range c.StringSlice("interface") {
 		if !canBeInterface(name) {
 			return cfg, terminal.Usagef("-i %.40q: no interface can have this name: `ip link` lists those that there are", name)

@@ -101,9 +101,21 @@ func onUsageError(_ *cli.Context, err error, _ bool) error { return UsageError{e
 
 func (p *Program) setUp(c *cli.Command) {
 	c.OnUsageError = onUsageError
-	c.Before = p.Guard
+	c.Before = p.before
 	c.HideHelpCommand = true
 	for _, sub := range c.Subcommands {
 		p.setUp(sub)
 	}
+}
+
+// before refuses arguments of a command whose usage has none, then what Guard refuses.
+func (p *Program) before(c *cli.Context) error {
+	of := c.Command
+	if of.ArgsUsage == "" && len(of.Subcommands) == 0 && !of.SkipFlagParsing && c.Args().Present() {
+		return Usagef("%s takes no argument, got %q: what it works on is named by flags, see --help", strings.TrimPrefix(of.HelpName, p.Name+" "), c.Args().First())
+	}
+	if p.Guard == nil {
+		return nil
+	}
+	return p.Guard(c)
 }

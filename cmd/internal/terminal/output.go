@@ -51,6 +51,16 @@ func PrintJSON(w io.Writer, v any) error {
 	return nil
 }
 
+// PrintLines writes a line for each.
+func PrintLines[T any](w io.Writer, list []T) error {
+	for i := range list {
+		if err := PrintJSON(w, &list[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // WriteFile writes a file that appears under its name only when it is whole. An error
 // that write gives as an InputFault does not blame the output.
 func WriteFile(path string, write func(io.Writer) error) error {
