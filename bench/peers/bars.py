@@ -34,6 +34,14 @@ TWINS = [
     ["EdimaxPlug1101W", "EdimaxPlug2101W"],
 ]
 FIRST = ["10s", "20s", "60s"]
+BARS = [  # what bars.md begins with: change, twins merged, figure
+    ("none", False, "F1"), ("none", True, "F1"), ("none", False, "right"), ("none", True, "right"),
+    ("none", False, "ECE, windows"), ("none", False, "ECE, devices"),
+    ("twice", False, "F1"), ("twice", False, "named, another group"),
+    ("sent-only", False, "F1"), ("lost-20", False, "F1"), ("another-home", False, "F1"),
+    ("late-30s", False, "F1"), ("late-30s", True, "right, with a window"), ("late-30s", False, "named, another group"),
+    ("first-10s", True, "right"), ("first-20s", True, "right"), ("first-60s", True, "right"),
+]
 RESAMPLES, BINS = 1000, 15  # BINS as iotsense counts the calibration error
 SETS = ("unknown-iot", "computers")  # of the strangers
 
@@ -201,8 +209,7 @@ def draws(manifest):
     weights[0] = 1
     for label in sorted(set(labels)):
         mine = np.where(labels == label)[0]
-        for w in weights[1:]:
-            np.add.at(w, rng.choice(mine, len(mine)), 1)
+        weights[1:, mine] = rng.multinomial(len(mine), np.full(len(mine), 1 / len(mine)), RESAMPLES)
     return weights
 
 
@@ -240,7 +247,14 @@ def markdown(result):
     """The table for readers."""
     head = list(result["rows"][0]["figures"])
     seeds = sorted({s for s, _ in result["runs"]})
+    shown = lambda v: f"{v['value']:.3f} ({v['low']:.3f} to {v['high']:.3f})"
     text = [f"{len(result['runs'])} of {result['of']} models (seeds {', '.join(map(str, seeds))}), `{' '.join(result['flags']) or 'the defaults'}`."]
+    row_of = {(row["change"], row["twins_merged"]): row for row in result["rows"]}
+    keys = [k for k in ("figures", "against", "difference") if k in result["rows"][0]]
+    text += ["", "| | " + " | ".join(k.replace("figures", "here") for k in keys) + " |", "| --- |" + " --- |" * len(keys)]
+    for change, twins, figure in BARS:
+        cells = (shown(row_of[change, twins][k][figure]) for k in keys)
+        text.append(f"| {change}{', twins merged' if twins else ''}: {figure} | " + " | ".join(cells) + " |")
     for key, title in (("figures", "Figures"), ("against", "The other network's, on the same folds"), ("difference", "Difference")):
         if key not in result["rows"][0]:
             continue
@@ -248,8 +262,7 @@ def markdown(result):
             text += ["", f"**{title}, {'twins merged' if twins else 'all classes'}**", "", "| change | " + " | ".join(head) + " |", "| --- |" + " --- |" * len(head)]
             for row in result["rows"]:
                 if row["twins_merged"] == twins:
-                    cells = (f"{v['value']:.3f} ({v['low']:.3f} to {v['high']:.3f})" for v in row[key].values())
-                    text.append(f"| {row['change']} | " + " | ".join(cells) + " |")
+                    text.append(f"| {row['change']} | " + " | ".join(map(shown, row[key].values())) + " |")
     for key in ("strangers", "strangers_against"):
         if key in result:
             s = result[key]

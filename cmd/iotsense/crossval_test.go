@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"encoding/csv"
 	"encoding/json"
+	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/experiment"
 )
 
@@ -161,4 +164,80 @@ func readCSV(t *testing.T, path string) [][]string {
 		t.Fatalf("%s: %d rows, %v", path, len(rows), err)
 	}
 	return rows[1:]
+}
+
+// The bars pool what crossval does on the same folds, are paired with another network's,
+// and train nothing twice.
+func TestBars(t *testing.T) {
+	manifest, dir := labData(t)
+	strangers := filepath.Join(dir, "lab", "strangers.csv")
+	rows := readCSV(t, manifest)
+	one := strings.Join(rows[0][:2], ",") + ",a stranger\n"
+	if err := os.WriteFile(strangers, []byte("capture,mac,label\n"+one), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	bars := func(args ...string) (string, error) {
+		c := exec.Command(testenv.Python(t), append([]string{filepath.Join("..", "..", "bench", "peers", "bars.py"), "--binary", os.Args[0],
+			"--manifest", manifest, "--strangers", strangers, "--folds", "2", "--seeds", "1"}, args...)...)
+		c.Env = append(os.Environ(), asCommand+"=1")
+		text, err := c.CombinedOutput()
+		return string(text), err
+	}
+	paper, stream := filepath.Join(dir, "paper"), filepath.Join(dir, "stream")
+	flags := []string{"--arch", "stream", "--epochs", "2", "--threads", "1"}
+	for _, args := range [][]string{{paper, "--", "--epochs", "1", "--threads", "1"}, append([]string{stream, "--against", paper, "--"}, flags...)} {
+		if text, err := bars(args...); err != nil {
+			t.Fatalf("%v: %s", err, text)
+		}
+	}
+	type figures map[string]struct{ Value, Low, High float64 }
+	var got struct {
+		Rows []struct {
+			Change                       string
+			Twins                        bool `json:"twins_merged"`
+			Figures, Against, Difference figures
+		}
+		Strangers map[string]struct{ Median float64 }
+	}
+	kept, err := os.ReadFile(filepath.Join(stream, "bars.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(kept, &got); err != nil {
+		t.Fatal(err)
+	}
+	var want experiment.CrossResult
+	text := output(t, append([]string{"crossval", "--json", "--manifest", manifest, "--folds", "2", "--seeds", "1"}, flags...)...)
+	if err := json.Unmarshal([]byte(text), &want); err != nil {
+		t.Fatal(err)
+	}
+	plain := got.Rows[0]
+	if plain.Change != "none" || plain.Twins || math.Abs(plain.Figures["F1"].Value-want.MacroF1) > 1e-9 || math.Abs(plain.Figures["right"].Value-*want.Seeds[0].Devices.Accuracy) > 1e-9 {
+		t.Errorf("%+v, crossval has %+v", plain, want.Seeds)
+	}
+	if len(got.Rows) != 26 || got.Strangers["devices"].Median != 1 {
+		t.Errorf("%d rows, strangers %v", len(got.Rows), got.Strangers)
+	}
+	for _, r := range got.Rows {
+		for name, f := range r.Figures {
+			if math.Abs(f.Value-r.Against[name].Value-r.Difference[name].Value) > 1e-9 || f.Low > f.High {
+				t.Errorf("%s, %s: %v, %v, %v", r.Change, name, f, r.Against[name], r.Difference[name])
+			}
+		}
+	}
+	model := filepath.Join(stream, "seed1-fold1.safetensors")
+	before, err := os.Stat(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := bars(append([]string{stream, "--against", paper, "--"}, flags...)...); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	again, err := os.ReadFile(filepath.Join(stream, "bars.json"))
+	if after, failed := os.Stat(model); failed != nil || after.ModTime() != before.ModTime() || err != nil || string(again) != string(kept) {
+		t.Errorf("a second time: %v, %v", failed, err)
+	}
+	if text, err := bars(stream, "--", "--epochs", "3"); err == nil || !strings.Contains(text, "name another directory") {
+		t.Errorf("with other flags: %v: %s", err, text)
+	}
 }
