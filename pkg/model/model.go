@@ -154,9 +154,17 @@ type Calibration struct {
 	Apart       bool    `json:"apart,omitempty"`    // none of them chose the epoch beside others that did
 }
 
+// divisor is the temperature, 1 when there is none.
+func (c Calibration) divisor() float64 {
+	if c.Temperature == 0 {
+		return 1
+	}
+	return c.Temperature
+}
+
 // String says what is known of the temperature.
 func (c Calibration) String() string {
-	text := fmt.Sprintf("%.2f", c.Temperature)
+	text := fmt.Sprintf("%.2f", c.divisor())
 	if c.Captures > 0 {
 		of := "validation captures"
 		if c.Apart {
@@ -230,12 +238,7 @@ func (m *Model) Parameters() int {
 }
 
 // Temperature is the calibration's divisor, 1 when there is none.
-func (m *Model) Temperature() float64 {
-	if m.Calibration.Temperature == 0 {
-		return 1
-	}
-	return m.Calibration.Temperature
-}
+func (m *Model) Temperature() float64 { return m.Calibration.divisor() }
 
 // Validate reports the first thing that keeps m from being used: sizes that do
 // not fit each other, weights or statistics that are not finite, class names

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -8,6 +9,20 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/flows"
 )
+
+// What is known of how a model was made is said in words; older files tell less.
+func TestHowItWasMade(t *testing.T) {
+	m := &Model{}
+	if got := fmt.Sprint(m.Training.Choice, ", ", m.Calibration); got != "not known, 1.00" {
+		t.Errorf("of a file that does not tell: %s", got)
+	}
+	m.Training.Choice = &Choice{ChosenByCaptures, 7, 27, 12}
+	m.Calibration = Calibration{1.25, 1, 5, true}
+	want := "7 of 27: validation loss by captures, of 12, 1.25, fitted on 5 validation captures that chose no epoch, at least 1"
+	if got := fmt.Sprint(m.Training.Choice, ", ", m.Calibration); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
 
 // A model that was trained on scrubbed payloads never sees others.
 func TestStreamScrubs(t *testing.T) {
