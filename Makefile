@@ -22,7 +22,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate build model cross bench peers figures fuzz live exact vmtest docker clean
+.PHONY: help ready demo test lint generate makers build model cross bench peers figures fuzz live exact vmtest docker clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -39,6 +39,9 @@ lint: ## gofmt, go vet, staticcheck, shellcheck, licence notices, the service
 
 generate: ## compile bpf/ into gen/ with clang
 	@scripts/generate.sh
+
+makers: ## pack the IEEE's list of who makes interfaces into pkg/facts/makers (ieee-data)
+	@scripts/go generate ./pkg/facts/makers
 
 ready: # says what demo will install, and asks for root, before anything is compiled
 	@scripts/ready.sh demo
