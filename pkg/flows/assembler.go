@@ -22,6 +22,10 @@ type AssemblerConfig struct {
 	// Emit takes each record, in the order of first packets per device. The
 	// record is the callee's to keep.
 	Emit func(*Record)
+	// Observe, if not nil, takes each sample before a record is cut out of it, once for
+	// each device end of its flow: the device's name as records have it, whether the device
+	// sent it, and its time in us since the Unix epoch. The sample is valid during the call.
+	Observe func(device string, sent bool, at int64, s *Sample)
 }
 
 // AssemblerStats counts what an Assembler has made. WithDevice and NoDevice are
@@ -123,6 +127,11 @@ func (a *Assembler) Sample(s *Sample) {
 		return
 	}
 	l.delivered++
+	if a.cfg.Observe != nil {
+		for _, o := range l.records {
+			a.cfg.Observe(o.Name, s.FromA == o.A, a.cfg.Epoch(s.Stamp), s)
+		}
+	}
 	payload := s.Payload[:min(len(s.Payload), a.cfg.Spec.Prefix, l.room(s.Index, a.cfg.Spec.Payload))]
 	l.samples = append(l.samples, lifeSample{s.Index, s.Stamp, s.FromA, s.Size, slices.Clone(payload)})
 }

@@ -58,6 +58,25 @@ func TestAssemblerGivesUp(t *testing.T) {
 	}
 }
 
+// Each sample is observed whole, once for each device end, on the records' clock.
+func TestAssemblerObserves(t *testing.T) {
+	var got []string
+	a := NewAssembler(AssemblerConfig{
+		Spec: RecordSpec{Prefix: 1}, Locals: NewLocals(nil), Epoch: func(stamp int64) int64 { return stamp + 1000 },
+		Observe: func(device string, sent bool, at int64, s *Sample) {
+			got = append(got, fmt.Sprintf("%c %v %d %s", device[len(device)-1], sent, at, s.Payload))
+		},
+	})
+	a.Sample(&Sample{Life: life(1, endA, endB), Stamp: 1, FromA: true, Payload: []byte("asks")})
+	a.Sample(&Sample{Life: life(1, endA, endB), Stamp: 2, Index: 1, Payload: []byte("answers")})
+	a.Sample(&Sample{Life: life(2, endA, endR), Stamp: 3, FromA: true, Payload: []byte("leaves")})
+	a.Sample(&Sample{Life: life(3, endR, endR), Stamp: 4, Payload: []byte("passes")})
+	want := []string{"a true 1001 asks", "b false 1001 asks", "a false 1002 answers", "b true 1002 answers", "a true 1003 leaves"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
 // A life between two devices that one of them has given up still ends for both, and
 // holds neither of them up afterwards.
 func TestAssemblerGivenUpByOne(t *testing.T) {

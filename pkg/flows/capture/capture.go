@@ -26,6 +26,8 @@ type Config struct {
 	// (files written on a host with offloads on), not only those above 9,216.
 	Offloaded bool
 	Change    Changer // nil: packets are read as they are
+	// Observe is [flows.AssemblerConfig]'s.
+	Observe func(device string, sent bool, at int64, s *flows.Sample)
 }
 
 // Changer makes other packets of a capture's, before anything is made of them: what it
@@ -92,7 +94,7 @@ func ReadPackets(ctx context.Context, in io.Reader, cfg Config, emit func(*flows
 			return stats, err
 		}
 	}
-	assembler := flows.NewAssembler(flows.AssemblerConfig{Spec: cfg.RecordSpec, Locals: cfg.Locals, Emit: emit})
+	assembler := flows.NewAssembler(flows.AssemblerConfig{Spec: cfg.RecordSpec, Locals: cfg.Locals, Emit: emit, Observe: cfg.Observe})
 	table := flows.NewTable(cfg.RecordSpec, cfg.Locals, assembler)
 	err = readAll(ctx, r, &cfg, table, &stats)
 	table.Flush()
