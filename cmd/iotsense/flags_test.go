@@ -33,6 +33,7 @@ var commandFlags = map[string]string{
 	"extract":         sourceNames + streamNames + "model json output",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
 	"classify":        sourceNames + streamNames + "model json",
+	"facts":           "device local json",
 	"model":           "",
 	"model info":      "model json",
 	"model export":    "model onnx service output",

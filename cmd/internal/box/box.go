@@ -18,7 +18,8 @@ const Usage = "tell which IoT device is behind every address on the network, how
 
 // Commands are those that every program has, but for `model`, which some do more with.
 func Commands() []*cli.Command {
-	return slices.Concat([]*cli.Command{runCommand()}, ask.Commands(), []*cli.Command{classifyCommand(), extractCommand(), doctorCommand()})
+	return slices.Concat([]*cli.Command{runCommand()}, ask.Commands(),
+		[]*cli.Command{classifyCommand(), extractCommand(), factsCommand(), doctorCommand()})
 }
 
 // What the full tool alone has, and what its `model` has.

@@ -37,12 +37,17 @@ func SayClassified(s dataset.CaptureSummary, k *classify.Classifier, bundle mode
 	var devices []v1.DeviceVerdict
 	if k != nil {
 		devices = k.Registry().Devices()
-		if n := k.Registry().Evicted(); n > 0 {
-			terminal.Say("%s: %d devices have no line: there are more than %d", captureName(s), n, classify.MaxFileDevices)
-		}
+		sayForgotten(s, k.Registry().Evicted())
 	}
 	sayFindings(s, devices, bundle)
 	return devices
+}
+
+// sayForgotten tells of devices of a capture that found no room.
+func sayForgotten(s dataset.CaptureSummary, devices uint64) {
+	if devices > 0 {
+		terminal.Say("%s: %d devices have no line: there are more than %d", captureName(s), devices, classify.MaxFileDevices)
+	}
 }
 
 // captureName names a capture where records files may have none.

@@ -56,6 +56,19 @@ func (t *Time) UnmarshalJSON(b []byte) error {
 	return t.Time.UnmarshalJSON(b)
 }
 
+// Fact is one thing that a device says of itself: a line of `iotsense facts`. Package facts
+// has the kinds and the sources.
+type Fact struct {
+	Device  string  `json:"device"`
+	Capture *string `json:"capture"` // the file; null live
+	Kind    string  `json:"kind"`
+	Value   string  `json:"value"`
+	Source  string  `json:"source"`
+	First   Time    `json:"first"`
+	Last    Time    `json:"last"`
+	Count   uint64  `json:"count"` // packets that said so
+}
+
 // Flow is one open flow, from the point of view of one device end: a line of
 // `iotsense flows`. A flow without a device has Device null.
 type Flow struct {

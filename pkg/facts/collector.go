@@ -1,0 +1,278 @@
+package facts
+
+// This file takes samples and gives each to the parsers that it may concern.
+
+import (
+	"container/list"
+	"strconv"
+
+	"github.com/iotsense/iotsense/pkg/facts/makers"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// Protocol is one of those that facts come from.
+type Protocol uint8
+
+// Protocols.
+const (
+	DHCP Protocol = iota
+	DHCPv6
+	DNS
+	MDNS
+	LLMNR
+	NetBIOSName
+	TLS
+	HTTP
+	SSDPMessage
+	WSDiscovery
+	MQTT
+	TPLinkHome
+	TuyaBroadcast
+	protocolCount
+)
+
+// String is the protocol's name in counters.
+func (p Protocol) String() string {
+	return [...]string{"dhcp", "dhcp6", "dns", "mdns", "llmnr", "netbios", "tls", "http", "ssdp", "wsd", "mqtt", "tplink", "tuya"}[p]
+}
+
+// Tally counts what became of the payloads of one protocol.
+type Tally struct {
+	Read      uint64 // whole
+	Cut       uint64 // read as far as the sample goes
+	Malformed uint64 // not what the port or the first bytes promise
+}
+
+// DefaultDevices is how many devices a Collector knows unless told otherwise.
+const DefaultDevices = 4096
+
+// Collector keeps the facts of devices. It is not safe for concurrent use.
+type Collector struct {
+	limit     int
+	forgotten uint64
+	devices   map[string]*list.Element // of *device
+	recent    *list.List               // the one heard last in front
+	tally     [protocolCount]Tally
+	voice     voice
+}
+
+type device struct {
+	name string
+	Set
+}
+
+// NewCollector returns a Collector that knows no device, and at most limit of them (0:
+// [DefaultDevices]): then the one that was silent longest is forgotten.
+func NewCollector(limit int) *Collector {
+	if limit == 0 {
+		limit = DefaultDevices
+	}
+	return &Collector{limit: limit, devices: map[string]*list.Element{}, recent: list.New()}
+}
+
+// Of is what is known of a device; nil if it was not heard of.
+func (c *Collector) Of(name string) *Set {
+	if e := c.devices[name]; e != nil {
+		return &e.Value.(*device).Set
+	}
+	return nil
+}
+
+// Each gives the devices, the one heard last first, until yield returns false.
+func (c *Collector) Each(yield func(name string, s *Set) bool) {
+	for e := c.recent.Front(); e != nil; e = e.Next() {
+		if d := e.Value.(*device); !yield(d.name, &d.Set) {
+			return
+		}
+	}
+}
+
+// Forget drops what is known of a device.
+func (c *Collector) Forget(name string) {
+	if e := c.devices[name]; e != nil {
+		c.recent.Remove(e)
+		delete(c.devices, name)
+	}
+}
+
+// Forgotten counts the devices that had to go for others.
+func (c *Collector) Forgotten() uint64 { return c.forgotten }
+
+// Tally is what became of the payloads of a protocol.
+func (c *Collector) Tally(p Protocol) Tally { return c.tally[p] }
+
+// Tallies gives each protocol of which there was a payload.
+func (c *Collector) Tallies(yield func(Protocol, Tally) bool) {
+	for p, t := range c.tally {
+		if t != (Tally{}) && !yield(Protocol(p), t) {
+			return
+		}
+	}
+}
+
+// set finds a device's facts, or begins them with its maker.
+func (c *Collector) set(name string, at int64) *Set {
+	e := c.devices[name]
+	if e != nil {
+		c.recent.MoveToFront(e)
+		return &e.Value.(*device).Set
+	}
+	if len(c.devices) >= c.limit {
+		c.Forget(c.recent.Back().Value.(*device).name)
+		c.forgotten++
+	}
+	d := &device{name: name}
+	c.devices[name] = c.recent.PushFront(d)
+	if mac, err := flows.ParseMAC(name); err == nil {
+		kind, value := Maker, makers.Of(mac)
+		switch {
+		case mac.IsLocal():
+			kind, value = MACKind, "random"
+		case value == "":
+			kind, value = MACKind, "unlisted"
+		}
+		d.add(kind, Link, []byte(value), at)
+	}
+	return &d.Set
+}
+
+const (
+	protoTCP = 6
+	protoUDP = 17
+
+	ownPorts = 10_000 // ports from here on are chance
+)
+
+// Sample takes one of a flow's first packets from the point of view of one of its ends,
+// the device of that name: sent by it or received, at a time in us since the Unix epoch.
+// It is an Observe of [flows.AssemblerConfig].
+func (c *Collector) Sample(name string, sent bool, at int64, s *flows.Sample) {
+	own, remote := &s.Life.Key.A, &s.Life.Key.B
+	if sent != s.FromA {
+		own, remote = remote, own
+	}
+	v := &c.voice
+	*v = voice{set: c.set(name, at), at: at, source: Heard, payload: s.Payload, text: v.text[:0], scratch: v.scratch[:0]}
+	if len(s.Payload) == 0 || !s.Life.Key.HasPorts {
+		return
+	}
+	if sent {
+		v.source = Sent
+		if p := own.Port; p < ownPorts && p != 68 && p != 123 && p != 5353 {
+			v.port(PortOpen, s.Life.Key.Proto, p)
+		}
+		if remote.Port < ownPorts {
+			v.port(PortTo, s.Life.Key.Proto, remote.Port)
+		}
+	}
+	protocol, read := protocolCount, (func(*voice, []byte) bool)(nil)
+	switch {
+	case s.Life.Key.Proto == protoTCP:
+		protocol, read = ofTCP(s.Payload, sent, own.Port, remote.Port)
+	case s.Life.Key.Proto == protoUDP && sent:
+		protocol, read = ofUDP(own.Port, remote.Port)
+	}
+	if read == nil {
+		return
+	}
+	switch tally := &c.tally[protocol]; {
+	case read(v, s.Payload):
+		tally.Read++
+	case v.cut || len(s.Payload) >= flows.PayloadPrefix:
+		tally.Cut++
+	default:
+		tally.Malformed++
+	}
+}
+
+// ofUDP is who reads what a device sends between these ports.
+func ofUDP(own, remote uint16) (Protocol, func(*voice, []byte) bool) {
+	switch remote {
+	case 67:
+		return DHCP, (*voice).dhcp
+	case 547:
+		return DHCPv6, (*voice).dhcp6
+	case 53:
+		return DNS, (*voice).dns
+	case 6666:
+		return TuyaBroadcast, (*voice).tuya
+	case 6667:
+		return TuyaBroadcast, (*voice).tuyaSealed
+	}
+	either := func(port uint16) bool { return own == port || remote == port }
+	switch {
+	case either(5353):
+		return MDNS, (*voice).mdns
+	case either(5355):
+		return LLMNR, (*voice).llmnr
+	case either(137):
+		return NetBIOSName, (*voice).netbios
+	case own == 138:
+		return NetBIOSName, (*voice).netbiosDatagram
+	case either(1900):
+		return SSDPMessage, (*voice).ssdp
+	case either(3702):
+		return WSDiscovery, (*voice).wsd
+	case own == 9999:
+		return TPLinkHome, (*voice).tplink
+	}
+	return protocolCount, nil
+}
+
+// ofTCP is who reads a segment, told by its first bytes: these protocols are spoken on
+// many ports.
+func ofTCP(b []byte, sent bool, own, remote uint16) (Protocol, func(*voice, []byte) bool) {
+	switch {
+	case !sent:
+		if isHTTPResponse(b) {
+			return HTTP, (*voice).httpHeard
+		}
+	case isClientHello(b):
+		return TLS, (*voice).tls
+	case isHTTPResponse(b) || isHTTPRequest(b):
+		return HTTP, (*voice).http
+	case isMQTTConnect(b):
+		return MQTT, (*voice).mqtt
+	case remote == 53 && len(b) > 2:
+		return DNS, func(v *voice, b []byte) bool { return v.dns(b[2:]) }
+	case own == 9999 && len(b) > 4:
+		return TPLinkHome, func(v *voice, b []byte) bool { return v.tplink(b[4:]) }
+	case isDescription(b): // its header came in a segment of its own
+		return HTTP, (*voice).upnp
+	}
+	return protocolCount, nil
+}
+
+// voice is what one sample says.
+type voice struct {
+	set     *Set
+	source  Source
+	at      int64
+	payload []byte
+	cut     bool   // the message goes on after the payload
+	text    []byte // a value being cleaned
+	scratch []byte // a value or a name being made
+}
+
+// say adds a fact, unless nothing printable is left of it.
+func (v *voice) say(kind Kind, value []byte) {
+	if value = v.clean(value); len(value) > 0 {
+		v.set.add(kind, v.source, value, v.at)
+	}
+}
+
+// sayPair adds a fact "key: value".
+func (v *voice) sayPair(kind Kind, key, separator string, value []byte) {
+	v.scratch = append(append(append(v.scratch[:0], key...), separator...), value...)
+	v.say(kind, v.scratch)
+}
+
+// port adds a fact of a transport's port, which a row's four names tell.
+func (v *voice) port(kind Kind, proto uint8, port uint16) {
+	text := append(v.scratch[:0], "udp/"...)
+	if proto == protoTCP {
+		copy(text, "tcp/")
+	}
+	v.scratch = strconv.AppendUint(text, uint64(port), 10)
+	v.set.add(kind, v.source, v.scratch, v.at)
+}

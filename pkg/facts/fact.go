@@ -1,0 +1,181 @@
+// Package facts keeps what devices say of themselves: who made them, the names they give
+// and ask for, the services they offer and use. In go samples of packets, live or from
+// files, with at most [flows.PayloadPrefix] bytes of payload each; out come bounded sets
+// of facts, and of these tokens that a model can learn. Nothing else of a payload is kept.
+package facts
+
+import (
+	"encoding"
+	"fmt"
+	"slices"
+)
+
+// Kind is what a fact is about. Its name is public: JSON has it.
+type Kind uint8
+
+// Kinds of facts. Values are as the device wrote them, but for names of DNS, which are in
+// lower case.
+const (
+	Maker        Kind = iota // who made the interface, of the MAC's listed prefix
+	MACKind                  // where no maker is known: "random" (no maker assigned it) or "unlisted"
+	PortOpen                 // it sent something from that port below 10,000: "tcp/80"
+	PortTo                   // it sent something to that port below 10,000
+	DHCPHost                 // host name (RFC 2132, option 12; RFC 4702)
+	DHCPClass                // vendor class (option 60)
+	DHCPParams               // parameter request list (option 55), hex
+	DHCPClient               // what the client identifier is made of (option 61): mac, text, duid-llt, ...
+	DHCP6Host                // RFC 4704
+	DHCP6Class               // vendor class (RFC 8415, option 16): its enterprise number, then its text
+	DHCP6Params              // option request option, hex
+	DHCP6Client              // what the DUID is made of: llt, en/NUMBER, ll, uuid
+	DNSName                  // name asked of DNS
+	TLSName                  // server name (RFC 6066)
+	TLSALPN                  // protocols offered (RFC 7301), in its order, with commas
+	JA4                      // fingerprint of its hello (FoxIO, "JA4: TLS client fingerprinting")
+	MDNSAsks                 // service type looked for (RFC 6763): "_hap._tcp"
+	MDNSOffers               // service type offered
+	MDNSName                 // instance name of a service offered
+	MDNSHost                 // own host name
+	MDNSTXT                  // one string of a service's TXT record
+	Cast                     // model of a Cast device
+	HomeKit                  // model and category of a HomeKit accessory: "md=...", "ci=..."
+	Matter                   // vendor, product and device type: "VP=...", "DT=..."
+	SSDP                     // a header line that names no unit
+	UPnP                     // an element of its description: "modelName: ..."
+	HTTPAgent                // User-Agent
+	HTTPHost                 // Host that it asks for
+	HTTPServer               // Server
+	HTTPRealm                // realm of the password it asks for
+	NetBIOS                  // own name
+	LLMNRAsks                // name looked for
+	LLMNRHost                // own name
+	WSD                      // WS-Discovery: the action, and types or scopes
+	MQTTProtocol             // protocol and level: "MQTT 4"
+	MQTTClient               // client identifier
+	TPLink                   // TP-Link's port 9999: "model: ...", "type: ...", ...
+	Tuya                     // Tuya's broadcasts: "productKey: ...", "version: ..."
+	kindCount
+)
+
+var kindNames = [kindCount]string{
+	"maker", "mac", "port_open", "port_to",
+	"dhcp_host", "dhcp_class", "dhcp_params", "dhcp_client", "dhcp6_host", "dhcp6_class", "dhcp6_params", "dhcp6_client",
+	"dns", "tls_name", "tls_alpn", "ja4",
+	"mdns_asks", "mdns_offers", "mdns_name", "mdns_host", "mdns_txt", "cast", "homekit", "matter",
+	"ssdp", "upnp", "http_agent", "http_host", "http_server", "http_realm",
+	"netbios", "llmnr_asks", "llmnr_host", "wsd", "mqtt_protocol", "mqtt_client", "tplink", "tuya",
+}
+
+// String is the kind's name.
+func (k Kind) String() string { return kindNames[k] }
+
+// MarshalText gives the kind's name.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads a kind's name.
+func (k *Kind) UnmarshalText(text []byte) error {
+	i := slices.Index(kindNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("kind of fact %q is not known", text)
+	}
+	*k = Kind(i)
+	return nil
+}
+
+// Source is whose word a fact is.
+type Source uint8
+
+// Sources of facts.
+const (
+	Link  Source = iota // the MAC itself
+	Sent                // the device's own word
+	Heard               // another's, in an answer to it
+)
+
+// String is the source's name.
+func (s Source) String() string { return [...]string{"mac", "sent", "heard"}[s] }
+
+// MarshalText gives the source's name.
+func (s Source) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+var (
+	_ encoding.TextMarshaler   = Kind(0)
+	_ encoding.TextUnmarshaler = (*Kind)(nil)
+	_ encoding.TextMarshaler   = Source(0)
+)
+
+// Fact is one thing that is known of a device.
+type Fact struct {
+	Kind        Kind
+	Source      Source
+	Count       uint32 // samples that said so
+	Value       string // printable UTF-8 of at most MaxValue bytes
+	First, Last int64  // first and last sample that said so, us since the Unix epoch
+}
+
+// Bounds of a set. A fact has 40 bytes beside its value, so a device's facts take no more
+// than 8 KB.
+const (
+	MaxFacts = 64
+	MaxValue = 128
+	maxText  = 5 << 10 // bytes of all values, each rounded up to 16 as the allocator does
+)
+
+// Set is what is known of one device. When it is full, the fact of the commonest kind
+// goes that was said least recently: a device cannot wash out its host name by asking DNS
+// for many others.
+type Set struct {
+	facts []Fact
+	text  int
+}
+
+// All are the facts in the order in which they were first heard. They are the set's.
+func (s *Set) All() []Fact { return s.facts }
+
+// Newest is each kind's value that was said last. What others said is left out.
+func (s *Set) Newest() map[string]string {
+	last := map[string]string{}
+	var at [kindCount]int64
+	for _, f := range s.facts {
+		if name := f.Kind.String(); f.Source != Heard && (last[name] == "" || f.Last >= at[f.Kind]) {
+			last[name], at[f.Kind] = f.Value, f.Last
+		}
+	}
+	return last
+}
+
+// add notes that a fact was said at a time.
+func (s *Set) add(kind Kind, source Source, value []byte, at int64) {
+	for i := range s.facts {
+		f := &s.facts[i]
+		if f.Kind == kind && len(f.Value) == len(value) && f.Source == source && f.Value == string(value) {
+			f.Count++
+			f.First, f.Last = min(f.First, at), max(f.Last, at)
+			return
+		}
+	}
+	s.facts = append(s.facts, Fact{Kind: kind, Source: source, Count: 1, Value: string(value), First: at, Last: at})
+	s.text += allocated(len(value))
+	for len(s.facts) > MaxFacts || s.text > maxText {
+		s.drop()
+	}
+}
+
+// drop removes the fact of the commonest kind that was said least recently.
+func (s *Set) drop() {
+	var count [kindCount]int
+	for i := range s.facts {
+		count[s.facts[i].Kind]++
+	}
+	oldest := 0
+	for i := range s.facts {
+		f, o := &s.facts[i], &s.facts[oldest]
+		if c := count[f.Kind] - count[o.Kind]; c > 0 || c == 0 && f.Last < o.Last {
+			oldest = i
+		}
+	}
+	s.text -= allocated(len(s.facts[oldest].Value))
+	s.facts = slices.Delete(s.facts, oldest, oldest+1)
+}
+
+func allocated(n int) int { return (n + 15) &^ 15 }

@@ -1,0 +1,223 @@
+package facts
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+const hue = "00:17:88:24:76:ff"
+
+// sample is a packet between a device's port and another's.
+func sample(proto uint8, own, remote uint16, payload []byte) *flows.Sample {
+	end := func(last byte, port uint16) flows.End {
+		return flows.End{Addr: netip.AddrFrom4([4]byte{192, 168, 0, last}), Port: port}
+	}
+	return &flows.Sample{
+		Life:  flows.Life{Key: flows.Key{A: end(1, own), B: end(2, remote), Proto: proto, HasPorts: true}},
+		FromA: true, Payload: payload,
+	}
+}
+
+// said are the facts of one sample without ports and maker: "kind value", with a mark if
+// it was only heard.
+func said(c *Collector, name string) (list []string) {
+	for _, f := range c.Of(name).All() {
+		switch f.Kind {
+		case PortOpen, PortTo, Maker, MACKind:
+			continue
+		}
+		text := f.Kind.String() + " " + f.Value
+		if f.Source == Heard {
+			text = "heard " + text
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// check reports what of a set no input may break.
+func check(t *testing.T, s *Set) {
+	t.Helper()
+	text := 0
+	for _, f := range s.All() {
+		text += len(f.Value)
+		if len(f.Value) == 0 || len(f.Value) > MaxValue || !utf8.ValidString(f.Value) || strings.ContainsFunc(f.Value, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%v %q: want 1 to %d bytes of printable text", f.Kind, f.Value, MaxValue)
+		}
+		if f.First > f.Last || f.Count == 0 {
+			t.Errorf("%+v: said %d times from %d to %d", f, f.Count, f.First, f.Last)
+		}
+	}
+	if len(s.All()) > MaxFacts || text > maxText {
+		t.Errorf("%d facts of %d bytes", len(s.All()), text)
+	}
+	for _, token := range Tokens(s.All()) {
+		if !strings.Contains(token, ":") {
+			t.Errorf("token %q has no kind", token)
+		}
+	}
+}
+
+// A set stays within its bounds, and one kind's flood does not take the others.
+func TestSetBounds(t *testing.T) {
+	var s Set
+	s.add(DHCPHost, Sent, []byte("host"), 1)
+	for i := range 1000 {
+		s.add(DNSName, Sent, fmt.Appendf(nil, "%d.example", i), int64(2+i))
+	}
+	check(t, &s)
+	if all := s.All(); len(all) != MaxFacts || all[0].Value != "host" || all[1].Value != "937.example" {
+		t.Errorf("%d facts, the first two %+v", len(all), all[:2])
+	}
+	for i := range 1000 {
+		s.add(MDNSTXT, Sent, []byte(fmt.Sprintf("%04d", i)+strings.Repeat("x", MaxValue-4)), int64(2000+i))
+	}
+	check(t, &s)
+	if all := s.All(); all[0].Value != "host" {
+		t.Errorf("the host name went for %v", all[0])
+	}
+	counted := 0
+	for _, f := range s.facts {
+		counted += allocated(len(f.Value))
+	}
+	if s.text != counted {
+		t.Errorf("%d bytes of text counted, want %d", s.text, counted)
+	}
+}
+
+// What is said again is counted, and its times are those of the first and the last
+// packet, whatever the order they came in.
+func TestSetAgain(t *testing.T) {
+	var s Set
+	for _, at := range []int64{5, 9, 2} {
+		s.add(DNSName, Sent, []byte("a.example"), at)
+	}
+	s.add(DNSName, Sent, []byte("b.example"), 4)
+	s.add(HTTPServer, Heard, []byte("nginx"), 4)
+	want := []Fact{
+		{DNSName, Sent, 3, "a.example", 2, 9},
+		{DNSName, Sent, 1, "b.example", 4, 4},
+		{HTTPServer, Heard, 1, "nginx", 4, 4},
+	}
+	if d := cmp.Diff(want, s.All()); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(map[string]string{"dns": "a.example"}, s.Newest()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestCollectorMaker(t *testing.T) {
+	c := NewCollector(0)
+	for name, want := range map[string]string{
+		hue:                 "maker Philips Lighting",
+		"da:a1:19:01:02:03": "mac random",
+		"ff:ff:fe:01:02:03": "mac random",
+		"00:00:0e:ff:ff:ff": "maker FUJITSU",
+		"fc:ff:ff:01:02:03": "mac unlisted",
+		"ip:10.0.0.1":       "",
+	} {
+		c.Sample(name, true, 1, sample(protoUDP, 1, 2, nil))
+		got := ""
+		for _, f := range c.Of(name).All() {
+			got += f.Kind.String() + " " + f.Value
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+// The device that was silent longest is forgotten first.
+func TestCollectorLimit(t *testing.T) {
+	c := NewCollector(2)
+	hear := func(name string) { c.Sample(name, true, 1, sample(protoUDP, 1, 2, []byte("x"))) }
+	hear("ip:10.0.0.1")
+	hear("ip:10.0.0.2")
+	hear("ip:10.0.0.1")
+	hear("ip:10.0.0.3")
+	var names []string
+	for name := range c.Each {
+		names = append(names, name)
+	}
+	if want := []string{"ip:10.0.0.3", "ip:10.0.0.1"}; !slices.Equal(names, want) {
+		t.Errorf("knows %v, want %v", names, want)
+	}
+	if c.Forgotten() != 1 {
+		t.Errorf("%d forgotten, want 1", c.Forgotten())
+	}
+	c.Forget("ip:10.0.0.3")
+	if c.Of("ip:10.0.0.3") != nil || c.Of("ip:10.0.0.1") == nil {
+		t.Error("forgot the wrong one")
+	}
+	c.Forget("ip:10.0.0.3")
+}
+
+// Ports are of what was sent, with payload.
+func TestPorts(t *testing.T) {
+	c := NewCollector(0)
+	c.Sample("ip:10.0.0.1", true, 1, sample(protoTCP, 49152, 443, nil))
+	c.Sample("ip:10.0.0.1", true, 1, sample(protoTCP, 49152, 8883, []byte("x")))
+	c.Sample("ip:10.0.0.1", true, 1, sample(protoUDP, 123, 123, []byte("x")))
+	c.Sample("ip:10.0.0.1", true, 1, sample(protoTCP, 80, 50000, []byte("x")))
+	received := sample(protoTCP, 22, 50000, []byte("x"))
+	c.Sample("ip:10.0.0.1", false, 1, received) // sent by A: the device is B
+	icmp := sample(1, 0, 0, []byte("x"))
+	icmp.Life.Key.HasPorts = false
+	c.Sample("ip:10.0.0.1", true, 1, icmp)
+	var got []string
+	for _, f := range c.Of("ip:10.0.0.1").All() {
+		got = append(got, f.Kind.String()+" "+f.Value)
+	}
+	if d := cmp.Diff([]string{"port_to tcp/8883", "port_to udp/123", "port_open tcp/80"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestText(t *testing.T) {
+	long := strings.Repeat("ä", 100)
+	for value, want := range map[string]string{
+		"plain":                  "plain",
+		"  two  words\r\n":       "two words",
+		"a\x00b\xffc":            "a b c",
+		"\x00\x01":               "",
+		"Küche \u202e1":          "Küche 1",
+		long:                     long[:MaxValue],
+		strings.Repeat("x", 200): strings.Repeat("x", MaxValue),
+	} {
+		var v voice
+		if got := string(v.clean([]byte(value))); got != want {
+			t.Errorf("%q: %q, want %q", value, got, want)
+		}
+	}
+}
+
+// Names of kinds and sources are public.
+func TestKindNames(t *testing.T) {
+	seen := map[string]bool{}
+	for k := range kindCount {
+		text, err := json.Marshal(k)
+		var back Kind
+		if err != nil || json.Unmarshal(text, &back) != nil || back != k || k.String() == "" || seen[k.String()] {
+			t.Errorf("%d is %s, back %d, %v", k, text, back, err)
+		}
+		seen[k.String()] = true
+	}
+	var k Kind
+	if err := k.UnmarshalText([]byte("nothing")); err == nil {
+		t.Error("a kind called nothing")
+	}
+	if text, err := json.Marshal([]Source{Link, Sent, Heard}); err != nil || string(text) != `["mac","sent","heard"]` {
+		t.Errorf("%s, %v", text, err)
+	}
+}

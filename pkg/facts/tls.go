@@ -1,0 +1,231 @@
+package facts
+
+// This file reads a TLS client's hello (RFC 8446, section 4.1.2) and makes its JA4.
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+func isClientHello(b []byte) bool {
+	return len(b) > 5 && b[0] == 22 && b[1] == 3 && b[2] <= 4 && b[5] == 1
+}
+
+// hello is what of a client's hello is kept.
+type hello struct {
+	version    uint16 // the highest offered
+	ciphers    []uint16
+	extensions []uint16
+	algorithms []uint16 // of signatures, in its order
+	name       []byte
+	protocols  [][]byte // ALPN
+}
+
+// tls reads a client's hello, of which a sample may have the beginning only: then there
+// is a name if it came before the end, and no JA4.
+func (v *voice) tls(b []byte) bool {
+	const header = 5 + 4 // of the record, of the handshake message
+	if len(b) < header {
+		v.cut = true
+		return false
+	}
+	record := int(binary.BigEndian.Uint16(b[3:]))
+	size := int(b[6])<<16 | int(b[7])<<8 | int(b[8])
+	body := b[header:]
+	v.cut = len(body) < size
+	if !v.cut {
+		body = body[:size]
+	} else if len(b) >= 5+record {
+		body = b[header:max(header, 5+record)] // it goes on in another record
+	}
+	var h hello
+	whole := h.read(body)
+	if len(h.name) > 0 {
+		v.say(TLSName, lower(slices.Clone(h.name)))
+	}
+	if !whole || v.cut {
+		return false
+	}
+	if len(h.protocols) > 0 {
+		v.scratch = v.scratch[:0]
+		for i, p := range h.protocols {
+			if i > 0 {
+				v.scratch = append(v.scratch, ',')
+			}
+			v.scratch = append(v.scratch, p...)
+		}
+		v.say(TLSALPN, v.scratch)
+	}
+	v.say(JA4, []byte(h.ja4()))
+	return true
+}
+
+// reader takes bytes off the front of a message.
+type reader struct {
+	b   []byte
+	bad bool // there were too few
+}
+
+func (r *reader) take(n int) []byte {
+	if n > len(r.b) {
+		r.bad, n = true, len(r.b)
+	}
+	taken := r.b[:n]
+	r.b = r.b[n:]
+	return taken
+}
+
+// vector takes as many bytes as a length of so many bytes before them says.
+func (r *reader) vector(width int) []byte {
+	n := 0
+	for _, c := range r.take(width) {
+		n = n<<8 | int(c)
+	}
+	if r.bad {
+		return nil
+	}
+	return r.take(n)
+}
+
+func (r *reader) number() uint16 {
+	if b := r.take(2); len(b) == 2 {
+		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+// numbers reads numbers of two bytes, those left out that are there to keep servers
+// tolerant (GREASE, RFC 8701).
+func numbers(b []byte) (list []uint16) {
+	for ; len(b) >= 2; b = b[2:] {
+		if n := binary.BigEndian.Uint16(b); !isGrease(n) {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+func isGrease(n uint16) bool { return n&0x0f0f == 0x0a0a && n>>8 == n&0xff }
+
+// read reads the body of a hello and reports whether all of it was there.
+func (h *hello) read(b []byte) bool {
+	r := reader{b: b}
+	h.version = r.number()
+	r.take(32)
+	r.vector(1)
+	h.ciphers = numbers(r.vector(2))
+	r.vector(1)
+	if r.bad || len(r.b) == 0 { // without extensions before TLS 1.2
+		return !r.bad
+	}
+	total := int(r.number())
+	whole := !r.bad && len(r.b) >= total
+	r.b = r.b[:min(len(r.b), total)]
+	for len(r.b) > 0 {
+		kind := r.number()
+		data := r.vector(2)
+		if r.bad {
+			return false
+		}
+		if !isGrease(kind) {
+			h.extensions = append(h.extensions, kind)
+			h.extension(kind, reader{b: data})
+		}
+	}
+	return whole
+}
+
+// Extensions that are looked into.
+const (
+	extServerName        = 0
+	extSignatures        = 13
+	extALPN              = 16
+	extSupportedVersions = 43
+)
+
+func (h *hello) extension(kind uint16, r reader) {
+	switch kind {
+	case extServerName:
+		list := reader{b: r.vector(2)}
+		if kind := list.take(1); len(kind) == 1 && kind[0] == 0 { // a host's
+			h.name = list.vector(2)
+		}
+	case extSignatures:
+		h.algorithms = numbers(r.vector(2))
+	case extALPN:
+		for list := (reader{b: r.vector(2)}); len(list.b) > 0 && !list.bad; {
+			if p := list.vector(1); len(p) > 0 {
+				h.protocols = append(h.protocols, p)
+			}
+		}
+	case extSupportedVersions:
+		if offered := numbers(r.vector(1)); len(offered) > 0 {
+			h.version = slices.Max(offered)
+		}
+	}
+}
+
+// ja4 is the hello's fingerprint over TCP: version, server name, numbers of ciphers and
+// extensions, the first protocol; hash of the sorted ciphers; hash of the sorted
+// extensions and the signature algorithms.
+func (h *hello) ja4() string {
+	version, ok := map[uint16]string{0x304: "13", 0x303: "12", 0x302: "11", 0x301: "10", 0x300: "s3", 0x002: "s2"}[h.version]
+	if !ok {
+		version = "00"
+	}
+	name := "i"
+	if slices.Contains(h.extensions, extServerName) {
+		name = "d"
+	}
+	protocol := "00"
+	if len(h.protocols) > 0 {
+		protocol = ends(h.protocols[0])
+	}
+	ciphers := slices.Sorted(slices.Values(h.ciphers))
+	var extensions []uint16
+	for _, e := range h.extensions {
+		if e != extServerName && e != extALPN {
+			extensions = append(extensions, e)
+		}
+	}
+	slices.Sort(extensions)
+	text := hexList(extensions)
+	if len(h.algorithms) > 0 {
+		text += "_" + hexList(h.algorithms)
+	}
+	return fmt.Sprintf("t%s%s%02d%02d%s_%s_%s", version, name, min(99, len(h.ciphers)), min(99, len(h.extensions)), protocol,
+		hash(hexList(ciphers)), hash(text))
+}
+
+// ends are the first and the last character of a protocol's name, of its hex digits if
+// one of them is neither letter nor digit.
+func ends(protocol []byte) string {
+	first, last := protocol[0], protocol[len(protocol)-1]
+	if !isAlnum(first) || !isAlnum(last) {
+		digits := hex.EncodeToString(protocol)
+		first, last = digits[0], digits[len(digits)-1]
+	}
+	return string([]byte{first, last})
+}
+
+func isAlnum(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+func hexList(list []uint16) string {
+	texts := make([]string, len(list))
+	for i, n := range list {
+		texts[i] = fmt.Sprintf("%04x", n)
+	}
+	return strings.Join(texts, ",")
+}
+
+func hash(text string) string {
+	if text == "" {
+		return "000000000000"
+	}
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:6])
+}
