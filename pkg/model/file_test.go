@@ -348,7 +348,26 @@ func FuzzRead(f *testing.F) {
 	f.Add(one)
 	f.Add(one[:len(one)/2])
 	least := stream.Architecture{Units: 1, Buckets: 2, Width: 1, Flows: 2, Hidden: 1, OwnPorts: []int32{53}, RemotePorts: []int32{}}
-	f.Add(bytesOf(f, model.Bundle{"": streamtest.Model(rand.New(rand.NewPCG(1, 1)), least, 3)}))
+	flow := bytesOf(f, model.Bundle{"": streamtest.Model(rand.New(rand.NewPCG(1, 1)), least, 3)})
+	f.Add(flow)
+	f.Add(flow[:len(flow)-1])
+	f.Add(append(flow[:len(flow)-4:len(flow)-4], 0, 0, 0xc0, 0x7f)) // the last bias is NaN
+	f.Add(append(flow[:len(flow)-4:len(flow)-4], 0xff, 0xff, 0x7f, 0x7f))
+	for old, hostile := range map[string]string{ // of the same length: the header's stays
+		`\"buckets\":2`: `\"buckets\":9`, `\"flows\":2`: `\"flows\":0`, `\"units\":1`: `\"units\":-`,
+		`"shape":[2,1]`: `"shape":[1,2]`, `\"own_ports\":[53]`: `\"own_ports\":[-1]`, `\"hidden\":1,`: `\"hidden\":1e`,
+		`\"dropout\":0`: `\"dropout\":9`, `\"width\":1`: `\"width\":8`, `\"mean\":6`: `\"mean\":-`, `\"deviation\":2`: `\"deviation\":0`,
+	} {
+		changed := bytes.Replace(flow, []byte(old), []byte(hostile), 1)
+		if bytes.Equal(changed, flow) || len(changed) != len(flow) {
+			f.Fatalf("no %s in the file, or of another length", old)
+		}
+		if _, err := model.ReadBundle(bytes.NewReader(changed)); err == nil {
+			f.Errorf("%s for %s: no error", hostile, old)
+		}
+		f.Add(changed)
+	}
+	row := modeltest.Stream(rand.New(rand.NewPCG(2, 1)), 3)
 	f.Add(bytesOf(f, model.Bundle{"tcp/80": small(1, 2), "udp/53": small(2, 3)}))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		b, err := model.ReadBundle(bytes.NewReader(text))
@@ -361,6 +380,16 @@ func FuzzRead(f *testing.F) {
 		}
 		if _, err := model.ReadBundle(&buf); err != nil {
 			t.Fatalf("written but cannot be read: %v", err)
+		}
+		for _, m := range b {
+			e, err := model.NewEngine(m)
+			if err != nil {
+				continue // sums that overflow
+			}
+			probs := make([]float32, e.Classes())
+			if err := e.Predict(row, probs); err == nil && model.NotFinite(e.Logits()) >= 0 {
+				t.Fatalf("outputs %v and no error", e.Logits())
+			}
 		}
 	})
 }
