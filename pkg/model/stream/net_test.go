@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"hash/crc32"
 	"math/rand/v2"
 	"reflect"
 	"strings"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 	"github.com/iotsense/iotsense/pkg/model/stream"
 	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
 )
@@ -111,5 +113,20 @@ func TestStrict(t *testing.T) {
 		if first := model.Strict.First(n.Strict()); first != want-1 || model.Padded.First(n.Strict()) != 0 {
 			t.Errorf("of %d flows: the first row judged is number %d, want %d", flows, first, want-1)
 		}
+	}
+}
+
+// What the convolution adds up has the same bits on every machine: products are
+// rounded before they are added, which Go leaves to each.
+func TestTableHasTheSameBitsEverywhere(t *testing.T) {
+	m := streamtest.Model(rand.New(rand.NewPCG(7, 1)), streamtest.Architecture(), classes)
+	var table conv.ByteTable
+	stream.Tabulate(&table, &streamtest.Net(m).Weights)
+	sum := crc32.NewIEEE()
+	if err := binary.Write(sum, binary.LittleEndian, table[:]); err != nil {
+		t.Fatal(err)
+	}
+	if got := sum.Sum32(); got != 0xf4000099 {
+		t.Errorf("checksum %#x, want that of every machine", got)
 	}
 }

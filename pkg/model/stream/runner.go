@@ -76,7 +76,7 @@ func Tabulate(t *conv.ByteTable, w *Weights) {
 			row := t.At(tap, symbol)
 			for e, v := range w.Embedding[symbol*Embedding:][:Embedding] {
 				for f, k := range w.Kernel[(tap*Embedding+e)*Filters:][:Filters] {
-					row[f] += v * k
+					row[f] += float32(v * k) // rounded: arm64 would add v*k as it is
 				}
 			}
 		}
