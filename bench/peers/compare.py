@@ -1,6 +1,6 @@
 """iotsense's engine beside other runtimes: same weights, same windows, same run.
 
-    scripts/bench-peers.sh [--manifest FILE] [--rounds N] [--seconds S] [--json OUT]
+    scripts/bench-peers.sh [--manifest FILE] [--model FILE] [--rounds N] [--seconds S] [--json OUT]
 
 makes what this needs and runs it. Every runtime is a process of its own with one
 thread on one core. In each round every runtime has its turn at every case, so that
@@ -62,8 +62,9 @@ def iotsense(args, rows, batch, *more, mode="cold"):
                "--runs", "1", "--time", f"{args.seconds}s", *more]
     if mode == "cold":
         command += ["--windows", str(WINDOWS)]
-    if args.manifest:
-        command += ["--manifest", args.manifest]
+    for flag in ("manifest", "model"):
+        if getattr(args, flag):
+            command += [f"--{flag}", getattr(args, flag)]
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, preexec_fn=one_core).stdout
     return json.loads(out)
 
@@ -73,6 +74,7 @@ def arguments():
     p.add_argument("--iotsense", default="bin/iotsense")
     p.add_argument("--python", default=sys.executable, help="with tensorflow, onnxruntime and ai_edge_litert")
     p.add_argument("--manifest", help="captures to take windows from (default: the device lab)")
+    p.add_argument("--model", help="a model of the paper's network (default: the embedded one)")
     p.add_argument("--work", default="build/bench-peers/work", help="directory for windows and the peers' model files")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=1.0, help="length of each measurement")

@@ -31,7 +31,7 @@ func dumpInference(dir string, m *model.Model, traffic *bench.Traffic) error {
 	}
 	net, err := cnn.Of(m)
 	if err != nil {
-		return fmt.Errorf("--dump: %w", err)
+		return fmt.Errorf("--dump: %w: name one with --model", err)
 	}
 	d, err := net.Dims(m.Record)
 	if err != nil {

@@ -36,8 +36,9 @@ func benchInferenceCommand() *cli.Command {
 		Name:      "inference",
 		Usage:     "what a verdict costs: throughput, latency and memory of the engine",
 		ArgsUsage: "[DATA]",
-		Description: "cold: independent windows, each computed from all its rows. sliding: as live, the next window\n" +
-			"of each of as many devices as the batch is large. p50 and p99 are of the time that a batch takes,\n" +
+		Description: "cold: independent windows, each computed from all its rows (of a stream network up to 20, into\n" +
+			"an empty memory). sliding: as live, the next window of each of as many devices as the batch is\n" +
+			"large: one new flow into a memory that is kept. p50 and p99 are of the time that a batch takes,\n" +
 			"divided by its inputs. Without DATA and --manifest the windows are of the project's own device\n" +
 			"lab: generated traffic, whose rows are shorter than those of real devices.",
 		Flags: append(box.DataFlags(), terminal.JSONFlag,
