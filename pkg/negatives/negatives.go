@@ -17,7 +17,7 @@ import (
 const (
 	// portion is how many pieces of the classes' streams there are for one of unlisted
 	// machines, at least, and for one of a chimera.
-	portion = 6
+	portion = 12
 	// A chimera's flows, and the classes that they are of.
 	leastFlows, mostFlows     = 4, 20
 	leastClasses, mostClasses = 3, 6

@@ -80,9 +80,9 @@ func TestAdd(t *testing.T) {
 		strange         map[string]int // examples
 		chimeras        bool
 	}{
-		{"pieces of streams", 5, 24, map[string]int{"gateway": 3 * rows, "visitor": rows}, true}, // (20 + 5) / 6 is 4
-		{"windows", 5, 1, map[string]int{"gateway": 28, "visitor": rows}, true},
-		{"too few classes to mix", 2, 24, map[string]int{"gateway": rows, "visitor": rows}, false},
+		{"pieces of streams", 5, 24, map[string]int{"gateway": rows, "visitor": rows}, true}, // of 20 one in twelve, rounded up
+		{"windows", 5, 1, map[string]int{"gateway": 10, "visitor": 10}, true},
+		{"too few classes to mix", 2, 24, map[string]int{"gateway": rows, "visitor": 0}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var before []int
