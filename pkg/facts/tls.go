@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 func isClientHello(b []byte) bool {
@@ -60,7 +59,7 @@ func (v *voice) tls(b []byte) bool {
 		}
 		v.say(TLSALPN, v.scratch)
 	}
-	v.say(JA4, []byte(h.ja4()))
+	v.say(JA4, h.ja4())
 	return true
 }
 
@@ -171,8 +170,8 @@ func (h *hello) extension(kind uint16, r reader) {
 
 // ja4 is the hello's fingerprint over TCP: version, server name, numbers of ciphers and
 // extensions, the first protocol; hash of the sorted ciphers; hash of the sorted
-// extensions and the signature algorithms.
-func (h *hello) ja4() string {
+// extensions and the signature algorithms. It sorts the hello's.
+func (h *hello) ja4() []byte {
 	version, ok := map[uint16]string{0x304: "13", 0x303: "12", 0x302: "11", 0x301: "10", 0x300: "s3", 0x002: "s2"}[h.version]
 	if !ok {
 		version = "00"
@@ -185,20 +184,16 @@ func (h *hello) ja4() string {
 	if len(h.protocols) > 0 {
 		protocol = ends(h.protocols[0])
 	}
-	ciphers := slices.Sorted(slices.Values(h.ciphers))
-	var extensions []uint16
-	for _, e := range h.extensions {
-		if e != extServerName && e != extALPN {
-			extensions = append(extensions, e)
-		}
-	}
-	slices.Sort(extensions)
-	text := hexList(extensions)
+	f := fmt.Appendf(nil, "t%s%s%02d%02d%s_", version, name, min(99, len(h.ciphers)), min(99, len(h.extensions)), protocol)
+	slices.Sort(h.ciphers)
+	f = append(appendHash(f, appendList(nil, h.ciphers)), '_')
+	others := slices.DeleteFunc(h.extensions, func(e uint16) bool { return e == extServerName || e == extALPN })
+	slices.Sort(others)
+	text := appendList(nil, others)
 	if len(h.algorithms) > 0 {
-		text += "_" + hexList(h.algorithms)
+		text = appendList(append(text, '_'), h.algorithms)
 	}
-	return fmt.Sprintf("t%s%s%02d%02d%s_%s_%s", version, name, min(99, len(h.ciphers)), min(99, len(h.extensions)), protocol,
-		hash(hexList(ciphers)), hash(text))
+	return appendHash(f, text)
 }
 
 // ends are the first and the last character of a protocol's name, of its hex digits if
@@ -214,18 +209,21 @@ func ends(protocol []byte) string {
 
 func isAlnum(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' }
 
-func hexList(list []uint16) string {
-	texts := make([]string, len(list))
+// appendList appends numbers as four hex digits each, with commas.
+func appendList(text []byte, list []uint16) []byte {
 	for i, n := range list {
-		texts[i] = fmt.Sprintf("%04x", n)
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = hex.AppendEncode(text, []byte{byte(n >> 8), byte(n)})
 	}
-	return strings.Join(texts, ",")
+	return text
 }
 
-func hash(text string) string {
-	if text == "" {
-		return "000000000000"
+func appendHash(fingerprint, text []byte) []byte {
+	if len(text) == 0 {
+		return append(fingerprint, "000000000000"...)
 	}
-	sum := sha256.Sum256([]byte(text))
-	return hex.EncodeToString(sum[:6])
+	sum := sha256.Sum256(text)
+	return hex.AppendEncode(fingerprint, sum[:6])
 }

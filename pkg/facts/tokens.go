@@ -47,7 +47,10 @@ func (t tokens) fact(f Fact) {
 	value := strings.ToLower(f.Value)
 	switch f.Kind {
 	case Maker:
-		words := strings.FieldsFunc(value, func(r rune) bool { return r >= 0x80 || !isAlnum(byte(r)) })
+		words := strings.Fields(value)
+		for i, w := range words { // "D-Link" and "TP-LINK" share no word
+			words[i] = strings.Map(letterOrDigit, w)
+		}
 		t.add("oui:", append(words, strings.Join(words, ""))...)
 	case MACKind:
 		if value != "random" {
@@ -93,6 +96,14 @@ func (t tokens) fact(f Fact) {
 			t.add("tplink:", words(model)...)
 		}
 	}
+}
+
+// letterOrDigit leaves out, as a mapping of [strings.Map], what is neither in ASCII.
+func letterOrDigit(r rune) rune {
+	if r < 0x80 && isAlnum(byte(r)) {
+		return r
+	}
+	return -1
 }
 
 // words are the words of a text in lower case between spaces, commas and semicolons.

@@ -64,7 +64,8 @@ func TestTokensMaker(t *testing.T) {
 		{nil, []string{"oui:none"}},
 		{[]Fact{{Kind: MACKind, Value: "unlisted"}}, []string{"oui:none"}},
 		{[]Fact{{Kind: MACKind, Value: "random"}}, []string{"oui:random"}},
-		{[]Fact{{Kind: Maker, Value: "TP-LINK"}}, []string{"oui:link", "oui:tp", "oui:tplink"}},
+		{[]Fact{{Kind: Maker, Value: "TP-LINK"}}, []string{"oui:tplink"}},
+		{[]Fact{{Kind: Maker, Value: "Philips Lighting"}}, []string{"oui:lighting", "oui:philips", "oui:philipslighting"}},
 		{[]Fact{{Kind: Maker, Value: "Apple"}, {Kind: Maker, Value: "Apple"}}, []string{"oui:apple"}},
 	} {
 		if d := cmp.Diff(tt.want, Tokens(tt.facts)); d != "" {
