@@ -1,15 +1,79 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
+
+// knowing is a sensor that knows one device.
+type knowing struct{ api.Source }
+
+func (knowing) ID() string { return "0d" }
+
+func (knowing) Stats() (v1.Stats, error) { return v1.Stats{}, nil }
+
+func (knowing) Facts(device string) ([]v1.Fact, error) {
+	if device != "02:00:00:00:00:0d" {
+		return []v1.Fact{}, nil
+	}
+	return []v1.Fact{{Device: device, Kind: "dhcp_host", Value: "plug", Source: "sent", Count: 2}}, nil
+}
+
+func (knowing) Devices() ([]v1.DeviceVerdict, error) { return nil, nil }
+
+func (knowing) Flows(int) ([]v1.Flow, int, error) { return nil, 0, nil }
+
+// A running sensor is asked for one device.
+func TestLiveFacts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s.sock")
+	l, err := api.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	go func() { api.Serve(ctx, l, knowing{}, slog.New(slog.DiscardHandler)); close(done) }()
+	defer func() { stop(); <-done }()
+	for _, tt := range []struct {
+		args   []string
+		status int
+		prints string
+		says   string
+	}{
+		{[]string{"02:00:00:00:00:0D"}, 0, "plug", ""},
+		{[]string{"02-00-00-00-00-0d", "--json"}, 0, `"capture":null,"kind":"dhcp_host","value":"plug"`, ""},
+		{[]string{"02:00:00:00:00:0e"}, terminal.ExitFailed, "", "the sensor has not seen it"},
+		{[]string{"02:00:00:00:00:0d", "--socket", path + "x"}, terminal.ExitFailed, "", "start `iotsense run`"},
+	} {
+		stdout, stderr, status := command(t, append([]string{"facts", "--socket", path}, tt.args...)...)
+		if status != tt.status || !strings.Contains(stdout, tt.prints) || !strings.Contains(stderr, tt.says) {
+			t.Errorf("%q: status %d, stdout %q, stderr %q", tt.args, status, stdout, stderr)
+		}
+	}
+}
+
+// classify tells what a device says of itself with its verdict.
+func TestClassifyTellsFacts(t *testing.T) {
+	readHere(t)
+	stdout, stderr, status := command(t, "classify", "--json", "d/a.pcap")
+	var v v1.Verdict
+	if err := json.Unmarshal([]byte(stdout), &v); status != 0 || err != nil {
+		t.Fatalf("status %d, %v, stderr %q", status, err, stderr)
+	}
+	if d := cmp.Diff(v1.Facts{"mac": "random", "port_to": "udp/53"}, v.Facts); d != "" || v.Vendor != nil {
+		t.Errorf("facts, vendor %v\n%s", v.Vendor, d)
+	}
+}
 
 // A line for each fact, in JSON with its keys, as a table, of one device alone; a capture
 // without any says why on stderr.
@@ -45,7 +109,10 @@ func TestFacts(t *testing.T) {
 	if status != 0 || stdout != "" || !strings.Contains(stderr, "local") {
 		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
-	for _, args := range [][]string{{"facts"}, {"facts", "d/a.pcap", "--device", "plug"}, {"facts", "d/a.pcap", "--local", "x"}} {
+	for _, args := range [][]string{
+		{"facts"}, {"facts", "d/a.pcap", "--device", "plug"}, {"facts", "d/a.pcap", "--local", "x"}, {"facts", "d/a.pcap", "--socket", "x"},
+		{"facts", "02:00:00:00:00:0d", "02:00:00:00:00:0e"}, {"facts", "02:00:00:00:00:0d", "--device", "02:00:00:00:00:0d"},
+	} {
 		if _, _, status := command(t, args...); status != terminal.ExitUsage {
 			t.Errorf("%q: status %d", args, status)
 		}

@@ -32,6 +32,10 @@ func (a answers) Flows(int) ([]v1.Flow, int, error) {
 	return []v1.Flow{{Remote: "192.0.2.1", DevPort: -1}}, 3, a.err
 }
 
+func (a answers) Facts(device string) ([]v1.Fact, error) {
+	return []v1.Fact{{Device: device, Kind: "maker"}}, a.err
+}
+
 // serve answers on a new socket until the test ends.
 func serve(t *testing.T, src Source) (path string) {
 	t.Helper()
@@ -65,6 +69,12 @@ func TestRoundTrip(t *testing.T) {
 	if want, more, _ := (answers{}).Flows(0); err != nil || !cmp.Equal(list, want) || left != more {
 		t.Errorf("flows: %v, %v, %d left out", err, cmp.Diff(want, list), left)
 	}
+	for _, device := range []string{"02:00:00:00:00:01", "ip:fe80::1%eth0/x"} {
+		facts, err := c.Facts(ctx, device)
+		if want, _ := (answers{}).Facts(device); err != nil || !cmp.Equal(facts, want) {
+			t.Errorf("facts of %s: %v, %v", device, err, cmp.Diff(want, facts))
+		}
+	}
 }
 
 // Each answer says which sensor gives it; what lies beside /v1 is nowhere.
@@ -72,8 +82,9 @@ func TestPaths(t *testing.T) {
 	path := serve(t, answers{})
 	ask := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
 	for at, want := range map[string]int{
-		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK,
-		"/stats": http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
+		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK, v1.FactsPath("x"): http.StatusOK,
+		v1.DevicesPath + "/x": http.StatusNotFound,
+		"/stats":              http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
 	} {
 		answer, err := ask.Get("http://iotsense" + at)
 		if err != nil {

@@ -29,6 +29,8 @@ type Source interface {
 	Devices() ([]v1.DeviceVerdict, error)
 	// Flows lists at most so many lines; left is how many flows it is without.
 	Flows(most int) (list []v1.Flow, left int, err error)
+	// Facts are what is known of one device, at most some dozens; none of one never seen.
+	Facts(device string) ([]v1.Fact, error)
 }
 
 // MaxFlows is how many lines an answer to v1.FlowsPath has at most: those of a full table
@@ -69,6 +71,11 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 		a.log, a.turn = quiet, make(chan struct{}, 1)
 		mux.Handle("GET "+path, a)
 	}
+	one := &answer{free: make(chan struct{}, slots), log: quiet, turn: make(chan struct{}, 1)}
+	answers[v1.FactsPath("{device}")] = one
+	mux.HandleFunc("GET "+v1.FactsPath("{device}"), func(w http.ResponseWriter, r *http.Request) {
+		one.serve(w, r, func(ctx context.Context) (text, error) { return one.ofDevice(ctx, src, r.PathValue("device")) })
+	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		wait(r.Context(), connHeld)
 		http.NotFound(w, r)
@@ -144,7 +151,21 @@ type answer struct {
 }
 
 // ServeHTTP implements http.Handler.
-func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.serve(w, r, a.get) }
+
+// ofDevice is an answer that is computed for each who asks: slots bound their number.
+func (a *answer) ofDevice(ctx context.Context, src Source, device string) (text, error) {
+	select {
+	case a.turn <- struct{}{}:
+	case <-ctx.Done():
+		return text{}, ctx.Err()
+	}
+	defer func() { <-a.turn }()
+	return encoded(func() ([]v1.Fact, error) { return src.Facts(device) })()
+}
+
+// serve gives one of the answers that may be given at once.
+func (a *answer) serve(w http.ResponseWriter, r *http.Request, get func(context.Context) (text, error)) {
 	if !a.enter(r.Context()) {
 		w.Header().Set("Retry-After", "1")
 		w.Header().Set("Connection", "close")
@@ -152,7 +173,7 @@ func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer a.leave(time.Now())
-	t, err := a.get(r.Context())
+	t, err := get(r.Context())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

@@ -63,11 +63,12 @@ func (p *pipes) ask(path string) (int, string, error) {
 
 // counting counts how often it is asked; each answer takes its time.
 type counting struct {
-	takes            time.Duration
-	size             int
-	stats, flows, at atomic.Int64
-	most             atomic.Int64 // asked at once
-	statsBegan       time.Time
+	takes        time.Duration
+	size         int
+	stats, flows atomic.Int64
+	facts, at    atomic.Int64
+	most         atomic.Int64 // asked at once
+	statsBegan   time.Time
 }
 
 func (c *counting) ask(n *atomic.Int64) int64 {
@@ -93,6 +94,11 @@ func (c *counting) Flows(int) ([]v1.Flow, int, error) {
 	return []v1.Flow{{Remote: strings.Repeat("x", c.size)}}, 0, nil
 }
 
+func (c *counting) Facts(string) ([]v1.Fact, error) {
+	c.ask(&c.facts)
+	return []v1.Fact{}, nil
+}
+
 // inBubble serves src on connections in memory.
 func inBubble(t *testing.T, src Source, log *slog.Logger, f func(t *testing.T, p *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -116,7 +122,7 @@ func TestManyClients(t *testing.T) {
 	for _, tt := range []struct {
 		path string
 		most int64 // computations in ten seconds
-	}{{v1.FlowsPath, 11}, {v1.StatsPath, 101}} {
+	}{{v1.FlowsPath, 11}, {v1.StatsPath, 101}, {v1.FactsPath("02:00:00:00:00:01"), 170}} {
 		src := &counting{takes: 5 * time.Millisecond}
 		inBubble(t, src, slog.New(slog.DiscardHandler), func(t *testing.T, p *pipes) {
 			var clients sync.WaitGroup
@@ -137,13 +143,13 @@ func TestManyClients(t *testing.T) {
 				})
 			}
 			clients.Wait()
-			if n := src.flows.Load() + src.stats.Load(); n > tt.most+10 || n < tt.most/2 {
+			if n := src.flows.Load() + src.stats.Load() + src.facts.Load(); n > tt.most+10 || n < tt.most/2 {
 				t.Errorf("%s was computed %d times in ten seconds, want about %d", tt.path, n, tt.most)
 			}
 			if src.most.Load() != 1 {
 				t.Errorf("%d computations at once", src.most.Load())
 			}
-			if answered.Load() == 0 || (tt.path == v1.FlowsPath) != (refused.Load() > 0) {
+			if answered.Load() == 0 || (tt.path != v1.StatsPath) != (refused.Load() > 0) {
 				t.Errorf("%s: %d answered, %d refused", tt.path, answered.Load(), refused.Load())
 			}
 		})

@@ -8,6 +8,8 @@ import (
 	"encoding"
 	"fmt"
 	"slices"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
 // Kind is what a fact is about. Its name is public: JSON has it.
@@ -132,16 +134,46 @@ type Set struct {
 // All are the facts in the order in which they were first heard. They are the set's.
 func (s *Set) All() []Fact { return s.facts }
 
-// Newest is each kind's value that was said last. What others said is left out.
-func (s *Set) Newest() map[string]string {
-	last := map[string]string{}
-	var at [kindCount]int64
-	for _, f := range s.facts {
-		if name := f.Kind.String(); f.Source != Heard && (last[name] == "" || f.Last >= at[f.Kind]) {
-			last[name], at[f.Kind] = f.Value, f.Last
+// Tell writes into a verdict who made the device, and each kind's value that was said
+// last. What others said is left out. A nil set has nothing to tell.
+func (s *Set) Tell(v *v1.Verdict) {
+	v.Facts = v1.Facts{}
+	if s == nil {
+		return
+	}
+	var newest [kindCount]*Fact
+	for i := range s.facts {
+		if f := &s.facts[i]; f.Source != Heard && (newest[f.Kind] == nil || f.Last >= newest[f.Kind].Last) {
+			newest[f.Kind] = f
 		}
 	}
-	return last
+	for kind, f := range newest {
+		if f != nil {
+			v.Facts[Kind(kind).String()] = f.Value
+		}
+	}
+	if f := newest[Maker]; f != nil {
+		vendor := f.Value
+		v.Vendor = &vendor
+	}
+}
+
+// Lines are the facts of a device of that name, by kind; capture is the file that they are
+// from, nil live. A nil set has none.
+func (s *Set) Lines(device string, capture *string) []v1.Fact {
+	lines := []v1.Fact{}
+	if s == nil {
+		return lines
+	}
+	all := slices.Clone(s.facts)
+	slices.SortStableFunc(all, func(a, b Fact) int { return int(a.Kind) - int(b.Kind) })
+	for _, f := range all {
+		lines = append(lines, v1.Fact{
+			Device: device, Capture: capture, Kind: f.Kind.String(), Value: f.Value, Source: f.Source.String(),
+			First: v1.UnixMicro(f.First), Last: v1.UnixMicro(f.Last), Count: uint64(f.Count),
+		})
+	}
+	return lines
 }
 
 // add notes that a fact was said at a time.

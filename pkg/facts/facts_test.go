@@ -3,6 +3,7 @@ package facts
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -112,8 +114,22 @@ func TestSetAgain(t *testing.T) {
 	if d := cmp.Diff(want, s.All()); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff(map[string]string{"dns": "a.example"}, s.Newest()); d != "" {
-		t.Error(d)
+	var v v1.Verdict
+	if s.Tell(&v); !maps.Equal(v.Facts, v1.Facts{"dns": "a.example"}) || v.Vendor != nil {
+		t.Errorf("tells %v, vendor %v", v.Facts, v.Vendor)
+	}
+	s.add(Maker, Link, []byte("Acme"), 1)
+	if s.Tell(&v); v.Vendor == nil || *v.Vendor != "Acme" || v.Facts["maker"] != "Acme" {
+		t.Errorf("tells %v, vendor %v", v.Facts, v.Vendor)
+	}
+	file := "a.pcap"
+	lines := s.Lines("x", &file)
+	if len(lines) != 4 || lines[0].Kind != "maker" || lines[0].Source != "mac" || *lines[3].Capture != file || lines[3].Source != "heard" {
+		t.Errorf("lines %+v", lines)
+	}
+	var none *Set
+	if none.Tell(&v); len(v.Facts) != 0 || len(none.Lines("x", nil)) != 0 {
+		t.Error("nothing known, something told")
 	}
 }
 

@@ -5,6 +5,7 @@ package sensor
 
 import (
 	"cmp"
+	"errors"
 	"math"
 	"net/netip"
 	"slices"
@@ -38,8 +39,31 @@ func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 			l.seen(end.Name, end.End.Addr, first, last)
 		}
 	}
+	for i := range l.list {
+		s.addFacts(&l.list[i].Verdict)
+	}
 	slices.SortFunc(l.list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
 	return l.list, nil
+}
+
+// addFacts tells in a verdict what the device says of itself.
+func (s *Sensor) addFacts(v *v1.Verdict) {
+	if s.facts == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.facts.Of(v.Device).Tell(v)
+}
+
+// Facts implements api.Source.
+func (s *Sensor) Facts(device string) ([]v1.Fact, error) {
+	if s.facts == nil {
+		return nil, errors.New("this sensor keeps no facts: it runs with --no-facts")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.facts.Of(device).Lines(device, nil), nil
 }
 
 // listing is a list of devices that grows to the most there may be.

@@ -23,7 +23,9 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/lab"
@@ -184,6 +186,7 @@ func compareLive(t *testing.T, purpose string, c liveCase, frames []lab.Frame, s
 	exact := exactKeys(t, recording, c.direction, speed)
 	compared := compareExact(t, live.Records, offline.records, exact, speed)
 	compareTotals(t, "recording", live.Records, offline.records)
+	compareFacts(t, live.Facts, offline.facts)
 	compareTotals(t, "original", live.Records, offlineRecords(t, frames, c.direction, flows.Lifetime).records)
 	rollovers := len(live.Records) - len(byFlow(live.Records))
 	t.Logf("%d packets, %d records, %d of them after a rollover, %d compared one by one; latest frame %v late",
@@ -193,6 +196,26 @@ func compareLive(t *testing.T, purpose string, c liveCase, frames []lab.Frame, s
 	}
 	if compared < len(live.Records)*9/10 {
 		t.Errorf("%d of %d records were away from a rollover: too few to prove anything", compared, len(live.Records))
+	}
+}
+
+// compareFacts holds what the sensor knows of the devices to what the recording says. A
+// packet that a rollover puts into another life may be one of its first ten, or not.
+func compareFacts(t *testing.T, live []v1.Fact, offline *facts.Collector) {
+	t.Helper()
+	counted := map[string]int{}
+	text := func(f v1.Fact) string { return strings.Join([]string{f.Device, f.Kind, f.Source, f.Value}, " ") }
+	for _, f := range live {
+		counted[text(f)]++
+	}
+	for name, set := range offline.Each {
+		for _, f := range set.Lines(name, nil) {
+			counted[text(f)]--
+		}
+	}
+	maps.DeleteFunc(counted, func(_ string, n int) bool { return n == 0 })
+	if len(live) == 0 || len(counted) > len(live)/100 {
+		t.Errorf("%d facts, other than the recording's (1: live alone): %v", len(live), counted)
 	}
 }
 
@@ -209,6 +232,7 @@ func scale(frames []lab.Frame, speed float64) []lab.Frame {
 
 type offlineResult struct {
 	records []flows.Record
+	facts   *facts.Collector
 	stats   flows.PacketStats
 }
 
@@ -226,8 +250,11 @@ func offlineRecords(t *testing.T, frames []lab.Frame, direction flows.Direction,
 			t.Fatal(err)
 		}
 	}
-	var result offlineResult
-	cfg := capture.Config{RecordSpec: flows.RecordSpec{Direction: direction, Lifetime: lifetime}, Locals: flows.NewLocals(nil)}
+	result := offlineResult{facts: facts.NewCollector(0)}
+	cfg := capture.Config{
+		RecordSpec: flows.RecordSpec{Direction: direction, Lifetime: lifetime}, Locals: flows.NewLocals(nil),
+		Observe: result.facts.Sample,
+	}
 	stats, err := capture.ReadPackets(t.Context(), &file, cfg, func(r *flows.Record) { result.records = append(result.records, *r) })
 	if err != nil {
 		t.Fatal(err)

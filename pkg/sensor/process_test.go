@@ -62,7 +62,8 @@ type sensorConfig struct {
 type sensorResult struct {
 	Records []flows.Record
 	Stats   v1.Stats
-	Apart   int // answers to Stats meanwhile that did not add up, see askOften
+	Facts   []v1.Fact // of all devices
+	Apart   int       // answers to Stats meanwhile that did not add up, see askOften
 }
 
 // ready is the line that says that the sensor is attached.
@@ -104,6 +105,20 @@ func beSensor(text string) error {
 	}
 	if result.Stats, err = s.Stats(); err != nil {
 		return err
+	}
+	devices, err := s.Devices()
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		list, err := s.Facts(d.Device)
+		if err != nil {
+			return err
+		}
+		if len(list) > 0 && (d.Facts[list[0].Kind] == "" || d.Facts["maker"] != "" && *d.Vendor != d.Facts["maker"]) {
+			return fmt.Errorf("device %s with %d facts is told with %v, vendor %v", d.Device, len(list), d.Facts, d.Vendor)
+		}
+		result.Facts = append(result.Facts, list...)
 	}
 	return gob.NewEncoder(os.Stdout).Encode(result)
 }

@@ -5,6 +5,7 @@
 package sensor
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -18,9 +19,11 @@ import (
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 // maxLifetimes is how many lifetimes a flow's records may take to end before they
@@ -37,6 +40,8 @@ type Config struct {
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool
 	Socket  string // path; empty: no socket
+	// NoFacts keeps nothing of what devices say of themselves.
+	NoFacts bool
 	// Speed divides the lifetime of flows and multiplies their times back, for
 	// traffic that is played faster than it was; 0 or 1: as it is.
 	Speed float64
@@ -75,7 +80,8 @@ type Sensor struct {
 	locals     *flows.Locals
 	assembler  *flows.Assembler
 	classifier *classify.Classifier
-	failures   uint64 // records that the model refused
+	facts      *facts.Collector // nil: none are kept
+	failures   uint64           // records that the model refused
 }
 
 // Open loads and attaches the kernel half and makes the socket. Whatever fails,
@@ -115,12 +121,20 @@ func Open(cfg Config) (*Sensor, error) {
 		}
 		return nil, err
 	}
-	s.verdicts = queue.New(verdictQueue, cfg.Verdict)
+	s.verdicts = queue.New(verdictQueue, func(v v1.Verdict) error {
+		s.addFacts(&v) // here, where it keeps no packet waiting
+		return cfg.Verdict(v)
+	})
 	s.locals = locals(s.kernel.Host())
-	s.assembler = flows.NewAssembler(flows.AssemblerConfig{
+	assembly := flows.AssemblerConfig{
 		Spec: s.spec, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
 		MaxAge: maxLifetimes * s.cfg.Loader.Lifetime.Microseconds(),
-	})
+	}
+	if !cfg.NoFacts {
+		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
+		assembly.Observe = s.facts.Sample
+	}
+	s.assembler = flows.NewAssembler(assembly)
 	return s, nil
 }
 

@@ -159,6 +159,9 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 		{"first seen", d.FirstSeen.Local().Format(time.DateTime)}, {"last seen", d.LastSeen.Local().Format(time.DateTime)},
 		{"addresses", strings.Join(d.Addresses, ", ")},
 	})
+	for _, kind := range slices.Sorted(maps.Keys(d.Facts)) {
+		t.AppendRow(table.Row{"says " + kind, d.Facts[kind]})
+	}
 	if d.SharedMAC {
 		t.AppendRow(table.Row{"shared MAC", "two addresses in one minute: several devices behind a router or repeater, or one whose address changed"})
 	}

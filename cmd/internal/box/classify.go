@@ -11,6 +11,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 func classifyCommand() *cli.Command {
@@ -34,14 +36,28 @@ func classifyFiles(c *cli.Context) error {
 	}
 	show, end := terminal.Progress(c.Command.Name)
 	defer end()
-	set, err := OpenData(c, spec, show)
+	data, err := DataOptions(c)
+	if err != nil {
+		return err
+	}
+	known := facts.NewCollector(classify.MaxFileDevices) // of the capture that is read
+	data.Capture.RecordSpec, data.Progress = spec, show
+	data.Capture.Observe = func(device string, sent bool, at int64, s *flows.Sample) { known.Sample(device, sent, at, s) }
+	set, err := Open(data)
 	if err != nil {
 		return err
 	}
 	out := verdictPrinter(c)
 	damaged := classify.Captures(c.Context, set, bundle, classify.Options{WindowMode: mode}, nil,
 		func(s dataset.CaptureSummary, k *classify.Classifier) error {
-			return out.print(captureVerdicts(s, SayClassified(s, k, bundle)))
+			list := captureVerdicts(s, SayClassified(s, k, bundle))
+			for i := range list {
+				if s.Stats.Seen > 0 { // records of a file have lost what no row holds
+					known.Of(list[i].Device).Tell(&list[i].Verdict)
+				}
+			}
+			known = facts.NewCollector(classify.MaxFileDevices)
+			return out.print(list)
 		})
 	out.close()
 	return damaged

@@ -2,13 +2,16 @@ package box
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/api/client"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
@@ -20,13 +23,14 @@ import (
 func factsCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "facts",
-		Usage:     "print what the devices in captures say of themselves: maker, names, services",
-		ArgsUsage: "FILE... (- for standard input)",
+		Usage:     "print what devices say of themselves, live or in captures: maker, names, services",
+		ArgsUsage: "MAC | FILE... (- for standard input)",
 		Description: "A line for each device, kind and value. Source mac: of the address; sent: the device's own\n" +
-			"word; heard: another's, in an answer to it.",
+			"word; heard: another's, in an answer to it. MAC asks a running sensor.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "device", Usage: "only the device with this `MAC`"},
-			&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private and unique local ranges)"},
+			&cli.StringFlag{Name: "device", Usage: "of captures only the device with this `MAC`"},
+			&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` of captures (repeatable; default: private and unique local ranges)"},
+			ask.SocketFlag,
 			terminal.JSONFlag,
 		},
 		Action: printFacts,
@@ -34,9 +38,41 @@ func factsCommand() *cli.Command {
 }
 
 func printFacts(c *cli.Context) error {
-	if !c.Args().Present() {
-		return terminal.Usagef("facts: no capture: name files")
+	args := c.Args().Slice()
+	if len(args) == 0 {
+		return terminal.Usagef("facts: name a device's MAC, or captures")
 	}
+	if d, err := ask.ParseDeviceName(args[0]); err == nil && d.Name != "" {
+		switch {
+		case len(args) > 1:
+			return terminal.Usagef("facts: one MAC at a time, got %d arguments", len(args))
+		case c.IsSet("device") || c.IsSet("local"):
+			return terminal.Usagef("facts %s: --device and --local are for captures", args[0])
+		}
+		return liveFacts(c, d.Name)
+	}
+	if c.IsSet("socket") {
+		return terminal.Usagef("--socket: facts of a running sensor are asked for by MAC, not %q", args[0])
+	}
+	return fileFacts(c, args)
+}
+
+// liveFacts asks a sensor for a device's facts.
+func liveFacts(c *cli.Context, device string) error {
+	lines, err := client.New(c.String("socket")).Facts(c.Context, device)
+	if err != nil {
+		return err
+	}
+	if len(lines) == 0 {
+		return fmt.Errorf("device %s: the sensor has not seen it send", device)
+	}
+	out := newFactsPrinter(c)
+	defer out.close()
+	return out.print(lines)
+}
+
+// fileFacts reads captures.
+func fileFacts(c *cli.Context, paths []string) error {
 	local, err := ParseLocal(c)
 	if err != nil {
 		return err
@@ -51,7 +87,7 @@ func printFacts(c *cli.Context) error {
 	}
 	out := newFactsPrinter(c)
 	var damaged []error
-	for _, path := range c.Args().Slice() {
+	for _, path := range paths {
 		known := facts.NewCollector(classify.MaxFileDevices)
 		cfg := capture.Config{Locals: flows.NewLocals(local), Observe: known.Sample}
 		stats, err := capture.Read(c.Context, path, cfg, func(*flows.Record) {})
@@ -60,13 +96,32 @@ func printFacts(c *cli.Context) error {
 			s := dataset.CaptureSummary{Name: path, Stats: stats}
 			sayForgotten(s, known.Forgotten())
 			sayFindings(s, nil, nil)
+			sayUnread(path, known)
 		}
-		if err := out.print(path, only, known); err != nil {
-			return err
+		var names []string
+		for name := range known.Each {
+			if only == "" || name == only {
+				names = append(names, name)
+			}
+		}
+		slices.Sort(names)
+		for _, name := range names {
+			if err := out.print(known.Of(name).Lines(name, &path)); err != nil {
+				return err
+			}
 		}
 	}
 	out.close()
 	return errors.Join(damaged...)
+}
+
+// sayUnread tells of payloads that are not what their port or first bytes promise.
+func sayUnread(path string, known *facts.Collector) {
+	for protocol, t := range known.Tallies {
+		if t.Malformed > 0 {
+			terminal.Say("%s: %d of %d payloads of %s say nothing that can be read", path, t.Malformed, t.Read+t.Cut+t.Malformed, protocol)
+		}
+	}
 }
 
 // factsPrinter prints lines of JSON, or a table at the end.
@@ -78,42 +133,21 @@ type factsPrinter struct {
 func newFactsPrinter(c *cli.Context) *factsPrinter {
 	p := &factsPrinter{w: c.App.Writer}
 	if !c.Bool("json") {
-		p.table = terminal.NewTable(p.w, "Capture", "Device", "Kind", "Value", "Source", "Count")
+		p.table = terminal.NewTable(p.w, "Device", "Kind", "Value", "Source", "Count", "Capture")
 	}
 	return p
 }
 
-// print prints the facts of a capture's devices, or of the only one that is wanted, by
-// device and kind.
-func (p *factsPrinter) print(path, only string, known *facts.Collector) error {
-	var names []string
-	for name := range known.Each {
-		if only == "" || name == only {
-			names = append(names, name)
-		}
+func (p *factsPrinter) print(lines []v1.Fact) error {
+	if p.table == nil {
+		return terminal.PrintLines(p.w, lines)
 	}
-	slices.Sort(names)
-	for _, name := range names {
-		list := slices.Clone(known.Of(name).All())
-		slices.SortStableFunc(list, func(a, b facts.Fact) int { return int(a.Kind) - int(b.Kind) })
-		for _, f := range list {
-			line := v1.Fact{
-				Device: name, Capture: &path, Kind: f.Kind.String(), Value: f.Value, Source: f.Source.String(),
-				First: v1.UnixMicro(f.First), Last: v1.UnixMicro(f.Last), Count: uint64(f.Count),
-			}
-			if p.table == nil {
-				if err := terminal.PrintJSON(p.w, line); err != nil {
-					return err
-				}
-				continue
-			}
-			p.table.AppendRow(table.Row{path, name, line.Kind, line.Value, line.Source, line.Count})
+	for _, f := range lines {
+		from := "live"
+		if f.Capture != nil {
+			from = *f.Capture
 		}
-	}
-	for protocol, t := range known.Tallies {
-		if t.Malformed > 0 {
-			terminal.Say("%s: %d of %d payloads of %s say nothing that can be read", path, t.Malformed, t.Read+t.Cut+t.Malformed, protocol)
-		}
+		p.table.AppendRow(table.Row{f.Device, f.Kind, f.Value, f.Source, f.Count, from})
 	}
 	return nil
 }

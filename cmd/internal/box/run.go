@@ -45,6 +45,7 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-devices", Value: registry.DefaultMaxDevices, Usage: "`N` devices remembered"},
 			ask.SocketFlag,
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
+			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves: maker, names, services"},
 			terminal.JSONFlag,
 			&cli.DurationFlag{Name: "duration", Usage: "stop after `D`"},
 			&cli.BoolFlag{Name: "kernel-stats", Usage: "measure the time spent in the kernel (needs CAP_SYS_ADMIN)"},
@@ -103,7 +104,7 @@ func logAccounts(cfg sensor.Config, s *sensor.Sensor) {
 }
 
 func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
-	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), Speed: c.Float64("speed"), Log: log}
+	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), Speed: c.Float64("speed"), NoFacts: c.Bool("no-facts"), Log: log}
 	if len(c.StringSlice("interface")) == 0 {
 		return cfg, terminal.Usagef("run: -i IFACE is missing")
 	}

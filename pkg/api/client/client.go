@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"syscall"
 	"time"
@@ -43,6 +44,13 @@ func (c *Client) Stats(ctx context.Context) (s v1.Stats, err error) {
 func (c *Client) Devices(ctx context.Context) (d []v1.DeviceVerdict, err error) {
 	_, err = c.ask(ctx, v1.DevicesPath, &d)
 	return d, err
+}
+
+// Facts asks for what is known of a device, by its name in a verdict; none of one that the
+// sensor has not seen.
+func (c *Client) Facts(ctx context.Context, device string) (f []v1.Fact, err error) {
+	_, err = c.ask(ctx, v1.FactsPath(url.PathEscape(device)), &f)
+	return f, err
 }
 
 // Flows asks for the open flows; left is how many more there are than an answer

@@ -17,7 +17,13 @@ const (
 	StatsPath   = "/v1/stats"   // a Stats
 	DevicesPath = "/v1/devices" // a list of DeviceVerdict
 	FlowsPath   = "/v1/flows"   // a list of Flow
+
+	factsOf = "/facts" // below a device: a list of Fact
 )
+
+// FactsPath is where the facts of a device are asked for, by its name in a Verdict; with
+// "{device}" for the name it is the pattern of all such paths.
+func FactsPath(device string) string { return DevicesPath + "/" + device + factsOf }
 
 // Headers of answers.
 const (

@@ -20,6 +20,8 @@ type Verdict struct {
 	Confidence       *float64       `json:"confidence"`        // its joined probability, 0 to 1
 	Known            bool           `json:"known"`             // confidence >= threshold, and none of them is no better
 	State            State          `json:"state"`             //
+	Vendor           *string        `json:"vendor"`            // who made its interface; null: random MAC, nobody listed, no facts kept
+	Facts            Facts          `json:"facts"`             // {kind: newest value} of what it says of itself; null: nothing is kept
 	Provisional      bool           `json:"provisional"`       // rests on a flow still open in the kernel
 	Windows          int            `json:"windows"`           // joined windows
 	Flows            uint64         `json:"flows"`             // records so far
@@ -32,6 +34,9 @@ type Verdict struct {
 	Trusted          *bool          `json:"trusted"`           // known and padding fraction within its threshold
 	News             bool           `json:"-"`                 // of Window: the state, or a known label, is another than before
 }
+
+// Facts are what a device says of itself, by kind.
+type Facts map[string]string
 
 // DeviceVerdict is a Verdict with what else is known of a device: one line of
 // `devices --json`, and with more of `classify --json`.
