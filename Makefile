@@ -41,7 +41,7 @@ generate: ## compile bpf/ into gen/ with clang
 	@scripts/generate.sh
 
 makers: ## pack the IEEE's list of who makes interfaces into pkg/facts/makers (ieee-data)
-	@scripts/go generate ./pkg/facts/makers
+	@scripts/makers.sh
 
 ready: # says what demo will install, and asks for root, before anything is compiled
 	@scripts/ready.sh demo

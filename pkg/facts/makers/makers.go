@@ -18,8 +18,6 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
-//go:generate go run generate.go /usr/share/ieee-data
-
 //go:embed makers.bz2
 var packed string
 
