@@ -38,7 +38,7 @@ var commandFlags = map[string]string{
 	"model info":      "model json",
 	"model export":    "model onnx service output",
 	"model import":    "output like labels",
-	"train":           sourceNames + streamNames + foldingName + learnNames + apartNames + "json model output seed report checkpoint checkpoint-every",
+	"train":           sourceNames + streamNames + foldingName + learnNames + apartNames + "json add-class model output seed report checkpoint checkpoint-every",
 	"evaluate":        sourceNames + streamNames + foldingName + "model json merge leave-out bootstrap draws report predictions stress first strangers",
 	"crossval":        sourceNames + streamNames + learnNames + "json split-by folds seeds bootstrap report",
 	"strategies":      seriesNames + "services",
@@ -123,6 +123,9 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		says string // "": it is fine
 	}{
 		{"train d/a.pcap -o m --model /nonexistent", "--model /nonexistent: training begins with no model"},
+		{"train d/a.pcap -o m --add-class --epochs 3", "--add-class: --epochs: the model says it"},
+		{"train d/a.pcap -o m --add-class --negatives", "--add-class: --negatives: the model says it"},
+		{"train d/a.pcap --add-class", "-o MODEL is missing"},
 		{"train d/a.pcap -o m --checkpoint-every 1s", "--checkpoint-every: name with --checkpoint"},
 		{"train d/a.pcap -o m --fold 1", "--fold: say with --split-by"},
 		{"train d/a.pcap -o m --arch tower", `--arch "tower": want paper or stream`},

@@ -21,7 +21,8 @@ func trainCommand() *cli.Command {
 		ArgsUsage: "[DATA...] -o MODEL",
 		Flags: slices.Concat(box.SourceFlags(), box.StreamFlags(), box.FoldFlags(), learnFlags(), []cli.Flag{
 			terminal.JSONFlag,
-			&cli.StringFlag{Name: "model", Hidden: true}, // refused by name: nothing is read from it
+			&cli.BoolFlag{Name: "add-class", Usage: "add the classes of the data to the stream network of --model, without the captures that it was trained on: five of each class are enough"},
+			&cli.StringFlag{Name: "model", Usage: "with --add-class: model `FILE` to add to (default: the embedded model)"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "model `FILE` to write"},
 			&cli.Int64Flag{Name: "seed", Usage: "`N` that weights, order and dropout come from"},
 			&cli.StringSliceFlag{Name: "validation-split", Usage: "validate on this split instead (repeatable)"},
@@ -35,6 +36,9 @@ func trainCommand() *cli.Command {
 }
 
 func trainModel(c *cli.Context) error {
+	if c.Bool("add-class") {
+		return addClasses(c)
+	}
 	plan, err := planTraining(c)
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func trainModel(c *cli.Context) error {
 func planTraining(c *cli.Context) (*experiment.Plan, error) {
 	switch {
 	case c.IsSet("model"):
-		return nil, terminal.Usagef("train: --model %s: training begins with no model: name the file to write with -o", c.String("model"))
+		return nil, terminal.Usagef("train: --model %s: training begins with no model: name the file to write with -o, or add to one with --add-class", c.String("model"))
 	case c.String("output") == "":
 		return nil, terminal.Usagef("train: -o MODEL is missing")
 	case c.IsSet("checkpoint-every") && c.String("checkpoint") == "":

@@ -103,22 +103,11 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 	}
 	store := dataset.NewStore(p.Memory)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	var learn, held []int
-	if learn, err = p.read(ctx, stream, store, p.part(), w); err != nil {
-		return nil, nil, err
-	}
-	if p.apart() {
-		if held, err = p.read(ctx, stream, store, p.validation(), w); err != nil {
-			return nil, nil, fmt.Errorf("validation: %w", err)
-		}
-	} else {
-		learn, held = negatives.Holdout(store, learn, cfg.Design.Span(), p.Share)
-	}
-	learn, held, err = p.negatives(store, cfg.Design, p.Train.Seed, learn, held)
+	learn, held, err := p.learned(ctx, stream, store, cfg.Design.Span(), w)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err != nil {
+	if learn, held, err = p.negatives(store, cfg.Design, p.Train.Seed, learn, held); err != nil {
 		return nil, nil, err
 	}
 	warnFew(w, service, store, learn, held)
@@ -130,6 +119,51 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 		return nil, nil, err
 	}
 	return train.Train(ctx, cfg, store, learn, held, options, show)
+}
+
+// learned reads what is to be learned and what validates it, for a network whose outputs
+// rest on so many rows.
+func (p *Plan) learned(ctx context.Context, stream flows.StreamSpec, store *dataset.Store, span int, w Watcher) (learn, held []int, err error) {
+	if learn, err = p.read(ctx, stream, store, p.part(), w); err != nil {
+		return nil, nil, err
+	}
+	if !p.apart() {
+		learn, held = negatives.Holdout(store, learn, span, p.Share)
+		return learn, held, nil
+	}
+	if held, err = p.read(ctx, stream, store, p.validation(), w); err != nil {
+		return nil, nil, fmt.Errorf("validation: %w", err)
+	}
+	return learn, held, nil
+}
+
+// AddTo adds the classes of the plan's data to a model, into a file. What the plan says
+// of network and record is overruled by the model. The model knows none of the classes.
+func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Watcher) (m *model.Model, report *train.Report, err error) {
+	if err := wholefile.Check(output); err != nil {
+		return nil, nil, fmt.Errorf("output %s: %w", output, err)
+	}
+	p.Arch, p.Record, p.Direction, p.WindowMode = old.Net.Kind(), old.Record, nil, nil
+	design, err := p.design()
+	if err != nil {
+		return nil, nil, err
+	}
+	g, ok := design.(train.Grower)
+	if !ok {
+		return nil, nil, fmt.Errorf("a network of --arch %s keeps nothing of what it learned its classes from: train it anew on the captures of all classes", p.Arch)
+	}
+	store := dataset.NewStore(p.Memory)
+	defer func() { err = errors.Join(err, store.Close()) }()
+	learn, held, err := p.learned(ctx, old.Record.Stream(), store, old.Net.Span(), w)
+	if err != nil {
+		return nil, nil, err
+	}
+	warnFew(w, "", store, learn, held)
+	if m, report, err = train.Add(g, old, store, learn, held, p.Train); err != nil {
+		return nil, nil, err
+	}
+	warnLeftOut(w, "", report)
+	return m, report, m.Save(output)
 }
 
 // negatives adds to what is learned and what is validated, if the plan has any.

@@ -184,11 +184,8 @@ func (n *Net) Span() int { return n.Arch.Flows }
 // Strict implements model.Net.
 func (n *Net) Strict() int { return n.Arch.Strict() }
 
-// Input implements model.Net: what one flow is read as, see [Flow]. Explanations of
-// this network are of a flow.
-func (n *Net) Input(record model.RecordSpec) []int {
-	return []int{Numbers + maxTokens + record.Payload}
-}
+// Input implements model.Net: the values of the memory that an output is computed of.
+func (n *Net) Input(model.RecordSpec) []int { return []int{n.Arch.Joined()} }
 
 // Tensors implements model.Net.
 func (n *Net) Tensors() []model.Tensor {

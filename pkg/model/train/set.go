@@ -74,9 +74,6 @@ func choose(store *dataset.Store, span, judged int, training, validation []int, 
 		}
 		s.classes = append(s.classes, c)
 	}
-	if len(s.labels) < 2 {
-		return nil, TooLittle("%d classes with at least %d training windows, want 2 or more", len(s.labels), max(o.MinPerClass, 1))
-	}
 	for _, i := range validation {
 		if _, ok := s.class[store.Label(i)]; !ok {
 			s.skipped++

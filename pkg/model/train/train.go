@@ -134,6 +134,7 @@ const (
 	StoppedEarly     = "no better validation loss"
 	StoppedAtLimit   = "all epochs done"
 	StoppedByContext = "cancelled"
+	Added            = "classes added" // to a model, without epochs
 )
 
 // Report says how a run went.
@@ -182,6 +183,9 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if err != nil {
 		return nil, nil, err
 	}
+	if len(set.labels) < 2 {
+		return nil, nil, TooLittle("%d classes with at least %d training windows, want 2 or more", len(set.labels), max(o.MinPerClass, 1))
+	}
 	m, err := set.model(cfg, o)
 	if err != nil {
 		return nil, nil, err
@@ -214,12 +218,26 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if err := r.epochs(); err != nil {
 		return nil, nil, err
 	}
-	m.Training.Choice = r.choice()
-	if m.Calibration, err = set.calibrate(m, o.Threads); err != nil {
+	if err := r.finish(design); err != nil {
 		return nil, nil, err
 	}
-	report.Choice, report.Calibration, report.Temperature = *m.Training.Choice, m.Calibration, m.Temperature()
 	return m, report, m.Validate()
+}
+
+// finish adds to the model what follows from its weights.
+func (r *trainer) finish(design Design) (err error) {
+	m := r.m
+	m.Training.Choice = r.choice()
+	if m.Calibration, err = r.set.calibrate(m, r.o.Threads); err != nil {
+		return err
+	}
+	if g, ok := design.(Grower); ok {
+		if m.Background, err = r.set.background(g, m, keptEntries, r.o); err != nil {
+			return err
+		}
+	}
+	r.report.Choice, r.report.Calibration, r.report.Temperature = *m.Training.Choice, m.Calibration, m.Temperature()
+	return nil
 }
 
 // model is what is known of it before there is a network.
