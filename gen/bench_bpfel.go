@@ -62,7 +62,7 @@ const (
 
 // LoadBench returns the embedded CollectionSpec for Bench.
 func LoadBench() (*ebpf.CollectionSpec, error) {
-	reader := bytes.NewReader(_BenchBytes)
+	reader := bytes.NewReader(unpacked(_BenchPacked))
 	spec, err := ebpf.LoadCollectionSpecFromReader(reader)
 	if err != nil {
 		return nil, fmt.Errorf("can't load Bench: %w", err)
@@ -278,5 +278,5 @@ func _BenchClose(closers ...io.Closer) error {
 
 // Do not access this directly.
 //
-//go:embed bench_bpfel.o
-var _BenchBytes []byte
+//go:embed bench_bpfel.o.gz
+var _BenchPacked string

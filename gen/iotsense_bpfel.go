@@ -263,7 +263,7 @@ const (
 
 // LoadIotsense returns the embedded CollectionSpec for Iotsense.
 func LoadIotsense() (*ebpf.CollectionSpec, error) {
-	reader := bytes.NewReader(_IotsenseBytes)
+	reader := bytes.NewReader(unpacked(_IotsensePacked))
 	spec, err := ebpf.LoadCollectionSpecFromReader(reader)
 	if err != nil {
 		return nil, fmt.Errorf("can't load Iotsense: %w", err)
@@ -446,5 +446,5 @@ func _IotsenseClose(closers ...io.Closer) error {
 
 // Do not access this directly.
 //
-//go:embed iotsense_bpfel.o
-var _IotsenseBytes []byte
+//go:embed iotsense_bpfel.o.gz
+var _IotsensePacked string
