@@ -186,16 +186,19 @@ func (s *Set) add(kind Kind, source Source, value []byte, at int64) {
 			return
 		}
 	}
-	s.facts = append(s.facts, Fact{Kind: kind, Source: source, Count: 1, Value: string(value), First: at, Last: at})
 	s.text += allocated(len(value))
-	for len(s.facts) > MaxFacts || s.text > maxText {
-		s.drop()
+	for len(s.facts) == MaxFacts || s.text > maxText {
+		s.drop(kind)
 	}
+	s.facts = append(s.facts, Fact{Kind: kind, Source: source, Count: 1, Value: string(value), First: at, Last: at})
 }
 
-// drop removes the fact of the commonest kind that was said least recently.
-func (s *Set) drop() {
+// drop removes the fact of the commonest kind that was said least recently, to make room
+// for one of a kind. A full set has more facts than there are kinds, so that the commonest
+// has one to give.
+func (s *Set) drop(room Kind) {
 	var count [kindCount]int
+	count[room]++
 	for i := range s.facts {
 		count[s.facts[i].Kind]++
 	}

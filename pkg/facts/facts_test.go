@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -95,6 +96,33 @@ func TestSetBounds(t *testing.T) {
 	if s.text != counted {
 		t.Errorf("%d bytes of text counted, want %d", s.text, counted)
 	}
+}
+
+// A device that says all it can takes no more than 8 KB.
+func TestMemory(t *testing.T) {
+	const devices = 512
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	c := NewCollector(devices)
+	c.Sample("ip:10.0.0.1", true, 1, sample(protoUDP, 1, 2, nil))
+	before := heap()
+	for i := range devices {
+		name := fmt.Sprintf("02:00:00:00:%02x:%02x", i>>8, i&255)
+		for j := range 300 {
+			request := fmt.Appendf(nil, "GET / HTTP/1.1\r\nHost: %d.%s\r\nUser-Agent: %d.%s\r\n\r\n", j, strings.Repeat("h", j%130), j, strings.Repeat("a", 120))
+			c.Sample(name, true, int64(j), sample(protoTCP, uint16(40000+j), uint16(j), request))
+		}
+	}
+	each := (heap() - before) / devices
+	if each > 8<<10 {
+		t.Errorf("%d bytes a device", each)
+	}
+	t.Logf("%d bytes a device", each)
+	runtime.KeepAlive(c)
 }
 
 // What is said again is counted, and its times are those of the first and the last
