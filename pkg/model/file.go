@@ -23,6 +23,7 @@ const FormatVersion = 1
 const (
 	backgroundName  = "background"
 	architectureKey = "architecture"
+	taxonomyKey     = "taxonomy" // of some models only
 )
 
 // Bundle is what one model file holds: a model for each service, or one model
@@ -82,6 +83,9 @@ func (m *Model) Metadata() (map[string]json.RawMessage, error) {
 	out := map[string]json.RawMessage{"format_version": json.RawMessage(fmt.Sprint(FormatVersion))}
 	section := m.section()
 	section[architectureKey] = m.Net.Shape()
+	if len(m.Taxonomy) > 0 {
+		section[taxonomyKey] = m.Taxonomy
+	}
 	for key, v := range section {
 		text, err := json.Marshal(v)
 		if err != nil {
@@ -250,6 +254,9 @@ func (m *Model) setMetadata(metadata map[string]string, prefix string) (shape js
 	}
 	section := m.section()
 	section[architectureKey] = &shape
+	if _, ok := metadata[prefix+taxonomyKey]; ok {
+		section[taxonomyKey] = &m.Taxonomy
+	}
 	for _, key := range slices.Sorted(maps.Keys(section)) {
 		text, ok := metadata[prefix+key]
 		if !ok {

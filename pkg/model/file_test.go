@@ -21,6 +21,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
 	"github.com/iotsense/iotsense/pkg/model/stream"
 	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // small is a model of few bytes: short rows, few units.
@@ -59,6 +60,11 @@ func TestFileRoundTrip(t *testing.T) {
 	m.Record.Services = m.Record.Among[:1]
 	m.Background = make([]float32, 2*5*3040)
 	m.Background[17] = 0.5
+	without := bytesOf(t, model.Bundle{"": m})
+	if bytes.Contains(without, []byte("taxonomy")) {
+		t.Error("a model without a taxonomy writes one")
+	}
+	m.Taxonomy = taxonomy.Taxonomy{"class003": "maker/kind/class003", "class007": "class007", "another": "maker/another"}
 	text := bytesOf(t, model.Bundle{"": m})
 	got, err := model.Read(bytes.NewReader(text))
 	if err != nil {
@@ -67,6 +73,10 @@ func TestFileRoundTrip(t *testing.T) {
 	if !reflect.DeepEqual(got, m) {
 		t.Error("the model read is not the model written")
 	}
+	if got.Taxonomy = nil; !bytes.Equal(bytesOf(t, model.Bundle{"": got}), without) {
+		t.Error("the taxonomy is not all that it adds to the file")
+	}
+	got.Taxonomy = m.Taxonomy
 	if again := bytesOf(t, model.Bundle{"": got}); !bytes.Equal(text, again) {
 		t.Error("writing the model again gives other bytes")
 	}
@@ -217,6 +227,18 @@ func TestReadRefuses(t *testing.T) {
 				metadata(h)["thresholds"] = `{"default":0.8,"per_class":{"nobody":0.5}}`
 			})
 		}, "nobody"},
+		{"a path of another class", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["taxonomy"] = `{"a":"maker/b"}` })
+		}, `taxonomy: label "a"`},
+		{"a path of none of them", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["taxonomy"] = `{"none of them":"x/none of them"}` })
+		}, "is no class to give a path"},
+		{"a taxonomy of another type", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["taxonomy"] = `{"a":3}` })
+		}, "metadata taxonomy"},
+		{"a path that steers a terminal", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["taxonomy"] = `{"a":"\u001b[31m/a"}` })
+		}, `taxonomy: "\x1b[31m/a" holds`},
 		{"a service that steers a terminal", func() []byte {
 			return rewrite(t, good, func(h map[string]any) { metadata(h)["tcp_\x1b[2J/format_version"] = "1" })
 		}, `"tcp_\x1b[2J/format_version" belongs to no service`},

@@ -12,6 +12,7 @@ import (
 	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/identifiers"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // MaxClasses and MaxParameters bound what a hostile file can ask for; every variant of
@@ -30,6 +31,7 @@ type Model struct {
 	Scaling     Scaling
 	Calibration Calibration
 	Thresholds  Thresholds
+	Taxonomy    taxonomy.Taxonomy // where the classes stand, and others maybe; empty: each is alone
 	Training    Training
 
 	// Background is the reference set of explanations: inputs of the network, one
@@ -273,6 +275,9 @@ func (m *Model) Validate() error {
 	if err := m.Thresholds.validate(m.Labels); err != nil {
 		return fmt.Errorf("thresholds: %w", err)
 	}
+	if err := CheckTaxonomy(m.Taxonomy); err != nil {
+		return err
+	}
 	if err := plaintext.Check(m.Training.Digest); err != nil {
 		return fmt.Errorf("training: digest: %w", err)
 	}
@@ -312,6 +317,17 @@ func validateLabels(labels []string) error {
 	}
 	if len(labels) == 1 && labels[0] == NoneLabel {
 		return fmt.Errorf("labels: there is no class but %q", NoneLabel)
+	}
+	return nil
+}
+
+// CheckTaxonomy reports why a model cannot have it.
+func CheckTaxonomy(t taxonomy.Taxonomy) error {
+	if _, ok := t[NoneLabel]; ok {
+		return fmt.Errorf("taxonomy: %q is no class to give a path: leave it out", NoneLabel)
+	}
+	if err := t.Validate(); err != nil {
+		return fmt.Errorf("taxonomy: %w", err)
 	}
 	return nil
 }

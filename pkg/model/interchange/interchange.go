@@ -170,7 +170,7 @@ func (n *Network) frame(like *model.Model) (*model.Model, *cnn.Net, error) {
 		return nil, nil, errors.New("the file does not say for which records the network was made: name a model for the same records with --like")
 	}
 	m.Labels, m.Record, m.Scaling = like.Labels, like.Record, like.Scaling
-	m.Thresholds.Default = like.Thresholds.Default
+	m.Thresholds.Default, m.Taxonomy = like.Thresholds.Default, like.Taxonomy
 	m.Calibration.Temperature = n.Temperature
 	m.Training = model.Training{Digest: n.digest, Options: map[string]string{"imported": n.Format}}
 	of, err := cnn.Of(like)
