@@ -53,7 +53,8 @@ build: ## bin/iotsense, all of it, and bin/iotsense-box, the part for a box
 model: build ## train the embedded models: real captures (split=train), device lab
 	scripts/data.sh
 	bin/iotsense train --manifest build/data/iot-sentinel/manifest.csv --split train \
-	  --window-mode padded --validation 0.1 --seed $(SEED) --threads 2 -o $(MODELS)/default.safetensors
+	  --taxonomy $(MODELS)/taxonomy.csv --window-mode padded --validation 0.1 --seed $(SEED) --threads 2 \
+	  -o $(MODELS)/default.safetensors
 	bin/iotsense lab build/data/lab --units 9 --captures 4 --seed 1000
 	bin/iotsense train --manifest build/data/lab/manifest.csv --split train \
 	  --window-mode padded --seed $(LAB_SEED) --threads 2 -o $(MODELS)/lab.safetensors

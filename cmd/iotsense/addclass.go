@@ -17,7 +17,7 @@ import (
 var addingFlags = []string{
 	"add-class", "model", "output", "o", "json", "report", "manifest", "split", "dates", "local", "offloaded",
 	"split-by", "folds", "fold", "fold-seed", "validation", "validation-split", "validation-dates",
-	"augment", "seed", "threads", "memory", "max-per-class", "min-per-class",
+	"augment", "taxonomy", "seed", "threads", "memory", "max-per-class", "min-per-class",
 }
 
 // addClasses adds classes to a model.

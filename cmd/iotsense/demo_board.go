@@ -98,9 +98,9 @@ func (b *board) show(v v1.Verdict) error {
 	if !ok || v.Label == nil || seen && before.Known == v.Known && (!v.Known || *before.Label == *v.Label) {
 		return nil
 	}
-	label, _ := ask.LabelText(&v)
-	_, err := fmt.Fprintf(b.w, "%6.1fs  %-17s  %-*s  %-*s  %10.2f  %7d  %s\n", time.Since(b.begin).Seconds(),
-		v.Device, b.width, truth, b.width, label, *v.Confidence, v.Windows, outcomeText(b.outcome(v.Device)))
+	label, confidence := ask.LabelText(&v)
+	_, err := fmt.Fprintf(b.w, "%6.1fs  %-17s  %-*s  %-*s  %10s  %7d  %s\n", time.Since(b.begin).Seconds(),
+		v.Device, b.width, truth, b.width, label, confidence, v.Windows, outcomeText(b.outcome(v.Device)))
 	return err
 }
 

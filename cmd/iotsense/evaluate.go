@@ -145,6 +145,7 @@ func evaluate(c *cli.Context) error {
 		return errors.Join(damaged, err, terminal.PrintJSON(c.App.Writer, all))
 	}
 	printScore(c, stressed.Result)
+	printLevels(c.App.Writer, stressed.Result)
 	for _, t := range tables {
 		printTable(c.App.Writer, t)
 	}
@@ -232,6 +233,19 @@ func printScore(c *cli.Context, r *score.Result) {
 	d := r.Devices
 	fmt.Fprintf(c.App.Writer, "%d devices in captures: %d named right, %d named wrong, %d unknown, %d without a window\n",
 		d.Count, d.NamedRight, d.NamedWrong, d.Refused, d.WithoutWindow)
+}
+
+// printLevels prints the score by level, where classes have more than their own.
+func printLevels(w io.Writer, r *score.Result) {
+	if len(r.Levels) < 2 {
+		return
+	}
+	t := terminal.NewTable(w, "Level", "Device accuracy", "Named", "Named wrong")
+	for _, l := range r.Levels {
+		t.AppendRow(table.Row{l.Level, number(l.Accuracy), l.Named, l.NamedWrong})
+	}
+	t.Render()
+	fmt.Fprintf(w, "at the deepest level that is safe: %d right, %d wrong\n", r.Devices.SafeRight, r.Devices.SafeWrong)
 }
 
 // number is v with four digits, or a dash.

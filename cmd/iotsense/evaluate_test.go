@@ -53,7 +53,7 @@ func TestEvaluateKeys(t *testing.T) {
 		}
 	}
 	has("the score", got, "window_mode", "captures", "captures_covered", "windows", "accuracy", "macro_f1", "classes", "confusion",
-		"coverage", "workload_per_hour", "confidence", "devices", "modes", "intervals", "histogram", "local_flows", "by_seconds", "worst_captures")
+		"coverage", "workload_per_hour", "confidence", "devices", "levels", "modes", "intervals", "histogram", "local_flows", "by_seconds", "worst_captures")
 	has("classes", got["classes"].([]any)[0], "label", "precision", "recall", "f1", "support")
 	has("confidence", got["confidence"], "threshold", "mean_correct", "mean_wrong", "low_fraction", "high_wrong", "high_wrong_count", "ece")
 	has("devices", got["devices"], "count", "accuracy", "macro_f1")

@@ -18,7 +18,7 @@ import (
 const (
 	sourceNames = "manifest split dates local offloaded "
 	streamNames = "direction window window-mode "
-	planNames   = "preset arch ipv6 scrub augment negatives scale-delimiters epochs batch lr ema patience threads min-per-class max-per-class validation memory "
+	planNames   = "preset arch ipv6 scrub augment negatives taxonomy scale-delimiters epochs batch lr ema patience threads min-per-class max-per-class validation memory "
 	learnNames  = planNames + "strategy services ablate without filters packets payload "
 	apartNames  = "validation-split validation-dates "
 	foldingName = "split-by folds fold fold-seed "
@@ -126,6 +126,7 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"train d/a.pcap -o m --add-class --epochs 3", "--add-class: --epochs: the model says it"},
 		{"train d/a.pcap -o m --add-class --negatives", "--add-class: --negatives: the model says it"},
 		{"train d/a.pcap --add-class", "-o MODEL is missing"},
+		{"train d/a.pcap -o m --taxonomy=", "--taxonomy: name the file"},
 		{"train d/a.pcap -o m --checkpoint-every 1s", "--checkpoint-every: name with --checkpoint"},
 		{"train d/a.pcap -o m --fold 1", "--fold: say with --split-by"},
 		{"train d/a.pcap -o m --arch tower", `--arch "tower": want paper or stream`},

@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn/learn"
 	streamlearn "github.com/iotsense/iotsense/pkg/model/stream/learn"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // usualPlan is that of a command line without flags, which they have their defaults from.
@@ -38,6 +39,7 @@ func learnFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "scrub", Usage: "mask what names a unit in payloads: MACs, local addresses, UUIDs, serial numbers; the model does so ever after"},
 		&cli.BoolFlag{Name: "augment", Usage: "learn from four changed copies of each capture too: in another home, begun late, lost in part, seen twice or one way"},
 		&cli.BoolFlag{Name: "negatives", Usage: "learn a class \"" + model.NoneLabel + "\", by which no device is named, from machines that no line of the manifest names and from mixtures of devices"},
+		&cli.StringFlag{Name: "taxonomy", Usage: "CSV `FILE` of label,path, as maker/kind/class: the model says of a device the deepest level that is safe"},
 		&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
 		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `PART` out (repeatable): of paper " + strings.Join(learn.Layers, ", ") + "; of stream " + strings.Join(streamlearn.Parts, ", ")},
 		&cli.StringSliceFlag{Name: "without", Usage: "hide `FIELD` of every row: " + strings.Join(model.Fields, ", ") + " (repeatable)"},
@@ -132,6 +134,9 @@ func parsePlanWords(c *cli.Context, p *experiment.Plan) error {
 			return terminal.Usagef("--services: %w", err)
 		}
 	}
+	if p.Taxonomy, err = parseTaxonomy(c); err != nil {
+		return err
+	}
 	if p.Validation, err = box.ParsePart(c, "validation-"); err != nil {
 		return err
 	}
@@ -140,6 +145,18 @@ func parsePlanWords(c *cli.Context, p *experiment.Plan) error {
 	}
 	p.Data, err = box.DataOptions(c)
 	return err
+}
+
+// parseTaxonomy reads what --taxonomy names.
+func parseTaxonomy(c *cli.Context) (t experiment.Taxonomy, err error) {
+	if !c.IsSet("taxonomy") {
+		return t, nil
+	}
+	if t.File = c.String("taxonomy"); t.File == "" {
+		return t, terminal.Usagef("--taxonomy: name the file, or leave it out")
+	}
+	t.Paths, err = taxonomy.Load(t.File)
+	return t, err
 }
 
 // checkPlan gives what is wrong with a plan as wrong usage.

@@ -242,7 +242,18 @@ func TestTrainWarns(t *testing.T) {
 	if err := os.WriteFile(path, []byte(rows), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	_, stderr, status := command(t, "train", "--manifest", path, "--split", "train", "--epochs", "1", "--max-per-class", "20", "-o", filepath.Join(dir, "m"))
+	kinds := filepath.Join(dir, "kinds.csv")
+	if err := os.WriteFile(kinds, []byte("label,path\ncamera,eye/plug\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	line := []string{"train", "--manifest", path, "--split", "train", "--epochs", "1", "--max-per-class", "20", "-o", filepath.Join(dir, "m"), "--taxonomy", kinds}
+	if _, stderr, status := command(t, line...); status != 1 || !strings.Contains(stderr, kinds+`: line 2: label "camera": its path "eye/plug" does not end in it`) {
+		t.Errorf("status %d: %s", status, stderr)
+	}
+	if err := os.WriteFile(kinds, []byte("label,path\ncamera,eye/camera\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr, status := command(t, line...)
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, stderr)
 	}
@@ -252,6 +263,7 @@ func TestTrainWarns(t *testing.T) {
 		`classes of one capture: the model learns that recording, and is validated on its end" classes="desk, hall"`,
 		`classes of fewer than 5 captures: few to learn and to validate on" classes="camera (`,
 		`classes of fewer than 5 training windows" classes="desk (`,
+		`the taxonomy has no path for: each is its only level" taxonomy=` + kinds + ` classes="desk, `,
 	} {
 		if !strings.Contains(stderr, says) {
 			t.Errorf("no word of %s in\n%s", says, stderr)

@@ -68,7 +68,6 @@ type stream struct {
 func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}, cache: newCache(opts.CacheBytes)}
 	labels := Labels(bundle)
-	thresholds := map[string]float64{}
 	for name, m := range bundle {
 		s, err := newStream(m, labels, opts.WindowMode)
 		if err != nil {
@@ -87,14 +86,10 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 		}
 		s.service = service
 		c.streams[service] = s
-		for _, l := range m.Labels {
-			thresholds[l] = max(thresholds[l], m.Thresholds.For(l))
-		}
 	}
 	c.verdicts = registry.Config{
 		Labels:     labels,
-		None:       model.NoneLabel,
-		Threshold:  func(label string) float64 { return thresholds[label] },
+		Levels:     levels(bundle, labels),
 		MaxDevices: opts.MaxDevices,
 		Ignored:    opts.Ignored,
 	}
@@ -128,21 +123,6 @@ func (c *Classifier) End() {
 	for _, d := range c.registry.Devices() {
 		c.forget(d.Device)
 	}
-}
-
-// Labels are the class names of all the bundle's models, sorted.
-func Labels(bundle model.Bundle) []string {
-	var labels []string
-	for _, m := range bundle {
-		labels = append(labels, m.Labels...)
-	}
-	slices.Sort(labels)
-	return slices.Compact(labels)
-}
-
-// Classes are the labels that a device can be given: all but model.NoneLabel.
-func Classes(bundle model.Bundle) []string {
-	return slices.DeleteFunc(Labels(bundle), func(l string) bool { return l == model.NoneLabel })
 }
 
 func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream, error) {

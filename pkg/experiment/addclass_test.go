@@ -11,6 +11,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // kindsPlan is a plan on five captures of each kind to train on and two others to test on.
@@ -75,8 +76,10 @@ func TestAddClass(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := bundle[""]
+	m.Taxonomy = taxonomy.Taxonomy{"hub": "box/hub", "printer": "box/printer"}
 	for added, kind := range []string{"camera", "television"} {
 		q := kindsPlan(t, kind)
+		q.Taxonomy.Paths = taxonomy.Taxonomy{kind: "eye/" + kind}
 		file := filepath.Join(t.TempDir(), "m")
 		_, report, err := q.AddTo(t.Context(), m, file, &notes{})
 		if err != nil {
@@ -91,6 +94,9 @@ func TestAddClass(t *testing.T) {
 		}
 		if want := strings.Join([]string{"camera", "television"}[:added+1], ","); kept.Training.Options["add-class"] != want || kept.Training.Digest == m.Training.Digest {
 			t.Errorf("the file says %v", kept.Training)
+		}
+		if len(kept.Taxonomy) != 3+added || kept.Taxonomy[kind] != "eye/"+kind || len(m.Taxonomy) != 2+added {
+			t.Errorf("the file has the paths %v, that before %v", kept.Taxonomy, m.Taxonomy)
 		}
 		labels, logits := outputs(t, q, kept)
 		if share := right(kept, labels, logits); share < 0.9 {

@@ -42,6 +42,7 @@ type CrossScore struct {
 	Accuracy  *float64         `json:"accuracy"`
 	MacroF1   *float64         `json:"macro_f1"`
 	Devices   score.Devices    `json:"devices"`
+	Levels    []score.Level    `json:"levels"`
 	Intervals *score.Intervals `json:"intervals"`
 }
 
@@ -155,12 +156,16 @@ func (v *validation) read(ctx context.Context, stream flows.StreamSpec) error {
 		}
 	}
 	slices.Sort(v.labels)
+	v.Plan.Taxonomy.warn(v.watch, "", v.store, v.store.All())
 	return nil
 }
 
 // repeat tests every fold once.
 func (v *validation) repeat(ctx context.Context, folds dataset.Folds) error {
-	scorer, err := score.New(score.Config{Mode: v.cfg.Record.WindowMode, Labels: v.labels, Resamples: v.Resamples})
+	scorer, err := score.New(score.Config{
+		Mode: v.cfg.Record.WindowMode, Labels: v.labels, Resamples: v.Resamples,
+		Thresholds: model.Thresholds{Default: model.DefaultThreshold}, Taxonomy: v.Plan.Taxonomy.Paths,
+	})
 	if err != nil {
 		return err
 	}
@@ -181,7 +186,7 @@ func (v *validation) repeat(ctx context.Context, folds dataset.Folds) error {
 	if r.Windows == 0 {
 		return fmt.Errorf("nothing was tested: every class has but one %s", folds.By)
 	}
-	v.result.Seeds = append(v.result.Seeds, CrossScore{folds.Seed, r.Windows, r.CapturesCovered, r.Accuracy, r.MacroF1, r.Devices, r.Intervals})
+	v.result.Seeds = append(v.result.Seeds, CrossScore{folds.Seed, r.Windows, r.CapturesCovered, r.Accuracy, r.MacroF1, r.Devices, r.Levels, r.Intervals})
 	return nil
 }
 

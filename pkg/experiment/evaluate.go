@@ -137,15 +137,10 @@ type scoring struct {
 // scoring prepares to score a bundle.
 func (e Evaluation) scoring(bundle model.Bundle) (*scoring, error) {
 	cfg := e.Score
-	cfg.Labels = classify.Labels(bundle)
+	cfg.Labels, cfg.Thresholds, cfg.Taxonomy = classify.Labels(bundle), classify.Thresholds(bundle), classify.Taxonomy(bundle)
 	s := &scoring{labels: cfg.Labels, reading: map[string]*reading{}}
-	cfg.Thresholds.PerClass = map[string]float64{}
 	for _, m := range bundle {
 		cfg.Mode, s.rows = m.Record.WindowMode, m.Net.Strict()
-		cfg.Thresholds.Default = max(cfg.Thresholds.Default, m.Thresholds.Default)
-		for _, l := range m.Labels {
-			cfg.Thresholds.PerClass[l] = max(cfg.Thresholds.PerClass[l], m.Thresholds.For(l))
-		}
 	}
 	if e.WindowMode != nil {
 		cfg.Mode = *e.WindowMode

@@ -16,6 +16,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/train"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // Strategies of the paper's section IV-B: which flows a model learns.
@@ -37,6 +38,7 @@ type Plan struct {
 	Share      float64         // of each class's captures
 	Negatives  bool            // learn model.NoneLabel from machines that nobody listed, and chimeras
 	Augment    bool            // learn, and validate, on changed copies of each capture too
+	Taxonomy   Taxonomy        // of the classes
 
 	Direction  *flows.Direction  // nil: bi, and not said
 	WindowMode *model.WindowMode // nil: padded, and not said
@@ -52,6 +54,12 @@ type Plan struct {
 	Memory int64 // bytes of rows that are kept in memory
 
 	Said []string // flags that the command line shows even where they are what they are by themselves
+}
+
+// Taxonomy is where classes stand, and the file that says so; the zero one has none.
+type Taxonomy struct {
+	File  string
+	Paths taxonomy.Taxonomy
 }
 
 // PaperOptions are those that the paper's network has; others may have some of them.
@@ -115,6 +123,9 @@ func (p *Plan) Validate() error {
 		return fmt.Errorf("--validation %v: want a share between 0 and 1", p.Share)
 	}
 	if _, err := p.design(); err != nil {
+		return err
+	}
+	if err := model.CheckTaxonomy(p.Taxonomy.Paths); err != nil {
 		return err
 	}
 	if p.Folds != nil {

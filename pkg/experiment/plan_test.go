@@ -51,6 +51,7 @@ func full(t *testing.T) Plan {
 		Checkpoint: "state",
 	}
 	p.Memory, p.Augment, p.Negatives = 1<<20, true, true
+	p.Taxonomy.File = "t.csv"
 	return p
 }
 
@@ -88,7 +89,7 @@ func TestArgs(t *testing.T) {
 	want := []string{
 		"train", "--json", "-o", "m", "--seed=5", "--manifest=m.csv", "--offloaded=true", "--split=x", "--split=y",
 		"--dates=2020-01-01..2020-01-03", "--split-by=unit", "--folds=4", "--fold=2", "--fold-seed=3", "--validation=0.3", "--validation-split=v",
-		"--validation-dates=2020-02-01", "--preset=paper", "--ipv6=true", "--scale-delimiters=true", "--scrub=true", "--augment=true", "--negatives=true", "--memory=1048576",
+		"--validation-dates=2020-02-01", "--preset=paper", "--ipv6=true", "--scale-delimiters=true", "--scrub=true", "--augment=true", "--negatives=true", "--taxonomy=t.csv", "--memory=1048576",
 		"--window=3", "--filters=4", "--ablate=conv2", "--window-mode=padded", "--epochs=7", "--batch=8", "--lr=0.0001", "--ema=0.5",
 		"--patience=2", "--threads=1024", "--min-per-class=3", "--max-per-class=9", "--packets=4", "--payload=700", "--without=time",
 		"--without=ports", "--strategy=specialized", "--direction=uni", "--services=tcp/443,udp/53", "a b",

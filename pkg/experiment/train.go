@@ -3,6 +3,7 @@ package experiment
 // This file trains what a plan says.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -111,6 +112,7 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 		return nil, nil, err
 	}
 	warnFew(w, service, store, learn, held)
+	p.Taxonomy.warn(w, service, store, learn)
 	options := p.Train
 	options.Checkpoint = p.checkpoint(service)
 	show, end := w.Training(service)
@@ -118,7 +120,11 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 	if err := w.Saves(ctx); err != nil { // an interrupted training saves its best model
 		return nil, nil, err
 	}
-	return train.Train(ctx, cfg, store, learn, held, options, show)
+	if m, report, err = train.Train(ctx, cfg, store, learn, held, options, show); err != nil {
+		return nil, nil, err
+	}
+	m.Taxonomy = p.Taxonomy.Paths
+	return m, report, nil
 }
 
 // learned reads what is to be learned and what validates it, for a network whose outputs
@@ -143,6 +149,10 @@ func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Wat
 	if err := wholefile.Check(output); err != nil {
 		return nil, nil, fmt.Errorf("output %s: %w", output, err)
 	}
+	taxonomy, err := p.Taxonomy.over(old)
+	if err != nil {
+		return nil, nil, err
+	}
 	p.Arch, p.Record, p.Direction, p.WindowMode = old.Net.Kind(), old.Record, nil, nil
 	design, err := p.design()
 	if err != nil {
@@ -159,11 +169,25 @@ func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Wat
 		return nil, nil, err
 	}
 	warnFew(w, "", store, learn, held)
+	taxonomy.warn(w, "", store, learn)
 	if m, report, err = train.Add(g, old, store, learn, held, p.Train); err != nil {
 		return nil, nil, err
 	}
 	warnLeftOut(w, "", report)
+	m.Taxonomy = taxonomy.Paths
 	return m, report, m.Save(output)
+}
+
+// over is a model's taxonomy with what t says more, or else.
+func (t Taxonomy) over(old *model.Model) (Taxonomy, error) {
+	t.File = cmp.Or(t.File, "the model's")
+	both := maps.Clone(old.Taxonomy)
+	if both == nil {
+		both = t.Paths
+	}
+	maps.Copy(both, t.Paths)
+	t.Paths = both
+	return t, model.CheckTaxonomy(both)
 }
 
 // negatives adds to what is learned and what is validated, if the plan has any.

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/model"
 )
 
 // Below these a class is hardly learned, or its score says nothing.
@@ -127,6 +128,20 @@ func warnFew(w Watcher, service string, store *dataset.Store, learn, held []int)
 			continue
 		}
 		w.Warn(found.text, ofService(service, "classes", strings.Join(found.classes, ", "))...)
+	}
+}
+
+// warn names the classes of examples that a taxonomy has no path for.
+func (t Taxonomy) warn(w Watcher, service string, store *dataset.Store, examples []int) {
+	without := map[string]bool{}
+	for _, i := range examples {
+		label := store.Label(i)
+		if _, ok := t.Paths[label]; !ok && label != model.NoneLabel {
+			without[label] = true
+		}
+	}
+	if len(t.Paths) > 0 && len(without) > 0 {
+		w.Warn("classes that the taxonomy has no path for: each is its only level", ofService(service, "taxonomy", t.File, "classes", strings.Join(slices.Sorted(maps.Keys(without)), ", "))...)
 	}
 }
 

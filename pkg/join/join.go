@@ -63,6 +63,20 @@ func (m *Mean) Probability(class int) float64 {
 	if class < 0 || class >= len(m.sum) {
 		return 0
 	}
+	return m.share(m.mean(class))
+}
+
+// sumOf is the joined probability of some classes together.
+func (m *Mean) sumOf(classes []int) float64 {
+	sum := 0.0
+	for _, i := range classes {
+		sum += m.mean(i)
+	}
+	return m.share(sum)
+}
+
+// share is what a sum of means is of all of them.
+func (m *Mean) share(sum float64) float64 {
 	total := 0.0
 	for i := range m.sum {
 		total += m.mean(i)
@@ -70,7 +84,7 @@ func (m *Mean) Probability(class int) float64 {
 	if total == 0 {
 		return 0
 	}
-	return m.mean(class) / total
+	return sum / total
 }
 
 // mean is a class's mean probability, 0 if no output's model has it.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 )
 
 const (
@@ -28,11 +29,10 @@ const (
 
 // Config says what the registry's verdicts are made of.
 type Config struct {
-	Labels     []string                   // all class names
-	None       string                     // of these, the class of devices that are of no other; "": there is none
-	Threshold  func(label string) float64 // confidence from which a label is known
-	MaxDevices int                        // 0: DefaultMaxDevices
-	Evicted    func(device string)        // called when a device is dropped; may be nil
+	Labels     []string            // all class names
+	Levels     *join.Levels        // theirs; nil: there is no class
+	MaxDevices int                 // 0: DefaultMaxDevices
+	Evicted    func(device string) // called when a device is dropped; may be nil
 	// Ignored reports whether a record makes its device one that gets no verdict from
 	// then on; nil: never.
 	Ignored func(*flows.Record) bool
@@ -41,7 +41,6 @@ type Config struct {
 // Registry is safe for concurrent use.
 type Registry struct {
 	cfg     Config
-	none    int // Config.None among the labels, -1: there is none
 	mu      sync.Mutex
 	devices map[string]*list.Element // of *device
 	unknown *list.List               // most recently active first
@@ -69,7 +68,7 @@ type device struct {
 // said is what a device's last verdict was.
 type said struct {
 	state v1.State
-	label string // of a known device
+	as    string // label of a known device, path of one that is likely
 }
 
 // address is one of a device's IP addresses and when it was last active, us
@@ -84,7 +83,10 @@ func New(cfg Config) *Registry {
 	if cfg.MaxDevices <= 0 {
 		cfg.MaxDevices = DefaultMaxDevices
 	}
-	return &Registry{cfg: cfg, none: slices.Index(cfg.Labels, cfg.None), devices: map[string]*list.Element{}, unknown: list.New(), known: list.New()}
+	if cfg.Levels == nil {
+		cfg.Levels = join.NewLevels(nil, -1, nil, 0)
+	}
+	return &Registry{cfg: cfg, devices: map[string]*list.Element{}, unknown: list.New(), known: list.New()}
 }
 
 // Record counts one record of a device, and reports whether the device is ignored:
@@ -169,12 +171,15 @@ func (r *Registry) Window(rec *flows.Record, probs []float32) v1.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
-	d.joined.add(probs, r.none)
+	d.joined.add(probs, r.cfg.Levels.None())
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
 	now := said{state: v.State}
-	if v.Known { // of an unknown device the best guess may be another each time
-		now.label = *v.Label
+	switch { // of an unknown device the best guess may be another each time
+	case v.Known:
+		now.as = *v.Label
+	case v.Level > 0:
+		now.as = *v.Path
 	}
 	v.News, d.said = now != d.said, now
 	r.move(d, map[bool]*list.List{true: r.known, false: r.unknown}[v.Known])
@@ -198,24 +203,32 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 	if d.ignored {
 		v.State = v1.Ignored
 	}
-	best, p := d.joined.BestBut(r.none)
-	if best < 0 {
+	s := &spoken{Verdict: r.cfg.Levels.Verdict(&d.joined.Mean), windowP: d.joined.lastP}
+	if s.Class < 0 {
 		return v
 	}
 	for l, n := range d.joined.votes {
 		v.Votes[r.cfg.Labels[l]] = n
 	}
-	label, windowLabel, windowP := r.cfg.Labels[best], r.cfg.Labels[d.joined.last], d.joined.lastP
+	s.label, s.windowLabel = r.cfg.Labels[s.Class], r.cfg.Labels[d.joined.last]
 	v.Time = v1.UnixMicro(d.newest)
-	v.Label, v.Confidence = &label, &p
-	v.WindowLabel, v.WindowConfidence = &windowLabel, &windowP
-	first, _ := d.joined.Best()
-	v.Known = first == best && p >= r.cfg.Threshold(label)
-	v.State = v1.Unknown
-	if v.Known {
+	v.Label, v.Confidence = &s.label, &s.Probability
+	v.WindowLabel, v.WindowConfidence = &s.windowLabel, &s.windowP
+	v.Known, v.Level, v.State = s.Known, s.Level, v1.Unknown
+	if s.Level > 0 {
+		v.Path, v.PathConfidence, v.State = &s.Path, &s.Sum, v1.Likely
+	}
+	if s.Known {
 		v.State = v1.Known
 	}
 	return v
+}
+
+// spoken is what a verdict points to, in one piece.
+type spoken struct {
+	join.Verdict
+	label, windowLabel string
+	windowP            float64
 }
 
 // Devices lists all devices, by name.

@@ -25,9 +25,14 @@ func record(device, addr string, first, last int64) *flows.Record {
 
 func newRegistry(most int, evicted func(string)) *registry.Registry {
 	return registry.New(registry.Config{
-		Labels: []string{"camera", "plug", "scale"}, Threshold: func(string) float64 { return 0.8 },
+		Labels: []string{"camera", "plug", "scale"}, Levels: alone(-1, 0.8),
 		MaxDevices: most, Evicted: evicted,
 	})
+}
+
+// alone are levels of camera, plug and scale, of which none is the one that is none of them.
+func alone(none int, threshold float64) *join.Levels {
+	return join.NewLevels([][]string{{"camera"}, {"plug"}, {"scale"}}, none, func(int) float64 { return threshold }, threshold)
 }
 
 func TestJoinedVerdict(t *testing.T) {
@@ -51,9 +56,9 @@ func TestJoinedVerdict(t *testing.T) {
 		{"a class that one model lacks", [][]float32{{.9, .1, 0}, {join.Lacking, .4, .6}}, "camera", .9 / 1.45, v1.Unknown, map[string]int{"camera": 1, "scale": 1}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := registry.Config{Labels: []string{"camera", "plug", "scale"}, Threshold: func(string) float64 { return 0.8 }}
+			cfg := registry.Config{Labels: []string{"camera", "plug", "scale"}, Levels: alone(-1, 0.8)}
 			if strings.Contains(tt.name, "none of them") {
-				cfg.None, cfg.Threshold = "scale", func(string) float64 { return 0.2 }
+				cfg.Levels = alone(2, 0.2)
 			}
 			r := registry.New(cfg)
 			var v v1.Verdict
@@ -79,12 +84,60 @@ func TestJoinedVerdict(t *testing.T) {
 	}
 }
 
+// A verdict says the deepest level that is safe, and news is when that is another. All of
+// it is one piece of memory.
+func TestLevels(t *testing.T) {
+	paths := [][]string{{"A", "camera", "A1"}, {"A", "plug", "A2"}, {"A", "plug", "A3"}, {"B1"}, {"none"}}
+	r := registry.New(registry.Config{
+		Labels: []string{"A1", "A2", "A3", "B1", "none"},
+		Levels: join.NewLevels(paths, 4, func(int) float64 { return 0.8 }, 0.7),
+	})
+	for _, tt := range []struct {
+		name  string
+		probs []float32
+		path  string // "": null
+		sum   float64
+		level int
+		state v1.State
+	}{
+		{"a class", []float32{.05, .9, .05, 0, 0}, "A/plug/A2", .9, 3, v1.Known},
+		{"its twin as well", []float32{.05, .5, .45, 0, 0}, "A/plug", .95, 2, v1.Likely},
+		{"its maker", []float32{.4, .3, .2, .1, 0}, "A", .9, 1, v1.Likely},
+		{"none is safe", []float32{.2, .3, .15, .35, 0}, "", 0, 0, v1.Unknown},
+		{"a class of one level", []float32{.1, 0, .05, .85, 0}, "B1", .85, 1, v1.Known},
+		{"none of them has the rest", []float32{0, .4, .35, 0, .25}, "A/plug", .75, 2, v1.Likely},
+		{"none of them has the most", []float32{0, .25, .2, 0, .55}, "", 0, 0, v1.Unknown},
+	} {
+		rec := record(tt.name, "10.0.0.1", 0, 1)
+		r.Record(rec)
+		v := r.Window(rec, tt.probs)
+		if v.Level != tt.level || v.State != tt.state || v.Known != (tt.state == v1.Known) || !v.News {
+			t.Errorf("%s: %+v, want level %d, %s", tt.name, v, tt.level, tt.state)
+		}
+		if (v.Path != nil) != (tt.path != "") || v.Path != nil && (*v.Path != tt.path || math.Abs(*v.PathConfidence-tt.sum) > 1e-6) {
+			t.Errorf("%s: path %s %s, want %q %v", tt.name, jsonText(t, v.Path), jsonText(t, v.PathConfidence), tt.path, tt.sum)
+		}
+		if v = r.Window(rec, tt.probs); v.News {
+			t.Errorf("%s: the same is news", tt.name)
+		}
+	}
+	rec := record("m", "10.0.0.1", 0, 1)
+	if r.Window(rec, []float32{.05, .5, .45, 0, 0}); !r.Window(rec, []float32{.95, .05, 0, 0, 0}).News {
+		t.Error("A instead of A/plug is no news")
+	}
+	probs := []float32{.05, .5, .45, 0, 0}
+	const most = 3 // the verdict's piece, its votes and their bucket
+	if n := testing.AllocsPerRun(100, func() { r.Window(rec, probs) }); n > most {
+		t.Errorf("a verdict takes %v allocations, want at most %d", n, most)
+	}
+}
+
 // Every key of the contract is there, and null where it has no value.
 func TestVerdictKeys(t *testing.T) {
 	r := newRegistry(0, nil)
 	r.Record(record("50:c7:bf:00:fc:a3", "10.0.0.1", 0, 0))
 	want := `{"time":null,"device":"50:c7:bf:00:fc:a3","capture":null,"label":null,"confidence":null,"known":false,` +
-		`"state":"gathering","vendor":null,"facts":null,"provisional":false,"windows":0,"flows":1,"packets":2,"bytes":100,"votes":{},` +
+		`"state":"gathering","level":0,"path":null,"path_confidence":null,"vendor":null,"facts":null,"provisional":false,"windows":0,"flows":1,"packets":2,"bytes":100,"votes":{},` +
 		`"window_label":null,"window_confidence":null,"padding_fraction":null,"trusted":null}`
 	if got := jsonText(t, r.Devices()[0].Verdict); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -186,14 +239,14 @@ func jsonText(t *testing.T, v any) string {
 func TestIgnored(t *testing.T) {
 	gateway := netip.MustParseAddr("10.0.0.1")
 	r := registry.New(registry.Config{
-		Labels: []string{"camera", "plug"}, Threshold: func(string) float64 { return 0.8 },
+		Labels: []string{"camera", "plug", "scale"}, Levels: alone(-1, 0.8),
 		Ignored: func(rec *flows.Record) bool { return rec.DeviceAddr == gateway }, MaxDevices: 2,
 	})
 	before := record("m", "169.254.0.9", 0, 1)
 	if r.Record(before) {
 		t.Error("ignored before it had the address")
 	}
-	r.Window(before, []float32{0, 1})
+	r.Window(before, []float32{0, 1, 0})
 	if !r.Record(record("m", "10.0.0.1", 2, 3)) || !r.Record(record("m", "169.254.0.9", 4, 5)) {
 		t.Error("not ignored from then on")
 	}
@@ -202,7 +255,7 @@ func TestIgnored(t *testing.T) {
 	}
 	other := record("n", "10.0.0.2", 0, 1)
 	r.Record(other)
-	r.Window(other, []float32{0, 1})
+	r.Window(other, []float32{0, 1, 0})
 	r.Record(record("m", "10.0.0.1", 6, 7))
 	r.Record(record("o", "10.0.0.3", 8, 9))
 	if left := r.Devices(); left[0].Device != "n" {

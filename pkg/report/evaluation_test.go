@@ -12,6 +12,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // scores are of two classes, one hostile, and one that the model lacks.
@@ -68,6 +69,14 @@ func TestEvaluation(t *testing.T) {
 		if got := strings.Count(html, what); got != want {
 			t.Errorf("%q occurs %d times, want %d", what, got, want)
 		}
+	}
+	if strings.Contains(html, "<h2>Levels") {
+		t.Error("levels of classes that have one each")
+	}
+	leveled := scored(t, score.Config{Labels: []string{"a", "b"}, Thresholds: model.Thresholds{Default: 0.8}, Taxonomy: taxonomy.Taxonomy{"a": "x/a", "b": "x/b"}},
+		nil, score.Output{Device: "1", Label: "a", Probs: []float32{0.4, 0.6}})
+	if page, err := Evaluation(leveled); err != nil || !strings.Contains(string(page.HTML), "<tr><td>1<td>100.0 %<td>1<td>0\n<tr><td>2<td>0.0 %<td>0<td>0\n") {
+		t.Errorf("%v, no levels on the page\n%s", err, page.HTML)
 	}
 	var names []string
 	for _, p := range r.Pictures {

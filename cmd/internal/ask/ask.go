@@ -151,6 +151,9 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	t.AppendRows([]table.Row{
 		{"device", d.Device}, {"label", label}, {"confidence", confidence}, {"state", d.State}, {"windows", d.Windows},
 	})
+	if d.Path != nil {
+		t.AppendRow(table.Row{"safe level", fmt.Sprintf("%s %.3f", *d.Path, *d.PathConfidence)})
+	}
 	for _, l := range slices.Sorted(maps.Keys(d.Votes)) {
 		t.AppendRow(table.Row{"  for " + l, d.Votes[l]})
 	}
@@ -195,14 +198,18 @@ func clock(t, now time.Time) string {
 	return t.Format("02 Jan")
 }
 
-// LabelText is a verdict's best guess, with a question mark where the device is
-// unknown, and its confidence.
+// LabelText is a verdict's best guess, with a question mark where it is not safe, behind
+// the level above it that is; and how sure that is, or the guess where no level is.
 func LabelText(v *v1.Verdict) (label, confidence string) {
 	if v.Label == nil {
 		return "-", "-"
 	}
 	label = terminal.Cell(*v.Label)
-	if !v.Known {
+	switch {
+	case v.Known:
+	case v.Path != nil:
+		return fmt.Sprintf("%s: %s?", terminal.Cell(*v.Path), label), fmt.Sprintf("%.3f", *v.PathConfidence)
+	default:
 		label += "?"
 	}
 	return label, fmt.Sprintf("%.3f", *v.Confidence)

@@ -66,6 +66,9 @@ func printModel(c *cli.Context, service string, m *model.Model) {
 		{"labels", strings.Join(m.Classes(), ", ")},
 		{model.NoneLabel, map[bool]string{true: "a class of its own", false: "no class of it"}[none]},
 	})
+	if n := len(m.Taxonomy); n > 0 {
+		t.AppendRow(table.Row{"levels", fmt.Sprintf("of %d classes, as %s", n, m.Taxonomy[slices.Sorted(maps.Keys(m.Taxonomy))[0]])})
+	}
 	t.AppendRows(networkRows(m))
 	t.AppendRows([]table.Row{
 		{"direction", m.Record.Direction},

@@ -6,7 +6,8 @@ type State string
 const (
 	Gathering State = "gathering" // no window yet
 	Known     State = "known"     // confidence at or over the label's threshold
-	Unknown   State = "unknown"   // windows, but no label with enough confidence
+	Likely    State = "likely"    // not known, but a level above the label has enough confidence
+	Unknown   State = "unknown"   // windows, but no label or level with enough confidence
 	Ignored   State = "ignored"   // counted, but not judged, by the operator's wish
 )
 
@@ -20,6 +21,9 @@ type Verdict struct {
 	Confidence       *float64       `json:"confidence"`        // its joined probability, 0 to 1
 	Known            bool           `json:"known"`             // confidence >= threshold, and none of them is no better
 	State            State          `json:"state"`             //
+	Level            int            `json:"level"`             // how many parts of the label's path are safe; 0: none
+	Path             *string        `json:"path"`              // these parts, as maker/kind; of a known label all of them, itself the last
+	PathConfidence   *float64       `json:"path_confidence"`   // joined probability of all classes below
 	Vendor           *string        `json:"vendor"`            // who made its interface; null: random MAC, nobody listed, no facts kept
 	Facts            Facts          `json:"facts"`             // {kind: newest value} of what it says of itself; null: nothing is kept
 	Provisional      bool           `json:"provisional"`       // rests on a flow still open in the kernel

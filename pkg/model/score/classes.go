@@ -10,6 +10,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // classes gives every class a number in the order they come.
@@ -21,6 +22,9 @@ type classes struct {
 	leftOut map[string]bool
 	seen    map[string]bool // names that the model or the data has
 
+	taxonomy taxonomy.Taxonomy
+	levels   *join.Levels // of outputs
+
 	outputs    []int     // number of each class the model can give, merged
 	place      []int     // in outputs, of each of the model's labels
 	thresholds []float64 // of outputs
@@ -28,7 +32,7 @@ type classes struct {
 
 // newClasses numbers the model's classes.
 func newClasses(cfg Config) (*classes, error) {
-	c := &classes{named: map[string]int{}, number: map[string]int{}, merged: map[string]string{}, leftOut: map[string]bool{}, seen: map[string]bool{}}
+	c := &classes{named: map[string]int{}, number: map[string]int{}, merged: map[string]string{}, leftOut: map[string]bool{}, seen: map[string]bool{}, taxonomy: cfg.Taxonomy}
 	for _, group := range cfg.Merge {
 		for _, name := range group {
 			if name == model.NoneLabel {
@@ -56,7 +60,20 @@ func newClasses(cfg Config) (*classes, error) {
 			c.thresholds[place] = math.Inf(1) // no device is named so
 		}
 	}
+	c.levels = c.levelsOfOutputs(cfg.Thresholds.Default)
 	return c, nil
+}
+
+// levelsOfOutputs are those of what the model can give.
+func (c *classes) levelsOfOutputs(above float64) *join.Levels {
+	paths, none := make([][]string, len(c.outputs)), -1
+	for place, n := range c.outputs {
+		paths[place] = c.parts(n)
+		if c.names[n] == model.NoneLabel {
+			none = place
+		}
+	}
+	return join.NewLevels(paths, none, func(place int) float64 { return c.thresholds[place] }, above)
 }
 
 // of is the number of a class, a new one if need be.

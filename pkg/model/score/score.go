@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // Output is what a model says of one window, beside the truth.
@@ -36,10 +37,11 @@ type Config struct {
 	Mode       model.WindowMode // Strict: padded windows count in Result.Modes only
 	Labels     []string         // the model's classes, in the order of probabilities
 	Thresholds model.Thresholds
-	Merge      [][]string // classes that count as one, named A+B
-	LeaveOut   []string   // true classes that are not scored
-	Resamples  int        // of the bootstrap; 0: no intervals
-	Draws      bool       // keep each resample's macro-F1 beside the intervals
+	Taxonomy   taxonomy.Taxonomy // of the model's classes, and of true ones that it lacks
+	Merge      [][]string        // classes that count as one, named A+B
+	LeaveOut   []string          // true classes that are not scored
+	Resamples  int               // of the bootstrap; 0: no intervals
+	Draws      bool              // keep each resample's macro-F1 beside the intervals
 }
 
 // Result is what `iotsense evaluate --json` prints. A figure that does not exist,
@@ -58,6 +60,7 @@ type Result struct {
 	WorkloadPerHour *float64   `json:"workload_per_hour"`
 	Confidence      Confidence `json:"confidence"`
 	Devices         Devices    `json:"devices"`
+	Levels          []Level    `json:"levels"` // of the classes' paths, outermost first
 
 	Models map[string]Made `json:"models"` // by service, "" of one for everything; nil: not told
 
@@ -103,6 +106,10 @@ type Devices struct {
 	NamedWrong    int `json:"named_wrong"`
 	Refused       int `json:"refused"`
 	WithoutWindow int `json:"without_window"`
+
+	// The same at the deepest level that is safe, the class or one above it.
+	SafeRight int `json:"safe_right"`
+	SafeWrong int `json:"safe_wrong"`
 }
 
 // Summary is the score in one window mode.
@@ -198,7 +205,7 @@ func (s *Scorer) Result() (*Result, error) {
 	}
 	r.Confidence, r.Histogram, r.LocalFlows = t.confidence.result(s.cfg.Thresholds.Default), t.confidence.histogram(), t.confidence.locals
 	r.Confidence.ECEDevice = t.deviceError()
-	r.BySeconds, r.Worst = t.bySeconds(), t.worst()
+	r.Levels, r.BySeconds, r.Worst = t.byLevel(), t.bySeconds(), t.worst()
 	r.Intervals = t.bootstrap(names, s.cfg.Resamples, s.cfg.Draws)
 	return r, nil
 }

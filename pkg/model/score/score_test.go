@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // Input is what is scored at once.
@@ -367,6 +368,67 @@ func TestNoneOfThem(t *testing.T) {
 	}
 }
 
+// Levels are scored by sums of what is below: a twin counts right at its kind, what the
+// model lacks at its maker, and classes that count as one where they part.
+func TestLevels(t *testing.T) {
+	in := Input{
+		Config: Config{
+			Labels:     []string{"A1", "A2", "A3", "B1", model.NoneLabel},
+			Thresholds: model.Thresholds{Default: 0.8, PerClass: map[string]float64{"A3": 0.5}},
+			Taxonomy:   taxonomy.Taxonomy{"A1": "A/plug/A1", "A2": "A/plug/A2", "A3": "A/camera/A3", "B1": "B1", "new": "A/camera/new"},
+		},
+		Windows: []Output{
+			{Device: "sure", Label: "A1", Probs: []float32{.9, .1, 0, 0, 0}},
+			{Device: "twin", Label: "A1", Probs: []float32{.4, .5, .05, .05, 0}},
+			{Device: "threshold of its own", Label: "A3", Probs: []float32{.2, .2, .6, 0, 0}},
+			{Device: "only its maker", Label: "A3", Probs: []float32{.45, .2, .3, .05, 0}},
+			{Device: "lacking", Label: "new", Probs: []float32{0, 0, .9, .1, 0}},
+			{Device: "no path", Label: "C", Probs: []float32{.5, .4, 0, .1, 0}},
+			{Device: "one level", Label: "B1", Probs: []float32{0, .05, .05, .9, 0}},
+			{Device: "another", Label: "B1", Probs: []float32{.3, .3, .05, .25, .1}},
+			{Device: "stranger", Label: "B1", Probs: []float32{0, 0, .1, .3, .6}},
+		},
+		Devices: []Device{{"silent", "", "A1"}},
+	}
+	for _, tt := range []struct {
+		name        string
+		merge       [][]string
+		want        []Level
+		accurate    []float64 // of 10 devices
+		right, left int       // at the deepest safe level
+	}{
+		{"each class", nil, []Level{{Level: 1, Named: 7, NamedWrong: 1}, {Level: 2, Named: 6, NamedWrong: 1}, {Level: 3, Named: 4, NamedWrong: 1}}, []float64{6, 5, 3}, 5, 2},
+		{"twins merged", [][]string{{"A1", "A2"}}, []Level{{Level: 1, Named: 7, NamedWrong: 1}, {Level: 2, Named: 6, NamedWrong: 1}, {Level: 3, Named: 6, NamedWrong: 2}}, []float64{6, 5, 4}, 5, 2},
+		{"of two makers", [][]string{{"A1", "B1"}}, []Level{{Level: 1, Named: 5}, {Level: 2, Named: 5}, {Level: 3, Named: 5}}, nil, 0, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			in.Merge = tt.merge
+			r := evaluate(t, in)
+			if tt.accurate == nil {
+				if r.Levels[0].Named == 0 || len(r.Levels) != 3 {
+					t.Errorf("%+v", r.Levels)
+				}
+				return
+			}
+			for i, l := range r.Levels {
+				value(t, "accuracy", l.Accuracy, tt.accurate[i]/10)
+				l.Accuracy = nil
+				if l != tt.want[i] {
+					t.Errorf("%+v, want %+v", l, tt.want[i])
+				}
+			}
+			last := r.Levels[len(r.Levels)-1]
+			if d := r.Devices; d.SafeRight != tt.right || d.SafeWrong != tt.left || last.Named != d.NamedRight+d.NamedWrong || last.NamedWrong != d.NamedWrong || *last.Accuracy != *d.Accuracy {
+				t.Errorf("devices %+v", d)
+			}
+		})
+	}
+	in.Merge, in.Taxonomy = nil, nil
+	if r := evaluate(t, in); len(r.Levels) != 1 || *r.Levels[0].Accuracy != *r.Devices.Accuracy || r.Devices.SafeRight != r.Devices.NamedRight {
+		t.Errorf("without a taxonomy: %+v, %+v", r.Levels, r.Devices)
+	}
+}
+
 func TestDifference(t *testing.T) {
 	draws := make([]float64, 1000) // captures alone move it from 0.1 to 1.1
 	better := make([]float64, 1000)
@@ -427,12 +489,12 @@ func TestEvaluateNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const nothing = `{"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0}}`
+	const nothing = `{"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0,"safe_right":0,"safe_wrong":0}}`
 	want := `{"window_mode":"padded","captures":0,"captures_covered":0,"windows":0,"accuracy":null,"macro_f1":null,` +
 		`"classes":[{"label":"a","precision":0,"recall":0,"f1":0,"support":0}],"classes_missing":[],"confusion":[[0]],` +
 		`"coverage":null,"workload_per_hour":null,"confidence":{"threshold":0.8,"mean_correct":null,"mean_wrong":null,` +
 		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null,"ece_device":null,"wrong_high":null,"low_local":null},` +
-		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0},"models":null,"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
+		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0,"safe_right":0,"safe_wrong":0},"levels":[{"level":1,"accuracy":null,"named":0,"named_wrong":0}],"models":null,"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
 		`"intervals":null,"histogram":null,"local_flows":[],"by_seconds":[],"worst_captures":[],"merged":[],"left_out":[],"devices_confusion":[[0]]}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)

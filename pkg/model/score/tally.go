@@ -164,16 +164,23 @@ func (t *tally) summary(names []string) Summary {
 // answer counts what a reader of a device's verdict sees.
 func (t *tally) answer(d *device, to *Devices) {
 	all := d.verdict()
-	best, probability := all.Best()
-	switch {
-	case best < 0:
+	v := t.classes.levels.Verdict(&all)
+	switch given := t.given(all); {
+	case given == none:
 		to.WithoutWindow++
-	case probability < t.classes.thresholds[best]:
+	case !v.Known:
 		to.Refused++
-	case t.classes.outputs[best] == d.truth:
+	case given == d.truth:
 		to.NamedRight++
 	default:
 		to.NamedWrong++
+	}
+	switch {
+	case v.Level == 0:
+	case alike(t.classes.parts(t.classes.outputs[v.Class]), t.classes.parts(d.truth), v.Level):
+		to.SafeRight++
+	default:
+		to.SafeWrong++
 	}
 }
 
