@@ -125,7 +125,8 @@ func (s *set) stack(on shelf, g Grower, m *model.Model, windows []int, threads i
 // Add gives a model the classes of training windows, of which it knows none. They are told
 // from the others by the model's background alone. The validation windows fit the
 // temperature, together with the background, of which the model is surer than of anything
-// else: so it falls no lower than it was. g is of old's network.
+// else: so it falls no lower than it was. Then they are learned from too. g is of old's
+// network.
 func Add(g Grower, old *model.Model, store *dataset.Store, training, validation []int, o Options) (*model.Model, *Report, error) {
 	m, report, err := add(g, old, store, training, validation, o)
 	if err != nil {
@@ -157,9 +158,6 @@ func add(g Grower, old *model.Model, store *dataset.Store, training, validation 
 	if m.Net, err = g.Grow(old.Net, added, lessons.draw, o.Seed); err != nil {
 		return nil, nil, err
 	}
-	if err := s.widen(g, old, &m, added, each, o); err != nil {
-		return nil, nil, err
-	}
 	held, err := s.stack(kept, g, old, s.validation, o.Threads)
 	if err != nil {
 		return nil, nil, err
@@ -168,6 +166,15 @@ func add(g Grower, old *model.Model, store *dataset.Store, training, validation 
 	c := model.Calibration{Least: max(leastTemperature(none), old.Temperature()), Captures: s.count(s.validation)}
 	c.Temperature = max(c.Least, held.scores(func(e []float32) []float32 { return g.Logits(m.Net, e) }).temperature())
 	m.Calibration = c
+	for _, class := range added { // of five captures one counts
+		lessons[class] = append(lessons[class], held[class]...)
+	}
+	if m.Net, err = g.Grow(old.Net, added, lessons.draw, o.Seed); err != nil {
+		return nil, nil, err
+	}
+	if err := s.widen(g, old, &m, added, each, o); err != nil {
+		return nil, nil, err
+	}
 	if err := s.record(&m, o); err != nil {
 		return nil, nil, err
 	}
