@@ -1,6 +1,7 @@
 // Package negatives makes what a model learns model.NoneLabel from: machines of the
-// captures that no line of the manifest names, thinned, and chimeras, streams of flows of
-// several classes mixed. In go examples of a store, one part of the data at a time, out
+// captures that no line of the manifest names, thinned; chimeras, streams of flows of
+// several classes mixed; and invented machines, which say what classes say in words, sizes
+// and ports of their own. In go examples of a store, one part of the data at a time, out
 // come those with these among them. What is learned from and what is validated on share
 // no row.
 package negatives
@@ -16,7 +17,7 @@ import (
 
 const (
 	// portion is how many pieces of the classes' streams there are for one of unlisted
-	// machines, at least, and for one of a chimera.
+	// machines, at least, for one of a chimera and for one of an invented machine.
 	portion = 12
 	// A chimera's flows, and the classes that they are of.
 	leastFlows, mostFlows     = 4, 20
@@ -30,7 +31,7 @@ type Maker struct {
 	First  int   // number of the first row of a stream that is judged
 	Seed   int64 // of all that is drawn
 
-	made int // chimeras so far
+	made int // chimeras and invented machines so far
 }
 
 // Holdout is dataset.Holdout with examples of model.NoneLabel on the side of what else
@@ -66,7 +67,7 @@ func Holdout(s *dataset.Store, examples []int, span int, fraction float64) (kept
 
 // Add is the examples of one part of the data with its share of negatives: of its
 // unlisted machines, each as many pieces as another as far as it has them, and chimeras
-// of its own rows. Parts differ by their numbers.
+// and invented machines of its own rows. Parts differ by their numbers.
 func (m *Maker) Add(examples []int, part uint64) ([]int, error) {
 	rng := rand.New(rand.NewPCG(uint64(m.Seed), drawStream+part))
 	var named, strange []int
@@ -79,7 +80,11 @@ func (m *Maker) Add(examples []int, part uint64) ([]int, error) {
 	}
 	most := (len(m.pieces(named)) + portion - 1) / portion
 	named = append(named, m.thin(strange, most, rng)...)
-	return m.mix(named, most, rng)
+	all, err := m.mix(named, most, rng)
+	if err != nil {
+		return nil, err
+	}
+	return m.invent(all, most, rng)
 }
 
 // drawStream keeps these random numbers apart from others of the same seed.
@@ -148,8 +153,7 @@ func (m *Maker) mix(examples []int, most int, rng *rand.Rand) ([]int, error) {
 	}
 	for most > 0 {
 		rows, first := chimera(classes, rng)
-		m.made++
-		made, err := m.Store.Mix(source(m.made), rows, max(first, m.First))
+		made, err := m.Store.Mix(m.source("chimera"), rows, max(first, m.First))
 		if err != nil {
 			return nil, err
 		}
@@ -159,9 +163,10 @@ func (m *Maker) mix(examples []int, most int, rng *rand.Rand) ([]int, error) {
 	return examples, nil
 }
 
-// source is where a chimera comes from: no capture that there is.
-func source(number int) dataset.Source {
-	name := fmt.Sprintf("chimera %d", number)
+// source is where the next negative comes from: no capture that there is.
+func (m *Maker) source(kind string) dataset.Source {
+	m.made++
+	name := fmt.Sprintf("%s %d", kind, m.made)
 	return dataset.Source{Device: dataset.Device{Name: name, Label: model.NoneLabel}, Capture: name}
 }
 
