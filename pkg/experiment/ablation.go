@@ -197,7 +197,7 @@ func (x *Series) variant(ctx context.Context, p Plan, v Variant, fixed bool) (Ab
 		return row, nil
 	}
 	row.Fixed = &Outcome{}
-	p.Train.Epochs, p.Train.Patience = FixedEpochs, 0
+	p.Train.Epochs, p.Train.LeastSteps, p.Train.Patience = FixedEpochs, 0, 0
 	for _, seed := range x.Seeds {
 		name := x.seeded(v.Name+"-fixed", seed)
 		if _, _, err := x.train(ctx, name, p, seed); err != nil {

@@ -27,7 +27,8 @@ func kindsPlan(t *testing.T, kinds ...string) Plan {
 		t.Fatal(err)
 	}
 	p.Data.Manifest, p.Data.Splits = set.manifest(), []string{"train"}
-	p.Train.Epochs, p.Train.Seed, p.Train.Threads = 15, 3, 2
+	p.Train.Epochs, p.Train.LeastSteps, p.Train.Seed, p.Train.Threads = 15, 0, 3, 2
+	p.Augment, p.Negatives = false, false
 	return p
 }
 

@@ -25,6 +25,8 @@ type Design struct {
 	New func(p *Plan) (train.Design, error)
 	// Train is how it is trained unless told otherwise; nil: [train.DefaultOptions].
 	Train func() train.Options
+	// Changed is whether it learns from changed copies and negatives unless told otherwise.
+	Changed bool
 	// Variants are those of the ablation that no other network has; nil: none.
 	Variants func() []Variant
 }
@@ -37,8 +39,8 @@ const (
 
 // designs are all that are registered, by name.
 var designs = map[string]Design{
-	PaperArch:  {PaperArch, []string{"window", "filters", "ablate"}, paperDesign, nil, paperVariants},
-	StreamArch: {StreamArch, []string{"window", "ablate"}, streamDesign, streamlearn.Options, streamVariants},
+	PaperArch:  {PaperArch, []string{"window", "filters", "ablate"}, paperDesign, nil, false, paperVariants},
+	StreamArch: {StreamArch, []string{"window", "ablate"}, streamDesign, streamlearn.Options, true, streamVariants},
 }
 
 // Register makes a design known, once and before any plan is made.

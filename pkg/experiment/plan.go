@@ -77,9 +77,11 @@ func NewPlan(preset, strategy, arch string) (Plan, error) {
 		Share: 0.2, Record: model.DefaultRecordSpec(), Strategy: strategy, Preset: preset, Arch: arch,
 		Paper: PaperOptions{Filters: 2}, Train: train.DefaultOptions(), Memory: dataset.DefaultMemory,
 	}
-	if d := designs[arch]; d.Train != nil {
+	d := designs[arch]
+	if d.Train != nil {
 		p.Train = d.Train()
 	}
+	p.Augment, p.Negatives = d.Changed, d.Changed
 	p.Train.Threads = runtime.NumCPU()
 	for _, name := range []string{"tcp/80", "tcp/443", "udp/53", "udp/123"} { // the paper's
 		s, err := flows.ParseService(name)

@@ -216,6 +216,13 @@ func TestStreamPlan(t *testing.T) {
 		}
 		*set = old
 	}
+	if o := p.Options(); o["augment"] != "true" || o["negatives"] != "true" || strings.Contains(args, "augment") {
+		t.Errorf("learns by itself with %v, command line %s", o, args)
+	}
+	p.Augment = false
+	if args := p.Args("m"); p.Options()["augment"] != "" || !slices.Contains(args, "--augment=false") {
+		t.Errorf("without copies: %v, command line %s", p.Options(), args)
+	}
 	if _, err := NewPlan(PresetPaper, "", StreamArch); err == nil {
 		t.Error("the paper's training of another network, and no error")
 	}

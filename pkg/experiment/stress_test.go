@@ -227,9 +227,17 @@ func TestStressOfRecords(t *testing.T) {
 		t.Errorf("%v, %v", r, err)
 	}
 	p := mustPlan(t, "", "")
-	p.Data.Data, p.Augment = []string{path}, true
+	p.Data.Data, p.Augment, p.Said = []string{path}, true, []string{"augment"}
 	if _, _, err := p.Bundle(t.Context(), &notes{}); err == nil || !strings.Contains(err.Error(), path+": records cannot be changed") {
 		t.Errorf("--augment: %v", err)
+	}
+	p.Said = nil // it is what the network has by itself: there is only less to learn from
+	var n notes
+	if _, _, err := p.Bundle(t.Context(), &n); err == nil || strings.Contains(err.Error(), "cannot be changed") {
+		t.Errorf("without --augment: %v", err)
+	}
+	if len(n.warned) != 1 || !strings.Contains(n.warned[0], "no changed copies are learned") || p.Augment {
+		t.Errorf("warned %q", n.warned)
 	}
 }
 

@@ -111,6 +111,7 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 	if learn, held, err = p.negatives(store, cfg.Design, p.Train.Seed, learn, held); err != nil {
 		return nil, nil, err
 	}
+	cfg.Flags = p.Options() // as the data allowed
 	warnFew(w, service, store, learn, held)
 	p.Taxonomy.warn(w, service, store, learn)
 	options := p.Train
@@ -144,7 +145,8 @@ func (p *Plan) learned(ctx context.Context, stream flows.StreamSpec, store *data
 }
 
 // AddTo adds the classes of the plan's data to a model, into a file. What the plan says
-// of network and record is overruled by the model. The model knows none of the classes.
+// of network and record is overruled by the model, which knows none of the classes, and
+// what is none of them by its background.
 func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Watcher) (m *model.Model, report *train.Report, err error) {
 	if err := wholefile.Check(output); err != nil {
 		return nil, nil, fmt.Errorf("output %s: %w", output, err)
@@ -154,6 +156,7 @@ func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Wat
 		return nil, nil, err
 	}
 	p.Arch, p.Record, p.Direction, p.WindowMode = old.Net.Kind(), old.Record, nil, nil
+	p.Negatives = false
 	design, err := p.design()
 	if err != nil {
 		return nil, nil, err
@@ -210,7 +213,7 @@ func (p *Plan) config(stream flows.StreamSpec) (train.Config, error) {
 	record := p.record()
 	record.Services = append([]flows.Service{}, stream.Services...)
 	record.Among = stream.Among
-	return train.Config{Design: design, Record: record, Flags: p.Options()}, err
+	return train.Config{Design: design, Record: record}, err
 }
 
 // checkpoint is the file of one service's run.
@@ -303,10 +306,8 @@ func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSp
 	if stream.Scrub != nil && set.RecordsFiles() > 0 {
 		w.Warn("a records file holds no local address: --scrub cannot mask those that its payloads hold in binary, as it does of captures")
 	}
-	if p.Augment {
-		if err := set.Changeable(); err != nil {
-			return err
-		}
+	if err := p.changeable(set, w); err != nil {
+		return err
 	}
 	seen, first := newWatch(), p.record().WindowMode.First(design.Strict())
 	if err := tolerated(w, set.Fill(ctx, stream, first, store, seen.example, seen.capture)); err != nil {
@@ -314,6 +315,20 @@ func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSp
 	}
 	seen.warn(w, set.Without(store), len(stream.Services) == 0)
 	return nil
+}
+
+// changeable looks whether the set's files can be read as changed copies. Where nobody
+// asked for any, those that cannot be are learned as they are.
+func (p *Plan) changeable(set *dataset.Set, w Watcher) error {
+	if !p.Augment {
+		return nil
+	}
+	err := set.Changeable()
+	if err != nil && !slices.Contains(p.Said, "augment") {
+		w.Warn("no changed copies are learned, as records are no packets any more: what the model does not see here it will not know late, in part or twice", "why", err)
+		p.Augment, err = false, nil
+	}
+	return err
 }
 
 // augment reads the set's captures again as changed copies, if the plan has any. They

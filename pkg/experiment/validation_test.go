@@ -109,16 +109,14 @@ func TestChattyCapturesChooseNoEpoch(t *testing.T) {
 		set.add(chatty, name, "train", 20+10*i, 2, time.Minute)
 		set.add(chatty, name, "check", 24+10*i, 2, 20*time.Minute)
 	}
-	for arch, want := range map[string]struct {
-		macroF1 float64
-		named   int
-	}{PaperArch: {0.9, 16}, StreamArch: {0.85, 0}} { // the stream network keeps the last epoch
+	for _, arch := range []string{PaperArch, StreamArch} {
 		report, scored := set.train(arch, "train", "check")
 		if chose := report.Choice; arch == PaperArch && (chose.By != model.ChosenByCaptures || chose.Captures+report.Calibration.Captures != 56+4) {
 			t.Errorf("%s: chosen by %+v, calibrated on %+v: want all 60 captures to do one of both", arch, chose, report.Calibration)
 		}
 		r := scored("test")
-		if *r.MacroF1 < want.macroF1 || r.Devices.NamedRight < want.named || r.Devices.NamedWrong > 0 {
+		t.Logf("%s: epoch %d of %d: macro-F1 %.3f, accuracy %.3f, of %d devices %d named rightly", arch, report.Best, len(report.Epochs), *r.MacroF1, *r.Devices.Accuracy, r.Devices.Count, r.Devices.NamedRight)
+		if *r.MacroF1 < 0.9 || r.Devices.NamedRight < r.Devices.Count/2 || r.Devices.NamedWrong > 0 {
 			t.Errorf("%s: epoch %d of %d: macro-F1 %.3f, of %d devices %d named rightly, %d wrongly", arch, report.Best, len(report.Epochs),
 				*r.MacroF1, r.Devices.Count, r.Devices.NamedRight, r.Devices.NamedWrong)
 		}
@@ -126,30 +124,40 @@ func TestChattyCapturesChooseNoEpoch(t *testing.T) {
 }
 
 // A model of a few own devices that are easily told apart is not sure of those that it
-// has never seen. It is right about all validation windows, which ask for a temperature
-// that would name them. (Of other fours of kinds it is sure of some strangers all the same:
-// that takes a class for "none of them".)
+// has never seen. (Where one of the four alone speaks mDNS, some others that do are taken
+// for it all the same.) It is right about all validation windows, which ask for a
+// temperature that would name them.
 func TestStrangersOfAFewOwnDevices(t *testing.T) {
-	set := newLabSet(t)
-	own := []string{"camera", "hub", "motion-sensor", "weather-station"}
-	for _, kind := range lab.Kinds() {
-		if slices.Contains(own, kind) {
-			set.add(kind, kind, "train", 0, 5, time.Minute)
-			set.add(kind, kind, "test", 20, 3, time.Minute)
-		} else {
-			set.add(kind, kind, "strangers", 0, 6, 2*time.Minute)
-		}
+	fours := [][]string{
+		{"camera", "hub", "motion-sensor", "weather-station"},
+		{"light-bulb", "printer", "speaker", "vacuum"},
 	}
-	for _, arch := range []string{PaperArch, StreamArch} {
-		report, scored := set.train(arch, "train", "")
-		if report.Temperature != 1 || report.Calibration.Least != 1 {
-			t.Errorf("%s: temperature %v, at least %v, want 1", arch, report.Temperature, report.Calibration.Least)
-		}
-		if r := scored("test"); *r.Devices.Accuracy < 1 || r.Devices.NamedRight < r.Devices.Count/4 {
-			t.Errorf("%s: of %d own devices %d named rightly, accuracy %v", arch, r.Devices.Count, r.Devices.NamedRight, *r.Devices.Accuracy)
-		}
-		if r := scored("strangers"); r.Devices.NamedWrong > 2 {
-			t.Errorf("%s: %d of %d strangers named", arch, r.Devices.NamedWrong, r.Devices.Count)
+	for arch, want := range map[string]struct {
+		fours [][]string
+		least float64
+	}{PaperArch: {fours[:1], 1}, StreamArch: {fours, 0.8}} {
+		for _, own := range want.fours {
+			set := newLabSet(t)
+			for _, kind := range lab.Kinds() {
+				if slices.Contains(own, kind) {
+					set.add(kind, kind, "train", 0, 5, time.Minute)
+					set.add(kind, kind, "test", 20, 3, time.Minute)
+				} else {
+					set.add(kind, kind, "strangers", 0, 6, 2*time.Minute)
+				}
+			}
+			report, scored := set.train(arch, "train", "")
+			if report.Temperature < want.least || report.Calibration.Least != want.least {
+				t.Errorf("%s: temperature %v, at least %v, want %v", arch, report.Temperature, report.Calibration.Least, want.least)
+			}
+			if r := scored("test"); *r.Devices.Accuracy < 1 || r.Devices.NamedRight < r.Devices.Count/4 {
+				t.Errorf("%s: of %d own devices %d named rightly, accuracy %v", arch, r.Devices.Count, r.Devices.NamedRight, *r.Devices.Accuracy)
+			}
+			r := scored("strangers")
+			t.Logf("%s %v: %d of %d named, T %v, %d epochs", arch, own, r.Devices.NamedWrong, r.Devices.Count, report.Temperature, len(report.Epochs))
+			if r.Devices.NamedWrong > 2 {
+				t.Errorf("%s, %v: %d of %d strangers named", arch, own, r.Devices.NamedWrong, r.Devices.Count)
+			}
 		}
 	}
 }

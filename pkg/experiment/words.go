@@ -46,9 +46,9 @@ func (p *Plan) settings() []setting {
 	add("ipv6", p.Record.IPv6, shapes, p.Record.IPv6)
 	add("scale-delimiters", p.Record.ScaleDelimiters, shapes, p.Record.ScaleDelimiters)
 	add("scrub", p.Record.Scrub, shapes, p.Record.Scrub)
-	add("augment", p.Augment, shapes && p.Augment, p.Augment)         // files made without never named it
-	add("negatives", p.Negatives, shapes && p.Negatives, p.Negatives) // nor without it
-	add("taxonomy", p.Taxonomy.File != "", not, p.Taxonomy.File)      // the model has what it says
+	add("augment", p.Augment != usual.Augment, shapes && p.Augment, p.Augment) // files made without never named it
+	add("negatives", p.Negatives != usual.Negatives, shapes && p.Negatives, p.Negatives)
+	add("taxonomy", p.Taxonomy.File != "", not, p.Taxonomy.File) // the model has what it says
 	add("memory", p.Memory != usual.Memory, not, p.Memory)
 	add("arch", p.Arch != PaperArch, p.Arch != PaperArch, p.Arch) // files of the paper's network never named it
 	list = append(list, p.designSettings(usual)...)

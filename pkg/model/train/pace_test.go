@@ -27,6 +27,17 @@ func TestPace(t *testing.T) {
 	}
 }
 
+// A small set has as many epochs as the least number of steps takes.
+func TestLeastSteps(t *testing.T) {
+	for least, want := range map[int]int{0: 2, 7: 2, 100: 13} { // of 8 steps each
+		o := options()
+		o.Epochs, o.LeastSteps, o.Patience = 2, least, 0
+		if _, report := mustTrain(t, o); len(report.Epochs) != want {
+			t.Errorf("%d steps at least: %d epochs, want %d", least, len(report.Epochs), want)
+		}
+	}
+}
+
 // Decay takes its share of the rate off every value, whatever its gradient.
 func TestWeightDecay(t *testing.T) {
 	plain, decayed := [][]float32{{2, -3}}, [][]float32{{2, -3}}

@@ -26,6 +26,7 @@ type Config struct {
 // Options say how; begin with [DefaultOptions].
 type Options struct {
 	Epochs       int     // at most
+	LeastSteps   int     // more epochs, until there can be so many steps: a small set has few in an epoch; 0: Epochs it is
 	Batch        int     // windows of a step
 	LearningRate float64 // of Adam
 	WeightDecay  float64 // what a step takes off every value, over the learning rate (AdamW); 0: nothing
@@ -62,6 +63,8 @@ func (o Options) Validate() error {
 	switch {
 	case o.Epochs < 1:
 		return fmt.Errorf("epochs is %d, want at least 1", o.Epochs)
+	case o.LeastSteps < 0:
+		return fmt.Errorf("least number of steps is %d, want 0 or more", o.LeastSteps)
 	case o.Batch < 1 || o.Batch > 1<<14:
 		return fmt.Errorf("batch is %d, want 1 to %d", o.Batch, 1<<14)
 	case !(o.LearningRate > 0) || math.IsInf(o.LearningRate, 0):
@@ -211,6 +214,7 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	}
 	r.rows, judged = design.Cut()
 	r.pieces = cut(store, set.training, judged)
+	r.o.Epochs = max(o.Epochs, (o.LeastSteps+r.batches()-1)/r.batches())
 	r.state = state{Run: r.fingerprint(), Epoch: 1, Best: math.Inf(1)}
 	if err := r.resume(); err != nil {
 		return nil, nil, err
