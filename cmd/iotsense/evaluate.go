@@ -35,6 +35,7 @@ func evaluateCommand() *cli.Command {
 			&cli.BoolFlag{Name: "stress", Usage: "score the same captures changed as well: begun late, lost in part, seen twice or one way, in another home"},
 			&cli.GenericFlag{Name: "first", Value: &moments{}, Usage: "score also what there is `TIME` after each device's first packet, as 10s (repeatable)"},
 			&cli.StringFlag{Name: "strangers", Usage: "count the names given to devices of the manifest `FILE`, which no class describes"},
+			&cli.StringFlag{Name: "taxonomy", Usage: "CSV `FILE` of label,path for true classes that the model lacks, such as strangers: its own it has"},
 			&cli.StringFlag{Name: "predictions", Usage: "write each window's probabilities, and each device's joined ones, to the CSV `FILE`"},
 			&cli.StringFlag{Name: "report", Usage: "write `DIR`/evaluate.json, evaluate.html and its pictures"}),
 		Action: evaluate,
@@ -167,6 +168,9 @@ func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluati
 	if e.Folds, err = box.ParseFolds(c); err != nil {
 		return e, err
 	}
+	if e.Taxonomy, err = parseTaxonomy(c); err != nil {
+		return e, err
+	}
 	if e.Data, err = box.DataOptions(c); err != nil {
 		return e, err
 	}
@@ -181,9 +185,9 @@ func printScore(c *cli.Context, r *score.Result) {
 	}
 	t.Render()
 	printWorst(c, r)
-	m := terminal.NewTable(c.App.Writer, "Seconds since first packet", "Devices with a window", "Device accuracy", "Windows", "Accuracy")
+	m := terminal.NewTable(c.App.Writer, "Seconds since first packet", "Devices with a window", "Device accuracy", "At a level", "Wrong", "Windows", "Accuracy")
 	for _, s := range r.BySeconds {
-		m.AppendRow(table.Row{s.Seconds, s.Devices, number(s.Accuracy), s.Windows, number(s.WindowAccuracy)})
+		m.AppendRow(table.Row{s.Seconds, s.Devices, number(s.Accuracy), s.SafeRight + s.SafeWrong, s.SafeWrong, s.Windows, number(s.WindowAccuracy)})
 	}
 	m.Render()
 

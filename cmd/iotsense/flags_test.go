@@ -39,7 +39,7 @@ var commandFlags = map[string]string{
 	"model export":    "model onnx service output",
 	"model import":    "output like labels",
 	"train":           sourceNames + streamNames + foldingName + learnNames + apartNames + "json add-class model output seed report checkpoint checkpoint-every",
-	"evaluate":        sourceNames + streamNames + foldingName + "model json merge leave-out bootstrap draws report predictions stress first strangers",
+	"evaluate":        sourceNames + streamNames + foldingName + "model json merge leave-out bootstrap draws report predictions stress first strangers taxonomy",
 	"crossval":        sourceNames + streamNames + learnNames + "json split-by folds seeds bootstrap report",
 	"strategies":      seriesNames + "services",
 	"ablation":        seriesNames + "variants fixed",

@@ -15,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // Evaluation says what a model is scored on and how.
@@ -26,6 +27,7 @@ type Evaluation struct {
 	Score      score.Config      // but for mode, labels and thresholds, which are the model's
 	Stress     bool              // Stressed is to change the data
 	First      []time.Duration   // of each device's traffic, to score alone by Stressed
+	Taxonomy   Taxonomy          // of true classes that the models lack; theirs stand in the models
 	Strangers  string            // manifest of devices that no class describes, for Stressed; may be empty
 
 	Predictions io.Writer // takes a line for each window and joined verdict as CSV, those of Stressed too; nil: none
@@ -137,7 +139,7 @@ type scoring struct {
 // scoring prepares to score a bundle.
 func (e Evaluation) scoring(bundle model.Bundle) (*scoring, error) {
 	cfg := e.Score
-	cfg.Labels, cfg.Thresholds, cfg.Taxonomy = classify.Labels(bundle), classify.Thresholds(bundle), classify.Taxonomy(bundle)
+	cfg.Labels, cfg.Thresholds, cfg.Taxonomy = classify.Labels(bundle), classify.Thresholds(bundle), e.paths(bundle)
 	s := &scoring{labels: cfg.Labels, reading: map[string]*reading{}}
 	for _, m := range bundle {
 		cfg.Mode, s.rows = m.Record.WindowMode, m.Net.Strict()
@@ -150,6 +152,17 @@ func (e Evaluation) scoring(bundle model.Bundle) (*scoring, error) {
 		return nil, &InvalidError{err}
 	}
 	return s, nil
+}
+
+// paths are those of the bundle's classes, and of others.
+func (e Evaluation) paths(bundle model.Bundle) taxonomy.Taxonomy {
+	all, own := classify.Taxonomy(bundle), classify.Labels(bundle)
+	for label, path := range e.Taxonomy.Paths {
+		if !slices.Contains(own, label) {
+			all[label] = path
+		}
+	}
+	return all
 }
 
 // record takes each record before its window.

@@ -17,6 +17,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/report"
 	"github.com/iotsense/iotsense/pkg/stress"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // stressSeed draws what changes.
@@ -37,30 +38,64 @@ type StressRow struct {
 	Right      int      `json:"right"`       // of these, whatever the threshold
 	Named      int      `json:"named"`       // at or over the threshold
 	NamedWrong int      `json:"named_wrong"` // of these
+	SafeRight  int      `json:"safe_right"`  // at the deepest level that is safe
+	SafeWrong  int      `json:"safe_wrong"`  // the same
 	MacroF1    *float64 `json:"macro_f1"`    // of windows
 	ECE        *float64 `json:"ece"`         // of windows
 }
 
-// Strangers says how many devices that no class describes were given a name.
+// Strangers says how many devices that no class describes were given a name, and how many
+// a level that is none of theirs.
 type Strangers struct {
-	Devices   int `json:"devices"`    // of captures, with a window or without
-	Named     int `json:"named"`      // in the end
-	NamedEver int `json:"named_ever"` // at some time
+	Devices       int `json:"devices"`         // of captures, with a window or without
+	Named         int `json:"named"`           // in the end
+	NamedEver     int `json:"named_ever"`      // at some time
+	SafeWrong     int `json:"safe_wrong"`      // in the end
+	SafeWrongEver int `json:"safe_wrong_ever"` // at some time
+}
+
+// add counts a device by what was said of it in the end and at all.
+func (s *Strangers) add(paths taxonomy.Taxonomy, label string, last, ever spoken) {
+	s.Devices++
+	s.Named += count(last.known)
+	s.NamedEver += count(ever.known)
+	s.SafeWrong += count(last.wrong(paths, label))
+	s.SafeWrongEver += count(ever.wrong(paths, label))
+}
+
+// spoken is what verdicts have said of a device.
+type spoken struct {
+	known bool
+	paths []string // each once
+}
+
+// and is s with a verdict more.
+func (s spoken) and(v *v1.Verdict) spoken {
+	s.known = s.known || v.Known
+	if v.Path != nil && !slices.Contains(s.paths, *v.Path) {
+		s.paths = append(s.paths, *v.Path)
+	}
+	return s
+}
+
+// wrong reports whether a path was none of a device of the label.
+func (s spoken) wrong(paths taxonomy.Taxonomy, label string) bool {
+	return slices.ContainsFunc(s.paths, func(path string) bool { return !paths.Below(label, path) })
 }
 
 // Tables show what there is beside the result.
 func (s *Stressed) Tables() (tables []report.Table) {
 	if len(s.Stress) > 0 {
-		t := report.Table{Title: "The same captures, changed", Header: []string{"Change", "Devices with a window", "Right", "Named", "Named wrong", "Macro F1", "Calibration error"}}
+		t := report.Table{Title: "The same captures, changed", Header: []string{"Change", "Devices with a window", "Right", "Named", "Named wrong", "At a level", "Wrong", "Macro F1", "Calibration error"}}
 		for _, r := range s.Stress {
-			t.Rows = append(t.Rows, []string{r.Change, fmt.Sprint(r.Devices), fmt.Sprint(r.Right), fmt.Sprint(r.Named), fmt.Sprint(r.NamedWrong), figure("%.4f", r.MacroF1), figure("%.4f", r.ECE)})
+			t.Rows = append(t.Rows, []string{r.Change, fmt.Sprint(r.Devices), fmt.Sprint(r.Right), fmt.Sprint(r.Named), fmt.Sprint(r.NamedWrong), fmt.Sprint(r.SafeRight + r.SafeWrong), fmt.Sprint(r.SafeWrong), figure("%.4f", r.MacroF1), figure("%.4f", r.ECE)})
 		}
 		tables = append(tables, t)
 	}
 	if r := s.Strangers; r != nil {
 		tables = append(tables, report.Table{
-			Title: "Devices that no class describes", Header: []string{"Strangers", "Named in the end", "Named at some time"},
-			Rows: [][]string{{fmt.Sprint(r.Devices), fmt.Sprint(r.Named), fmt.Sprint(r.NamedEver)}},
+			Title: "Devices that no class describes", Header: []string{"Strangers", "Named in the end", "Named at some time", "At a wrong level in the end", "At a wrong level at some time"},
+			Rows: [][]string{{fmt.Sprint(r.Devices), fmt.Sprint(r.Named), fmt.Sprint(r.NamedEver), fmt.Sprint(r.SafeWrong), fmt.Sprint(r.SafeWrongEver)}},
 		})
 	}
 	return tables
@@ -117,7 +152,7 @@ func (e Evaluation) stressed(ctx context.Context, bundle model.Bundle, change st
 		return nil, err
 	}
 	row := &StressRow{Change: change.Name, Devices: r.Devices.WithWindow, Named: r.Devices.NamedRight + r.Devices.NamedWrong,
-		NamedWrong: r.Devices.NamedWrong, MacroF1: r.MacroF1, ECE: r.Confidence.ECE}
+		NamedWrong: r.Devices.NamedWrong, SafeRight: r.Devices.SafeRight, SafeWrong: r.Devices.SafeWrong, MacroF1: r.MacroF1, ECE: r.Confidence.ECE}
 	for i, given := range r.DevicesConfusion {
 		row.Right += given[i]
 	}
@@ -139,18 +174,14 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 	if err != nil {
 		return nil, err
 	}
-	classes, known := classify.Classes(bundle), 0
-	found, ever := &Strangers{}, map[string]bool{} // ever: devices of the capture being read
-	opts := classify.Options{WindowMode: e.WindowMode, Verdict: func(v v1.Verdict) {
-		if v.Known {
-			ever[v.Device] = true
-		}
-	}}
+	classes, paths, known := classify.Classes(bundle), e.paths(bundle), 0
+	found, ever := &Strangers{}, map[string]spoken{} // ever: of devices of the capture being read
+	opts := classify.Options{WindowMode: e.WindowMode, Verdict: func(v v1.Verdict) { ever[v.Device] = ever[v.Device].and(&v) }}
 	damaged := classify.Captures(ctx, set, bundle, opts, nil, func(c dataset.CaptureSummary, k *classify.Classifier) error {
-		last := map[string]bool{}
+		last := map[string]spoken{}
 		if k != nil {
 			for _, d := range k.Registry().Devices() {
-				last[d.Device] = d.Known
+				last[d.Device] = spoken{}.and(&d.Verdict)
 			}
 		}
 		for _, d := range c.Devices {
@@ -158,9 +189,7 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 				known++
 				continue
 			}
-			found.Devices++
-			found.Named += count(last[d.Name])
-			found.NamedEver += count(ever[d.Name])
+			found.add(paths, d.Label, last[d.Name], ever[d.Name])
 		}
 		clear(ever)
 		return nil

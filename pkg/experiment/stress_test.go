@@ -21,6 +21,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/train"
 	"github.com/iotsense/iotsense/pkg/stress"
+	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
 // scored is an evaluation of the device lab's traffic by a model that was trained on it
@@ -195,8 +196,22 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	var told notes
-	if s, err = e.Stressed(t.Context(), own, nil, &told); err != nil || *s.Strangers != (Strangers{1, 1, 1}) {
+	if s, err = e.Stressed(t.Context(), own, nil, &told); err != nil || *s.Strangers != (Strangers{1, 1, 1, 1, 1}) {
 		t.Errorf("%+v, %v; want one, named", s, err)
+	}
+	for _, m := range own { // each class below one maker
+		m.Taxonomy = taxonomy.Taxonomy{}
+		for _, l := range m.Classes() {
+			m.Taxonomy[l] = "maker/" + l
+		}
+		m.Thresholds = model.Thresholds{Default: 0.99}
+	}
+	if s, err = e.Stressed(t.Context(), own, nil, &notes{}); err != nil || *s.Strangers != (Strangers{1, 0, 0, 1, 1}) {
+		t.Errorf("%+v, %v; want one, of which the maker is said", s, err)
+	}
+	e.Taxonomy.Paths = taxonomy.Taxonomy{"a stranger": "maker/kind/a stranger"}
+	if s, err = e.Stressed(t.Context(), own, nil, &notes{}); err != nil || *s.Strangers != (Strangers{1, 0, 0, 0, 0}) {
+		t.Errorf("%+v, %v; want one, of which the maker is said rightly", s, err)
 	}
 	if text := strings.Join(told.warned, "\n"); !strings.Contains(text, "left out") {
 		t.Errorf("warned of %q", text)

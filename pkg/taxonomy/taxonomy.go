@@ -36,6 +36,11 @@ func (t Taxonomy) Levels(label string) []string {
 	return append(strings.Split(above, "/"), label)
 }
 
+// Below reports whether a level of that path is one of the label's, or the label itself.
+func (t Taxonomy) Below(label, path string) bool {
+	return strings.HasPrefix(strings.Join(t.Levels(label), "/")+"/", path+"/")
+}
+
 // Validate names the first label whose path is none, by which a level could be taken for
 // another, or which cannot be a name.
 func (t Taxonomy) Validate() error {

@@ -61,6 +61,18 @@ func TestLevels(t *testing.T) {
 	}
 }
 
+func TestBelow(t *testing.T) {
+	tax := taxonomy.Taxonomy{"HS110": "TP-Link/plug/HS110"}
+	for path, want := range map[string]bool{"TP-Link": true, "TP-Link/plug": true, "TP-Link/plug/HS110": true, "TP": false, "TP-Link/camera": false, "HS110": false} {
+		if got := tax.Below("HS110", path); got != want {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	if !tax.Below("Aria", "Aria") || tax.Below("Aria", "Fitbit") {
+		t.Error("a label without a path")
+	}
+}
+
 // Whatever the bytes, what is read is valid, and each label ends its levels.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("label,path\nHS110,TP-Link/plug/HS110\nAria,Aria\n"))

@@ -23,7 +23,8 @@ type classes struct {
 	seen    map[string]bool // names that the model or the data has
 
 	taxonomy taxonomy.Taxonomy
-	levels   *join.Levels // of outputs
+	paths    map[int][]string // levels of a class by its number, once asked for
+	levels   *join.Levels     // of outputs
 
 	outputs    []int     // number of each class the model can give, merged
 	place      []int     // in outputs, of each of the model's labels
@@ -32,7 +33,7 @@ type classes struct {
 
 // newClasses numbers the model's classes.
 func newClasses(cfg Config) (*classes, error) {
-	c := &classes{named: map[string]int{}, number: map[string]int{}, merged: map[string]string{}, leftOut: map[string]bool{}, seen: map[string]bool{}, taxonomy: cfg.Taxonomy}
+	c := &classes{named: map[string]int{}, number: map[string]int{}, merged: map[string]string{}, leftOut: map[string]bool{}, seen: map[string]bool{}, taxonomy: cfg.Taxonomy, paths: map[int][]string{}}
 	for _, group := range cfg.Merge {
 		for _, name := range group {
 			if name == model.NoneLabel {

@@ -2,7 +2,11 @@ package score
 
 // This file scores levels above the classes.
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/iotsense/iotsense/pkg/join"
+)
 
 // Level scores the joined verdicts of devices and captures by so many parts of the
 // classes' paths; a path of fewer counts whole, so that the last level is the class.
@@ -13,9 +17,23 @@ type Level struct {
 	NamedWrong int      `json:"named_wrong"` // of these, of another class's parts
 }
 
+// safe counts what a verdict on a device says at the deepest level that is safe, if one is.
+func (t *tally) safe(v join.Verdict, d *device, right, wrong *int) {
+	switch {
+	case v.Level == 0:
+	case alike(t.classes.parts(t.classes.outputs[v.Class]), t.classes.parts(d.truth), v.Level):
+		*right++
+	default:
+		*wrong++
+	}
+}
+
 // parts are the levels of a class: of merged ones those above that they have in common,
 // then the merged name.
 func (c *classes) parts(class int) []string {
+	if known := c.paths[class]; known != nil {
+		return known
+	}
 	name := c.names[class]
 	var above []string
 	for i, member := range c.members(name) {
@@ -26,7 +44,8 @@ func (c *classes) parts(class int) []string {
 		}
 		above = above[:common(above, levels)]
 	}
-	return append(slices.Clip(above), name)
+	c.paths[class] = append(slices.Clip(above), name)
+	return c.paths[class]
 }
 
 // members are the classes that count under a name.

@@ -418,6 +418,9 @@ func TestLevels(t *testing.T) {
 				}
 			}
 			last := r.Levels[len(r.Levels)-1]
+			if m := r.BySeconds[0]; m.SafeRight != tt.right || m.SafeWrong != tt.left {
+				t.Errorf("by the first second %+v", m)
+			}
 			if d := r.Devices; d.SafeRight != tt.right || d.SafeWrong != tt.left || last.Named != d.NamedRight+d.NamedWrong || last.NamedWrong != d.NamedWrong || *last.Accuracy != *d.Accuracy {
 				t.Errorf("devices %+v", d)
 			}

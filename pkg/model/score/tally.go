@@ -165,6 +165,7 @@ func (t *tally) summary(names []string) Summary {
 func (t *tally) answer(d *device, to *Devices) {
 	all := d.verdict()
 	v := t.classes.levels.Verdict(&all)
+	t.safe(v, d, &to.SafeRight, &to.SafeWrong)
 	switch given := t.given(all); {
 	case given == none:
 		to.WithoutWindow++
@@ -174,13 +175,6 @@ func (t *tally) answer(d *device, to *Devices) {
 		to.NamedRight++
 	default:
 		to.NamedWrong++
-	}
-	switch {
-	case v.Level == 0:
-	case alike(t.classes.parts(t.classes.outputs[v.Class]), t.classes.parts(d.truth), v.Level):
-		to.SafeRight++
-	default:
-		to.SafeWrong++
 	}
 }
 
@@ -272,6 +266,8 @@ type Moment struct {
 	Accuracy       *float64 `json:"accuracy"`        // right joined verdicts of the windows so far / all devices
 	Windows        int      `json:"windows"`         // since the moment before
 	WindowAccuracy *float64 `json:"window_accuracy"` // of these
+	SafeRight      int      `json:"safe_right"`      // joined verdicts of the windows so far, at the deepest level that is safe
+	SafeWrong      int      `json:"safe_wrong"`      // the same
 }
 
 // bySeconds follows the joined verdicts in time, to the moment that has all windows.
@@ -280,7 +276,7 @@ func (t *tally) bySeconds() []Moment {
 	for _, m := range t.moments {
 		left += m.windows
 	}
-	var with, right [len(momentSeconds)]int
+	var with, right, safeRight, safeWrong [len(momentSeconds)]int
 	for _, c := range t.captures {
 		for _, d := range c.devices {
 			devices++
@@ -293,6 +289,7 @@ func (t *tally) bySeconds() []Moment {
 						right[i]++
 					}
 				}
+				t.safe(t.classes.levels.Verdict(&all), d, &safeRight[i], &safeWrong[i])
 			}
 		}
 	}
@@ -302,7 +299,7 @@ func (t *tally) bySeconds() []Moment {
 		}
 		m := t.moments[i]
 		left -= m.windows
-		list = append(list, Moment{seconds, with[i], ratio(float64(right[i]), float64(devices)), m.windows, ratio(float64(m.right), float64(m.windows))})
+		list = append(list, Moment{seconds, with[i], ratio(float64(right[i]), float64(devices)), m.windows, ratio(float64(m.right), float64(m.windows)), safeRight[i], safeWrong[i]})
 	}
 	return list
 }
