@@ -36,6 +36,7 @@ func evaluateCommand() *cli.Command {
 			&cli.GenericFlag{Name: "first", Value: &moments{}, Usage: "score also what there is `TIME` after each device's first packet, as 10s (repeatable)"},
 			&cli.StringFlag{Name: "strangers", Usage: "count the names given to devices of the manifest `FILE`, which no class describes"},
 			&cli.StringFlag{Name: "taxonomy", Usage: "CSV `FILE` of label,path for true classes that the model lacks, such as strangers: its own it has"},
+			&cli.BoolFlag{Name: "no-facts", Usage: "judge by the models' networks alone, whatever devices say of themselves"},
 			&cli.StringFlag{Name: "predictions", Usage: "write each window's probabilities, and each device's joined ones, to the CSV `FILE`"},
 			&cli.StringFlag{Name: "report", Usage: "write `DIR`/evaluate.json, evaluate.html and its pictures"}),
 		Action: evaluate,
@@ -158,6 +159,7 @@ func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluati
 	if e.Score.Draws = c.Bool("draws"); e.Score.Draws && c.Int("bootstrap") == 0 {
 		return e, terminal.Usagef("--draws: --bootstrap 0 draws nothing to keep")
 	}
+	e.NoFacts = c.Bool("no-facts")
 	e.Stress, e.First, e.Strangers = c.Bool("stress"), *c.Generic("first").(*moments), c.String("strangers")
 	e.Model, e.Score.Resamples = modelName(c), c.Int("bootstrap")
 	e.Score.Merge, e.Score.LeaveOut = *c.Generic("merge").(*classGroups), *c.Generic("leave-out").(*classNames)
@@ -217,6 +219,13 @@ func printScore(c *cli.Context, r *score.Result) {
 				{"device accuracy, " + mode, number(k.Devices.Accuracy), "", fmt.Sprintf("%d devices, %d of them with a window: %s of these", k.Devices.Count, k.Devices.WithWindow, number(k.Devices.AccuracyWithWindow))},
 			})
 		}
+	}
+	for _, part := range sortedKeys(r.Alone) {
+		k := r.Alone[part]
+		s.AppendRows([]table.Row{
+			{"macro F1, " + part + " alone", number(k.MacroF1), "", fmt.Sprintf("calibration error %s", number(k.ECE))},
+			{"device accuracy, " + part + " alone", number(k.Devices.Accuracy), "", fmt.Sprintf("%d named right, %d wrong, %d unknown", k.Devices.NamedRight, k.Devices.NamedWrong, k.Devices.Refused)},
+		})
 	}
 	s.AppendRows([]table.Row{
 		{"confidence, right", number(r.Confidence.MeanCorrect), "", "mean"},

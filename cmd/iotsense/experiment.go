@@ -32,7 +32,7 @@ func seriesFlags() []cli.Flag {
 // others.
 var seriesPlanFlags = []string{
 	"manifest", "local", "offloaded",
-	"split", "dates", "validation", "validation-split", "validation-dates", "preset", "arch", "ipv6", "scale-delimiters", "scrub", "augment", "negatives", "taxonomy", "memory",
+	"split", "dates", "validation", "validation-split", "validation-dates", "preset", "arch", "ipv6", "scale-delimiters", "scrub", "augment", "negatives", "taxonomy", "no-facts", "memory",
 	"window", "window-mode", "epochs", "batch", "lr", "ema", "patience", "threads", "min-per-class", "max-per-class",
 }
 

@@ -18,7 +18,7 @@ import (
 const (
 	sourceNames = "manifest split dates local offloaded "
 	streamNames = "direction window window-mode "
-	planNames   = "preset arch ipv6 scrub augment negatives taxonomy scale-delimiters epochs batch lr ema patience threads min-per-class max-per-class validation memory "
+	planNames   = "preset arch ipv6 scrub augment negatives taxonomy no-facts scale-delimiters epochs batch lr ema patience threads min-per-class max-per-class validation memory "
 	learnNames  = planNames + "strategy services ablate without filters packets payload "
 	apartNames  = "validation-split validation-dates "
 	foldingName = "split-by folds fold fold-seed "
@@ -32,14 +32,14 @@ var commandFlags = map[string]string{
 		"packets prefix flow-timeout direction speed",
 	"extract":         sourceNames + streamNames + "model json output",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
-	"classify":        sourceNames + streamNames + "model json",
+	"classify":        sourceNames + streamNames + "model json no-facts",
 	"facts":           "device local socket json",
 	"model":           "",
 	"model info":      "model json",
 	"model export":    "model onnx service output",
 	"model import":    "output like labels",
 	"train":           sourceNames + streamNames + foldingName + learnNames + apartNames + "json add-class model output seed report checkpoint checkpoint-every",
-	"evaluate":        sourceNames + streamNames + foldingName + "model json merge leave-out bootstrap draws report predictions stress first strangers taxonomy",
+	"evaluate":        sourceNames + streamNames + foldingName + "model json merge leave-out bootstrap draws report predictions stress first strangers taxonomy no-facts",
 	"crossval":        sourceNames + streamNames + learnNames + "json split-by folds seeds bootstrap report",
 	"strategies":      seriesNames + "services",
 	"ablation":        seriesNames + "variants fixed",

@@ -40,6 +40,7 @@ func learnFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "augment", Usage: "learn from four changed copies of each capture too: in another home, begun late, lost in part, seen twice or one way"},
 		&cli.BoolFlag{Name: "negatives", Usage: "learn a class \"" + model.NoneLabel + "\", by which no device is named, from machines that no line of the manifest names and from mixtures of devices"},
 		&cli.StringFlag{Name: "taxonomy", Usage: "CSV `FILE` of label,path, as maker/kind/class: the model says of a device the deepest level that is safe"},
+		&cli.BoolFlag{Name: "no-facts", Usage: "train a network alone, without what judges captures' devices by what they say of themselves; that of --arch " + experiment.PaperArch + " and those of --strategy " + experiment.Specialized + " are alone anyway"},
 		&cli.BoolFlag{Name: "scale-delimiters", Usage: "divide the payload's delimiters by 255 too"},
 		&cli.StringSliceFlag{Name: "ablate", Usage: "leave `PART` out (repeatable): of paper " + strings.Join(learn.Layers, ", ") + "; of stream " + strings.Join(streamlearn.Parts, ", ")},
 		&cli.StringSliceFlag{Name: "without", Usage: "hide `FIELD` of every row: " + strings.Join(model.Fields, ", ") + " (repeatable)"},
@@ -80,6 +81,7 @@ func parsePlan(c *cli.Context, strategy string) (experiment.Plan, error) {
 	given(c, "scrub", c.Bool, &p.Record.Scrub)
 	given(c, "augment", c.Bool, &p.Augment)
 	given(c, "negatives", c.Bool, &p.Negatives)
+	given(c, "no-facts", c.Bool, &p.NoFacts)
 	given(c, "scale-delimiters", c.Bool, &p.Record.ScaleDelimiters)
 	given(c, "without", c.StringSlice, &p.Record.Without)
 	given(c, "packets", c.Int, &p.Record.Packets)

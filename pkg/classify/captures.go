@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 )
@@ -15,11 +16,18 @@ import (
 const MaxFileDevices = 1 << 20
 
 // Captures runs the model over the records of a data set, a Classifier for each capture,
-// all with one engine. each takes every record before its verdict, may be nil; done each
+// all with one engine; records of files come without facts, and with opts.NoFacts those of
+// captures. each takes every record before its verdict, may be nil; done each
 // capture once it is read, with its Classifier, nil where it gave no record. The error is
 // that of [dataset.Set.Records].
 func Captures(ctx context.Context, set *dataset.Set, bundle model.Bundle, opts Options, each func(flows.LabelledRecord) error, done func(dataset.CaptureSummary, *Classifier) error) error {
 	opts.MaxDevices = MaxFileDevices
+	known := facts.NewCollector(MaxFileDevices) // of the capture that is read
+	if !opts.NoFacts {
+		opts.Facts = func(device string) *facts.Set { return known.Of(device) }
+		set.Observe(func(device string, sent bool, at int64, s *flows.Sample) { known.Sample(device, sent, at, s) })
+		defer set.Observe(nil)
+	}
 	one, err := New(bundle, opts)
 	if err != nil {
 		return err
@@ -43,6 +51,8 @@ func Captures(ctx context.Context, set *dataset.Set, bundle model.Bundle, opts O
 		if k != nil {
 			defer k.End()
 		}
-		return done(s, k)
+		err := done(s, k)
+		known = facts.NewCollector(MaxFileDevices)
+		return err
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/facts/linear"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -26,6 +28,11 @@ type Options struct {
 	// Ignored reports whether a record makes its device one that is counted but not
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool
+	// Facts is what is known of a device, by the samples up to those of the record that
+	// Record takes; nil: models judge by their networks alone.
+	Facts func(device string) *facts.Set
+	// NoFacts keeps Captures from collecting any.
+	NoFacts bool
 	// Verdict takes the device's verdict after each inference; may be nil.
 	Verdict func(v1.Verdict)
 	// Judged takes each output of a model; may be nil.
@@ -36,7 +43,12 @@ type Options struct {
 type Judged struct {
 	flows.Step
 	Service flows.Service // of the model; the zero Service: all traffic
-	Probs   []float32     // in the order of Labels, join.Lacking for those of other models; valid during the call
+	// Probabilities in the order of Labels, join.Lacking for those of other models; valid
+	// during the call.
+	Probs   []float32
+	Network []float32 // what its network says alone
+	Facts   []float32 // what the facts say alone; nil: there are none, or the model takes none
+	Named   []bool    // classes that the device may be known as now; nil: all
 }
 
 // Classifier is not safe for concurrent use; its Registry is.
@@ -61,6 +73,7 @@ type stream struct {
 	index   []int // from the model's labels to the bundle's
 	probs   []float32
 	all     []float32 // the same, in the order of the bundle's labels
+	heard   *heard
 }
 
 // New prepares a model, or a bundle of one for each service, for use. A nil
@@ -112,6 +125,11 @@ func (c *Classifier) Another() *Classifier {
 	for service, s := range c.streams {
 		own := *s
 		own.rows = flows.NewStreams(s.spec)
+		if s.heard != nil {
+			fresh := *s.heard
+			fresh.devices = map[string]*linear.Device{}
+			own.heard = &fresh
+		}
 		a.streams[service] = &own
 	}
 	a.start()
@@ -141,6 +159,9 @@ func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)
 		s.index = append(s.index, i)
+	}
+	if judge := m.Judge(); judge != nil {
+		s.heard = &heard{judge, map[string]*linear.Device{}, slices.Clone(s.all), slices.Clone(s.all), make([]bool, len(labels))}
 	}
 	return s, nil
 }
@@ -175,6 +196,10 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if err != nil {
 		return fmt.Errorf("device %s: %w", r.Device, err)
 	}
+	var heard *linear.Device
+	if s.heard != nil && c.opts.Facts != nil {
+		heard = s.heard.row(r.Device, step.LastDescribed())
+	}
 	if step.Number < s.first {
 		return nil
 	}
@@ -182,10 +207,14 @@ func (c *Classifier) Record(r *flows.Record) error {
 	for i, p := range s.probs {
 		s.all[s.index[i]] = p
 	}
-	if c.opts.Judged != nil {
-		c.opts.Judged(Judged{step, s.service, s.all})
+	j := Judged{Step: step, Service: s.service, Probs: s.all, Network: s.all}
+	if heard != nil {
+		s.window(heard, c.opts.Facts(r.Device), &j)
 	}
-	v := c.registry.Window(r, s.all)
+	if c.opts.Judged != nil {
+		c.opts.Judged(j)
+	}
+	v := c.registry.Window(r, j.Probs, j.Named)
 	if c.opts.Verdict != nil {
 		c.opts.Verdict(v)
 	}
@@ -197,5 +226,8 @@ func (c *Classifier) forget(device string) {
 	for _, s := range c.streams {
 		s.rows.Forget(device)
 		c.cache.forget(cacheKey{s, device})
+		if s.heard != nil {
+			delete(s.heard.devices, device)
+		}
 	}
 }

@@ -65,6 +65,12 @@ func (s *Set) Changeable() error {
 	return nil
 }
 
+// Observe has what takes samples of captures' packets before records are made of them, see
+// [capture.Config]; devices have the names of changed packets. nil: no longer.
+func (s *Set) Observe(by func(device string, sent bool, at int64, sample *flows.Sample)) {
+	s.opts.Capture.Observe = by
+}
+
 // Change has the packets of captures changed from now on; nil: no longer. Devices and
 // their records have the names of the changed packets. The error is of Changeable.
 func (s *Set) Change(by Change) error {

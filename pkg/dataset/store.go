@@ -240,17 +240,21 @@ func (s *Set) Without(store *Store) []Source {
 // Fill reads all streams of the set into a store; each must have a label. Rows from
 // the number first on are examples. A damaged file does not stop the others, as with
 // [Set.Records]: the store has their streams when the error comes.
-// seen gets each example and done each capture once it has been read; both may be nil.
-func (s *Set) Fill(ctx context.Context, spec flows.StreamSpec, first int, store *Store, seen func(Example), done func(CaptureSummary)) error {
+// seen gets each row once it is in the store, and whether it is an example; done each
+// capture once it has been read; both may be nil.
+func (s *Set) Fill(ctx context.Context, spec flows.StreamSpec, first int, store *Store, seen func(e Example, judged bool), done func(CaptureSummary)) error {
 	return s.steps(ctx, spec, func(e Example) error {
 		if e.Label == "" {
 			return fmt.Errorf("%s: device %s has no label: give it one in a --manifest, or leave it out there", e.Capture, e.Name)
 		}
 		judged := e.Number >= first
-		if judged && seen != nil && (e.Label != s.opts.Others || e.Label == "") {
-			seen(e)
+		if err := store.Add(e, judged); err != nil {
+			return err
 		}
-		return store.Add(e, judged)
+		if seen != nil {
+			seen(e, judged)
+		}
+		return nil
 	}, func(c CaptureSummary) {
 		store.End(c.Name)
 		if done != nil {

@@ -41,7 +41,7 @@ func outputs(t *testing.T, p Plan, m *model.Model) (labels []string, logits [][]
 	}
 	store := dataset.NewStore(p.Memory)
 	defer store.Close()
-	windows, err := p.read(t.Context(), streams[""], store, dataset.Part{Splits: []string{"test"}}, &notes{})
+	windows, err := p.read(t.Context(), streams[""], store, nil, dataset.Part{Splits: []string{"test"}}, &notes{})
 	if err != nil {
 		t.Fatal(err)
 	}

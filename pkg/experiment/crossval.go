@@ -15,6 +15,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/hearing"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
@@ -103,6 +104,7 @@ func (x *Crossval) Run(ctx context.Context, w Watcher) (result *CrossResult, err
 		},
 	}
 	defer func() { err = errors.Join(err, v.store.Close()) }()
+	v.said = x.Plan.hear(v.store)
 	if v.cfg, err = x.Plan.config(streams[""]); err != nil {
 		return nil, err
 	}
@@ -125,6 +127,7 @@ type validation struct {
 	cfg    train.Config
 	set    *dataset.Set
 	store  *dataset.Store
+	said   *hearing.Listener
 	tests  int      // first examples of the store, which may be tested; the others are copies
 	all    int      // examples that were read; others are made for a fold
 	labels []string // of all windows
@@ -139,11 +142,11 @@ func (v *validation) read(ctx context.Context, stream flows.StreamSpec) error {
 	if v.set, err = v.Plan.open(v.Plan.part(), show, v.watch); err != nil {
 		return err
 	}
-	if err := v.Plan.fill(ctx, v.set, stream, v.store, v.watch); err != nil {
+	if err := v.Plan.fill(ctx, v.set, stream, v.store, v.said, v.watch); err != nil {
 		return err
 	}
 	v.tests = v.store.Len()
-	if err := v.Plan.augment(ctx, v.set, stream, v.store); err != nil {
+	if err := v.Plan.augment(ctx, v.set, stream, v.store, v.said); err != nil {
 		return err
 	}
 	v.all = v.store.Len()
@@ -226,6 +229,7 @@ func (v *validation) fold(ctx context.Context, d *dataset.Dealt, scorer *score.S
 		return nil // more folds than captures
 	}
 	learn, held := negatives.Holdout(v.store, learn, v.cfg.Design.Span(), v.Plan.Share)
+	plain, plainHeld := learn, held
 	learn, held, err := v.Plan.negatives(v.store, v.cfg.Design, d.Seed, learn, held)
 	if err != nil {
 		return err
@@ -241,6 +245,9 @@ func (v *validation) fold(ctx context.Context, d *dataset.Dealt, scorer *score.S
 	if report.Stopped == train.StoppedByContext {
 		return ctx.Err()
 	}
+	if err := heard(v.watch, v.said.Train(m, plain, plainHeld, d.Seed)); err != nil {
+		return err
+	}
 	v.result.Runs = append(v.result.Runs, CrossRun{d.Seed, d.Tested, report.Windows, report.Validation, len(test), len(m.Classes()), report.Best})
 	return v.test(m, d, test, scorer)
 }
@@ -251,21 +258,30 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 	for i, l := range m.Labels {
 		place[i] = slices.Index(v.labels, l)
 	}
-	all := make([][]float32, len(test))
+	network := make([][]float32, len(test))
 	err := train.Predict(m, v.store, test, v.Plan.Train.Threads, func(i int, _, probs []float32) {
-		all[i] = slices.Repeat([]float32{join.Lacking}, len(v.labels))
-		for j, p := range probs {
-			all[i][place[j]] = p
-		}
+		network[i] = slices.Clone(probs)
 	})
 	if err != nil {
 		return err
 	}
-	for i, probs := range all {
+	joined := v.said.Judge(m)
+	for i := range test {
 		s := v.store.Source(test[i])
+		probs, named := slices.Repeat([]float32{join.Lacking}, len(v.labels)), []bool(nil)
+		both, may := joined(test[i], network[i])
+		for j, p := range both {
+			probs[place[j]] = p
+		}
+		if may != nil {
+			named = make([]bool, len(v.labels))
+			for j, yes := range may {
+				named[place[j]] = yes
+			}
+		}
 		_, place := v.store.Stream(test[i])
 		if err := scorer.Add(score.Output{
-			Device: s.Name, Capture: s.Capture, Label: s.Label, Probs: probs,
+			Device: s.Name, Capture: s.Capture, Label: s.Label, Probs: probs, Named: named,
 			Padded: place < model.Strict.First(v.cfg.Design.Strict()),
 		}); err != nil {
 			return err

@@ -28,6 +28,7 @@ type Evaluation struct {
 	Stress     bool              // Stressed is to change the data
 	First      []time.Duration   // of each device's traffic, to score alone by Stressed
 	Taxonomy   Taxonomy          // of true classes that the models lack; theirs stand in the models
+	NoFacts    bool              // networks judge alone
 	Strangers  string            // manifest of devices that no class describes, for Stressed; may be empty
 
 	Predictions io.Writer // takes a line for each window and joined verdict as CSV, those of Stressed too; nil: none
@@ -62,7 +63,7 @@ func (e Evaluation) Run(ctx context.Context, bundle model.Bundle, w Watcher) (*s
 	if !s.known {
 		w.Warn("the model knows none of the data's classes: is it the right --model?", "model", e.Model)
 	}
-	result, wrong := s.scorer.Result()
+	result, wrong := s.result()
 	if wrong != nil {
 		return nil, errors.Join(err, wrong)
 	}
@@ -105,7 +106,7 @@ func (e Evaluation) score(ctx context.Context, set *dataset.Set, bundle model.Bu
 		s.predictions = newPredictions(e.Predictions, change, s.labels)
 	}
 	padded := model.Padded // the strict windows are among them
-	damaged := classify.Captures(ctx, set, bundle, classify.Options{WindowMode: &padded, Judged: s.judged}, s.record,
+	damaged := classify.Captures(ctx, set, bundle, classify.Options{WindowMode: &padded, NoFacts: e.NoFacts, Judged: s.judged}, s.record,
 		func(c dataset.CaptureSummary, k *classify.Classifier) error {
 			done(c, k)
 			s.capture(c)
@@ -125,13 +126,14 @@ func (e Evaluation) score(ctx context.Context, set *dataset.Set, bundle model.Bu
 // scoring carries windows from the classifier to the scorer.
 type scoring struct {
 	scorer  *score.Scorer
-	labels  []string             // classes of all models
-	rows    int                  // that a strict judgement needs
-	truth   flows.LabelledRecord // the record being classified
-	reading map[string]*reading  // by capture
-	devices int                  // of captures that have been read
-	known   bool                 // one of them is of a class that a model has
-	err     error                // of scorer
+	parts   map[string]*score.Scorer // of NetworkAlone and FactsAlone; nil: no model has facts
+	labels  []string                 // classes of all models
+	rows    int                      // that a strict judgement needs
+	truth   flows.LabelledRecord     // the record being classified
+	reading map[string]*reading      // by capture
+	devices int                      // of captures that have been read
+	known   bool                     // one of them is of a class that a model has
+	err     error                    // of scorer
 
 	predictions *predictions
 }
@@ -150,6 +152,18 @@ func (e Evaluation) scoring(bundle model.Bundle) (*scoring, error) {
 	var err error
 	if s.scorer, err = score.New(cfg); err != nil {
 		return nil, &InvalidError{err}
+	}
+	cfg.Resamples = 0
+	for _, m := range bundle {
+		if m.Facts == nil || e.NoFacts {
+			continue
+		}
+		s.parts = map[string]*score.Scorer{}
+		for _, part := range []string{NetworkAlone, FactsAlone} {
+			if s.parts[part], err = score.New(cfg); err != nil {
+				return nil, &InvalidError{err}
+			}
+		}
 	}
 	return s, nil
 }
@@ -211,15 +225,44 @@ func (s *scoring) judged(j classify.Judged) {
 			local++
 		}
 	}
-	err := s.scorer.Add(score.Output{
-		Device: j.Device, Capture: s.truth.Capture, Label: s.truth.Label, Probs: j.Probs,
+	out := score.Output{
+		Device: j.Device, Capture: s.truth.Capture, Label: s.truth.Label, Probs: j.Probs, Named: j.Named,
 		Padded: j.Number < s.rows-1, Local: local,
 		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
-	})
-	s.err = errors.Join(s.err, err)
+	}
+	s.err = errors.Join(s.err, s.scorer.Add(out))
+	out.Named = nil
+	for part, probs := range map[string][]float32{NetworkAlone: j.Network, FactsAlone: j.Facts} {
+		if out.Probs = probs; s.parts != nil && probs != nil {
+			s.err = errors.Join(s.err, s.parts[part].Add(out))
+		}
+	}
 	if s.predictions != nil {
 		s.predictions.window(capture, s.truth, j, j.Number < s.rows-1)
 	}
+}
+
+// What judges a window alone, where a model has both.
+const (
+	NetworkAlone = "network"
+	FactsAlone   = "facts"
+)
+
+// result is the score, with those of what each part of the models says alone.
+func (s *scoring) result() (*score.Result, error) {
+	r, err := s.scorer.Result()
+	if err != nil || s.parts == nil {
+		return r, err
+	}
+	r.Alone = map[string]score.Part{}
+	for name, scorer := range s.parts {
+		alone, err := scorer.Result()
+		if err != nil {
+			return nil, err
+		}
+		r.Alone[name] = score.Part{Summary: alone.Modes[alone.WindowMode], ECE: alone.Confidence.ECE}
+	}
+	return r, nil
 }
 
 // capture takes a capture that has been read.
@@ -236,6 +279,9 @@ func (s *scoring) capture(c dataset.CaptureSummary) {
 	}
 	s.devices += len(devices)
 	s.scorer.Capture(devices, c.Duration.Hours())
+	for _, part := range s.parts {
+		part.Capture(devices, c.Duration.Hours())
+	}
 	if s.predictions != nil {
 		s.err = errors.Join(s.err, s.predictions.flush())
 	}

@@ -39,6 +39,7 @@ type Plan struct {
 	Negatives  bool            // learn model.NoneLabel from machines that nobody listed, and chimeras
 	Augment    bool            // learn, and validate, on changed copies of each capture too
 	Taxonomy   Taxonomy        // of the classes
+	NoFacts    bool            // the network judges alone
 
 	Direction  *flows.Direction  // nil: bi, and not said
 	WindowMode *model.WindowMode // nil: padded, and not said

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"slices"
 
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
@@ -33,7 +35,13 @@ type Stressed struct {
 // StressRow is the score of the data after one change. Devices are those of captures,
 // one joined verdict each.
 type StressRow struct {
-	Change     string   `json:"change"`      // a stress.Change's name
+	Change string `json:"change"` // a stress.Change's name
+	StressScore
+	Alone map[string]StressScore `json:"alone"` // of the parts of models that have two; null: they have one
+}
+
+// StressScore is what a score says of changed data.
+type StressScore struct {
 	Devices    int      `json:"devices"`     // with a window
 	Right      int      `json:"right"`       // of these, whatever the threshold
 	Named      int      `json:"named"`       // at or over the threshold
@@ -88,7 +96,10 @@ func (s *Stressed) Tables() (tables []report.Table) {
 	if len(s.Stress) > 0 {
 		t := report.Table{Title: "The same captures, changed", Header: []string{"Change", "Devices with a window", "Right", "Named", "Named wrong", "At a level", "Wrong", "Macro F1", "Calibration error"}}
 		for _, r := range s.Stress {
-			t.Rows = append(t.Rows, []string{r.Change, fmt.Sprint(r.Devices), fmt.Sprint(r.Right), fmt.Sprint(r.Named), fmt.Sprint(r.NamedWrong), fmt.Sprint(r.SafeRight + r.SafeWrong), fmt.Sprint(r.SafeWrong), figure("%.4f", r.MacroF1), figure("%.4f", r.ECE)})
+			t.Rows = append(t.Rows, append([]string{r.Change}, r.cells()...))
+			for _, part := range slices.Sorted(maps.Keys(r.Alone)) {
+				t.Rows = append(t.Rows, append([]string{r.Change + ", " + part + " alone"}, r.Alone[part].cells()...))
+			}
 		}
 		tables = append(tables, t)
 	}
@@ -99,6 +110,10 @@ func (s *Stressed) Tables() (tables []report.Table) {
 		})
 	}
 	return tables
+}
+
+func (r StressScore) cells() []string {
+	return []string{fmt.Sprint(r.Devices), fmt.Sprint(r.Right), fmt.Sprint(r.Named), fmt.Sprint(r.NamedWrong), fmt.Sprint(r.SafeRight + r.SafeWrong), fmt.Sprint(r.SafeWrong), figure("%.4f", r.MacroF1), figure("%.4f", r.ECE)}
 }
 
 // Stressed adds to the result of Run what e asks for beyond it. The error is of what
@@ -147,16 +162,27 @@ func (e Evaluation) stressed(ctx context.Context, bundle model.Bundle, change st
 	if s == nil || errors.As(err, new(*flows.AccountingError)) {
 		return nil, err
 	}
-	r, err := s.scorer.Result()
+	r, err := s.result()
 	if err != nil {
 		return nil, err
 	}
-	row := &StressRow{Change: change.Name, Devices: r.Devices.WithWindow, Named: r.Devices.NamedRight + r.Devices.NamedWrong,
-		NamedWrong: r.Devices.NamedWrong, SafeRight: r.Devices.SafeRight, SafeWrong: r.Devices.SafeWrong, MacroF1: r.MacroF1, ECE: r.Confidence.ECE}
-	for i, given := range r.DevicesConfusion {
-		row.Right += given[i]
+	row := &StressRow{Change: change.Name, StressScore: stressScore(r.Modes[r.WindowMode], r.Confidence.ECE)}
+	for part, alone := range r.Alone {
+		if row.Alone == nil {
+			row.Alone = map[string]StressScore{}
+		}
+		row.Alone[part] = stressScore(alone.Summary, alone.ECE)
 	}
 	return row, nil
+}
+
+func stressScore(s score.Summary, ece *float64) StressScore {
+	d := s.Devices
+	row := StressScore{Devices: d.WithWindow, Named: d.NamedRight + d.NamedWrong, NamedWrong: d.NamedWrong, SafeRight: d.SafeRight, SafeWrong: d.SafeWrong, MacroF1: s.MacroF1, ECE: ece}
+	if d.AccuracyWithWindow != nil {
+		row.Right = int(math.Round(*d.AccuracyWithWindow * float64(d.WithWindow)))
+	}
+	return row
 }
 
 // again is a Watcher that has told of the data before.
@@ -176,7 +202,7 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 	}
 	classes, paths, known := classify.Classes(bundle), e.paths(bundle), 0
 	found, ever := &Strangers{}, map[string]spoken{} // ever: of devices of the capture being read
-	opts := classify.Options{WindowMode: e.WindowMode, Verdict: func(v v1.Verdict) { ever[v.Device] = ever[v.Device].and(&v) }}
+	opts := classify.Options{WindowMode: e.WindowMode, NoFacts: e.NoFacts, Verdict: func(v v1.Verdict) { ever[v.Device] = ever[v.Device].and(&v) }}
 	damaged := classify.Captures(ctx, set, bundle, opts, nil, func(c dataset.CaptureSummary, k *classify.Classifier) error {
 		last := map[string]spoken{}
 		if k != nil {

@@ -266,13 +266,13 @@ func TestAugment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := p.read(t.Context(), streams[""], store, p.part(), &notes{})
+	plain, err := p.read(t.Context(), streams[""], store, nil, p.part(), &notes{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.Augment = true
 	var told notes
-	all, err := p.read(t.Context(), streams[""], store, p.part(), &told)
+	all, err := p.read(t.Context(), streams[""], store, nil, p.part(), &told)
 	if err != nil {
 		t.Fatal(err)
 	}

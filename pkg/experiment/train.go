@@ -15,8 +15,10 @@ import (
 	"github.com/iotsense/iotsense/internal/wholefile"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/facts/linear/learn"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
+	"github.com/iotsense/iotsense/pkg/hearing"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
 	"github.com/iotsense/iotsense/pkg/negatives"
@@ -104,10 +106,12 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 	}
 	store := dataset.NewStore(p.Memory)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	learn, held, err := p.learned(ctx, stream, store, cfg.Design.Span(), w)
+	said := p.hear(store)
+	learn, held, err := p.learned(ctx, stream, store, said, cfg.Design.Span(), w)
 	if err != nil {
 		return nil, nil, err
 	}
+	plain, plainHeld := learn, held
 	if learn, held, err = p.negatives(store, cfg.Design, p.Train.Seed, learn, held); err != nil {
 		return nil, nil, err
 	}
@@ -125,20 +129,39 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 		return nil, nil, err
 	}
 	m.Taxonomy = p.Taxonomy.Paths
-	return m, report, nil
+	return m, report, heard(w, said.Train(m, plain, plainHeld, p.Train.Seed))
+}
+
+// hear is ready to listen to sets that a store is filled from; nil where the plan has no
+// facts: the paper's network judges alone, and a specialised one sees a part of what a
+// device says.
+func (p *Plan) hear(store *dataset.Store) *hearing.Listener {
+	if p.NoFacts || p.Arch == PaperArch || p.Strategy == Specialized {
+		return nil
+	}
+	return hearing.New(store)
+}
+
+// heard warns where there is too little to learn from facts; any other error is returned.
+func heard(w Watcher, err error) error {
+	if errors.Is(err, learn.ErrTooLittle) {
+		w.Warn("the model judges by its network alone", "why", err)
+		return nil
+	}
+	return err
 }
 
 // learned reads what is to be learned and what validates it, for a network whose outputs
 // rest on so many rows.
-func (p *Plan) learned(ctx context.Context, stream flows.StreamSpec, store *dataset.Store, span int, w Watcher) (learn, held []int, err error) {
-	if learn, err = p.read(ctx, stream, store, p.part(), w); err != nil {
+func (p *Plan) learned(ctx context.Context, stream flows.StreamSpec, store *dataset.Store, said *hearing.Listener, span int, w Watcher) (learn, held []int, err error) {
+	if learn, err = p.read(ctx, stream, store, said, p.part(), w); err != nil {
 		return nil, nil, err
 	}
 	if !p.apart() {
 		learn, held = negatives.Holdout(store, learn, span, p.Share)
 		return learn, held, nil
 	}
-	if held, err = p.read(ctx, stream, store, p.validation(), w); err != nil {
+	if held, err = p.read(ctx, stream, store, said, p.validation(), w); err != nil {
 		return nil, nil, fmt.Errorf("validation: %w", err)
 	}
 	return learn, held, nil
@@ -167,12 +190,15 @@ func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Wat
 	}
 	store := dataset.NewStore(p.Memory)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	learn, held, err := p.learned(ctx, old.Record.Stream(), store, old.Net.Span(), w)
+	learn, held, err := p.learned(ctx, old.Record.Stream(), store, nil, old.Net.Span(), w)
 	if err != nil {
 		return nil, nil, err
 	}
 	warnFew(w, "", store, learn, held)
 	taxonomy.warn(w, "", store, learn)
+	if old.Facts != nil {
+		w.Warn("what devices say of themselves is of the old classes alone: the new model judges by its network")
+	}
 	if m, report, err = train.Add(g, old, store, learn, held, p.Train); err != nil {
 		return nil, nil, err
 	}
@@ -261,7 +287,7 @@ func (p *Plan) open(part dataset.Part, show func(done, total int, name string), 
 
 // read puts the labelled windows of a part of the data into the store and returns
 // their numbers.
-func (p *Plan) read(ctx context.Context, stream flows.StreamSpec, store *dataset.Store, part dataset.Part, w Watcher) ([]int, error) {
+func (p *Plan) read(ctx context.Context, stream flows.StreamSpec, store *dataset.Store, said *hearing.Listener, part dataset.Part, w Watcher) ([]int, error) {
 	show, end := w.Files("read")
 	defer end()
 	set, err := p.open(part, show, w)
@@ -272,10 +298,10 @@ func (p *Plan) read(ctx context.Context, stream flows.StreamSpec, store *dataset
 		return nil, err
 	}
 	before := store.Len()
-	if err := p.fill(ctx, set, stream, store, w); err != nil {
+	if err := p.fill(ctx, set, stream, store, said, w); err != nil {
 		return nil, err
 	}
-	if err := p.augment(ctx, set, stream, store); err != nil {
+	if err := p.augment(ctx, set, stream, store, said); err != nil {
 		return nil, err
 	}
 	if store.Len() == before {
@@ -298,7 +324,7 @@ func cut(ctx context.Context, set *dataset.Set, folds *dataset.Folds, of func(d 
 
 // fill reads all windows of a stream of the set. What is not there as it should be,
 // but leaves something to learn from, is a warning.
-func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSpec, store *dataset.Store, w Watcher) error {
+func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSpec, store *dataset.Store, said *hearing.Listener, w Watcher) error {
 	design, err := p.design()
 	if err != nil {
 		return err
@@ -310,7 +336,20 @@ func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSp
 		return err
 	}
 	seen, first := newWatch(), p.record().WindowMode.First(design.Strict())
-	if err := tolerated(w, set.Fill(ctx, stream, first, store, seen.example, seen.capture)); err != nil {
+	if said.Listen(set) {
+		w.Warn("records files hold nothing of what devices say of themselves: the model will judge by its network alone", "files", set.RecordsFiles())
+	}
+	row := func(e dataset.Example, judged bool) {
+		said.Row(e, judged)
+		if judged && e.Label != model.NoneLabel {
+			seen.example(e)
+		}
+	}
+	capture := func(c dataset.CaptureSummary) {
+		said.Begin()
+		seen.capture(c)
+	}
+	if err := tolerated(w, set.Fill(ctx, stream, first, store, row, capture)); err != nil {
 		return err
 	}
 	seen.warn(w, set.Without(store), len(stream.Services) == 0)
@@ -334,7 +373,7 @@ func (p *Plan) changeable(set *dataset.Set, w Watcher) error {
 // augment reads the set's captures again as changed copies, if the plan has any. They
 // are of the same captures and devices, so that no part of the data has a copy of what
 // is in another.
-func (p *Plan) augment(ctx context.Context, set *dataset.Set, stream flows.StreamSpec, store *dataset.Store) error {
+func (p *Plan) augment(ctx context.Context, set *dataset.Set, stream flows.StreamSpec, store *dataset.Store, said *hearing.Listener) error {
 	design, err := p.design()
 	if err != nil || !p.Augment {
 		return err
@@ -343,7 +382,7 @@ func (p *Plan) augment(ctx context.Context, set *dataset.Set, stream flows.Strea
 	for _, c := range stress.Copies() {
 		err := set.Change(func(name string, devices []string) capture.Changer { return c.Begin(p.Train.Seed, name, devices) })
 		if err == nil {
-			err = set.Fill(ctx, stream, first, store, nil, nil)
+			err = set.Fill(ctx, stream, first, store, said.Row, func(dataset.CaptureSummary) { said.Begin() })
 		}
 		if err != nil && !dataset.OnlyPartial(err) { // told of the captures themselves
 			return err

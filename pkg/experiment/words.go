@@ -49,6 +49,7 @@ func (p *Plan) settings() []setting {
 	add("augment", p.Augment != usual.Augment, shapes && p.Augment, p.Augment) // files made without never named it
 	add("negatives", p.Negatives != usual.Negatives, shapes && p.Negatives, p.Negatives)
 	add("taxonomy", p.Taxonomy.File != "", not, p.Taxonomy.File) // the model has what it says
+	add("no-facts", p.NoFacts, shapes && p.NoFacts, p.NoFacts)
 	add("memory", p.Memory != usual.Memory, not, p.Memory)
 	add("arch", p.Arch != PaperArch, p.Arch != PaperArch, p.Arch) // files of the paper's network never named it
 	list = append(list, p.designSettings(usual)...)

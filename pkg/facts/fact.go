@@ -127,8 +127,31 @@ const (
 // goes that was said least recently: a device cannot wash out its host name by asking DNS
 // for many others.
 type Set struct {
-	facts []Fact
-	text  int
+	facts   []Fact
+	text    int
+	changes uint32 // of which facts there are, and since when
+}
+
+// State tells whether the set's [Set.Tokens] can have become others: they have not while
+// both numbers are what they were.
+func (s *Set) State(until int64) (changes uint32, count int) {
+	for i := range s.facts {
+		if s.facts[i].First <= until {
+			count++
+		}
+	}
+	return s.changes, count
+}
+
+// Tokens are those of the facts that were heard by that time, us since the Unix epoch.
+func (s *Set) Tokens(until int64) []string {
+	heard := make([]Fact, 0, len(s.facts))
+	for _, f := range s.facts {
+		if f.First <= until {
+			heard = append(heard, f)
+		}
+	}
+	return Tokens(heard)
 }
 
 // All are the facts in the order in which they were first heard. They are the set's.
@@ -182,10 +205,15 @@ func (s *Set) add(kind Kind, source Source, value []byte, at int64) {
 		f := &s.facts[i]
 		if f.Kind == kind && len(f.Value) == len(value) && f.Source == source && f.Value == string(value) {
 			f.Count++
-			f.First, f.Last = min(f.First, at), max(f.Last, at)
+			if at < f.First {
+				f.First = at
+				s.changes++
+			}
+			f.Last = max(f.Last, at)
 			return
 		}
 	}
+	s.changes++
 	s.text += allocated(len(value))
 	for len(s.facts) == MaxFacts || s.text > maxText {
 		s.drop(kind)

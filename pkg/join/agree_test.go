@@ -44,9 +44,15 @@ func TestLiveAndPublishedVerdictsAgree(t *testing.T) {
 			probs := madeOutput(r, models[r.IntN(len(models))], len(labels))
 			rec := &flows.Record{Device: "02:00:00:00:00:01"}
 			live.Record(rec)
-			v := live.Window(rec, probs)
+			var named []bool // of windows that end one after the other: the newest counts
+			if spread == 0 && r.IntN(2) == 0 {
+				for range labels {
+					named = append(named, r.IntN(4) > 0)
+				}
+			}
+			v := live.Window(rec, probs, named)
 			published, err := scored(scorer, score.Output{
-				Device: rec.Device, Label: labels[0], Probs: probs,
+				Device: rec.Device, Label: labels[0], Probs: probs, Named: named,
 				Since: time.Duration(r.Float64() * float64(spread)),
 			})
 			if err != nil {

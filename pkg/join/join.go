@@ -12,7 +12,15 @@ const Lacking = -1
 type Mean struct {
 	sum   []float64 // by class
 	count []int     // outputs whose model has the class
+	named []bool    // by class: a device may be named so; nil: as any
 }
+
+// Gate says which classes a device may be named as from now on, whatever their
+// probabilities; nil: all.
+func (m *Mean) Gate(named []bool) { m.named = append(m.named[:0], named...) }
+
+// Names reports whether a device may be named as a class.
+func (m *Mean) Names(class int) bool { return class >= len(m.named) || m.named[class] }
 
 // Add joins an output.
 func (m *Mean) Add(probs []float32) {
@@ -25,9 +33,12 @@ func (m *Mean) Add(probs []float32) {
 	}
 }
 
-// Merge joins the outputs that o has joined.
+// Merge joins the outputs that o has joined, which are the later ones.
 func (m *Mean) Merge(o Mean) {
 	m.grow(len(o.sum))
+	if len(o.sum) > 0 {
+		m.named = o.named
+	}
 	for i := range o.sum {
 		m.sum[i] += o.sum[i]
 		m.count[i] += o.count[i]

@@ -2,6 +2,7 @@ package join_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/join"
@@ -40,5 +41,39 @@ func TestMean(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// The newest outputs say what a device may be named as, merged too.
+func TestGate(t *testing.T) {
+	names := func(m *join.Mean) (may []bool) {
+		for class := range 3 {
+			may = append(may, m.Names(class))
+		}
+		return may
+	}
+	var m, later join.Mean
+	m.Add([]float32{.5, .25, .25})
+	if got := names(&m); !slices.Equal(got, []bool{true, true, true}) {
+		t.Errorf("no gate: %v", got)
+	}
+	gate := []bool{true, false, false}
+	m.Gate(gate)
+	gate[1] = true // the caller's to change
+	if got := names(&m); !slices.Equal(got, []bool{true, false, false}) {
+		t.Errorf("a gate: %v", got)
+	}
+	later.Add([]float32{.5, .25, .25})
+	later.Gate([]bool{false, true, false})
+	var all join.Mean
+	all.Merge(m)
+	all.Merge(later)
+	all.Merge(join.Mean{}) // a moment without outputs
+	if got := names(&all); !slices.Equal(got, []bool{false, true, false}) {
+		t.Errorf("merged: %v", got)
+	}
+	m.Gate(nil)
+	if got := names(&m); !slices.Equal(got, []bool{true, true, true}) {
+		t.Errorf("no gate any more: %v", got)
 	}
 }

@@ -2,7 +2,10 @@ package join
 
 // This file says how far a verdict is safe: at the class, or only at a level above it.
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Levels are those of classes: what lies below each, and what it has to reach. They are
 // read only once made.
@@ -63,7 +66,8 @@ type Verdict struct {
 
 // Verdict is the best class, and its path as deep as the sum of the probabilities below
 // reaches the threshold. What none has is not handed over: where it has more than a
-// level, or comes before the class, that is not safe.
+// level, or comes before the class, that is not safe; nor is a level of which the device
+// may be named as no class.
 func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	v.Class, v.Probability = m.BestBut(l.none)
 	if v.Class < 0 {
@@ -75,7 +79,7 @@ func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	for depth := len(levels); depth > 0; depth-- {
 		at := &levels[depth-1]
 		sum, class := m.sumOf(at.below), depth == len(levels)
-		if sum < at.threshold || none && (class || sum < most) {
+		if sum < at.threshold || none && (class || sum < most) || !slices.ContainsFunc(at.below, m.Names) {
 			continue
 		}
 		v.Known, v.Level, v.Path, v.Sum = class, depth, at.path, sum

@@ -112,6 +112,11 @@ func (b Bundle) Metadata() (map[string]json.RawMessage, error) {
 		if err != nil {
 			return nil, err
 		}
+		if m.Facts != nil {
+			if section[factsKey], err = json.Marshal(m.Facts); err != nil {
+				return nil, fmt.Errorf("metadata %s: %w", factsKey, err)
+			}
+		}
 		for key, text := range section {
 			out[prefix(service)+key] = text
 		}
@@ -163,7 +168,7 @@ func (m *Model) appendTensors(dst []Tensor, prefix string) []Tensor {
 		shape := append([]int{n / input.Size()}, input.Shape...)
 		dst = append(dst, Tensor{prefix + backgroundName, shape, m.Background})
 	}
-	return dst
+	return append(dst, m.factsTensors(prefix)...)
 }
 
 // Save writes the file of all the bundle's models at path, in one step.
@@ -296,6 +301,9 @@ func assemble(metadata map[string]string, tensors map[string]Tensor, prefix stri
 		return t.Data, nil
 	}
 	if m.Net, err = kind.Read(shape, m.Record, len(m.Labels), take); err != nil {
+		return nil, 0, err
+	}
+	if err := m.readFacts(metadata[prefix+factsKey], take); err != nil {
 		return nil, 0, err
 	}
 	if t, ok := tensors[prefix+backgroundName]; ok {

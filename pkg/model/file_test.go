@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/pkg/facts/linear"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
@@ -79,6 +80,67 @@ func TestFileRoundTrip(t *testing.T) {
 	got.Taxonomy = m.Taxonomy
 	if again := bytesOf(t, model.Bundle{"": got}); !bytes.Equal(text, again) {
 		t.Error("writing the model again gives other bytes")
+	}
+}
+
+// withFacts is a small model that judges by facts too.
+func withFacts() *model.Model {
+	m := small(1, 3)
+	m.Facts = &linear.Model{
+		Tokens: []string{"dns:a.example", "oui:a"}, Groups: [][]int{{0, 2}, {1}}, Telling: []int{1, -1},
+		Temperature: 1.5, Captures: 4, Weights: []float32{1, 2, 3, 4, 5, 6}, Bias: []float32{7, 8, 9},
+	}
+	return m
+}
+
+// Facts lie beside the network: a file without them has nothing of it.
+func TestFactsRoundTrip(t *testing.T) {
+	m := withFacts()
+	for name, b := range map[string]model.Bundle{"one": {"": m}, "of services": {"tcp/80": m, "udp/53": small(2, 2)}} {
+		text := bytesOf(t, b)
+		got, err := model.ReadBundle(bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, b) {
+			t.Errorf("%s: the model read is not the model written", name)
+		}
+	}
+	m.Facts = nil
+	if text := bytesOf(t, model.Bundle{"": m}); bytes.Contains(text, []byte("facts")) {
+		t.Error("a model without facts speaks of them")
+	}
+	if m.Judge() != nil || withFacts().Judge() == nil {
+		t.Error("what judges by facts is not where there are facts")
+	}
+}
+
+func TestReadRefusesFacts(t *testing.T) {
+	good := bytesOf(t, model.Bundle{"": withFacts()})
+	for _, c := range []struct {
+		name, old, new string // of the same length
+		want           string
+	}{
+		{"no JSON", `\"captures\":4`, `\"captures\":-`, "metadata facts"},
+		{"a token of another text", `dns:a.example`, `zns:a.example`, "sorted and unique"},
+		{"a token twice", `\"oui:a\"`, `\"oui:\",`, "metadata facts"},
+		{"a group of no class", `[[0,2],[1]]`, `[[0,3],[1]]`, "facts: class 3 of 3"},
+		{"a token of no group", `\"telling\":[1,-1]`, `\"telling\":[2,-1]`, "tells group 2 of 2"},
+		{"no temperature", `\"temperature\":1.5`, `\"temperature\":0.0`, "facts: temperature 0"},
+		{"weights of another shape", `"shape":[2,3]`, `"shape":[3,2]`, "tensor facts_weights has shape [3 2], want [2 3]"},
+		{"no weights", `"facts_weights"`, `"other_weights"`, "tensor facts_weights is missing"},
+		{"no biases", `"facts_bias"`, `"other_bias"`, "tensor facts_bias is missing"},
+		{"tensors of no facts", `"facts":`, `"other":`, "belong to no model"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			changed := bytes.Replace(good, []byte(c.old), []byte(c.new), 1)
+			if bytes.Equal(changed, good) {
+				t.Fatalf("no %s in the file", c.old)
+			}
+			if _, err := model.ReadBundle(bytes.NewReader(changed)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
 	}
 }
 
@@ -369,6 +431,9 @@ func FuzzRead(f *testing.F) {
 	one := bytesOf(f, model.Bundle{"": small(1, 3)})
 	f.Add(one)
 	f.Add(one[:len(one)/2])
+	heard := bytesOf(f, model.Bundle{"": withFacts()})
+	f.Add(heard)
+	f.Add(bytes.Replace(heard, []byte(`[[0,2],[1]]`), []byte(`[[0,9],[1]]`), 1))
 	least := stream.Architecture{Units: 1, Buckets: 2, Width: 1, Flows: 2, Hidden: 1, OwnPorts: []int32{53}, RemotePorts: []int32{}}
 	flow := bytesOf(f, model.Bundle{"": streamtest.Model(rand.New(rand.NewPCG(1, 1)), least, 3)})
 	f.Add(flow)

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
+	"github.com/iotsense/iotsense/pkg/facts/linear"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/identifiers"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
@@ -33,6 +34,7 @@ type Model struct {
 	Thresholds  Thresholds
 	Taxonomy    taxonomy.Taxonomy // where the classes stand, and others maybe; empty: each is alone
 	Training    Training
+	Facts       *linear.Model // of the same classes; nil: the network judges alone
 
 	// Background is the reference set of explanations: inputs of the network, one
 	// after the other; empty when the model has none. The engine never reads it.
@@ -276,6 +278,9 @@ func (m *Model) Validate() error {
 		return fmt.Errorf("thresholds: %w", err)
 	}
 	if err := CheckTaxonomy(m.Taxonomy); err != nil {
+		return err
+	}
+	if err := m.validateFacts(); err != nil {
 		return err
 	}
 	if err := plaintext.Check(m.Training.Digest); err != nil {

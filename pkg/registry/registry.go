@@ -166,12 +166,13 @@ func (d *device) active(rec *flows.Record) {
 
 // Window joins one window of a device to its verdict. rec is the window's newest
 // record, which Record has counted; probs are in the order of the registry's labels,
-// join.Lacking for each that the model does not have.
-func (r *Registry) Window(rec *flows.Record, probs []float32) v1.Verdict {
+// join.Lacking for each that the model does not have. named are the classes that the
+// device may be known as now; nil: all.
+func (r *Registry) Window(rec *flows.Record, probs []float32, named []bool) v1.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
-	d.joined.add(probs, r.cfg.Levels.None())
+	d.joined.add(probs, named, r.cfg.Levels.None())
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
 	now := said{state: v.State}

@@ -15,12 +15,13 @@ type joined struct {
 	lastP   float64 // its probability
 }
 
-// add joins one window; none is the class that no device is given.
-func (j *joined) add(probs []float32, none int) {
+// add joins one window, see [Registry.Window]; none is the class that no device is given.
+func (j *joined) add(probs []float32, named []bool, none int) {
 	if j.votes == nil {
 		j.votes = map[int]int{}
 	}
 	j.Add(probs)
+	j.Gate(named)
 	j.last = join.BestBut(probs, none)
 	j.lastP = float64(probs[j.last])
 	j.votes[join.Best(probs)]++

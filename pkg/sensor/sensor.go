@@ -99,6 +99,10 @@ func Open(cfg Config) (*Sensor, error) {
 	s := &Sensor{cfg: cfg, id: rand.Text()[:16], started: time.Now()}
 	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: func(v v1.Verdict) { s.verdicts.Put(v) }}
 	var err error
+	if !cfg.NoFacts {
+		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
+		opts.Facts = s.facts.Of
+	}
 	if s.classifier, err = classify.New(cfg.Model, opts); err != nil {
 		return nil, err
 	}
@@ -130,8 +134,7 @@ func Open(cfg Config) (*Sensor, error) {
 		Spec: s.spec, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
 		MaxAge: maxLifetimes * s.cfg.Loader.Lifetime.Microseconds(),
 	}
-	if !cfg.NoFacts {
-		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
+	if s.facts != nil {
 		assembly.Observe = s.facts.Sample
 	}
 	s.assembler = flows.NewAssembler(assembly)

@@ -11,8 +11,6 @@ import (
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
-	"github.com/iotsense/iotsense/pkg/facts"
-	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 func classifyCommand() *cli.Command {
@@ -20,8 +18,9 @@ func classifyCommand() *cli.Command {
 		Name:      "classify",
 		Usage:     "name the devices in captures: one verdict per device and file",
 		ArgsUsage: "FILE... (- for standard input)",
-		Flags:     append(DataFlags(), terminal.JSONFlag),
-		Action:    classifyFiles,
+		Flags: append(DataFlags(), terminal.JSONFlag,
+			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves, and judge without it"}),
+		Action: classifyFiles,
 	}
 }
 
@@ -40,23 +39,20 @@ func classifyFiles(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	known := facts.NewCollector(classify.MaxFileDevices) // of the capture that is read
 	data.Capture.RecordSpec, data.Progress = spec, show
-	data.Capture.Observe = func(device string, sent bool, at int64, s *flows.Sample) { known.Sample(device, sent, at, s) }
 	set, err := Open(data)
 	if err != nil {
 		return err
 	}
 	out := verdictPrinter(c)
-	damaged := classify.Captures(c.Context, set, bundle, classify.Options{WindowMode: mode}, nil,
+	damaged := classify.Captures(c.Context, set, bundle, classify.Options{WindowMode: mode, NoFacts: c.Bool("no-facts")}, nil,
 		func(s dataset.CaptureSummary, k *classify.Classifier) error {
 			list := captureVerdicts(s, SayClassified(s, k, bundle))
 			for i := range list {
-				if s.Stats.Seen > 0 { // records of a file have lost what no row holds
-					known.Of(list[i].Device).Tell(&list[i].Verdict)
+				if s.Stats.Seen > 0 && !c.Bool("no-facts") { // records of a file have lost what no row holds
+					k.Facts(list[i].Device).Tell(&list[i].Verdict)
 				}
 			}
-			known = facts.NewCollector(classify.MaxFileDevices)
 			return out.print(list)
 		})
 	out.close()

@@ -125,6 +125,19 @@ func (c *classes) merge(probs []float32) []float32 {
 	return merged
 }
 
+// mergeNamed gives the outputs that a device may be named as: of classes merged, one is
+// enough. nil is all.
+func (c *classes) mergeNamed(named []bool) []bool {
+	if len(c.outputs) == len(named) || named == nil {
+		return named
+	}
+	merged := make([]bool, len(c.outputs))
+	for i, yes := range named {
+		merged[c.place[i]] = merged[c.place[i]] || yes
+	}
+	return merged
+}
+
 // isOutput reports whether the model can give a class, by its merged name.
 func (c *classes) isOutput(name string) bool {
 	return slices.ContainsFunc(c.outputs, func(n int) bool { return c.names[n] == name })

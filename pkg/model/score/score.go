@@ -20,6 +20,7 @@ type Output struct {
 	// Probs are the model's probabilities in the order of Config.Labels, join.Lacking
 	// for each that the model asked does not have (specialised bundles).
 	Probs  []float32
+	Named  []bool        // classes that the device may be named as now; nil: all
 	Padded bool          // fewer records than the model's K: no strict window
 	Local  int           // of its records, those whose remote is local
 	Since  time.Duration // from the device's first packet to the last one that the window describes
@@ -63,6 +64,10 @@ type Result struct {
 	Levels          []Level    `json:"levels"` // of the classes' paths, outermost first
 
 	Models map[string]Made `json:"models"` // by service, "" of one for everything; nil: not told
+
+	// Alone is what each part of models that have two says alone, by its name; nil: they have
+	// one, or were given no facts.
+	Alone map[string]Part `json:"alone"`
 
 	Modes            map[string]Summary `json:"modes"`             // strict and padded windows of the same run
 	Intervals        *Intervals         `json:"intervals"`         // nil: not asked for, or too few captures
@@ -121,6 +126,12 @@ type Summary struct {
 	Devices         Devices  `json:"devices"`
 }
 
+// Part is the score of one part of a model, without a gate.
+type Part struct {
+	Summary
+	ECE *float64 `json:"ece"` // of windows
+}
+
 // Scorer takes verdicts and keeps counts.
 type Scorer struct {
 	cfg     Config
@@ -148,6 +159,7 @@ func (s *Scorer) Add(w Output) error {
 		return nil
 	}
 	probs := s.classes.merge(w.Probs)
+	w.Named = s.classes.mergeNamed(w.Named)
 	s.modes[model.Padded].add(&w, probs)
 	if w.Padded {
 		s.modes[model.Strict].device(w.Capture, w.Device, w.Label) // it counts there, without this window

@@ -497,7 +497,7 @@ func TestEvaluateNothing(t *testing.T) {
 		`"classes":[{"label":"a","precision":0,"recall":0,"f1":0,"support":0}],"classes_missing":[],"confusion":[[0]],` +
 		`"coverage":null,"workload_per_hour":null,"confidence":{"threshold":0.8,"mean_correct":null,"mean_wrong":null,` +
 		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null,"ece_device":null,"wrong_high":null,"low_local":null},` +
-		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0,"safe_right":0,"safe_wrong":0},"levels":[{"level":1,"accuracy":null,"named":0,"named_wrong":0}],"models":null,"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
+		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0,"safe_right":0,"safe_wrong":0},"levels":[{"level":1,"accuracy":null,"named":0,"named_wrong":0}],"models":null,"alone":null,"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
 		`"intervals":null,"histogram":null,"local_flows":[],"by_seconds":[],"worst_captures":[],"merged":[],"left_out":[],"devices_confusion":[[0]]}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)

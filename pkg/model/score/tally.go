@@ -75,6 +75,7 @@ func (t *tally) add(w *Output, probs []float32) {
 		t.moments[at].right++
 	}
 	d.joined[at].Add(probs)
+	d.joined[at].Gate(w.Named)
 }
 
 // verdict joins a device's windows.

@@ -145,6 +145,9 @@ func add(g Grower, old *model.Model, store *dataset.Store, training, validation 
 	if known := slices.DeleteFunc(slices.Clone(s.labels), func(l string) bool { return !slices.Contains(old.Labels, l) }); len(known) > 0 {
 		return nil, nil, fmt.Errorf("the model knows %s already: leave these lines of the manifest out, or train anew on all captures", strings.Join(known, ", "))
 	}
+	network := *old
+	network.Facts = nil // they are of the old classes alone
+	old = &network
 	m := *old
 	added := s.among(&m)
 	kept, each, err := s.kept(old, added)

@@ -1,0 +1,51 @@
+package classify
+
+// This file joins what devices say of themselves with what networks make of their rows.
+
+import (
+	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/facts/linear"
+)
+
+// Facts is what is known of a device of the capture that is being read; nil if nothing is.
+func (c *Classifier) Facts(device string) *facts.Set {
+	if c == nil || c.opts.Facts == nil {
+		return nil
+	}
+	return c.opts.Facts(device)
+}
+
+// heard is a stream's devices as their facts judge them; nil: nothing does.
+type heard struct {
+	judge   *linear.Judge
+	devices map[string]*linear.Device
+	probs   []float32 // in the order of the bundle's labels
+	joint   []float32
+	named   []bool
+}
+
+// row tells how far a device's stream has come.
+func (h *heard) row(device string, until int64) *linear.Device {
+	d := h.devices[device]
+	if d == nil {
+		d = &linear.Device{}
+		h.devices[device] = d
+	}
+	d.Row(until)
+	return d
+}
+
+// window makes of a network's probabilities those of both.
+func (s *stream) window(d *linear.Device, known *facts.Set, j *Judged) {
+	h := s.heard
+	h.judge.Hear(d, known)
+	joint, named := h.judge.Window(d, s.probs)
+	if named == nil {
+		return
+	}
+	clear(h.named)
+	for i, at := range s.index {
+		h.probs[at], h.joint[at], h.named[at] = d.Probabilities()[i], joint[i], named[i]
+	}
+	j.Facts, j.Probs, j.Named = h.probs, h.joint, h.named
+}

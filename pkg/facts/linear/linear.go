@@ -1,0 +1,228 @@
+// Package linear judges devices by their facts: a softmax regression on the exact tokens
+// of package facts, and the rule that joins it with what a network says. In go a device's
+// facts and the probabilities of a network, out come those of both, and which classes the
+// device may be named as.
+package linear
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/iotsense/iotsense/internal/plaintext"
+	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/join"
+)
+
+// MaxTokens bounds what a hostile file can ask for; 440 captures of 27 classes have 300.
+const MaxTokens = 1 << 16
+
+// Model is a softmax regression: a class's logit is its bias and the weights of the tokens
+// that are there. It is read only once built.
+type Model struct {
+	Tokens []string `json:"tokens"` // sorted
+	// Groups are the classes, each in one, those that facts do not tell apart together; a
+	// class for what is of no other is in none.
+	Groups [][]int `json:"groups"`
+	// Telling is, of each token, the group whose devices alone had it in training, in three
+	// captures or more; -1: it tells no group.
+	Telling     []int   `json:"telling"`
+	Temperature float64 `json:"temperature"` // logits are divided by it
+	Captures    int     `json:"captures"`    // of validation that the temperature was fitted on
+
+	Weights []float32 `json:"-"` // by token, of each the classes'
+	Bias    []float32 `json:"-"` // by class
+}
+
+// Validate reports what keeps the model from being used for so many classes, of which none
+// (-1: no class) is for what is of no other.
+func (m *Model) Validate(classes, none int) error {
+	switch n := len(m.Tokens); {
+	case n < 1 || n > MaxTokens:
+		return fmt.Errorf("%d tokens, want 1 to %d", n, MaxTokens)
+	case len(m.Bias) != classes || len(m.Weights) != n*classes:
+		return fmt.Errorf("%d biases and %d weights for %d tokens and %d classes", len(m.Bias), len(m.Weights), n, classes)
+	case len(m.Telling) != n:
+		return fmt.Errorf("%d of %d tokens tell a group or none", len(m.Telling), n)
+	case !(m.Temperature > 0) || math.IsInf(m.Temperature, 0):
+		return fmt.Errorf("temperature %v: want above 0", m.Temperature)
+	}
+	for i, t := range m.Tokens {
+		if err := plaintext.Check(t); err != nil || t == "" {
+			return fmt.Errorf("token %q: want text: %w", t, err)
+		}
+		if i > 0 && m.Tokens[i-1] >= t {
+			return fmt.Errorf("token %q after %q: want sorted and unique", t, m.Tokens[i-1])
+		}
+		if g := m.Telling[i]; g < -1 || g >= len(m.Groups) {
+			return fmt.Errorf("token %q tells group %d of %d", t, g, len(m.Groups))
+		}
+	}
+	for _, v := range slices.Concat(m.Weights, m.Bias) {
+		if !(v-v == 0) {
+			return fmt.Errorf("a weight is %v: want finite ones", v)
+		}
+	}
+	return m.validateGroups(classes, none)
+}
+
+func (m *Model) validateGroups(classes, none int) error {
+	in := make([]int, classes)
+	for _, group := range m.Groups {
+		for _, c := range group {
+			if c < 0 || c >= classes || c == none {
+				return fmt.Errorf("class %d of %d is in a group", c, classes)
+			}
+			in[c]++
+		}
+	}
+	for c, n := range in {
+		if n != 1 && c != none {
+			return fmt.Errorf("class %d is in %d groups", c, n)
+		}
+	}
+	return nil
+}
+
+// Logits writes the classes' logits, before calibration, for tokens, sorted and each once.
+func (m *Model) Logits(tokens []string, logits []float64) {
+	for c, b := range m.Bias {
+		logits[c] = float64(b)
+	}
+	for _, t := range tokens {
+		i, known := slices.BinarySearch(m.Tokens, t)
+		if !known {
+			continue
+		}
+		for c, w := range m.Weights[i*len(m.Bias):][:len(m.Bias)] {
+			logits[c] += float64(w)
+		}
+	}
+}
+
+// Probabilities writes those of the classes for tokens, sorted and each once.
+func (m *Model) Probabilities(tokens []string, probs []float32) {
+	logits := make([]float64, len(probs)) // float32 could overflow
+	m.Logits(tokens, logits)
+	top, sum := slices.Max(logits), 0.0
+	for c, l := range logits {
+		logits[c] = math.Exp((l - top) / m.Temperature)
+		sum += logits[c]
+	}
+	for c, p := range logits {
+		probs[c] = float32(p / sum)
+	}
+}
+
+// told marks the classes of the groups that a token tells.
+func (m *Model) told(tokens []string, classes []bool) {
+	clear(classes)
+	for _, t := range tokens {
+		if i, known := slices.BinarySearch(m.Tokens, t); known && m.Telling[i] >= 0 {
+			for _, c := range m.Groups[m.Telling[i]] {
+				classes[c] = true
+			}
+		}
+	}
+}
+
+// Judge joins a model with a network of the same classes. It is not safe for concurrent
+// use.
+type Judge struct {
+	model      *Model
+	none       int
+	thresholds []float64
+	joint      []float32
+	named      []bool
+}
+
+// NewJudge joins a valid model with a network: none is the class for what is of no other,
+// -1 if there is none; thresholds are the probabilities from which the network may name a
+// class by itself.
+func NewJudge(m *Model, none int, thresholds []float64) *Judge {
+	return &Judge{m, none, thresholds, make([]float32, len(m.Bias)), make([]bool, len(m.Bias))}
+}
+
+// Device is what a Judge keeps of a device. The zero Device has not been seen.
+type Device struct {
+	network join.Mean // what the network says alone
+	until   int64
+	heard   bool   // there are facts, of this state:
+	changes uint32 // of the set
+	count   int    // facts by until
+	probs   []float32
+	telling []bool
+}
+
+// Probabilities are those that the facts alone give; nil where there are none.
+func (d *Device) Probabilities() []float32 {
+	if !d.heard {
+		return nil
+	}
+	return d.probs
+}
+
+// Row says that a row of the device's stream describes packets until that time, us since
+// the Unix epoch. Facts first heard later are not looked at: what is judged with a row,
+// live or from a file, is what was known when it happened.
+func (d *Device) Row(until int64) { d.until = max(d.until, until) }
+
+// Hear takes what is known of the device; nil: nothing.
+func (j *Judge) Hear(d *Device, s *facts.Set) {
+	if s == nil {
+		d.heard = false
+		return
+	}
+	changes, count := s.State(d.until)
+	if d.heard && changes == d.changes && count == d.count {
+		return
+	}
+	d.changes, d.count = changes, count
+	j.HearTokens(d, s.Tokens(d.until))
+}
+
+// HearTokens takes the tokens of what is known of the device.
+func (j *Judge) HearTokens(d *Device, tokens []string) {
+	if d.probs == nil {
+		d.probs, d.telling = make([]float32, len(j.joint)), make([]bool, len(j.joint))
+	}
+	d.heard = true
+	j.model.Probabilities(tokens, d.probs)
+	j.model.told(tokens, d.telling)
+}
+
+// least keeps one of two from ruling a class out alone, by what it rounds to 0.
+const least = 1e-12
+
+// Window joins what the network says of a window with the facts: none of the classes is as
+// probable as the facts have it, the others share the rest as the product of both. named
+// are the classes that the device may be named as now: of a group that a fact tells, or
+// the one that the network's windows so far reach the threshold of alone. Both are valid
+// until the next call. Without facts it is the network's word, and no class is barred: nil.
+func (j *Judge) Window(d *Device, network []float32) (joint []float32, named []bool) {
+	d.network.Add(network)
+	if !d.heard {
+		return network, nil
+	}
+	sum, none := 0.0, float32(0)
+	if j.none >= 0 {
+		none = d.probs[j.none]
+	}
+	product := func(c int) float64 { return max(float64(d.probs[c]), least) * max(float64(network[c]), least) }
+	for c := range network {
+		if c != j.none {
+			sum += product(c)
+		}
+	}
+	for c := range network {
+		j.joint[c] = none
+		if c != j.none {
+			j.joint[c] = (1 - none) * float32(product(c)/sum)
+		}
+	}
+	copy(j.named, d.telling)
+	if c, p := d.network.Best(); c != j.none && p >= j.thresholds[c] {
+		j.named[c] = true
+	}
+	return j.joint, j.named
+}

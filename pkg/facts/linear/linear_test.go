@@ -1,0 +1,185 @@
+package linear_test
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/facts/linear"
+	"github.com/iotsense/iotsense/pkg/flows"
+)
+
+// made is a model of two twins, another class and one for none of them, of which only a
+// twin's token and the other's tell something.
+func made() *linear.Model {
+	return &linear.Model{
+		Tokens: []string{"dns:other.example", "dns:twin.example", "oui:maker"},
+		Groups: [][]int{{0, 1}, {2}}, Telling: []int{1, 0, -1}, Temperature: 2, Captures: 3,
+		Weights: []float32{
+			0, 0, 4, 0,
+			4, 2, 0, 0,
+			1, 1, 1, 0,
+		},
+		Bias: []float32{0, 0, 0, 1},
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(m *linear.Model)
+		want   string // "": nothing is wrong
+	}{
+		{"as it is", func(*linear.Model) {}, ""},
+		{"no token", func(m *linear.Model) { m.Tokens = nil }, "0 tokens"},
+		{"a weight too few", func(m *linear.Model) { m.Weights = m.Weights[1:] }, "11 weights for 3 tokens and 4 classes"},
+		{"a bias too few", func(m *linear.Model) { m.Bias = m.Bias[1:] }, "3 biases"},
+		{"a token that says nothing of groups", func(m *linear.Model) { m.Telling = m.Telling[1:] }, "2 of 3 tokens"},
+		{"a cold temperature", func(m *linear.Model) { m.Temperature = 0 }, "temperature 0"},
+		{"no temperature", func(m *linear.Model) { m.Temperature = math.NaN() }, "temperature NaN"},
+		{"tokens out of order", func(m *linear.Model) { slices.Reverse(m.Tokens) }, "want sorted and unique"},
+		{"an empty token", func(m *linear.Model) { m.Tokens[0] = "" }, `token ""`},
+		{"a token that is no text", func(m *linear.Model) { m.Tokens[0] = "\x1b[31m" }, "token"},
+		{"a group that is not there", func(m *linear.Model) { m.Telling[2] = 2 }, `"oui:maker" tells group 2 of 2`},
+		{"a weight that is no number", func(m *linear.Model) { m.Weights[3] = float32(math.NaN()) }, "NaN"},
+		{"an infinite bias", func(m *linear.Model) { m.Bias[3] = float32(math.Inf(1)) }, "+Inf"},
+		{"none of them in a group", func(m *linear.Model) { m.Groups[1] = []int{2, 3} }, "class 3 of 4"},
+		{"a class that is not there", func(m *linear.Model) { m.Groups[1] = []int{2, 4} }, "class 4 of 4"},
+		{"a class in two groups", func(m *linear.Model) { m.Groups[1] = []int{2, 1} }, "class 1 is in 2 groups"},
+		{"a class in no group", func(m *linear.Model) { m.Groups[1] = nil }, "class 2 is in 0 groups"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := made()
+			tt.change(m)
+			err := m.Validate(4, 3)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// What is finite gives finite probabilities, however large.
+func TestHugeWeights(t *testing.T) {
+	m := made()
+	for i := range m.Weights {
+		m.Weights[i] = math.MaxFloat32
+	}
+	m.Weights[0], m.Temperature = -math.MaxFloat32, 1e-300
+	probs := make([]float32, 4)
+	m.Probabilities(m.Tokens, probs)
+	sum := float32(0)
+	for _, p := range probs {
+		sum += p
+	}
+	if math.Abs(float64(sum)-1) > 1e-6 {
+		t.Errorf("%v", probs)
+	}
+}
+
+// A window's verdict is the product of both, but none of them is the facts' alone; a name
+// wants a fact of its group, or the network's own certainty over its windows so far.
+func TestWindow(t *testing.T) {
+	e := func(x float64) float64 { return math.Exp(x / 2) }
+	total := e(1) + e(1) + e(5) + e(1)
+	none := e(1) / total
+	for _, tt := range []struct {
+		name    string
+		tokens  []string // nil: nothing is known
+		windows [][]float32
+		want    []float64
+		named   []bool
+	}{
+		{"nothing known", nil, [][]float32{{.25, .25, .25, .25}}, []float64{.25, .25, .25, .25}, nil},
+		{"the maker alone", []string{"oui:maker"}, [][]float32{{.1, .3, .2, .4}}, []float64{.75 * .1 / .6, .75 * .3 / .6, .75 * .2 / .6, .25}, []bool{false, false, false, false}},
+		{"a fact of one class", []string{"dns:other.example", "oui:maker"}, [][]float32{{.3, .3, .3, .1}},
+			[]float64{(1 - none) * e(1) / (total - e(1)), (1 - none) * e(1) / (total - e(1)), (1 - none) * e(5) / (total - e(1)), none}, []bool{false, false, true, false}},
+		{"a fact of twins", []string{"dns:twin.example"}, [][]float32{{0, 1, 0, 0}}, nil, []bool{true, true, false, false}},
+		{"a network that is sure", []string{"oui:maker"}, [][]float32{{.05, .9, .05, 0}}, nil, []bool{false, true, false, false}},
+		{"a network that was not", []string{"oui:maker"}, [][]float32{{.9, .05, .05, 0}, {.05, .9, .05, 0}}, nil, []bool{false, false, false, false}},
+		{"a network that is sure of none", []string{"oui:maker"}, [][]float32{{0, 0, 0, 1}}, nil, []bool{false, false, false, false}},
+		{"zeros alone", []string{"oui:maker"}, [][]float32{{0, 0, 0, 1}}, []float64{.25, .25, .25, .25}, []bool{false, false, false, false}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+			var d linear.Device
+			if tt.tokens != nil {
+				j.HearTokens(&d, tt.tokens)
+			}
+			var joint []float32
+			var named []bool
+			for _, w := range tt.windows {
+				joint, named = j.Window(&d, w)
+			}
+			for c, want := range tt.want {
+				if math.Abs(float64(joint[c])-want) > 1e-6 {
+					t.Errorf("%v, want %v", joint, tt.want)
+					break
+				}
+			}
+			if !slices.Equal(named, tt.named) {
+				t.Errorf("named %v, want %v", named, tt.named)
+			}
+		})
+	}
+}
+
+// A window is judged by the facts of its time, whatever has been heard since.
+func TestHearsNothingOfLater(t *testing.T) {
+	c := facts.NewCollector(0)
+	ask := func(at int64, name string) {
+		question := []byte("\x00\x01\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+		for _, label := range strings.Split(name, ".") {
+			question = append(append(question, byte(len(label))), label...)
+		}
+		c.Sample("device", true, at, &flows.Sample{
+			Life:  flows.Life{Key: flows.Key{A: flows.End{Port: 10_000}, B: flows.End{Port: 53}, Proto: 17, HasPorts: true}},
+			FromA: true, Payload: append(question, 0, 0, 1, 0, 1),
+		})
+	}
+	ask(5, "a.twin.example")
+	ask(9, "other.example")
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+	var d linear.Device
+	hears := func(want ...bool) {
+		t.Helper()
+		j.Hear(&d, c.Of("device"))
+		if _, named := j.Window(&d, []float32{.25, .25, .25, .25}); !slices.Equal(named, want) {
+			t.Errorf("named %v, want %v", named, want)
+		}
+	}
+	d.Row(4)
+	hears(false, false, false, false)
+	d.Row(5)
+	hears(true, true, false, false)
+	d.Row(1) // a row that ended before
+	hears(true, true, false, false)
+	d.Row(9)
+	hears(true, true, true, false)
+	if d.Probabilities() == nil {
+		t.Error("the facts say nothing alone")
+	}
+	if j.Hear(&d, nil); d.Probabilities() != nil {
+		t.Error("what was forgotten is still heard")
+	}
+}
+
+func BenchmarkWindow(b *testing.B) {
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+	var d linear.Device
+	c := facts.NewCollector(0)
+	for i := range 64 {
+		c.Sample("device", true, 1, &flows.Sample{
+			Life:  flows.Life{Key: flows.Key{A: flows.End{Port: 10_000}, B: flows.End{Port: uint16(i + 1)}, Proto: 17, HasPorts: true}},
+			FromA: true, Payload: []byte("x"),
+		})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Row(2)
+		j.Hear(&d, c.Of("device"))
+		j.Window(&d, []float32{.25, .25, .25, .25})
+	}
+}
