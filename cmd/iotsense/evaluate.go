@@ -180,6 +180,17 @@ func parseEvaluation(c *cli.Context, bundle model.Bundle) (e experiment.Evaluati
 	return e, nil
 }
 
+// aloneRows are what each part of models that have two says alone.
+func aloneRows(r *score.Result) (rows []table.Row) {
+	for _, part := range sortedKeys(r.Alone) {
+		k := r.Alone[part]
+		rows = append(rows,
+			table.Row{"macro F1, " + part + " alone", number(k.MacroF1), "", fmt.Sprintf("calibration error %s", number(k.ECE))},
+			table.Row{"device accuracy, " + part + " alone", number(k.Devices.Accuracy), "", fmt.Sprintf("%d named right, %d wrong, %d unknown", k.Devices.NamedRight, k.Devices.NamedWrong, k.Devices.Refused)})
+	}
+	return rows
+}
+
 func printScore(c *cli.Context, r *score.Result) {
 	t := terminal.NewTable(c.App.Writer, "Class", "Precision", "Recall", "F1", "Windows")
 	for _, k := range r.Classes {
@@ -192,7 +203,6 @@ func printScore(c *cli.Context, r *score.Result) {
 		m.AppendRow(table.Row{s.Seconds, s.Devices, number(s.Accuracy), s.SafeRight + s.SafeWrong, s.SafeWrong, s.Windows, number(s.WindowAccuracy)})
 	}
 	m.Render()
-
 	var none score.Intervals
 	in := r.Intervals
 	if in == nil {
@@ -220,13 +230,7 @@ func printScore(c *cli.Context, r *score.Result) {
 			})
 		}
 	}
-	for _, part := range sortedKeys(r.Alone) {
-		k := r.Alone[part]
-		s.AppendRows([]table.Row{
-			{"macro F1, " + part + " alone", number(k.MacroF1), "", fmt.Sprintf("calibration error %s", number(k.ECE))},
-			{"device accuracy, " + part + " alone", number(k.Devices.Accuracy), "", fmt.Sprintf("%d named right, %d wrong, %d unknown", k.Devices.NamedRight, k.Devices.NamedWrong, k.Devices.Refused)},
-		})
-	}
+	s.AppendRows(aloneRows(r))
 	s.AppendRows([]table.Row{
 		{"confidence, right", number(r.Confidence.MeanCorrect), "", "mean"},
 		{"confidence, wrong", number(r.Confidence.MeanWrong), "", "mean"},

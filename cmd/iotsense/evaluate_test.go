@@ -87,7 +87,7 @@ func TestEvaluateStress(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Windows == nil || len(got.Stress) != 11 || len(got.Stress[0]) != 9 || len(got.Strangers) != 5 || got.Strangers["devices"] != 1. {
+		if got.Windows == nil || len(got.Stress) != 11 || len(got.Stress[0]) != 10 || len(got.Strangers) != 5 || got.Strangers["devices"] != 1. {
 			t.Errorf("%s", text)
 		}
 	}

@@ -75,10 +75,21 @@ func printModel(c *cli.Context, service string, m *model.Model) {
 		{"epoch", m.Training.Choice},
 		{"temperature", m.Calibration},
 		{"threshold", m.Thresholds.Default},
+		{"facts", factsText(m)},
 		{"trained", fmt.Sprintf("seed %d, %d threads", m.Training.Seed, m.Training.Threads)},
 		{"data", m.Training.Digest},
 	})
 	t.Render()
+}
+
+// factsText says what the model makes of what devices say of themselves.
+func factsText(m *model.Model) string {
+	if m.Facts == nil {
+		return "none: the network judges alone"
+	}
+	telling := slices.DeleteFunc(slices.Clone(m.Facts.Telling), func(group int) bool { return group < 0 })
+	return fmt.Sprintf("%d tokens, of which %d tell one of %d groups; temperature %.2f, fitted on %d validation captures",
+		len(m.Facts.Tokens), len(telling), len(m.Facts.Groups), m.Facts.Temperature, m.Facts.Captures)
 }
 
 // networkRows say what the network is, and what an output rests on.
