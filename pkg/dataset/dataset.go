@@ -95,6 +95,12 @@ func Open(opts Options) (*Set, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.listed, s.lines = map[string]bool{}, map[string]int{}
+	for _, c := range listed {
+		for _, d := range c.Devices {
+			s.listed[d.Name] = true
+		}
+	}
 	if len(opts.Data) > 0 {
 		if listed, err = below(listed, opts.Data); err != nil {
 			return nil, err
@@ -103,12 +109,10 @@ func Open(opts Options) (*Set, error) {
 			return nil, fmt.Errorf("manifest %s: it lists no capture in %s", opts.Manifest, strings.Join(opts.Data, ", "))
 		}
 	}
-	s.listed, s.lines = map[string]bool{}, map[string]int{}
 	var splits []string // that there are
 	for _, c := range listed {
 		for _, d := range c.Devices {
 			splits = append(splits, fmt.Sprintf("%q", d.Split))
-			s.listed[d.Name] = true
 		}
 		s.lines[c.Name] = len(c.Devices)
 		c.Devices = slices.DeleteFunc(c.Devices, func(d Device) bool { return !s.wanted(d.Split) })

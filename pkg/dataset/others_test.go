@@ -31,9 +31,9 @@ func TestOthers(t *testing.T) {
 	}
 	one, two := rows[1], rows[2] // capture, mac, ...
 	// read is the machines of the first capture by their labels, and the listed one's records.
-	read := func(others string, more string) (map[string]string, int) {
+	read := func(others string, more string, data ...string) (map[string]string, int) {
 		t.Helper()
-		o := dataset.Options{Manifest: filepath.Join(dir, "some.csv"), Others: others, Splits: []string{"a"}}
+		o := dataset.Options{Manifest: filepath.Join(dir, "some.csv"), Data: data, Others: others, Splits: []string{"a"}}
 		if err := os.WriteFile(o.Manifest, fmt.Appendf(nil, "capture,mac,label,split\n%s,%s,x,a\n%s", one[0], one[1], more), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -76,6 +76,9 @@ func TestOthers(t *testing.T) {
 		}
 		if got, _ := read("stranger", fmt.Sprintf("%s,%s,y,b\n", two[0], name)); got[name] != "" || len(got) != len(all)-1 {
 			t.Errorf("%s is listed for another capture: %v", name, got)
+		}
+		if got, _ := read("stranger", fmt.Sprintf("%s,%s,y,a\n", two[0], name), filepath.Join(dir, one[0])); got[name] != "" || len(got) != len(all)-1 {
+			t.Errorf("%s is listed for a capture that is not among the data: %v", name, got)
 		}
 	}
 	if got, _ := read("stranger", fmt.Sprintf("%s,02:00:00:00:00:01,y,b\n", one[0])); len(got) != 1 {
