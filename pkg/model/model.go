@@ -154,7 +154,7 @@ func (m Moments) validate() error {
 type Calibration struct {
 	Temperature float64 `json:"temperature"`
 	Least       float64 `json:"least,omitempty"`    // what Temperature was to be at least; 0: not known
-	Captures    int     `json:"captures,omitempty"` // of validation that it was fitted on, those of each class for themselves
+	Captures    int     `json:"captures,omitempty"` // of validation that it was fitted on, those of each class but NoneLabel for themselves
 	Apart       bool    `json:"apart,omitempty"`    // none of them chose the epoch beside others that did
 }
 
@@ -210,7 +210,7 @@ type Choice struct {
 	By       string `json:"by"`       // ChosenLast, ChosenByCaptures or ChosenByWindows
 	Epoch    int    `json:"epoch"`    // from 1
 	Epochs   int    `json:"epochs"`   // that there were
-	Captures int    `json:"captures"` // of validation that chose, those of each class for themselves
+	Captures int    `json:"captures"` // of validation that chose, those of each class but NoneLabel for themselves
 }
 
 // String says it in words; a nil Choice is not known.

@@ -1,8 +1,12 @@
 package train
 
 import (
+	"bytes"
 	"math"
+	"strconv"
 	"testing"
+
+	"github.com/iotsense/iotsense/pkg/model"
 )
 
 // The learning rate stays unless it is told to rise and fall.
@@ -27,13 +31,26 @@ func TestPace(t *testing.T) {
 	}
 }
 
-// A small set has as many epochs as the least number of steps takes.
+// A small set has as many epochs as the least number of steps takes, which its model says:
+// the same model comes of so many.
 func TestLeastSteps(t *testing.T) {
-	for least, want := range map[int]int{0: 2, 7: 2, 100: 13} { // of 8 steps each
+	file := func(m *model.Model) []byte {
+		var b bytes.Buffer
+		if err := m.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	for least, want := range map[int]int{0: 2, 7: 2, 50: 7} { // of 8 steps each
 		o := options()
 		o.Epochs, o.LeastSteps, o.Patience = 2, least, 0
-		if _, report := mustTrain(t, o); len(report.Epochs) != want {
-			t.Errorf("%d steps at least: %d epochs, want %d", least, len(report.Epochs), want)
+		m, report := mustTrain(t, o)
+		if said := m.Training.Options["epochs"]; len(report.Epochs) != want || said != strconv.Itoa(want) {
+			t.Errorf("%d steps at least: %d epochs, want %d; the model says %s", least, len(report.Epochs), want, said)
+		}
+		o.Epochs, o.LeastSteps = want, 0
+		if same, _ := mustTrain(t, o); !bytes.Equal(file(m), file(same)) {
+			t.Errorf("%d steps at least, and %d epochs: two models", least, want)
 		}
 	}
 }

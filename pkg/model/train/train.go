@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/dataset"
@@ -214,7 +216,7 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	}
 	r.rows, judged = design.Cut()
 	r.pieces = cut(store, set.training, judged)
-	r.o.Epochs = max(o.Epochs, (o.LeastSteps+r.batches()-1)/r.batches())
+	r.lengthen()
 	r.state = state{Run: r.fingerprint(), Epoch: 1, Best: math.Inf(1)}
 	if err := r.resume(); err != nil {
 		return nil, nil, err
@@ -227,6 +229,20 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	}
 	return m, report, m.Validate()
 }
+
+// lengthen gives a small set the epochs that its least steps take. The model says how many
+// they are: as many that are asked for give the same one.
+func (r *trainer) lengthen() {
+	r.o.Epochs = max(r.o.Epochs, (r.o.LeastSteps+r.batches()-1)/r.batches())
+	if options := r.m.Training.Options; options[epochsOption] != "" {
+		options = maps.Clone(options)
+		options[epochsOption] = strconv.Itoa(r.o.Epochs)
+		r.m.Training.Options = options
+	}
+}
+
+// epochsOption is what Options.Epochs is called among a model's training options.
+const epochsOption = "epochs"
 
 // finish adds to the model what follows from its weights.
 func (r *trainer) finish(design Design) (err error) {

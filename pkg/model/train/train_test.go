@@ -387,6 +387,8 @@ func TestCalibrationCaptures(t *testing.T) {
 		{"two of each", map[string]int{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2, "f": 2, "g": 2}, 3 * 4},
 		{"three captures would decide", map[string]int{"a": 2, "b": 2, "c": 2, "d": 2, "e": 2, "f": 2}, 0},
 		{"one each", map[string]int{"a": 1, "b": 1}, 0},
+		{"what is made is no capture", map[string]int{"a": 2, "b": 1, model.NoneLabel: 40}, 0},
+		{"what is made is no class", map[string]int{"a": 9, "b": 9, "c": 1, "d": 1, "e": 1, model.NoneLabel: 3}, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var all []dataset.Example

@@ -32,10 +32,13 @@ func (s *set) recordings(windows []int) map[string][]recording {
 	return of
 }
 
-// count is the number of windows' captures, those of each class for themselves.
+// count is the number of windows' captures, those of each class for themselves. What is of
+// none of them counts for nothing: most of it is made, and no capture.
 func (s *set) count(windows []int) (n int) {
-	for _, list := range s.recordings(windows) {
-		n += len(list)
+	for label, list := range s.recordings(windows) {
+		if label != model.NoneLabel {
+			n += len(list)
+		}
 	}
 	return n
 }
@@ -55,16 +58,21 @@ func (s *set) apart(chosen bool) (choosing, fitting []int) {
 		return s.validation, s.validation
 	}
 	of := s.recordings(s.validation)
-	fits, classes, others := map[recording]bool{}, map[string]bool{}, 0
+	fits, classes, captures, others := map[recording]bool{}, map[string]bool{}, 0, 0
 	for _, label := range s.labels {
 		for _, r := range of[label][min(1, len(of[label])):] {
 			if others%2 == 0 {
-				fits[r], classes[label] = true, true
+				fits[r] = true
+				if label != model.NoneLabel { // what is made is as much as one likes
+					classes[label] = true
+					captures++
+				}
 			}
 			others++
 		}
 	}
-	if len(fits) < leastFitting || 2*len(classes) < len(of) {
+	delete(of, model.NoneLabel)
+	if captures < leastFitting || 2*len(classes) < len(of) {
 		return s.validation, s.validation
 	}
 	for _, i := range s.validation {
