@@ -5,12 +5,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
@@ -109,6 +111,34 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 	}
 	if err := classify.Captures(t.Context(), set, bundle, opts, each, func(dataset.CaptureSummary, *classify.Classifier) error { return nil }); err != nil {
 		t.Fatal(err)
+	}
+	// Live, samples come before the records that they are of, some later ones too: here all.
+	known := facts.NewCollector(0)
+	set.Observe(known.Sample)
+	var records []flows.LabelledRecord
+	keep := func(r flows.LabelledRecord) error {
+		records = append(records, r)
+		return nil
+	}
+	if err := set.Records(t.Context(), keep, func(dataset.CaptureSummary) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	live := map[string][]window{}
+	opts.Facts = known.Of
+	opts.Judged = func(j classify.Judged) {
+		live[name] = append(live[name], window{slices.Clone(j.Probs), slices.Clone(j.Named)})
+	}
+	k, err := classify.New(bundle, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range records { // no device is in two captures
+		if name = r.Capture; k.Record(r.Record) != nil {
+			t.Fatal(err)
+		}
+	}
+	if !reflect.DeepEqual(live, verdicts) {
+		t.Error("what is heard later changes what is said of a window")
 	}
 
 	streams, err := p.streams()

@@ -14,7 +14,7 @@ import (
 // device's own word alone, in lower case, without what can only be one unit's. There is
 // always one that begins with "oui:".
 func Tokens(facts []Fact) []string {
-	t := tokens{}
+	t := make(tokens, 0, 2*len(facts)+1)
 	maker := false
 	for _, f := range facts {
 		maker = maker || f.Kind == Maker || f.Kind == MACKind
@@ -25,25 +25,21 @@ func Tokens(facts []Fact) []string {
 	if !maker { // a link without MACs
 		t.add("oui:", "none")
 	}
-	list := make([]string, 0, len(t))
-	for token := range t {
-		list = append(list, token)
-	}
-	slices.Sort(list)
-	return list
+	slices.Sort(t)
+	return slices.Compact(t)
 }
 
-type tokens map[string]bool
+type tokens []string
 
-func (t tokens) add(prefix string, words ...string) {
+func (t *tokens) add(prefix string, words ...string) {
 	for _, w := range words {
 		if w != "" {
-			t[prefix+w] = true
+			*t = append(*t, prefix+w)
 		}
 	}
 }
 
-func (t tokens) fact(f Fact) {
+func (t *tokens) fact(f Fact) {
 	value := strings.ToLower(f.Value)
 	switch f.Kind {
 	case Maker:

@@ -195,7 +195,9 @@ func (j *Judge) HearTokens(d *Device, tokens []string) {
 const least = 1e-12
 
 // Window joins what the network says of a window with the facts: none of the classes is as
-// probable as the facts have it, the others share the rest as the product of both. named
+// probable as the facts have it, the others share the rest as the product of both. What the
+// network gives to none of them counts for each of them alike: it does not know the traffic,
+// and what little it leaves to some says nothing. named
 // are the classes that the device may be named as now: of a group that a fact tells, or
 // the one that the network's windows so far reach the threshold of alone. Both are valid
 // until the next call. Without facts it is the network's word, and no class is barred: nil.
@@ -204,11 +206,12 @@ func (j *Judge) Window(d *Device, network []float32) (joint []float32, named []b
 	if !d.heard {
 		return network, nil
 	}
-	sum, none := 0.0, float32(0)
+	sum, none, strange := 0.0, float32(0), 0.0
 	if j.none >= 0 {
 		none = d.probs[j.none]
+		strange = float64(network[j.none]) / float64(len(network)-1)
 	}
-	product := func(c int) float64 { return max(float64(d.probs[c]), least) * max(float64(network[c]), least) }
+	product := func(c int) float64 { return max(float64(d.probs[c]), least) * max(float64(network[c])+strange, least) }
 	for c := range network {
 		if c != j.none {
 			sum += product(c)

@@ -84,7 +84,8 @@ func TestHugeWeights(t *testing.T) {
 func TestWindow(t *testing.T) {
 	e := func(x float64) float64 { return math.Exp(x / 2) }
 	total := e(1) + e(1) + e(5) + e(1)
-	none := e(1) / total
+	none, a, b := e(1)/total, e(1)*(.3+.1/3), e(5)*(.3+.1/3)
+	none2 := e(1) / (e(0) + e(0) + e(4) + e(1))
 	for _, tt := range []struct {
 		name    string
 		tokens  []string // nil: nothing is known
@@ -93,13 +94,15 @@ func TestWindow(t *testing.T) {
 		named   []bool
 	}{
 		{"nothing known", nil, [][]float32{{.25, .25, .25, .25}}, []float64{.25, .25, .25, .25}, nil},
-		{"the maker alone", []string{"oui:maker"}, [][]float32{{.1, .3, .2, .4}}, []float64{.75 * .1 / .6, .75 * .3 / .6, .75 * .2 / .6, .25}, []bool{false, false, false, false}},
+		{"the maker alone", []string{"oui:maker"}, [][]float32{{.1, .3, .2, .4}}, []float64{.75 * (.1 + .4/3), .75 * (.3 + .4/3), .75 * (.2 + .4/3), .25}, []bool{false, false, false, false}},
 		{"a fact of one class", []string{"dns:other.example", "oui:maker"}, [][]float32{{.3, .3, .3, .1}},
-			[]float64{(1 - none) * e(1) / (total - e(1)), (1 - none) * e(1) / (total - e(1)), (1 - none) * e(5) / (total - e(1)), none}, []bool{false, false, true, false}},
+			[]float64{(1 - none) * a / (2*a + b), (1 - none) * a / (2*a + b), (1 - none) * b / (2*a + b), none}, []bool{false, false, true, false}},
 		{"a fact of twins", []string{"dns:twin.example"}, [][]float32{{0, 1, 0, 0}}, nil, []bool{true, true, false, false}},
 		{"a network that is sure", []string{"oui:maker"}, [][]float32{{.05, .9, .05, 0}}, nil, []bool{false, true, false, false}},
 		{"a network that was not", []string{"oui:maker"}, [][]float32{{.9, .05, .05, 0}, {.05, .9, .05, 0}}, nil, []bool{false, false, false, false}},
 		{"a network that is sure of none", []string{"oui:maker"}, [][]float32{{0, 0, 0, 1}}, nil, []bool{false, false, false, false}},
+		{"a network that is nearly sure of none", []string{"dns:other.example"}, [][]float32{{.001, 0, 0, .999}},
+			[]float64{0: (1 - none2) * e(0) * (.001 + .333) / (e(0)*(.001+.333+.333) + e(4)*.333)}, []bool{false, false, true, false}},
 		{"zeros alone", []string{"oui:maker"}, [][]float32{{0, 0, 0, 1}}, []float64{.25, .25, .25, .25}, []bool{false, false, false, false}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,10 +179,21 @@ func BenchmarkWindow(b *testing.B) {
 			FromA: true, Payload: []byte("x"),
 		})
 	}
-	b.ReportAllocs()
-	for b.Loop() {
-		d.Row(2)
-		j.Hear(&d, c.Of("device"))
-		j.Window(&d, []float32{.25, .25, .25, .25})
+	for _, bench := range []struct {
+		name string
+		rows int64 // that nothing new is heard
+	}{{"known", 1 << 40}, {"new", 1}} {
+		b.Run(bench.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := int64(0); b.Loop(); i++ {
+				var fresh linear.Device
+				if i%bench.rows == 0 {
+					d = fresh
+				}
+				d.Row(2)
+				j.Hear(&d, c.Of("device"))
+				j.Window(&d, []float32{.25, .25, .25, .25})
+			}
+		})
 	}
 }
