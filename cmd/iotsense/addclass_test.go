@@ -39,7 +39,7 @@ func TestTrainAddsClasses(t *testing.T) {
 		t.Errorf("%v: %s", err, out)
 	}
 	m, err := model.Load(file)
-	if err != nil || !slices.Contains(m.Labels, "camera") || len(m.Labels) != 12 {
+	if err != nil || !slices.Contains(m.Labels, "camera") || len(m.Classes()) != 12 {
 		t.Errorf("%v, %v", err, m)
 	}
 	mustRun(t, "evaluate", "--manifest", manifest, "--split", "test", "--model", file)
