@@ -4,9 +4,9 @@
 # records in many files that are one.
 #
 #   scripts/bigset.sh DIR [COPIES]
-#   /usr/bin/time -v bin/iotsense train --manifest DIR/manifest.csv --epochs 1 \
+#   /usr/bin/time -v bin/iotsense train --arch paper --manifest DIR/manifest.csv --epochs 1 \
 #     --max-per-class 0 -o DIR/model.safetensors
-#   /usr/bin/time -v bin/iotsense train DIR/records --epochs 1 \
+#   /usr/bin/time -v bin/iotsense train --arch paper DIR/records --epochs 1 \
 #     --max-per-class 0 -o DIR/model.safetensors
 #
 # 235 copies, the default, are 2 million windows of 67,680 captures, or of 235

@@ -27,7 +27,7 @@ def run(*command):
 
 
 def iotsense(binary, records, seed, scratch):
-    report = json.loads(run(binary, "train", records, "--split", "train", "--epochs", 1, "--ema", 0, "--validation", 0.15, "--threads", 1,
+    report = json.loads(run(binary, "train", records, "--arch", "paper", "--split", "train", "--epochs", 1, "--ema", 0, "--validation", 0.15, "--threads", 1,
                             "--seed", seed, "-o", scratch / "m.safetensors", "--json"))[""]
     return report["epochs"][0]["train_cpu_ns"] / 1e3 / report["windows"], report["windows"]
 

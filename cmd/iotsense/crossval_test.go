@@ -69,7 +69,7 @@ func TestCrossvalCountsCapturesWithoutWindow(t *testing.T) {
 	manifest, report := filepath.Join(dir, "lab", "manifest.csv"), filepath.Join(dir, "report")
 	captures := len(readCSV(t, manifest))
 	// Windows of 20 records, strict: most of the lab's kinds send fewer.
-	mustRun(t, "crossval", "--manifest", manifest, "--window", "20", "--window-mode", "strict", "--folds", "2", "--seeds", "1",
+	mustRun(t, "crossval", "--manifest", manifest, "--arch", "paper", "--window", "20", "--window-mode", "strict", "--folds", "2", "--seeds", "1",
 		"--epochs", "1", "--validation", "0.5", "--bootstrap", "0", "--report", report)
 	var result experiment.CrossResult
 	text, err := os.ReadFile(filepath.Join(report, "crossval.json"))

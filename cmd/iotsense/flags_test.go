@@ -194,9 +194,9 @@ func TestPlanPrintsItself(t *testing.T) {
 		"train x -o m --split a --validation-split b --validation-split c --direction uni --window 3 --window-mode strict --ipv6 --scrub --augment --negatives",
 		"train x -o m --preset paper --strategy specialised --services udp/53,tcp/80 --max-per-class 20000 --min-per-class 50",
 		"train x -o m --preset paper --strategy mixed --window-mode padded --ema 0.999 --patience 20",
-		"train x -o m --split-by unit --folds 4 --ablate conv1 --ablate dense --without time --without ports --filters 4 --packets 3 --payload 500",
+		"train x -o m --arch paper --split-by unit --folds 4 --ablate conv1 --ablate dense --without time --without ports --filters 4 --packets 3 --payload 500",
 		"train x -o m --split-by time --folds 4 --fold 2 --fold-seed 9 --scale-delimiters --epochs 3 --batch 5 --lr 0.0003",
-		"train x -o m --arch paper --direction bi --strategy all --validation 0.2 --memory 512MiB",
+		"train x -o m --arch stream --augment=false --negatives=false --direction bi --strategy all --validation 0.2 --memory 512MiB",
 	} {
 		first := planOf(t, strings.Fields(line))
 		args := first.Args("m")

@@ -32,7 +32,7 @@ func learnFlags() []cli.Flag {
 	defaults := usual.Train
 	return []cli.Flag{
 		&cli.StringFlag{Name: "preset", Usage: "`paper`: the paper's training: strict windows, 50 to 20,000 of a class (10,000 for specialized), --patience 5, --ema 0, validation by windows"},
-		&cli.StringFlag{Name: "arch", Value: experiment.PaperArch, Usage: "network of this `NAME`: " + strings.Join(experiment.Designs(), ", ") + "; each has its own --epochs, --batch, --lr, --ema and --patience; stream learns with --augment and --negatives unless they are false"},
+		&cli.StringFlag{Name: "arch", DefaultText: experiment.StreamArch + "; of --preset paper, " + experiment.PaperArch, Usage: "network of this `NAME`: " + strings.Join(experiment.Designs(), ", ") + "; each has its own --epochs, --batch, --lr, --ema and --patience; stream learns with --augment and --negatives unless they are false"},
 		&cli.StringFlag{Name: "strategy", Value: experiment.Everything, Usage: "`all|mixed|specialized`: every flow; the flows of --services; one model for each service"},
 		&cli.StringFlag{Name: "services", Value: experiment.ServiceList(usual.Services), Usage: "`LIST` of services for mixed and specialized"},
 		&cli.BoolFlag{Name: "ipv6", Usage: "windows include IPv6 records"},

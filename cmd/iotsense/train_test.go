@@ -123,7 +123,7 @@ func TestTrainOnOddData(t *testing.T) {
 		{"no capture", rows + "none.pcap," + mac + ",camera,camera-0,train,\n", nil, terminal.ExitFailed, "none.pcap: not a pcap"},
 		{"a file that is not there", rows + "gone.pcap," + mac + ",camera,camera-0,train,\n", nil, terminal.ExitFailed, "gone.pcap"},
 		{"a device that sent nothing", rows + "camera-0/capture-0.pcap,02:00:00:00:00:99,ghost,,train,\n", nil, 0, "label=ghost"},
-		{"a class with little", rows, []string{"--strategy", "mixed", "--services", "udp/123", "--min-per-class", "4"}, 0, "printer (1)"},
+		{"a class with little", rows, []string{"--strategy", "mixed", "--services", "udp/123", "--min-per-class", "4", "--augment=false"}, 0, "printer (1)"},
 		{"a device without a label", strings.Replace(rows, ",camera,", ",,", 1), nil, terminal.ExitFailed, "leave it out there"},
 		{"one class", strings.Join(strings.SplitAfter(rows, "\n")[:2], ""), nil, terminal.ExitFailed, "1 classes with"},
 		{"services of every flow", rows, []string{"--services", "udp/53"}, 0, "--strategy all takes every flow"},

@@ -71,9 +71,9 @@ type PaperOptions struct {
 }
 
 // NewPlan is the project's training, or that of a preset ("": none), for a strategy
-// ("": every flow) and a network ("": the paper's).
+// ("": every flow) and a network ("": the stream network, the paper's for its preset).
 func NewPlan(preset, strategy, arch string) (Plan, error) {
-	arch = cmp.Or(arch, PaperArch)
+	arch = cmp.Or(arch, usualArch(preset))
 	p := Plan{
 		Share: 0.2, Record: model.DefaultRecordSpec(), Strategy: strategy, Preset: preset, Arch: arch,
 		Paper: PaperOptions{Filters: 2}, Train: train.DefaultOptions(), Memory: dataset.DefaultMemory,
@@ -108,6 +108,14 @@ func NewPlan(preset, strategy, arch string) (Plan, error) {
 		return p, fmt.Errorf("--preset %q: the only one is %s", preset, PresetPaper)
 	}
 	return p, nil
+}
+
+// usualArch is the network of plans that name none.
+func usualArch(preset string) string {
+	if preset == PresetPaper {
+		return PaperArch
+	}
+	return StreamArch
 }
 
 // Validate names the first thing by which the plan cannot be carried out, whatever the

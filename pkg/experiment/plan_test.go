@@ -17,7 +17,7 @@ import (
 
 func mustPlan(t *testing.T, preset, strategy string) Plan {
 	t.Helper()
-	p, err := NewPlan(preset, strategy, "")
+	p, err := NewPlan(preset, strategy, PaperArch)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,13 +97,16 @@ func TestArgs(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	p = mustPlan(t, "", "")
+	p, err := NewPlan("", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.Data.Manifest = "m.csv"
 	if got := strings.Join(p.Args("m"), " "); got != "train --json -o m --seed=0 --manifest=m.csv" {
 		t.Errorf("the usual plan: %s", got)
 	}
 	p.Said = []string{"epochs"}
-	if got := strings.Join(p.Args("m"), " "); !strings.HasSuffix(got, " --epochs=100") {
+	if got := strings.Join(p.Args("m"), " "); !strings.HasSuffix(got, " --epochs=40") {
 		t.Errorf("said: %s", got)
 	}
 }
@@ -205,7 +208,7 @@ func TestStreamPlan(t *testing.T) {
 		t.Errorf("a design of %v flows, %v", d, err)
 	}
 	args := strings.Join(p.Args("m"), " ")
-	if !strings.Contains(args, "--arch=stream --window=7") || strings.Contains(args, "--epochs") || strings.Contains(args, "--lr") {
+	if !strings.Contains(args, "--window=7") || strings.Contains(args, "--arch") || strings.Contains(args, "--epochs") || strings.Contains(args, "--lr") {
 		t.Errorf("its command line is %s", args)
 	}
 	for set, want := range map[*int]string{&p.Paper.Filters: "--filters", &p.Paper.Rows: "--window"} {
@@ -222,6 +225,15 @@ func TestStreamPlan(t *testing.T) {
 	p.Augment = false
 	if args := p.Args("m"); p.Options()["augment"] != "" || !slices.Contains(args, "--augment=false") {
 		t.Errorf("without copies: %v, command line %s", p.Options(), args)
+	}
+	if usual, err := NewPlan("", "", ""); err != nil || usual.Arch != StreamArch {
+		t.Errorf("by itself %q, %v", usual.Arch, err)
+	}
+	for preset, named := range map[string]bool{"": true, PresetPaper: false} {
+		paper := mustPlan(t, preset, "")
+		if args := paper.Args("m"); slices.Contains(args, "--arch=paper") != named {
+			t.Errorf("the paper's network, preset %q: %q", preset, args)
+		}
 	}
 	if _, err := NewPlan(PresetPaper, "", StreamArch); err == nil {
 		t.Error("the paper's training of another network, and no error")

@@ -95,6 +95,9 @@ func warnFew(w Watcher, service string, store *dataset.Store, learn, held []int)
 	captures := map[string]map[string]bool{} // by class
 	for _, i := range slices.Concat(learn, held) {
 		from := store.Source(i)
+		if from.Label == model.NoneLabel {
+			continue
+		}
 		if captures[from.Label] == nil {
 			captures[from.Label] = map[string]bool{}
 		}

@@ -51,7 +51,7 @@ func (p *Plan) settings() []setting {
 	add("taxonomy", p.Taxonomy.File != "", not, p.Taxonomy.File) // the model has what it says
 	add("no-facts", p.NoFacts, shapes && p.NoFacts, p.NoFacts)
 	add("memory", p.Memory != usual.Memory, not, p.Memory)
-	add("arch", p.Arch != PaperArch, p.Arch != PaperArch, p.Arch) // files of the paper's network never named it
+	add("arch", p.Arch != usualArch(p.Preset), p.Arch != PaperArch, p.Arch) // files of the paper's network never named it
 	list = append(list, p.designSettings(usual)...)
 	mode := said(p.WindowMode)
 	add("window-mode", mode != said(usual.WindowMode), shapes, mode)

@@ -188,8 +188,12 @@ func run(ctx context.Context, cfg Config, store *dataset.Store, training, valida
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(set.labels) < 2 {
-		return nil, nil, TooLittle("%d classes with at least %d training windows, want 2 or more", len(set.labels), max(o.MinPerClass, 1))
+	named := len(set.labels)
+	if slices.Contains(set.labels, model.NoneLabel) { // it says nothing of a single class but what else there was
+		named--
+	}
+	if named < 2 {
+		return nil, nil, TooLittle("%d classes with at least %d training windows, want 2 or more", named, max(o.MinPerClass, 1))
 	}
 	m, err := set.model(cfg, o)
 	if err != nil {
