@@ -249,7 +249,7 @@ type voice struct {
 	source  Source
 	at      int64
 	payload []byte
-	cut     bool   // the message goes on after the payload
+	cut     bool   // the message goes on after what was read
 	text    []byte // a value being cleaned
 	scratch []byte // a value or a name being made
 }

@@ -11,11 +11,15 @@ import (
 	"strconv"
 )
 
-// dhcp reads a BOOTP request with DHCP options.
+// dhcp reads a BOOTP request with DHCP options. One that a relay passes on, and puts its
+// own address into, is not the relay's.
 func (v *voice) dhcp(b []byte) bool {
-	const options = 240
+	const relay, options = 24, 240
 	if len(b) < options || b[0] != 1 || string(b[options-4:options]) != "\x63\x82\x53\x63" {
 		return false
+	}
+	if binary.BigEndian.Uint32(b[relay:]) != 0 {
+		return true
 	}
 	for b = b[options:]; len(b) > 0 && b[0] != 255; {
 		if b[0] == 0 {

@@ -42,7 +42,7 @@ const (
 	Cast                     // model of a Cast device
 	HomeKit                  // model and category of a HomeKit accessory: "md=...", "ci=..."
 	Matter                   // vendor, product and device type: "VP=...", "DT=..."
-	SSDP                     // a header line that names no unit
+	SSDP                     // a header line, but for USN, LOCATION and others that always differ by unit
 	UPnP                     // an element of its description: "modelName: ..."
 	HTTPAgent                // User-Agent
 	HTTPHost                 // Host that it asks for

@@ -73,7 +73,7 @@ func (v *voice) httpHeard(b []byte) bool {
 	}
 }
 
-// unitHeaders are those of SSDP that name a unit, its network or the time.
+// unitHeaders are those of SSDP that always name a unit, its network or the time.
 var unitHeaders = []string{
 	"usn", "location", "date", "host", "cache-control", "bootid.upnp.org", "nextbootid.upnp.org", "configid.upnp.org", "content-length",
 }

@@ -92,9 +92,12 @@ func element(b []byte, name string) (text, rest []byte, ok bool) {
 		if open < 0 || bytes.ContainsAny(before[open:], " />") || len(after) == 0 || after[0] != '>' && after[0] != ' ' {
 			continue
 		}
-		_, text, ok := bytes.Cut(after, []byte(">"))
+		attributes, text, ok := bytes.Cut(after, []byte(">"))
 		if !ok {
 			return nil, nil, false
+		}
+		if bytes.HasSuffix(attributes, []byte("/")) { // it ends there
+			continue
 		}
 		text, rest, ok = bytes.Cut(text, []byte("</"))
 		return text, rest, ok

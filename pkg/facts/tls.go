@@ -24,8 +24,8 @@ type hello struct {
 	protocols  [][]byte // ALPN
 }
 
-// tls reads a client's hello, of which a sample may have the beginning only: then there
-// is a name if it came before the end, and no JA4.
+// tls reads a client's hello, of which a sample or its first record may have the
+// beginning only: then there is a name if it came before the end, and no JA4.
 func (v *voice) tls(b []byte) bool {
 	const header = 5 + 4 // of the record, of the handshake message
 	if len(b) < header {
@@ -34,13 +34,9 @@ func (v *voice) tls(b []byte) bool {
 	}
 	record := int(binary.BigEndian.Uint16(b[3:]))
 	size := int(b[6])<<16 | int(b[7])<<8 | int(b[8])
-	body := b[header:]
+	body := b[header:max(header, min(len(b), 5+record))] // what is behind has a header of its own
 	v.cut = len(body) < size
-	if !v.cut {
-		body = body[:size]
-	} else if len(b) >= 5+record {
-		body = b[header:max(header, 5+record)] // it goes on in another record
-	}
+	body = body[:min(len(body), size)]
 	var h hello
 	whole := h.read(body)
 	if len(h.name) > 0 {

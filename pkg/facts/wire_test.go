@@ -47,6 +47,11 @@ func run(t *testing.T, tests []wire) {
 				part := NewCollector(0)
 				part.Sample(hue, true, 1, sample(tt.proto, tt.own, tt.remote, tt.payload[:cut]))
 				check(t, part.Of(hue))
+				for _, more := range said(part, hue) {
+					if !slices.Contains(tt.want, more) {
+						t.Errorf("the first %d bytes say %s", cut, more)
+					}
+				}
 			}
 		})
 	}
@@ -88,6 +93,9 @@ func TestDHCP(t *testing.T) {
 			dhcpv6.WithOption(&dhcpv6.OptVendorClass{EnterpriseNumber: 343, Data: [][]byte{[]byte("MSFT 5.0")}}),
 		), []string{"dhcp6_client llt", "dhcp6_params 00170018", "dhcp6_host cam.lan", "dhcp6_class 343 MSFT 5.0"}},
 	})
+	relayed := bytes.Clone(all)
+	relayed[24] = 10 // the relay's own address
+	run(t, []wire{{"another's, relayed", protoUDP, 67, 67, relayed, nil}})
 	c := NewCollector(0)
 	for _, bad := range [][]byte{[]byte("x"), all[:250], append([]byte{2}, all[1:]...), slices.Concat(all[:240], []byte{12, 9, 'x'})} {
 		c.Sample(hue, true, 1, sample(protoUDP, 68, 67, bad))
@@ -258,12 +266,21 @@ func TestTLS(t *testing.T) {
 	if d := cmp.Diff([]string{"tls_name example.com"}, said(c, hue)); d != "" {
 		t.Error(d)
 	}
+	parted := slices.Concat(full[:3], []byte{0, 150}, full[5:155], full[:3], []byte{0, byte(len(full) - 155)}, full[155:])
+	c = NewCollector(0)
+	if c.Sample(hue, true, 1, sample(protoTCP, 40000, 443, parted)); c.Tally(TLS).Cut != 1 {
+		t.Errorf("of a hello in two records: tally %+v", c.Tally(TLS))
+	}
+	if d := cmp.Diff([]string{"tls_name example.com"}, said(c, hue)); d != "" {
+		t.Errorf("of a hello in two records: %s", d)
+	}
+	c = NewCollector(0)
 	bad := bytes.Clone(full)
 	bad[5+4+2+32] = 200 // a session identifier beyond the message
 	for range 2 {
 		c.Sample(hue, true, 1, sample(protoTCP, 40000, 443, append(bad[:5+4+2+32+1:5+4+2+32+1], 0, 0)))
 	}
-	if got := c.Tally(TLS); got.Cut != 3 || got.Malformed != 0 {
+	if got := c.Tally(TLS); got.Cut != 2 || got.Malformed != 0 {
 		t.Errorf("tally %+v", got)
 	}
 	c.Sample(hue, true, 1, sample(protoTCP, 40000, 443, bad))
@@ -342,7 +359,7 @@ func TestLocalProtocols(t *testing.T) {
 		{"tuya", protoUDP, 40000, 6666, tuyaMessage(plain), tuya},
 		{"tuya sealed", protoUDP, 40000, 6667, tuyaMessage(padded), tuya},
 		{"wsd", protoUDP, 3702, 40000, []byte(`<s:Header><a:Action s:mustUnderstand="1">http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches</a:Action></s:Header>` +
-			`<d:Types>dn:NetworkVideoTransmitter tds:Device</d:Types><d:Scopes> onvif://www.onvif.org/hardware/IPC
+			`<d:Types />a</d:x><d:Types>dn:NetworkVideoTransmitter tds:Device</d:Types><d:Scopes> onvif://www.onvif.org/hardware/IPC
 </d:Scopes>`), []string{"wsd ProbeMatches dn:NetworkVideoTransmitter", "wsd ProbeMatches tds:Device", "wsd ProbeMatches onvif://www.onvif.org/hardware/IPC"}},
 	})
 }
