@@ -1,18 +1,24 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/lab"
 )
 
 // knowing is a sensor that knows one device.
@@ -72,6 +78,28 @@ func TestClassifyTellsFacts(t *testing.T) {
 	}
 	if d := cmp.Diff(v1.Facts{"mac": "random", "port_to": "udp/53"}, v.Facts); d != "" || v.Vendor != nil {
 		t.Errorf("facts, vendor %v\n%s", v.Vendor, d)
+	}
+}
+
+// With --dates a verdict's facts are of these days alone, and of its own capture.
+func TestClassifyTellsFactsOfDates(t *testing.T) {
+	readHere(t)
+	var frames []lab.Frame // of the two days after a.pcap's
+	for i, port := range []uint16{443, 80} {
+		data := packet.Ethernet(0x0800, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(port, 40000, []byte("q"))))
+		frames = append(frames, lab.Frame{Time: time.Unix(1_600_000_000, 0).AddDate(0, 0, 1+i), Data: data})
+	}
+	var b bytes.Buffer
+	if err := errors.Join(lab.WritePCAP(&b, lab.Recording{Frames: frames}), os.WriteFile("d/b.pcap", b.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	stdout, stderr, status := command(t, "classify", "--json", "d", "--dates", "2020-09-14")
+	var v v1.Verdict
+	if err := json.Unmarshal([]byte(stdout), &v); status != 0 || err != nil {
+		t.Fatalf("status %d, %v, stderr %q", status, err, stderr)
+	}
+	if d := cmp.Diff(v1.Facts{"mac": "random", "port_open": "udp/443"}, v.Facts); d != "" {
+		t.Error(d)
 	}
 }
 

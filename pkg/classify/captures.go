@@ -22,11 +22,13 @@ const MaxFileDevices = 1 << 20
 // that of [dataset.Set.Records].
 func Captures(ctx context.Context, set *dataset.Set, bundle model.Bundle, opts Options, each func(flows.LabelledRecord) error, done func(dataset.CaptureSummary, *Classifier) error) error {
 	opts.MaxDevices = MaxFileDevices
-	known := facts.NewCollector(MaxFileDevices) // of the capture that is read
+	var known *facts.Collector // of the capture that is read
+	begin := func() { known = facts.NewCollector(MaxFileDevices) }
+	begin()
 	if !opts.NoFacts {
 		opts.Facts = func(device string) *facts.Set { return known.Of(device) }
-		set.Observe(func(device string, sent bool, at int64, s *flows.Sample) { known.Sample(device, sent, at, s) })
-		defer set.Observe(nil)
+		set.Observe(begin, func(device string, sent bool, at int64, s *flows.Sample) { known.Sample(device, sent, at, s) })
+		defer set.Observe(nil, nil)
 	}
 	one, err := New(bundle, opts)
 	if err != nil {
@@ -51,8 +53,7 @@ func Captures(ctx context.Context, set *dataset.Set, bundle model.Bundle, opts O
 		if k != nil {
 			defer k.End()
 		}
-		err := done(s, k)
-		known = facts.NewCollector(MaxFileDevices)
-		return err
+		defer begin() // records of files have none
+		return done(s, k)
 	})
 }

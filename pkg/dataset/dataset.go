@@ -51,6 +51,7 @@ type Set struct {
 	lines    map[string]int                    // devices of the manifest, by capture
 	part     func(capture, device string) bool // set by Restrict
 	change   Change
+	begin    func()            // what observes samples
 	was      map[string]string // devices of the capture that is read, by their names in changed packets
 }
 
@@ -66,9 +67,24 @@ func (s *Set) Changeable() error {
 }
 
 // Observe has what takes samples of captures' packets before records are made of them, see
-// [capture.Config]; devices have the names of changed packets. nil: no longer.
-func (s *Set) Observe(by func(device string, sent bool, at int64, sample *flows.Sample)) {
-	s.opts.Capture.Observe = by
+// [capture.Config], of the set's period alone; devices have the names of changed packets.
+// begin is called before those of each capture. nil: no longer.
+func (s *Set) Observe(begin func(), by func(device string, sent bool, at int64, sample *flows.Sample)) {
+	s.begin, s.opts.Capture.Observe = begin, by
+}
+
+// observe begins a capture, whose packets are so much later than they were.
+func (s *Set) observe(later int64) func(device string, sent bool, at int64, sample *flows.Sample) {
+	by := s.opts.Capture.Observe
+	if by == nil {
+		return nil
+	}
+	s.begin()
+	return func(device string, sent bool, at int64, sample *flows.Sample) {
+		if s.opts.Period.Contains(at - later) {
+			by(device, sent, at, sample)
+		}
+	}
 }
 
 // Change has the packets of captures changed from now on; nil: no longer. Devices and
@@ -291,7 +307,7 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 	}
 	others := s.opts.Others != "" && len(c.Devices) > 0 && len(c.Devices) == s.lines[c.Name]
 	c, change, later := s.changed(c)
-	cfg.Change = change
+	cfg.Change, cfg.Observe = change, s.observe(later)
 	if len(c.Devices) > 0 {
 		cfg.Locals = cfg.Locals.WithDevices(deviceNames(c.Devices)...)
 	}

@@ -114,7 +114,7 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 	}
 	// Live, samples come before the records that they are of, some later ones too: here all.
 	known := facts.NewCollector(0)
-	set.Observe(known.Sample)
+	set.Observe(func() {}, known.Sample)
 	var records []flows.LabelledRecord
 	keep := func(r flows.LabelledRecord) error {
 		records = append(records, r)

@@ -345,11 +345,7 @@ func (p *Plan) fill(ctx context.Context, set *dataset.Set, stream flows.StreamSp
 			seen.example(e)
 		}
 	}
-	capture := func(c dataset.CaptureSummary) {
-		said.Begin()
-		seen.capture(c)
-	}
-	if err := tolerated(w, set.Fill(ctx, stream, first, store, row, capture)); err != nil {
+	if err := tolerated(w, set.Fill(ctx, stream, first, store, row, seen.capture)); err != nil {
 		return err
 	}
 	seen.warn(w, set.Without(store), len(stream.Services) == 0)
@@ -382,7 +378,7 @@ func (p *Plan) augment(ctx context.Context, set *dataset.Set, stream flows.Strea
 	for _, c := range stress.Copies() {
 		err := set.Change(func(name string, devices []string) capture.Changer { return c.Begin(p.Train.Seed, name, devices) })
 		if err == nil {
-			err = set.Fill(ctx, stream, first, store, said.Row, func(dataset.CaptureSummary) { said.Begin() })
+			err = set.Fill(ctx, stream, first, store, said.Row, nil)
 		}
 		if err != nil && !dataset.OnlyPartial(err) { // told of the captures themselves
 			return err

@@ -49,16 +49,13 @@ func (h *Listener) Listen(set *dataset.Set) (deaf bool) {
 	if h.deaf = set.RecordsFiles() > 0; h.deaf {
 		return true
 	}
-	h.Begin()
-	set.Observe(func(device string, sent bool, at int64, s *flows.Sample) { h.known.Sample(device, sent, at, s) })
+	set.Observe(h.begin, func(device string, sent bool, at int64, s *flows.Sample) { h.known.Sample(device, sent, at, s) })
 	return false
 }
 
-// Begin forgets the devices of the capture before.
-func (h *Listener) Begin() {
-	if h != nil && !h.deaf {
-		h.known, h.devices = facts.NewCollector(maxListened), map[string]*listened{}
-	}
+// begin forgets the devices of the capture before.
+func (h *Listener) begin() {
+	h.known, h.devices = facts.NewCollector(maxListened), map[string]*listened{}
 }
 
 // maxListened is more devices than a capture has.
