@@ -108,7 +108,7 @@ func TestClassifyTellsFactsOfDates(t *testing.T) {
 func TestFacts(t *testing.T) {
 	readHere(t)
 	stdout, stderr, status := command(t, "facts", "--json", "d/a.pcap")
-	if status != 0 || !strings.Contains(stderr, "1 of 1 payloads of dns") {
+	if status != 0 || !strings.Contains(stderr, "1 of 1 payloads of dns") || strings.Contains(stderr, "no device") {
 		t.Fatalf("status %d, stderr %q", status, stderr)
 	}
 	var got []string
@@ -130,8 +130,15 @@ func TestFacts(t *testing.T) {
 	if !strings.Contains(stdout, "udp/53") {
 		t.Errorf("printed\n%s", stdout)
 	}
-	if stdout, _, _ = command(t, "facts", "d/a.pcap", "--device", "02:00:00:00:00:0e"); stdout != "" {
-		t.Errorf("of another device\n%s", stdout)
+	stdout, stderr, status = command(t, "facts", "d/a.pcap", "--device", "02:00:00:00:00:0e")
+	if stdout != "" || status != terminal.ExitFailed || !strings.Contains(stderr, "02:00:00:00:00:0e") {
+		t.Errorf("of another device: status %d, stderr %q\n%s", status, stderr, stdout)
+	}
+	if err := os.Link("d/a.pcap", "d/\xff.pcap"); err != nil {
+		t.Fatal(err)
+	}
+	if stdout, _, _ = command(t, "facts", "--json", "d/\xff.pcap"); !strings.Contains(stdout, `"capture":"d/\\xff.pcap"`) {
+		t.Errorf("of a path that is not UTF-8\n%s", stdout)
 	}
 	stdout, stderr, status = command(t, "facts", "d/a.pcap", "--local", "203.0.113.0/24")
 	if status != 0 || stdout != "" || !strings.Contains(stderr, "local") {

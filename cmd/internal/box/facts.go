@@ -1,16 +1,19 @@
 package box
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/api/client"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
@@ -87,32 +90,52 @@ func fileFacts(c *cli.Context, paths []string) error {
 	}
 	out := newFactsPrinter(c)
 	var damaged []error
+	found := only == ""
 	for _, path := range paths {
-		known := facts.NewCollector(classify.MaxFileDevices)
-		cfg := capture.Config{Locals: flows.NewLocals(local), Observe: known.Sample}
-		stats, err := capture.Read(c.Context, path, cfg, func(*flows.Record) {})
+		known, err := readFacts(c.Context, path, flows.NewLocals(local))
 		damaged = append(damaged, err)
-		if err == nil || stats.Seen > 0 {
-			s := dataset.CaptureSummary{Name: path, Stats: stats}
-			sayForgotten(s, known.Forgotten())
-			sayFindings(s, nil, nil)
-			sayUnread(path, known)
-		}
-		var names []string
-		for name := range known.Each {
-			if only == "" || name == only {
-				names = append(names, name)
+		shown := plaintext.Escape(path)
+		for _, name := range deviceNames(known) {
+			if only != "" && name != only {
+				continue
 			}
-		}
-		slices.Sort(names)
-		for _, name := range names {
-			if err := out.print(known.Of(name).Lines(name, &path)); err != nil {
+			found = true
+			if err := out.print(known.Of(name).Lines(name, &shown)); err != nil {
 				return err
 			}
 		}
 	}
 	out.close()
-	return errors.Join(damaged...)
+	if err := errors.Join(damaged...); err != nil || found {
+		return err
+	}
+	return fmt.Errorf("device %s: no packet of it in %s", only, strings.Join(paths, ", "))
+}
+
+// readFacts reads a capture, and says what is to be known of it.
+func readFacts(ctx context.Context, path string, locals *flows.Locals) (*facts.Collector, error) {
+	known := facts.NewCollector(classify.MaxFileDevices)
+	cfg := capture.Config{Locals: locals, Observe: known.Sample}
+	stats, err := capture.Read(ctx, path, cfg, func(*flows.Record) {})
+	if err == nil || stats.Seen > 0 {
+		s := dataset.CaptureSummary{Name: path, Stats: stats}
+		for _, name := range deviceNames(known) {
+			s.Devices = append(s.Devices, dataset.Device{Name: name})
+		}
+		sayForgotten(s, known.Forgotten())
+		sayFindings(s, nil, nil)
+		sayUnread(path, known)
+	}
+	return known, err
+}
+
+// deviceNames are those of the devices of which something is known, sorted.
+func deviceNames(known *facts.Collector) (names []string) {
+	for name := range known.Each {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // sayUnread tells of payloads that are not what their port or first bytes promise.
