@@ -159,8 +159,7 @@ func (v *validation) read(ctx context.Context, stream flows.StreamSpec) error {
 		}
 	}
 	slices.Sort(v.labels)
-	v.Plan.Taxonomy.warn(v.watch, "", v.store, v.store.All())
-	return nil
+	return v.Plan.Taxonomy.check(v.watch, "", v.store, v.store.All())
 }
 
 // repeat tests every fold once.

@@ -60,6 +60,10 @@ func TestTaxonomy(t *testing.T) {
 	if err := p.Validate(); err == nil || !strings.Contains(err.Error(), "no class to give a path") {
 		t.Errorf("a path of none of them: %v", err)
 	}
+	p.Taxonomy.Paths = taxonomy.Taxonomy{"another": "camera/another"}
+	if _, _, err := p.Run(t.Context(), file, &told); err == nil || !strings.Contains(err.Error(), "is a level above") {
+		t.Errorf("a class without a path that is a level: %v", err)
+	}
 }
 
 // The repetitions of a cross-validation are scored by level, named from the threshold

@@ -136,7 +136,7 @@ func (p *Plan) Validate() error {
 	if _, err := p.design(); err != nil {
 		return err
 	}
-	if err := model.CheckTaxonomy(p.Taxonomy.Paths); err != nil {
+	if err := model.CheckTaxonomy(p.Taxonomy.Paths, nil); err != nil {
 		return err
 	}
 	if p.Folds != nil {

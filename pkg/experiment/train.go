@@ -117,7 +117,9 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 	}
 	cfg.Flags = p.Options() // as the data allowed
 	warnFew(w, service, store, learn, held)
-	p.Taxonomy.warn(w, service, store, learn)
+	if err := p.Taxonomy.check(w, service, store, learn); err != nil {
+		return nil, nil, err
+	}
 	options := p.Train
 	options.Checkpoint = p.checkpoint(service)
 	show, end := w.Training(service)
@@ -195,7 +197,9 @@ func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Wat
 		return nil, nil, err
 	}
 	warnFew(w, "", store, learn, held)
-	taxonomy.warn(w, "", store, learn)
+	if err := taxonomy.check(w, "", store, learn); err != nil {
+		return nil, nil, err
+	}
 	if old.Facts != nil {
 		w.Warn("what devices say of themselves is of the old classes alone: the new model judges by its network")
 	}
@@ -216,7 +220,7 @@ func (t Taxonomy) over(old *model.Model) (Taxonomy, error) {
 	}
 	maps.Copy(both, t.Paths)
 	t.Paths = both
-	return t, model.CheckTaxonomy(both)
+	return t, model.CheckTaxonomy(both, old.Labels)
 }
 
 // negatives adds to what is learned and what is validated, if the plan has any.

@@ -134,8 +134,9 @@ func warnFew(w Watcher, service string, store *dataset.Store, learn, held []int)
 	}
 }
 
-// warn names the classes of examples that a taxonomy has no path for.
-func (t Taxonomy) warn(w Watcher, service string, store *dataset.Store, examples []int) {
+// check names the classes of examples that a taxonomy has no path for, and refuses one by
+// which the name of such a class is a level.
+func (t Taxonomy) check(w Watcher, service string, store *dataset.Store, examples []int) error {
 	without := map[string]bool{}
 	for _, i := range examples {
 		label := store.Label(i)
@@ -143,9 +144,11 @@ func (t Taxonomy) warn(w Watcher, service string, store *dataset.Store, examples
 			without[label] = true
 		}
 	}
-	if len(t.Paths) > 0 && len(without) > 0 {
-		w.Warn("classes that the taxonomy has no path for: each is its only level", ofService(service, "taxonomy", t.File, "classes", strings.Join(slices.Sorted(maps.Keys(without)), ", "))...)
+	labels := slices.Sorted(maps.Keys(without))
+	if len(t.Paths) > 0 && len(labels) > 0 {
+		w.Warn("classes that the taxonomy has no path for: each is its only level", ofService(service, "taxonomy", t.File, "classes", strings.Join(labels, ", "))...)
 	}
+	return model.CheckTaxonomy(t.Paths, labels)
 }
 
 // firstOf lists the first few names.

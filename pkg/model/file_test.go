@@ -295,6 +295,9 @@ func TestReadRefuses(t *testing.T) {
 		{"a path of none of them", func() []byte {
 			return rewrite(t, good, func(h map[string]any) { metadata(h)["taxonomy"] = `{"none of them":"x/none of them"}` })
 		}, "is no class to give a path"},
+		{"a class without a path that is a level", func() []byte {
+			return rewrite(t, good, func(h map[string]any) { metadata(h)["taxonomy"] = `{"a":"class002/a"}` })
+		}, `is a level above "a"`},
 		{"a taxonomy of another type", func() []byte {
 			return rewrite(t, good, func(h map[string]any) { metadata(h)["taxonomy"] = `{"a":3}` })
 		}, "metadata taxonomy"},

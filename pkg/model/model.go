@@ -6,6 +6,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -277,7 +278,7 @@ func (m *Model) Validate() error {
 	if err := m.Thresholds.validate(m.Labels); err != nil {
 		return fmt.Errorf("thresholds: %w", err)
 	}
-	if err := CheckTaxonomy(m.Taxonomy); err != nil {
+	if err := CheckTaxonomy(m.Taxonomy, m.Labels); err != nil {
 		return err
 	}
 	if err := m.validateFacts(); err != nil {
@@ -326,12 +327,18 @@ func validateLabels(labels []string) error {
 	return nil
 }
 
-// CheckTaxonomy reports why a model cannot have it.
-func CheckTaxonomy(t taxonomy.Taxonomy) error {
+// CheckTaxonomy reports why a model of these classes, or of some that are not known yet,
+// cannot have it.
+func CheckTaxonomy(t taxonomy.Taxonomy, labels []string) error {
 	if _, ok := t[NoneLabel]; ok {
 		return fmt.Errorf("taxonomy: %q is no class to give a path: leave it out", NoneLabel)
 	}
-	if err := t.Validate(); err != nil {
+	all := taxonomy.Taxonomy{}
+	for _, l := range labels {
+		all[l] = l
+	}
+	maps.Copy(all, t)
+	if err := all.Validate(); err != nil {
 		return fmt.Errorf("taxonomy: %w", err)
 	}
 	return nil
