@@ -263,6 +263,7 @@ func TestTrainWarns(t *testing.T) {
 		`classes of one capture: the model learns that recording, and is validated on its end" classes="desk, hall"`,
 		`classes of fewer than 5 captures: few to learn and to validate on" classes="camera (`,
 		`classes of fewer than 5 training windows" classes="desk (`,
+		`classes without a window to validate on: they have no say in the epoch and the temperature" classes=desk`,
 		`the taxonomy has no path for: each is its only level" taxonomy=` + kinds + ` classes="desk, `,
 	} {
 		if !strings.Contains(stderr, says) {

@@ -103,11 +103,14 @@ func warnFew(w Watcher, service string, store *dataset.Store, learn, held []int)
 		}
 		captures[from.Label][from.Capture] = true
 	}
-	windows := map[string]int{}
+	windows, checked := map[string]int{}, map[string]bool{}
 	for _, i := range learn {
 		windows[store.Label(i)]++
 	}
-	var one, few, short []string
+	for _, i := range held {
+		checked[store.Label(i)] = true
+	}
+	var one, few, short, unchecked []string
 	for _, label := range slices.Sorted(maps.Keys(captures)) {
 		switch n := len(captures[label]); {
 		case n == 1:
@@ -118,6 +121,9 @@ func warnFew(w Watcher, service string, store *dataset.Store, learn, held []int)
 		if n := windows[label]; n < fewWindows {
 			short = append(short, fmt.Sprintf("%s (%d)", label, n))
 		}
+		if !checked[label] && label != model.NoneLabel {
+			unchecked = append(unchecked, label)
+		}
 	}
 	for _, found := range []struct {
 		text    string
@@ -126,6 +132,7 @@ func warnFew(w Watcher, service string, store *dataset.Store, learn, held []int)
 		{"classes of one capture: the model learns that recording, and is validated on its end", one},
 		{fmt.Sprintf("classes of fewer than %d captures: few to learn and to validate on", fewCaptures), few},
 		{fmt.Sprintf("classes of fewer than %d training windows", fewWindows), short},
+		{"classes without a window to validate on: they have no say in the epoch and the temperature", unchecked},
 	} {
 		if len(found.classes) == 0 {
 			continue
