@@ -430,6 +430,16 @@ func TestSaveIsOneStep(t *testing.T) {
 	}
 }
 
+// withMore is a model that says all that a file may say beside the network and its facts.
+func withMore(a stream.Architecture) *model.Model {
+	m := streamtest.Model(rand.New(rand.NewPCG(3, 1)), a, 3)
+	m.Taxonomy = taxonomy.Taxonomy{m.Labels[0]: "kind/" + m.Labels[0]}
+	m.Calibration = model.Calibration{Temperature: 2, Least: 1, Captures: 4, Apart: true}
+	m.Training.Choice = &model.Choice{By: model.ChosenLast, Epoch: 39, Epochs: 40}
+	m.Background = make([]float32, 2*(model.Tensor{Shape: m.Net.Input(m.Record)}).Size())
+	return m
+}
+
 func FuzzRead(f *testing.F) {
 	one := bytesOf(f, model.Bundle{"": small(1, 3)})
 	f.Add(one)
@@ -443,6 +453,21 @@ func FuzzRead(f *testing.F) {
 	f.Add(flow[:len(flow)-1])
 	f.Add(append(flow[:len(flow)-4:len(flow)-4], 0, 0, 0xc0, 0x7f)) // the last bias is NaN
 	f.Add(append(flow[:len(flow)-4:len(flow)-4], 0xff, 0xff, 0x7f, 0x7f))
+	told := bytesOf(f, model.Bundle{"": withMore(least)})
+	f.Add(told)
+	f.Add(append(told[:len(told)-4:len(told)-4], 0, 0, 0xc0, 0x7f)) // the background's last value is NaN
+	for old, hostile := range map[string]string{
+		`\"kind/`: `\"kin//`, `last epoch`: `\\u0007epo`, `\"epochs\":40`: `\"epochs\":4.`, `\"least\":1`: `\"least\":-`, `"background"`: `"beckground"`,
+	} {
+		changed := bytes.Replace(told, []byte(old), []byte(hostile), 1)
+		if bytes.Equal(changed, told) || len(changed) != len(told) {
+			f.Fatalf("no %s in the file, or of another length", old)
+		}
+		if _, err := model.ReadBundle(bytes.NewReader(changed)); err == nil {
+			f.Errorf("%s for %s: no error", hostile, old)
+		}
+		f.Add(changed)
+	}
 	for old, hostile := range map[string]string{ // of the same length: the header's stays
 		`\"buckets\":2`: `\"buckets\":9`, `\"flows\":2`: `\"flows\":0`, `\"units\":1`: `\"units\":-`,
 		`"shape":[2,1]`: `"shape":[1,2]`, `\"own_ports\":[53]`: `\"own_ports\":[-1]`, `\"hidden\":1,`: `\"hidden\":1e`,
