@@ -52,12 +52,15 @@ type Collector struct {
 	forgotten uint64
 	devices   map[string]*list.Element // of *device
 	recent    *list.List               // the one heard last in front
+	spared    *list.List               // those of them that were not forgotten for others
+	spare     func(name string) bool   // nil: none is spared
 	tally     [protocolCount]Tally
 	voice     voice
 }
 
 type device struct {
 	name string
+	in   *list.List
 	Set
 }
 
@@ -67,8 +70,12 @@ func NewCollector(limit int) *Collector {
 	if limit == 0 {
 		limit = DefaultDevices
 	}
-	return &Collector{limit: limit, devices: map[string]*list.Element{}, recent: list.New()}
+	return &Collector{limit: limit, devices: map[string]*list.Element{}, recent: list.New(), spared: list.New()}
 }
+
+// Spare has the devices forgotten last that known reports: a flood of new ones is not to
+// take what is known of them.
+func (c *Collector) Spare(known func(name string) bool) { c.spare = known }
 
 // Of is what is known of a device; nil if it was not heard of.
 func (c *Collector) Of(name string) *Set {
@@ -78,11 +85,14 @@ func (c *Collector) Of(name string) *Set {
 	return nil
 }
 
-// Each gives the devices, the one heard last first, until yield returns false.
+// Each gives the devices, the one heard last first but for those spared, until yield
+// returns false.
 func (c *Collector) Each(yield func(name string, s *Set) bool) {
-	for e := c.recent.Front(); e != nil; e = e.Next() {
-		if d := e.Value.(*device); !yield(d.name, &d.Set) {
-			return
+	for _, l := range []*list.List{c.recent, c.spared} {
+		for e := l.Front(); e != nil; e = e.Next() {
+			if d := e.Value.(*device); !yield(d.name, &d.Set) {
+				return
+			}
 		}
 	}
 }
@@ -90,9 +100,31 @@ func (c *Collector) Each(yield func(name string, s *Set) bool) {
 // Forget drops what is known of a device.
 func (c *Collector) Forget(name string) {
 	if e := c.devices[name]; e != nil {
-		c.recent.Remove(e)
+		e.Value.(*device).in.Remove(e)
 		delete(c.devices, name)
 	}
+}
+
+// put makes a device the one heard last in a list, which it is in from now on.
+func (c *Collector) put(d *device, in *list.List) {
+	c.Forget(d.name)
+	d.in = in
+	c.devices[d.name] = in.PushFront(d)
+}
+
+// makeRoom forgets the device that was silent longest, of those that are not spared if
+// there is one.
+func (c *Collector) makeRoom() {
+	c.forgotten++
+	for e := c.recent.Back(); e != nil; e = c.recent.Back() {
+		d := e.Value.(*device)
+		if c.spare == nil || !c.spare(d.name) {
+			c.Forget(d.name)
+			return
+		}
+		c.put(d, c.spared)
+	}
+	c.Forget(c.spared.Back().Value.(*device).name)
 }
 
 // Forgotten counts the devices that had to go for others.
@@ -114,15 +146,17 @@ func (c *Collector) Tallies(yield func(Protocol, Tally) bool) {
 func (c *Collector) set(name string, at int64) *Set {
 	e := c.devices[name]
 	if e != nil {
-		c.recent.MoveToFront(e)
-		return &e.Value.(*device).Set
+		d := e.Value.(*device)
+		if c.recent.MoveToFront(e); d.in != c.recent { // which does nothing in another list
+			c.put(d, c.recent)
+		}
+		return &d.Set
 	}
 	if len(c.devices) >= c.limit {
-		c.Forget(c.recent.Back().Value.(*device).name)
-		c.forgotten++
+		c.makeRoom()
 	}
 	d := &device{name: name}
-	c.devices[name] = c.recent.PushFront(d)
+	c.put(d, c.recent)
 	if mac, err := flows.ParseMAC(name); err == nil {
 		kind, value := Maker, makers.Of(mac)
 		switch {

@@ -207,6 +207,50 @@ func TestCollectorLimit(t *testing.T) {
 	c.Forget("ip:10.0.0.3")
 }
 
+// Devices that are spared go when there are no others: a flood of new ones does not take
+// what is known of them.
+func TestCollectorSpares(t *testing.T) {
+	c := NewCollector(4)
+	spared := map[string]bool{"known": true, "known too": true}
+	c.Spare(func(name string) bool { return spared[name] })
+	hear := func(names ...string) {
+		for _, name := range names {
+			c.Sample(name, true, 1, sample(protoUDP, 1, 2, []byte("x")))
+		}
+	}
+	knows := func(want ...string) {
+		t.Helper()
+		var names []string
+		for name := range c.Each {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		if slices.Sort(want); !slices.Equal(names, want) {
+			t.Errorf("knows %v, want %v", names, want)
+		}
+	}
+	hear("known", "known too")
+	for i := range 100 {
+		hear(fmt.Sprint(i))
+	}
+	knows("known", "known too", "98", "99")
+	spared["known"] = false
+	hear("known", "a", "b", "c")
+	knows("known too", "a", "b", "c")
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		spared[name] = true
+	}
+	hear("d", "e") // all are spared: the longest silent goes
+	if c.Of("e") == nil || len(c.devices) != 4 || c.recent.Len()+c.spared.Len() != 4 {
+		t.Errorf("%d devices, %d and %d in lists", len(c.devices), c.recent.Len(), c.spared.Len())
+	}
+	c.Forget("e")
+	for name := range c.devices {
+		c.Forget(name)
+	}
+	knows()
+}
+
 // Ports are of what was sent, with payload.
 func TestPorts(t *testing.T) {
 	c := NewCollector(0)

@@ -255,6 +255,14 @@ func (r *Registry) Devices() []v1.DeviceVerdict {
 	return list
 }
 
+// Knows reports whether a device's verdict is a known one: it makes room last.
+func (r *Registry) Knows(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.devices[name]
+	return e != nil && e.Value.(*device).in == r.known
+}
+
 // Evicted is the number of devices dropped to make room.
 func (r *Registry) Evicted() uint64 {
 	r.mu.Lock()

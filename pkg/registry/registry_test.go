@@ -224,6 +224,9 @@ func TestEviction(t *testing.T) {
 	if r.Evicted() != 3 || len(r.Devices()) != 3 {
 		t.Errorf("%d evicted, %d kept", r.Evicted(), len(r.Devices()))
 	}
+	if !r.Knows("d") || r.Knows("f") || r.Knows("a") {
+		t.Errorf("knows %v, %v, %v of a known device, of another, of one dropped", r.Knows("d"), r.Knows("f"), r.Knows("a"))
+	}
 }
 
 func jsonText(t *testing.T, v any) string {

@@ -106,6 +106,9 @@ func Open(cfg Config) (*Sensor, error) {
 	if s.classifier, err = classify.New(cfg.Model, opts); err != nil {
 		return nil, err
 	}
+	if s.facts != nil {
+		s.facts.Spare(s.classifier.Registry().Knows)
+	}
 	if err := s.recordsOf(cfg.Model); err != nil {
 		return nil, err
 	}
