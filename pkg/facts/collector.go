@@ -6,6 +6,7 @@ import (
 	"container/list"
 	"strconv"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts/makers"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
@@ -130,6 +131,17 @@ func (c *Collector) makeRoom() {
 // Forgotten counts the devices that had to go for others.
 func (c *Collector) Forgotten() uint64 { return c.forgotten }
 
+// Stats counts all of it.
+func (c *Collector) Stats() v1.FactStats {
+	s := v1.FactStats{Dropped: c.voice.dropped, Forgotten: c.forgotten}
+	for _, t := range c.tally {
+		s.Payloads += t.Read + t.Cut + t.Malformed
+		s.Cut += t.Cut
+		s.Malformed += t.Malformed
+	}
+	return s
+}
+
 // Tally is what became of the payloads of a protocol.
 func (c *Collector) Tally(p Protocol) Tally { return c.tally[p] }
 
@@ -186,7 +198,7 @@ func (c *Collector) Sample(name string, sent bool, at int64, s *flows.Sample) {
 		own, remote = remote, own
 	}
 	v := &c.voice
-	*v = voice{set: c.set(name, at), at: at, source: Heard, payload: s.Payload, text: v.text[:0], scratch: v.scratch[:0]}
+	*v = voice{set: c.set(name, at), at: at, source: Heard, payload: s.Payload, text: v.text[:0], scratch: v.scratch[:0], dropped: v.dropped}
 	if len(s.Payload) == 0 || !s.Life.Key.HasPorts {
 		return
 	}
@@ -286,12 +298,13 @@ type voice struct {
 	cut     bool   // the message goes on after what was read
 	text    []byte // a value being cleaned
 	scratch []byte // a value or a name being made
+	dropped uint64 // facts that made room, of all samples
 }
 
 // say adds a fact, unless nothing printable is left of it.
 func (v *voice) say(kind Kind, value []byte) {
 	if value = v.clean(value); len(value) > 0 {
-		v.set.add(kind, v.source, value, v.at)
+		v.dropped += v.set.add(kind, v.source, value, v.at)
 	}
 }
 
@@ -308,5 +321,5 @@ func (v *voice) port(kind Kind, proto uint8, port uint16) {
 		copy(text, "tcp/")
 	}
 	v.scratch = strconv.AppendUint(text, uint64(port), 10)
-	v.set.add(kind, v.source, v.scratch, v.at)
+	v.dropped += v.set.add(kind, v.source, v.scratch, v.at)
 }

@@ -199,8 +199,8 @@ func (s *Set) Lines(device string, capture *string) []v1.Fact {
 	return lines
 }
 
-// add notes that a fact was said at a time.
-func (s *Set) add(kind Kind, source Source, value []byte, at int64) {
+// add notes that a fact was said at a time, and returns how many others had to go.
+func (s *Set) add(kind Kind, source Source, value []byte, at int64) (dropped uint64) {
 	for i := range s.facts {
 		f := &s.facts[i]
 		if f.Kind == kind && len(f.Value) == len(value) && f.Source == source && f.Value == string(value) {
@@ -210,15 +210,17 @@ func (s *Set) add(kind Kind, source Source, value []byte, at int64) {
 				s.changes++
 			}
 			f.Last = max(f.Last, at)
-			return
+			return 0
 		}
 	}
 	s.changes++
 	s.text += allocated(len(value))
 	for len(s.facts) == MaxFacts || s.text > maxText {
 		s.drop(kind)
+		dropped++
 	}
 	s.facts = append(s.facts, Fact{Kind: kind, Source: source, Count: 1, Value: string(value), First: at, Last: at})
+	return dropped
 }
 
 // drop removes the fact of the commonest kind that was said least recently, to make room

@@ -197,8 +197,14 @@ func TestCollectorLimit(t *testing.T) {
 	if want := []string{"ip:10.0.0.3", "ip:10.0.0.1"}; !slices.Equal(names, want) {
 		t.Errorf("knows %v, want %v", names, want)
 	}
-	if c.Forgotten() != 1 {
-		t.Errorf("%d forgotten, want 1", c.Forgotten())
+	if got, want := c.Stats(), (v1.FactStats{Forgotten: 1}); c.Forgotten() != 1 || got != want {
+		t.Errorf("%d forgotten, %+v, want %+v", c.Forgotten(), got, want)
+	}
+	for port := range uint16(MaxFacts + 10) {
+		c.Sample("ip:10.0.0.1", true, 1, sample(protoUDP, 20_000, port, []byte("x")))
+	}
+	if got := c.Stats().Dropped; got != 11 { // it had one
+		t.Errorf("%d facts dropped, want 11", got)
 	}
 	c.Forget("ip:10.0.0.3")
 	if c.Of("ip:10.0.0.3") != nil || c.Of("ip:10.0.0.1") == nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 	"github.com/miekg/dns"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -106,6 +107,9 @@ func TestDHCP(t *testing.T) {
 	c.Sample(hue, true, 1, sample(protoUDP, 68, 67, all))
 	if got := c.Tally(DHCP); got.Read != 1 {
 		t.Errorf("tally %+v", got)
+	}
+	if got, want := c.Stats(), (v1.FactStats{Payloads: 5, Malformed: 4}); got != want {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 	for p, got := range c.Tallies {
 		if p != DHCP || p.String() != "dhcp" || got.Read != 1 {

@@ -285,6 +285,9 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		EvictedDevices:    s.classifier.Registry().Evicted(),
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
 	}
+	if s.facts != nil {
+		stats.Facts = s.facts.Stats()
+	}
 	if s.cfg.Model != nil {
 		stats.Model = &s.cfg.ModelName
 	}

@@ -17,6 +17,7 @@ type Stats struct {
 	Inferences        uint64      `json:"inferences" means:"runs of the model"`
 	DroppedVerdicts   uint64      `json:"dropped_verdicts" means:"verdicts of run that nobody read in time: 8,192 wait, then the oldest go" do:"read faster; packets, records and the socket's answers do not wait for them"`
 	EvictedDevices    uint64      `json:"evicted_devices" means:"devices forgotten for want of room" do:"raise --max-devices; their open flows are still counted"`
+	Facts             FactStats   `json:"facts" means:"what devices say of themselves"`
 	UserCPUS          float64     `json:"user_cpu_s" means:"seconds that this process took in user space"`
 	KernelNSTotal     *uint64     `json:"kernel_ns_total" means:"ns spent in the kernel programs; null without --kernel-stats"`
 	KernelRuns        *uint64     `json:"kernel_runs" means:"runs of these; null without --kernel-stats"`
@@ -53,6 +54,15 @@ type FlowStats struct {
 	Refused     uint64 `json:"refused" means:"not opened, one for each packet of table_full" do:"see below"`
 	OverShare   uint64 `json:"over_share" of:"refused" means:"the MAC holds as many flows as one may" do:"one device scans or is scanned; or it needs a larger table"`
 	OverReserve uint64 `json:"over_reserve" of:"refused" means:"what is left is for known devices" do:"a flood of new devices"`
+}
+
+// FactStats counts what became of payloads that facts come from, and of facts.
+type FactStats struct {
+	Payloads  uint64 `json:"payloads" means:"of protocols that tell what a device is; with --no-facts none, and no fact"`
+	Cut       uint64 `json:"cut" of:"payloads" means:"read as far as the sample goes" do:"nothing: it may tell less"`
+	Malformed uint64 `json:"malformed" of:"payloads" means:"not what their port or first bytes promise" do:"nothing, but for many: look at the sender"`
+	Dropped   uint64 `json:"dropped" means:"facts that made room for another of the device's" do:"nothing: the commonest kind's that was said least recently goes"`
+	Forgotten uint64 `json:"forgotten" means:"devices whose facts made room for another's" do:"raise --max-devices"`
 }
 
 // Interface is a configured interface.
