@@ -76,6 +76,9 @@ func TestChange(t *testing.T) {
 		if steps++; e.Name != "02:00:00:00:00:0d" || e.Record.Device != "02:00:00:00:00:0e" {
 			t.Errorf("a row of %s, its record of %s", e.Name, e.Record.Device)
 		}
+		if e.Record.FirstSeen-e.Later != at.UnixMicro() {
+			t.Errorf("a row of %d, %d later than it was: want %d", e.Record.FirstSeen, e.Later, at.UnixMicro())
+		}
 		return nil
 	}); err != nil || steps != 1 {
 		t.Errorf("%d rows, %v", steps, err)

@@ -53,6 +53,7 @@ type Set struct {
 	change   Change
 	begin    func()            // what observes samples
 	was      map[string]string // devices of the capture that is read, by their names in changed packets
+	later    int64             // us that its packets are later than they were
 }
 
 // Change begins a change of the packets of a capture with the listed devices.
@@ -90,7 +91,7 @@ func (s *Set) observe(later int64) func(device string, sent bool, at int64, samp
 // Change has the packets of captures changed from now on; nil: no longer. Devices and
 // their records have the names of the changed packets. The error is of Changeable.
 func (s *Set) Change(by Change) error {
-	s.change, s.was = by, nil
+	s.change, s.was, s.later = by, nil, 0
 	if by == nil {
 		return nil
 	}
@@ -358,7 +359,7 @@ func (s *Set) readCapture(ctx context.Context, c *Capture, emit func(flows.Label
 // how many microseconds they are later.
 func (s *Set) changed(c *Capture) (*Capture, capture.Changer, int64) {
 	if s.change == nil {
-		s.was = nil
+		s.was, s.later = nil, 0
 		return c, nil, 0
 	}
 	change := s.change(c.Name, deviceNames(c.Devices))
@@ -369,7 +370,8 @@ func (s *Set) changed(c *Capture) (*Capture, capture.Changer, int64) {
 		name := change.Device(d.Name)
 		renamed.Devices[i].Name, s.was[name] = name, d.Name
 	}
-	return &renamed, change, change.Later()
+	s.later = change.Later()
+	return &renamed, change, s.later
 }
 
 // deviceNames are the names of devices.
@@ -421,6 +423,7 @@ type Example struct {
 	flows.Step
 	Device
 	Capture string
+	Later   int64 // how many us its packets are later than in the capture: a changed copy's
 }
 
 // Steps gives every row of the set's streams to emit, in order, and returns what was
@@ -449,7 +452,7 @@ func (s *Set) steps(ctx context.Context, spec flows.StreamSpec, emit func(Exampl
 		if !changed {
 			name = r.Device
 		}
-		return emit(Example{step, Device{name, r.Label, r.Unit, r.Split}, r.Capture})
+		return emit(Example{step, Device{name, r.Label, r.Unit, r.Split}, r.Capture, s.later})
 	}, func(c CaptureSummary) error {
 		delete(streams, c.Name)
 		done(c)

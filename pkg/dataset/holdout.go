@@ -2,7 +2,10 @@ package dataset
 
 // This file sets examples apart for validation.
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // leastGap are the examples before the held ones that are always in neither part: those
 // that the paper's windows of five rows share with them.
@@ -13,8 +16,9 @@ const leastGap = 4
 // class's captures, spread evenly over them in the order they come; where a class has
 // two or more, at least one and not all. Examples of a class in one capture stay
 // together. A class with a single capture gives the last part of each stream's
-// examples instead; those before it that share rows of such a span with it are in
-// neither, but for a span so long that less than half of the others would be left.
+// examples instead, and of its changed copies what is of that time; those before it that
+// share rows of such a span with it are in neither, but for a span so long that less than
+// half of the others would be left.
 func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held []int) {
 	if fraction <= 0 {
 		return examples, nil
@@ -24,14 +28,19 @@ func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held [
 		source := s.Source(i)
 		c := classes[source.Label]
 		if c == nil {
-			c = &class{held: map[string]bool{}, streams: map[int]*stretch{}}
+			c = &class{held: map[string]bool{}, streams: map[int]*stretch{}, first: map[string]*stretch{}}
 			classes[source.Label] = c
 		}
 		stream, _ := s.Stream(i)
-		c.add(source, stream)
+		c.add(source, stream, s.examples[i].at)
 	}
 	for _, c := range classes {
-		c.choose(fraction)
+		if c.choose(fraction); len(c.captures) > 1 {
+			continue
+		}
+		for _, d := range c.streams {
+			d.gap, d.cut = d.ends(fraction, span)
+		}
 	}
 	for _, i := range examples {
 		source := s.Source(i)
@@ -47,11 +56,10 @@ func Holdout(s *Store, examples []int, span int, fraction float64) (kept, held [
 		stream, _ := s.Stream(i)
 		d := c.streams[stream]
 		d.seen++
-		cut := d.examples - int(fraction*float64(d.examples))
 		switch {
-		case d.seen > cut:
+		case d.seen > d.cut:
 			held = append(held, i)
-		case d.seen > cut-min(span-1, max(leastGap, cut/2)) && cut < d.examples:
+		case d.seen > d.gap:
 			// shares records with what is held
 		default:
 			kept = append(kept, i)
@@ -65,21 +73,59 @@ type class struct {
 	captures []string        // each once, in the order they come
 	held     map[string]bool // by capture; false: known, and kept
 	streams  map[int]*stretch
+	first    map[string]*stretch // stream of each device, of which others in its capture are copies
 }
 
-// stretch counts a stream's examples.
-type stretch struct{ examples, seen int }
+// stretch is a stream's examples.
+type stretch struct {
+	times          []int64  // of each
+	of             *stretch // what it is a copy of, or itself
+	gap, cut, seen int
+}
+
+// ends are how many examples come before those in neither part, and before those held. Of
+// a copy what its original holds is held, whatever it lacks of what comes before.
+func (d *stretch) ends(fraction float64, span int) (gap, cut int) {
+	n := len(d.times)
+	cut = n - int(fraction*float64(n))
+	first := n // example of the original's gap
+	if d.of != d {
+		gap, until := d.of.ends(fraction, span)
+		first, cut = d.since(gap), d.since(until)
+	}
+	if cut == n {
+		return min(first, n), n
+	}
+	return min(first, cut-min(span-1, max(leastGap, cut/2))), cut
+}
+
+// since is how many examples a copy has before the time of one of its original.
+func (d *stretch) since(example int) int {
+	if example >= len(d.of.times) {
+		return len(d.times)
+	}
+	at := d.of.times[max(0, example)]
+	if i := slices.IndexFunc(d.times, func(t int64) bool { return t >= at }); i >= 0 {
+		return i
+	}
+	return len(d.times)
+}
 
 // add counts an example. Captures that lie side by side in a record file take turns.
-func (c *class) add(from *Source, stream int) {
+func (c *class) add(from *Source, stream int, at int64) {
 	if _, known := c.held[from.Capture]; !known {
 		c.held[from.Capture] = false
 		c.captures = append(c.captures, from.Capture)
 	}
-	if c.streams[stream] == nil {
-		c.streams[stream] = &stretch{}
+	d := c.streams[stream]
+	if d == nil {
+		if d = (&stretch{}); c.first[from.Name] == nil {
+			c.first[from.Name] = d
+		}
+		d.of = c.first[from.Name]
+		c.streams[stream] = d
 	}
-	c.streams[stream].examples++
+	d.times = append(d.times, at)
 }
 
 // choose holds the middle one of each of as many equal stretches of the captures as

@@ -15,7 +15,7 @@ func TestHoldout(t *testing.T) {
 		for c := range captures {
 			for w := range windows {
 				list = append(list, dataset.Example{
-					Step:   flows.Step{Row: flows.Row{Record: &flows.Record{}}, Number: w},
+					Step:   flows.Step{Row: flows.Row{Record: &flows.Record{FirstSeen: int64(w)}}, Number: w},
 					Device: dataset.Device{Label: label}, Capture: fmt.Sprintf("%s-%02d", label, c),
 				})
 			}
@@ -25,6 +25,14 @@ func TestHoldout(t *testing.T) {
 	of := func(device string, list []dataset.Example) []dataset.Example {
 		for i := range list {
 			list[i].Name = device
+		}
+		return list
+	}
+	// late is a copy, half a year later, without so many rows before.
+	late := func(list []dataset.Example, lost int64) []dataset.Example {
+		for i := range list {
+			list[i].Later = 1 << 44
+			list[i].Record.FirstSeen += list[i].Later + lost
 		}
 		return list
 	}
@@ -53,7 +61,8 @@ func TestHoldout(t *testing.T) {
 		{"one capture with one window is kept", examples("a", 1, 1), .2, nil, 1, 0},
 		{"captures that take turns", turns(examples("a", 10, 3), 10), .2, []string{"a-02", "a-07"}, 24, 6},
 		{"two devices of one capture: the end of each", turns(append(of("1", examples("a", 1, 100)), of("2", examples("a", 1, 100))...), 2), .2, []string{"a-00"}, 152, 40},
-		{"two copies of one capture: the end of each", append(examples("a", 1, 100), examples("a", 1, 50)...), .2, []string{"a-00"}, 112, 30},
+		{"a copy of one capture's first half: nothing of the end", append(examples("a", 1, 100), examples("a", 1, 50)...), .2, []string{"a-00"}, 126, 20},
+		{"a copy of its second half: no more than of the end", append(examples("a", 1, 100), late(examples("a", 1, 50), 50)...), .2, []string{"a-00"}, 102, 40},
 		{"nothing held", examples("a", 3, 3), 0, nil, 9, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

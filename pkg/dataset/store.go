@@ -16,7 +16,7 @@ const DefaultMemory = 512 << 20
 
 // Store holds the rows of labelled streams, each once, as bytes: in memory up to a
 // limit, the rest in a temporary file. Its examples are those rows that are to be
-// judged; one takes 28 bytes beside its row. Add and Close are for one goroutine; in
+// judged; one takes 40 bytes beside its row. Add and Close are for one goroutine; in
 // between any number may read.
 type Store struct {
 	rows     rowBytes
@@ -33,6 +33,7 @@ type example struct {
 	source uint32
 	stream uint32
 	place  uint32 // of its row in the stream
+	at     int64  // when its record began, in us of the capture before any change; 0: it is made
 }
 
 // Source says where rows come from.
@@ -72,7 +73,7 @@ func (s *Store) Add(e Example, judged bool) error {
 	}
 	s.streams[stream] = append(s.streams[stream], row)
 	if judged {
-		s.examples = append(s.examples, example{s.source(Source{e.Device, e.Capture}), stream, uint32(e.Number)})
+		s.examples = append(s.examples, example{s.source(Source{e.Device, e.Capture}), stream, uint32(e.Number), e.Record.FirstSeen - e.Later})
 	}
 	return nil
 }
@@ -89,7 +90,7 @@ func (s *Store) Mix(from Source, rows []uint32, first int) (examples []int, err 
 	s.streams = append(s.streams, rows)
 	for place := first; place < len(rows); place++ {
 		examples = append(examples, len(s.examples))
-		s.examples = append(s.examples, example{s.source(from), stream, uint32(place)})
+		s.examples = append(s.examples, example{s.source(from), stream, uint32(place), 0})
 	}
 	return examples, nil
 }
