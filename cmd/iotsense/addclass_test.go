@@ -38,6 +38,9 @@ func TestTrainAddsClasses(t *testing.T) {
 	if err != nil || json.Unmarshal(out, &reports) != nil || len(reports[""].Classes) != 1 || reports[""].Classes[0].Label != "camera" {
 		t.Errorf("%v: %s", err, out)
 	}
+	if r := reports[""]; !strings.Contains(string(out), `"choice": null`) || r.Calibration.Captures == 0 {
+		t.Errorf("no epoch was chosen: %s", out)
+	}
 	m, err := model.Load(file)
 	if err != nil || !slices.Contains(m.Labels, "camera") || len(m.Classes()) != 12 {
 		t.Errorf("%v, %v", err, m)

@@ -102,7 +102,7 @@ func printTraining(c *cli.Context, bundle model.Bundle, reports experiment.Repor
 			service += fmt.Sprintf("went on from a checkpoint in epoch %d: ", r.Resumed)
 		}
 		fmt.Fprintf(c.App.Writer, "%s%d classes, %d windows (%d for validation), %s, validation loss %.4f, epoch %v, temperature %v\n",
-			service, len(m.Classes()), r.Windows, r.Validation, r.Stopped, r.Epochs[r.Best-1].ValLoss, &r.Choice, r.Calibration)
+			service, len(m.Classes()), r.Windows, r.Validation, r.Stopped, r.Epochs[r.Best-1].ValLoss, r.Choice, r.Calibration)
 	}
 	_, err := fmt.Fprintf(c.App.Writer, "model written to %s\n", c.String("output"))
 	return err

@@ -152,7 +152,7 @@ type Report struct {
 	Best        int               `json:"best"` // epoch of the weights kept, from 1; the last one without patience
 	Stopped     string            `json:"stopped"`
 	Resumed     int               `json:"resumed"` // epoch that a checkpoint was taken in; 0: none
-	Choice      model.Choice      `json:"choice"`
+	Choice      *model.Choice     `json:"choice"`  // nil: there was none, classes were added
 	Temperature float64           `json:"temperature"`
 	Calibration model.Calibration `json:"calibration"`
 }
@@ -260,7 +260,7 @@ func (r *trainer) finish(design Design) (err error) {
 			return err
 		}
 	}
-	r.report.Choice, r.report.Calibration, r.report.Temperature = *m.Training.Choice, m.Calibration, m.Temperature()
+	r.report.Choice, r.report.Calibration, r.report.Temperature = m.Training.Choice, m.Calibration, m.Temperature()
 	return nil
 }
 
