@@ -19,7 +19,7 @@ import (
 var (
 	outputFlags = []string{"output", "checkpoint", "predictions"}
 	reportFlags = []string{"report", "dump"}
-	inputFlags  = []string{"manifest", "model", "like", "labels"}
+	inputFlags  = []string{"manifest", "strangers", "taxonomy", "model", "like", "labels"}
 )
 
 // GuardInputs refuses a command line by which a file would be read and written: the same
@@ -118,7 +118,7 @@ func reportFiles(dir, command string) []string {
 	return files
 }
 
-// inputFiles are the files that a command line names to be read, those of its manifest
+// inputFiles are the files that a command line names to be read, those of its manifests
 // among them. What is missing or wrong with them is told when they are read.
 func inputFiles(c *cli.Context) []string {
 	var files []string
@@ -130,7 +130,11 @@ func inputFiles(c *cli.Context) []string {
 			files = append(files, path)
 		}
 	}
-	if path := c.String("manifest"); path != "" {
+	for _, manifest := range []string{"manifest", "strangers"} {
+		path := c.String(manifest)
+		if path == "" {
+			continue
+		}
 		if listed, err := dataset.ReadManifest(path); err == nil {
 			for _, capture := range listed {
 				files = append(files, capture.Path)
