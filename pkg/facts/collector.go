@@ -298,11 +298,18 @@ type voice struct {
 	cut     bool   // the message goes on after what was read
 	text    []byte // a value being cleaned
 	scratch []byte // a value or a name being made
-	dropped uint64 // facts that made room, of all samples
+	said    int    // facts, of this sample
+	dropped uint64 // facts that made or found no room, of all samples
 }
 
-// say adds a fact, unless nothing printable is left of it.
+// say adds a fact, unless nothing printable is left of it. What a sample says beyond
+// [MaxFacts] would make room for itself only, and keep other samples waiting.
 func (v *voice) say(kind Kind, value []byte) {
+	if v.said == MaxFacts {
+		v.dropped++
+		return
+	}
+	v.said++
 	if value = v.clean(value); len(value) > 0 {
 		v.dropped += v.set.add(kind, v.source, value, v.at)
 	}

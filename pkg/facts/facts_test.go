@@ -125,6 +125,23 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(c)
 }
 
+// A sample says no more than a set holds: what is beyond is counted and costs nothing.
+func TestSampleBounds(t *testing.T) {
+	text := []byte("<Action>x</Action><Types>")
+	for i := range 300 {
+		text = append(text, 'a'+byte(i%26), 'a'+byte(i/26), ' ')
+	}
+	c := NewCollector(0)
+	c.Sample(hue, true, 1, sample(protoUDP, 3702, 40000, append(text, "</Types>"...)))
+	list := said(c, hue) // and its maker and a port, for which two had to go
+	if want := "wsd x " + string([]byte{'a' + 63%26, 'a' + 63/26}); len(list) != MaxFacts-2 || list[len(list)-1] != want {
+		t.Errorf("%d facts, the last is %s, want %d to %s", len(list), list[len(list)-1], MaxFacts-2, want)
+	}
+	if got, want := c.Stats().Dropped, uint64(300-len(list)); got != want {
+		t.Errorf("%d facts dropped, want %d", got, want)
+	}
+}
+
 // What is said again is counted, and its times are those of the first and the last
 // packet, whatever the order they came in.
 func TestSetAgain(t *testing.T) {

@@ -61,7 +61,7 @@ type FactStats struct {
 	Payloads  uint64 `json:"payloads" means:"of protocols that tell what a device is; with --no-facts none, and no fact"`
 	Cut       uint64 `json:"cut" of:"payloads" means:"read as far as the sample goes" do:"nothing: it may tell less"`
 	Malformed uint64 `json:"malformed" of:"payloads" means:"not what their port or first bytes promise" do:"nothing, but for many: look at the sender"`
-	Dropped   uint64 `json:"dropped" means:"facts that made room for another of the device's" do:"nothing: the commonest kind's that was said least recently goes"`
+	Dropped   uint64 `json:"dropped" means:"facts that made room for another of the device's, or of a packet that says more than a device can have" do:"nothing: the commonest kind's that was said least recently goes"`
 	Forgotten uint64 `json:"forgotten" means:"devices whose facts made room for another's" do:"raise --max-devices"`
 }
 
