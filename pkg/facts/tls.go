@@ -147,13 +147,15 @@ func (h *hello) extension(kind uint16, r reader) {
 	case extServerName:
 		list := reader{b: r.vector(2)}
 		if kind := list.take(1); len(kind) == 1 && kind[0] == 0 { // a host's
-			h.name = list.vector(2)
+			if name := list.vector(2); !list.bad {
+				h.name = name
+			}
 		}
 	case extSignatures:
 		h.algorithms = numbers(r.vector(2))
 	case extALPN:
 		for list := (reader{b: r.vector(2)}); len(list.b) > 0 && !list.bad; {
-			if p := list.vector(1); len(p) > 0 {
+			if p := list.vector(1); len(p) > 0 && !list.bad {
 				h.protocols = append(h.protocols, p)
 			}
 		}

@@ -270,6 +270,14 @@ func TestTLS(t *testing.T) {
 	if d := cmp.Diff([]string{"tls_name example.com"}, said(c, hue)); d != "" {
 		t.Error(d)
 	}
+	beyond := bytes.Clone(full)
+	beyond[bytes.Index(full, []byte("Example.com"))-1] = 200 // longer than its list
+	beyond[bytes.Index(full, []byte("http/1.1"))-1] = 200
+	c = NewCollector(0)
+	c.Sample(hue, true, 1, sample(protoTCP, 40000, 443, beyond))
+	if d := cmp.Diff([]string{"tls_alpn h2", "ja4 t13d1516h2_8daaf6152771_e5627efa2ab1"}, said(c, hue)); d != "" {
+		t.Errorf("of names beyond their lists: %s", d)
+	}
 	parted := slices.Concat(full[:3], []byte{0, 150}, full[5:155], full[:3], []byte{0, byte(len(full) - 155)}, full[155:])
 	c = NewCollector(0)
 	if c.Sample(hue, true, 1, sample(protoTCP, 40000, 443, parted)); c.Tally(TLS).Cut != 1 {

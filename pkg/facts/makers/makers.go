@@ -33,8 +33,8 @@ var listed = sync.OnceValue(func() *table {
 	panic(fmt.Sprintf("makers.bz2: %v", err)) // it is part of the program, and a test reads all of it
 })
 
-// Of is the maker of the interface with the address mac, in at most [MaxName] bytes
-// without its legal form; empty when nobody is listed for it. An address that no maker
+// Of is the maker of the interface with the address mac, without its legal form and
+// shortened (see [MaxName]); empty when nobody is listed for it. An address that no maker
 // assigned (see [flows.MAC.IsLocal]) has none.
 func Of(mac flows.MAC) string {
 	if mac.IsLocal() || mac.IsGroup() {
