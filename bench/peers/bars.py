@@ -2,8 +2,8 @@
 
     make build && scripts/peers.sh
     bars() { build/peers/bin/python bench/peers/bars.py "$@"; }
-    bars build/bars/paper
-    bars build/bars/stream --against build/bars/paper -- --arch stream --augment
+    bars build/bars/paper -- --arch paper
+    bars build/bars/stream --against build/bars/paper
 
 Trains a network for each seed and fold with the flags after --, has `iotsense evaluate`
 write what it says of the fold's captures, plain, after each change of --stress, and 10,

@@ -185,7 +185,7 @@ func TestBars(t *testing.T) {
 	}
 	paper, stream := filepath.Join(dir, "paper"), filepath.Join(dir, "stream")
 	flags := []string{"--arch", "stream", "--epochs", "2", "--threads", "1", "--augment=false"} // copies are drawn by the seed of train, once for all of crossval
-	for _, args := range [][]string{{paper, "--", "--epochs", "1", "--threads", "1"}, append([]string{stream, "--against", paper, "--"}, flags...)} {
+	for _, args := range [][]string{{paper, "--", "--arch", "paper", "--epochs", "1", "--threads", "1"}, append([]string{stream, "--against", paper, "--"}, flags...)} {
 		if text, err := bars(args...); err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
