@@ -183,9 +183,9 @@ func TestBars(t *testing.T) {
 		text, err := c.CombinedOutput()
 		return string(text), err
 	}
-	paper, stream := filepath.Join(dir, "paper"), filepath.Join(dir, "stream")
+	alone, stream := filepath.Join(dir, "alone"), filepath.Join(dir, "stream")
 	flags := []string{"--arch", "stream", "--epochs", "2", "--threads", "1", "--augment=false"} // copies are drawn by the seed of train, once for all of crossval
-	for _, args := range [][]string{{paper, "--", "--arch", "paper", "--epochs", "1", "--threads", "1"}, append([]string{stream, "--against", paper, "--"}, flags...)} {
+	for _, args := range [][]string{{alone, "--", "--no-facts", "--augment=false", "--epochs", "1", "--threads", "1"}, append([]string{stream, "--against", alone, "--"}, flags...)} {
 		if text, err := bars(args...); err != nil {
 			t.Fatalf("%v: %s", err, text)
 		}
@@ -230,7 +230,7 @@ func TestBars(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, err := bars(append([]string{stream, "--against", paper, "--"}, flags...)...); err != nil {
+	if text, err := bars(append([]string{stream, "--against", alone, "--"}, flags...)...); err != nil {
 		t.Fatalf("%v: %s", err, text)
 	}
 	again, err := os.ReadFile(filepath.Join(stream, "bars.json"))
