@@ -156,7 +156,9 @@ class Bars:
             self.strangers.append(said["strangers"])
             with open(self.file(r, "csv"), newline="") as file:
                 rows = csv.reader(file)
-                header = next(rows)[6:]
+                header = next(rows)
+                behind = 7 if header[6] == "named" else 6  # files made before facts name no class that is barred
+                header = header[behind:]
                 parts = collections.defaultdict(list)  # by change, and whether it is a device's verdict
                 for row in rows:
                     parts[row[0] or "none", row[4] == "0"].append(row)
@@ -174,7 +176,7 @@ class Bars:
                     c = self.counts.setdefault((r[0], change, twins), Counts(len(place), number))
                     at = np.array([place[row[1]] for row in lines])
                     truth = np.array([into[twins][row[3]] for row in lines])
-                    probs = np.array([[float(v or 0) for v in row[6:]] for row in lines])
+                    probs = np.array([[float(v or 0) for v in row[behind:]] for row in lines])
                     p = np.zeros((len(lines), number))
                     np.add.at(p.T, column, probs.T)
                     best = p.argmax(1)
@@ -185,7 +187,10 @@ class Bars:
                     for k, v in enumerate((np.ones(len(lines)), top, right)):
                         np.add.at(into_bins, (at[some], b[some], k), v[some])
                     if device:
-                        named = some & (top >= threshold[best])
+                        may = np.array([[behind == 6 or not row[6] or str(i) in row[6].split() for i in range(len(header))] for row in lines])
+                        barred = np.ones((len(lines), number), bool)
+                        np.logical_and.at(barred.T, column, ~may.T)
+                        named = some & (top >= threshold[best]) & ~barred[np.arange(len(lines)), best]
                         other = group_of[best] != group_of[truth]
                         for k, v in enumerate((np.ones(len(lines)), right & some, some, named, named & ~right, named & other)):
                             np.add.at(c.devices, (at, k), v)

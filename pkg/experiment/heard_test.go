@@ -2,11 +2,13 @@ package experiment
 
 import (
 	"bytes"
+	"encoding/csv"
 	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -231,5 +233,48 @@ func TestCrossvalWithFacts(t *testing.T) {
 	}
 	if both.MacroF1 <= alone.MacroF1 && both.MacroF1 < 1 || both.Seeds[0].Windows != alone.Seeds[0].Windows {
 		t.Errorf("macro-F1 %v with facts, %v without", both.MacroF1, alone.MacroF1)
+	}
+}
+
+// From the predictions of a model with facts follows who is named.
+func TestPredictionsSayWhoMayBeNamed(t *testing.T) {
+	p := heardPlan(t)
+	p.Train.Epochs = 10
+	bundle, _ := bytesOfModel(t, p)
+	var text bytes.Buffer
+	e := Evaluation{Data: p.Data, Predictions: &text}
+	e.Data.Splits, e.Data.Capture.RecordSpec = []string{"test"}, bundle[""].Record.RecordSpec
+	for _, barred := range []bool{false, true} {
+		if barred { // no fact tells anything, and the network alone is never sure enough
+			for i := range bundle[""].Facts.Telling {
+				bundle[""].Facts.Telling[i] = -1
+			}
+			bundle[""].Calibration.Temperature = 20
+		}
+		text.Reset()
+		r, err := e.Run(t.Context(), bundle, &notes{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows, err := csv.NewReader(&text).ReadAll()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sure, named := 0, 0
+		for _, row := range rows[1:] {
+			best, most := 0, -1.0
+			for i, text := range row[7:] {
+				if v, err := strconv.ParseFloat(text, 64); err == nil && v > most {
+					best, most = i, v
+				}
+			}
+			if row[4] == "0" && most >= model.DefaultThreshold {
+				sure++
+				named += count(row[6] == "" || slices.Contains(strings.Fields(row[6]), strconv.Itoa(best)))
+			}
+		}
+		if got := r.Devices.NamedRight + r.Devices.NamedWrong; got != named || sure == 0 || barred != (named < sure) {
+			t.Errorf("%d named, by the predictions %d of %d that are sure enough", got, named, sure)
+		}
 	}
 }

@@ -3,10 +3,12 @@ package experiment
 // This file writes what a model says of each window, to compute other figures from.
 
 import (
+	"cmp"
 	"encoding/csv"
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
@@ -31,7 +33,7 @@ type joined struct {
 func newPredictions(to io.Writer, change string, labels []string) *predictions {
 	p := &predictions{csv.NewWriter(to), change, len(labels)}
 	if change == "" {
-		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded"}, labels...)) // flush tells
+		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded", "named"}, labels...)) // flush tells
 	}
 	return p
 }
@@ -44,22 +46,38 @@ func (p *predictions) window(in *reading, truth flows.LabelledRecord, j classify
 		in.joined[j.Device] = of
 	}
 	of.Add(j.Probs)
+	of.Gate(j.Named)
 	of.windows++
-	p.write(truth.Capture, dataset.Device{Name: j.Device, Label: truth.Label}, strconv.Itoa(of.windows), strconv.FormatBool(padded), func(i int) float64 { return float64(j.Probs[i]) })
+	p.write(truth.Capture, dataset.Device{Name: j.Device, Label: truth.Label}, strconv.Itoa(of.windows), strconv.FormatBool(padded), "", func(i int) float64 { return float64(j.Probs[i]) })
 }
 
 // device writes the joined verdict on a device, as window 0; without probabilities
 // where it had none.
 func (p *predictions) device(in *reading, capture string, d dataset.Device) {
-	probability := func(int) float64 { return join.Lacking }
+	probability, named := func(int) float64 { return join.Lacking }, ""
 	if in != nil && in.joined[d.Name] != nil {
-		probability = in.joined[d.Name].Probability
+		probability, named = in.joined[d.Name].Probability, p.named(&in.joined[d.Name].Mean)
 	}
-	p.write(capture, d, "0", "", probability)
+	p.write(capture, d, "0", "", named, probability)
 }
 
-func (p *predictions) write(capture string, d dataset.Device, window, padded string, probability func(class int) float64) {
-	line := []string{p.change, capture, d.Name, d.Label, window, padded}
+// named are the places of the classes that a device may be named as; "" of all, a dash of
+// none.
+func (p *predictions) named(of *join.Mean) string {
+	var places []string
+	for class := range p.classes {
+		if of.Names(class) {
+			places = append(places, strconv.Itoa(class))
+		}
+	}
+	if len(places) == p.classes {
+		return ""
+	}
+	return cmp.Or(strings.Join(places, " "), "-")
+}
+
+func (p *predictions) write(capture string, d dataset.Device, window, padded, named string, probability func(class int) float64) {
+	line := []string{p.change, capture, d.Name, d.Label, window, padded, named}
 	for i := range p.classes {
 		text := ""
 		if v := probability(i); v >= 0 {

@@ -122,7 +122,7 @@ func TestPredictions(t *testing.T) {
 		if row[4] == "1" {
 			sum = make([]float64, len(row))
 		}
-		for i := 6; i < len(row) && row[6] != ""; i++ {
+		for i := 7; i < len(row) && row[7] != ""; i++ {
 			p, err := strconv.ParseFloat(row[i], 64)
 			if err != nil {
 				t.Fatal(err)
