@@ -48,8 +48,11 @@ func (m *Model) Validate(classes, none int) error {
 		return fmt.Errorf("temperature %v: want above 0", m.Temperature)
 	}
 	for i, t := range m.Tokens {
-		if err := plaintext.Check(t); err != nil || t == "" {
-			return fmt.Errorf("token %q: want text: %w", t, err)
+		if t == "" {
+			return fmt.Errorf("token %d is empty", i)
+		}
+		if err := plaintext.Check(t); err != nil {
+			return fmt.Errorf("token: %w", err)
 		}
 		if i > 0 && m.Tokens[i-1] >= t {
 			return fmt.Errorf("token %q after %q: want sorted and unique", t, m.Tokens[i-1])

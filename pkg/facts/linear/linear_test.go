@@ -40,7 +40,7 @@ func TestValidate(t *testing.T) {
 		{"a cold temperature", func(m *linear.Model) { m.Temperature = 0 }, "temperature 0"},
 		{"no temperature", func(m *linear.Model) { m.Temperature = math.NaN() }, "temperature NaN"},
 		{"tokens out of order", func(m *linear.Model) { slices.Reverse(m.Tokens) }, "want sorted and unique"},
-		{"an empty token", func(m *linear.Model) { m.Tokens[0] = "" }, `token ""`},
+		{"an empty token", func(m *linear.Model) { m.Tokens[0] = "" }, "token 0 is empty"},
 		{"a token that is no text", func(m *linear.Model) { m.Tokens[0] = "\x1b[31m" }, "token"},
 		{"a group that is not there", func(m *linear.Model) { m.Telling[2] = 2 }, `"oui:maker" tells group 2 of 2`},
 		{"a weight that is no number", func(m *linear.Model) { m.Weights[3] = float32(math.NaN()) }, "NaN"},
