@@ -23,7 +23,8 @@ import tempfile
 import numpy as np
 import torch
 
-from train_torch import HELD, KEPT, fit, hold_out, make_windows, read_rows
+from records import make_windows, read_rows
+from train_torch import HELD, KEPT, fit, hold_out
 
 MIN, MAX, VALIDATION = 50, 20000, 0.2  # --preset paper, and train's default
 RESAMPLES = 1000
