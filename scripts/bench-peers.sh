@@ -25,5 +25,6 @@ manifest=build/data/iot-sentinel/manifest.csv
 if [ -e "$manifest" ]; then
   set -- --manifest "$manifest" "$@"
 fi
+gzip -dc pkg/model/embedded/paper.safetensors.gz >"$venv/paper.safetensors" # of which the runtimes have graphs
 export PYTHONDONTWRITEBYTECODE=1
-exec "$venv/bin/python" bench/peers/compare.py --python "$venv/bin/python" "$@"
+exec "$venv/bin/python" bench/peers/compare.py --python "$venv/bin/python" --model "$venv/paper.safetensors" "$@"

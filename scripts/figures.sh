@@ -14,7 +14,9 @@ if [ -e "$manifest" ]; then
 else
   data=
 fi
-inference="bin/iotsense bench inference $data"
+paper=build/paper.safetensors # the page is of the paper's network; its last section of the other
+gzip -dc pkg/model/embedded/paper.safetensors.gz >$paper
+inference="bin/iotsense bench inference $data --model $paper"
 
 # figure NAME COMMAND: runs the command unless other names were asked for.
 figure() {
@@ -41,8 +43,8 @@ wanted="$*"
   figure full $inference --mode cold --rows full --batch 1,256
   figure threads $inference --mode sliding --threads "$(nproc)" --batch 1,256
   scripts/go build -tags purego -o build/iotsense-purego ./cmd/iotsense
-  figure purego build/iotsense-purego bench inference $data --mode sliding --batch 1,256
-  figure pipeline bin/iotsense bench pipeline $data
-  figure live scripts/root.sh bin/iotsense bench live $data --devices 440
+  figure purego build/iotsense-purego bench inference $data --model $paper --mode sliding --batch 1,256
+  figure pipeline bin/iotsense bench pipeline $data --model $paper
+  figure live scripts/root.sh bin/iotsense bench live $data --model $paper --devices 440
   figure peers scripts/bench-peers.sh --json build/figures/peers.json
 }

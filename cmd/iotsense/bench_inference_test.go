@@ -9,6 +9,7 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
 )
 
 // benchJSON runs `bench inference --json` briefly and returns what it prints.
@@ -97,7 +98,15 @@ func TestBenchInferenceUsage(t *testing.T) {
 
 func TestBenchInferenceDump(t *testing.T) {
 	dir := t.TempDir()
-	benchJSON(t, "--mode", "cold", "--windows", "3", "--batch", "1", "--dump", dir)
+	paper, err := embedded.Paper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "paper.safetensors")
+	if err := paper.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	benchJSON(t, "--model", path, "--mode", "cold", "--windows", "3", "--batch", "1", "--dump", dir)
 	for name, size := range map[string]int{"windows.npy": 3 * 5 * 3040 * 4, "probs.npy": 3 * 27 * 4} {
 		content, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
@@ -111,7 +120,7 @@ func TestBenchInferenceDump(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, "model.safetensors")); err != nil {
 		t.Error(err)
 	}
-	if got := run(t.Context(), []string{"iotsense", "bench", "inference", "--mode", "cold", "--dump", dir}); got != terminal.ExitUsage {
+	if got := run(t.Context(), []string{"iotsense", "bench", "inference", "--mode", "cold", "--model", path, "--dump", dir}); got != terminal.ExitUsage {
 		t.Errorf("a dump of all windows: status %d, want %d", got, terminal.ExitUsage)
 	}
 }

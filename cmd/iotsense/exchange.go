@@ -16,6 +16,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/interchange"
 )
 
@@ -48,7 +49,7 @@ func importCommand() *cli.Command {
 			"scaled, it is taken to be made for those of the model that --like names.",
 		Flags: []cli.Flag{
 			outputFlag("model file to write"),
-			&cli.StringFlag{Name: "like", Usage: "model `FILE` for the same records (default: the embedded model)"},
+			&cli.StringFlag{Name: "like", Usage: "model `FILE` for the same records (default: the embedded one of the paper's network)"},
 			&cli.StringFlag{Name: "labels", Usage: "`FILE` with a class name a line, in the order of the outputs"},
 		},
 		Action: modelImport,
@@ -105,7 +106,10 @@ func modelImport(c *cli.Context) error {
 	if n.Undescribed {
 		terminal.Say("%s holds weights alone: activations, padding and other layers are taken to be this network's", c.Args().First())
 	}
-	bundle, err := box.LoadNamedModel(c.String("like"))
+	bundle, err := embedded.Paper()
+	if name := c.String("like"); name != "" {
+		bundle, err = box.LoadNamedModel(name)
+	}
 	if err != nil {
 		return err
 	}

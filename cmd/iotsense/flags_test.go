@@ -142,7 +142,7 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"extract d/a.pcap -o r2 --window-mode strict", "--window-mode strict: records have no window"},
 		{"extract d/a.pcap -o r3 --window-mode odd", "odd"},
 		{"extract d/a.pcap -o r4 --window 5 --window-mode padded", ""},
-		{"extract d/a.pcap -o r5 --window 5 --window-mode strict --model " + strict, ""},
+		{"extract d/a.pcap -o r5 --window 20 --window-mode strict --model " + strict, ""},
 		{"extract d/a.pcap -o r6 --window-mode padded --model " + strict, "--window-mode padded: records have no window"},
 		{"bench inference --split test", "--split: say with DATA or --manifest"},
 		{"demo --captures d --seed 2", "--seed: what is played is of --captures"},

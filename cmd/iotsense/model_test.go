@@ -59,7 +59,7 @@ func TestModelOfTheStreamNetwork(t *testing.T) {
 
 // A bundle is exported service by service.
 func TestModelExportService(t *testing.T) {
-	bundle, err := embedded.Default()
+	bundle, err := embedded.Paper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestModelImportKeras(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(dir, "m.safetensors")
 	labels := write(t, "labels.txt", []byte("kettle\nplug\r\ncamera\nhub\n"))
-	bundle, err := embedded.Default()
+	bundle, err := embedded.Paper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,10 +126,10 @@ func TestModelImportKeras(t *testing.T) {
 	}
 }
 
-// modelOf is the embedded model with a network of zeros.
+// modelOf is the embedded model of the paper's network with a network of zeros.
 func modelOf(t *testing.T, a cnn.Architecture) *model.Model {
 	t.Helper()
-	bundle, err := embedded.Default()
+	bundle, err := embedded.Paper()
 	if err != nil {
 		t.Fatal(err)
 	}

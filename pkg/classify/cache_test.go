@@ -22,7 +22,7 @@ import (
 
 func newClassifier(t testing.TB, opts Options) *Classifier {
 	t.Helper()
-	bundle, err := embedded.Default()
+	bundle, err := embedded.Paper()
 	if err != nil {
 		t.Fatal(err)
 	}

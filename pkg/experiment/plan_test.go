@@ -69,7 +69,7 @@ func TestOptions(t *testing.T) {
 	if got := p.Options(); !maps.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
-	bundle, err := embedded.Default()
+	bundle, err := embedded.Paper()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestOptions(t *testing.T) {
 	p = mustPlan(t, "", "")
 	p.Data.Manifest, p.Data.Splits, p.WindowMode, p.Share = "manifest.csv", []string{"train"}, &padded, 0.1
 	if got, want := p.Options(), bundle[""].Training.Options; !maps.Equal(got, want) {
-		t.Errorf("the embedded model was made of\n     %v\nits plan says\n     %v", want, got)
+		t.Errorf("the embedded model of the paper's network was made of\n     %v\nits plan says\n     %v", want, got)
 	}
 }
 

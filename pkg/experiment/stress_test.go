@@ -36,7 +36,7 @@ func scored(t *testing.T) (e Evaluation, own, other model.Bundle) {
 	for _, m := range own {
 		m.Thresholds = model.Thresholds{Default: 0.01} // so that all are named
 	}
-	if other, err = embedded.Default(); err != nil {
+	if other, err = embedded.Paper(); err != nil {
 		t.Fatal(err)
 	}
 	e = Evaluation{Model: "m", Data: p.Data}

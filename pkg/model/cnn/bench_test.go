@@ -20,7 +20,7 @@ import (
 // devices' streams, and the embedded model.
 func realWindows(b *testing.B) (*model.Model, [][]flows.Row) {
 	b.Helper()
-	bundle, err := embedded.Default()
+	bundle, err := embedded.Paper()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 
 var every = flag.Int("every", 25, "check one in this many real windows against the full forward pass")
 
-// Real windows, as successive windows of their devices, through the embedded
+// Real windows, as successive windows of their devices, through the paper's
 // model: the incremental engine says what the full forward pass says, and in
 // batches of 33 it says the same again.
 func TestNextOnRealWindows(t *testing.T) {
@@ -27,7 +27,7 @@ func TestNextOnRealWindows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bundle, err := embedded.Default()
+	bundle, err := embedded.Paper()
 	if err != nil {
 		t.Fatal(err)
 	}

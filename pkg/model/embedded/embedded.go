@@ -5,6 +5,7 @@ package embedded
 
 import (
 	"bytes"
+	"compress/gzip"
 	_ "embed"
 	"fmt"
 
@@ -13,10 +14,12 @@ import (
 )
 
 var (
-	//go:embed default.safetensors
+	//go:embed default.safetensors.gz
 	defaultFile []byte
-	//go:embed lab.safetensors
+	//go:embed lab.safetensors.gz
 	labFile []byte
+	//go:embed paper.safetensors.gz
+	paperFile []byte
 )
 
 // Default is the model of the 27 device types of the IoT Sentinel captures.
@@ -25,8 +28,15 @@ func Default() (model.Bundle, error) { return read("default", defaultFile) }
 // Lab is the model of the device lab's kinds (package lab); it knows no real device.
 func Lab() (model.Bundle, error) { return read("lab", labFile) }
 
+// Paper is the paper's network for the types of Default: what that is measured against.
+func Paper() (model.Bundle, error) { return read("paper", paperFile) }
+
 func read(name string, file []byte) (model.Bundle, error) {
-	b, err := model.ReadBundle(bytes.NewReader(file))
+	packed, err := gzip.NewReader(bytes.NewReader(file))
+	if err != nil {
+		return nil, fmt.Errorf("embedded %s model: %w", name, err)
+	}
+	b, err := model.ReadBundle(packed)
 	if err != nil {
 		return nil, fmt.Errorf("embedded %s model: %w", name, err)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/interchange"
 	"github.com/iotsense/iotsense/pkg/model/internal/modeltest"
-	"github.com/iotsense/iotsense/pkg/model/stream"
 	"github.com/iotsense/iotsense/pkg/model/stream/streamtest"
 )
 
@@ -144,9 +143,6 @@ func TestONNXStepOverCaptures(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := bundle[""]
-	if m.Net.Kind() != stream.Kind {
-		m = streams()["default"]
-	}
 	checkStep(t, m, captures(t, m, 11))
 }
 

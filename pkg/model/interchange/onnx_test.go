@@ -140,19 +140,15 @@ type onnxAbout struct {
 	Metadata      map[string]string
 }
 
-// models are the paper's networks of several shapes, the embedded one among them
-// while it is of that kind.
+// models are the paper's networks of several shapes, the embedded one among them.
 func models(t *testing.T) map[string]*model.Model {
 	t.Helper()
-	bundle, err := embedded.Default()
+	bundle, err := embedded.Paper()
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(51, 52))
-	list := map[string]*model.Model{"paper": modeltest.Model(r, cnn.DefaultArchitecture(5), 21)}
-	if m := bundle[""]; m.Net.Kind() == cnn.Kind {
-		list["embedded"] = m
-	}
+	list := map[string]*model.Model{"paper": modeltest.Model(r, cnn.DefaultArchitecture(5), 21), "embedded": bundle[""]}
 	for k := range 3 {
 		arch := cnn.DefaultArchitecture(k + 1)
 		arch.Filters = [2]int{4, 3}
