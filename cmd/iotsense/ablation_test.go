@@ -16,7 +16,7 @@ import (
 func TestAblation(t *testing.T) {
 	dir := published(t)
 	report := filepath.Join(dir, "report")
-	stdout, stderr, status := command(t, "ablation", filepath.Join(dir, "bidirectional"), "--dates", "2016-09-23", "--validation-dates", "2016-09-30",
+	stdout, stderr, status := command(t, "ablation", filepath.Join(dir, "bidirectional"), "--arch", "paper", "--dates", "2016-09-23", "--validation-dates", "2016-09-30",
 		"--test-dates", "2016-10-03", "--epochs", "2", "--variants", "-conv1,-conv2,-dense,-payload,i=3", "--report", report, "--json")
 	if status != 0 {
 		t.Fatalf("status %d: %s", status, stderr)
