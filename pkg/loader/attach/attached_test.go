@@ -18,18 +18,25 @@ import (
 	"github.com/iotsense/iotsense/internal/testenv"
 )
 
-func TestAttachedTCX(t *testing.T) {
+// loopback is that of a network namespace of the test's own.
+func loopback(t *testing.T) (netns.NsHandle, netlink.Link) {
+	t.Helper()
 	testenv.Root(t)
 	runtime.LockOSThread() // never unlocked: the thread and its namespace end with the test
 	own, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer own.Close()
+	t.Cleanup(func() { own.Close() })
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return own, lo
+}
+
+func TestAttachedTCX(t *testing.T) {
+	_, lo := loopback(t)
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "someone", Type: ebpf.SchedCLS, License: "GPL", Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
 	})
@@ -72,17 +79,7 @@ func TestProgramNameOfNone(t *testing.T) {
 // A qdisc that somebody puts in the place of ours while we attach has no filter of
 // ours: it would show what is received as what is sent.
 func TestQdiscIsSwappedMeanwhile(t *testing.T) {
-	testenv.Root(t)
-	runtime.LockOSThread() // as above
-	own, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
-	lo, err := netlink.LinkByName("lo")
-	if err != nil {
-		t.Fatal(err)
-	}
+	own, lo := loopback(t)
 	handle, err := netlink.NewHandleAt(own)
 	if err != nil {
 		t.Fatal(err)
