@@ -19,8 +19,7 @@ const leastWord = 3
 // always the same ones, are others, half of its payloads are of one class in the packets
 // of another, and some of its ports and sizes are new. A chimera's first flow is that of a
 // device that the model knows.
-func (m *Maker) invent(examples []int, most int, rng *rand.Rand) ([]int, error) {
-	classes := m.rows(examples)
+func (m *Maker) invent(examples []int, classes [][][]uint32, most int, rng *rand.Rand) ([]int, error) {
 	if len(classes) < 2 {
 		return examples, nil
 	}

@@ -80,11 +80,12 @@ func (m *Maker) Add(examples []int, part uint64) ([]int, error) {
 	}
 	most := (len(m.pieces(named)) + portion - 1) / portion
 	named = append(named, m.thin(strange, most, rng)...)
-	all, err := m.mix(named, most, rng)
+	classes := m.rows(named)
+	all, err := m.mix(named, classes, most, rng)
 	if err != nil {
 		return nil, err
 	}
-	return m.invent(all, most, rng)
+	return m.invent(all, classes, most, rng)
 }
 
 // drawStream keeps these random numbers apart from others of the same seed.
@@ -146,8 +147,7 @@ func (m *Maker) thin(examples []int, most int, rng *rand.Rand) []int {
 
 // mix adds chimeras until there are so many pieces of them; none where there are too few
 // classes.
-func (m *Maker) mix(examples []int, most int, rng *rand.Rand) ([]int, error) {
-	classes := m.rows(examples)
+func (m *Maker) mix(examples []int, classes [][][]uint32, most int, rng *rand.Rand) ([]int, error) {
 	if len(classes) < leastClasses {
 		return examples, nil
 	}
