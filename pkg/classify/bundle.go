@@ -51,12 +51,10 @@ func Taxonomy(bundle model.Bundle) taxonomy.Taxonomy {
 // levels are those of the bundle's labels.
 func levels(bundle model.Bundle, labels []string) *join.Levels {
 	thresholds, paths := Thresholds(bundle), Taxonomy(bundle)
-	list, none := make([][]string, len(labels)), -1
+	list := make([][]string, len(labels))
 	for i, l := range labels {
 		list[i] = paths.Levels(l)
-		if l == model.NoneLabel {
-			none = i
-		}
 	}
+	none := slices.Index(labels, model.NoneLabel)
 	return join.NewLevels(list, none, func(class int) float64 { return thresholds.For(labels[class]) }, thresholds.Default)
 }

@@ -149,9 +149,9 @@ func (h *Listener) Train(m *model.Model, training, validation []int, seed int64)
 	if h == nil || h.deaf {
 		return nil
 	}
-	c := learn.Config{Classes: len(m.Labels), None: -1, Least: 1, Seed: seed}
+	c := learn.Config{Classes: len(m.Labels), None: -1, Least: m.LeastTemperature(), Seed: seed}
 	if none, ok := m.None(); ok {
-		c.None, c.Least = none, 0.8
+		c.None = none
 	}
 	m.Facts, err = learn.Train(h.examples(m, training), h.examples(m, validation), c)
 	return err

@@ -54,6 +54,17 @@ func (m *Model) Classes() []string {
 	return slices.DeleteFunc(slices.Clone(m.Labels), func(l string) bool { return l == NoneLabel })
 }
 
+// LeastTemperature is the least that a part of the model gets. One below 1 raises every
+// confidence, which windows of known devices ask for when nearly all are named rightly. It
+// raises that of strangers too, which none of them shows: a model without [NoneLabel] would
+// name them with certainty. One with it has seen some, and may be a little surer.
+func (m *Model) LeastTemperature() float64 {
+	if _, none := m.None(); none {
+		return 0.8
+	}
+	return 1
+}
+
 // RecordSpec says which records and windows the model was made for; the same
 // must be fed to it.
 type RecordSpec struct {

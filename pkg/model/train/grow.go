@@ -177,8 +177,7 @@ func add(g Grower, old *model.Model, store *dataset.Store, training, validation 
 	if err != nil {
 		return nil, nil, err
 	}
-	_, none := m.None()
-	c := model.Calibration{Least: max(leastTemperature(none), old.Temperature()), Captures: s.count(s.validation)}
+	c := model.Calibration{Least: max(m.LeastTemperature(), old.Temperature()), Captures: s.count(s.validation)}
 	c.Temperature = max(c.Least, held.scores(func(e []float32) []float32 { return g.Logits(m.Net, e) }).temperature())
 	m.Calibration = c
 	for _, class := range added { // of five captures one counts

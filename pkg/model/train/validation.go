@@ -175,17 +175,6 @@ const (
 	hottest = 20.0
 )
 
-// leastTemperature is the least a model gets. One below 1 raises every confidence, which
-// windows of known devices ask for when nearly all are named rightly. It raises that of
-// strangers too, which none of them shows: a model without a class for "none of them"
-// would name them with certainty. One with it has seen some, and may be a little surer.
-func leastTemperature(none bool) float64 {
-	if none {
-		return 0.8
-	}
-	return 1
-}
-
 // temperature is the one with the least loss, by golden-section search over its
 // logarithm; the loss has one minimum (it is convex in 1/temperature).
 func (s *scores) temperature() float64 {
@@ -214,8 +203,7 @@ func (s *set) calibrate(m *model.Model, threads int) (c model.Calibration, err e
 	if err != nil {
 		return c, err
 	}
-	_, none := m.None()
-	c.Least = leastTemperature(none)
+	c.Least = m.LeastTemperature()
 	c.Temperature = max(fitted.temperature(), c.Least)
 	c.Captures, c.Apart = s.count(s.fitting), len(s.choosing) < len(s.validation)
 	return c, nil
