@@ -6,11 +6,15 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/identifiers"
 )
 
 // extract says what it read that is not as it should be: packets with more bytes than
@@ -69,5 +73,73 @@ func TestExtractDirectory(t *testing.T) {
 	}
 	if !strings.Contains(stderr, "4 passed over: ") || !strings.Contains(stderr, "a.txt (no capture)") || !strings.Contains(stderr, "and 1 more") {
 		t.Errorf("%s", stderr)
+	}
+}
+
+// Records of changed packets score as evaluate scores the changed captures.
+func TestExtractChanged(t *testing.T) {
+	manifest, dir := labData(t)
+	type score struct {
+		Windows int
+		MacroF1 *float64 `json:"macro_f1"`
+		Stress  []struct {
+			Change  string
+			MacroF1 *float64 `json:"macro_f1"`
+		}
+	}
+	evaluated := func(args ...string) (s score) {
+		t.Helper()
+		stdout, stderr, status := command(t, append([]string{"evaluate", "--model", "lab", "--no-facts", "--bootstrap", "0", "--json"}, args...)...)
+		if err := json.Unmarshal([]byte(stdout), &s); err != nil || status != 0 {
+			t.Fatalf("status %d, %v, %s", status, err, stderr)
+		}
+		return s
+	}
+	whole := evaluated("--manifest", manifest, "--stress", "--first", "30s")
+	for _, row := range whole.Stress {
+		records := filepath.Join(dir, row.Change+".parquet")
+		mustRun(t, "extract", "--manifest", manifest, "--change", row.Change, "-o", records)
+		got := evaluated(records)
+		if got.MacroF1 == nil || row.MacroF1 == nil || *got.MacroF1 != *row.MacroF1 {
+			t.Errorf("%s: macro-F1 of the records %v, of the captures %v", row.Change, number(got.MacroF1), number(row.MacroF1))
+		}
+		if row.Change == "first-30s" && got.Windows >= whole.Windows {
+			t.Errorf("%s: %d windows of %d", row.Change, got.Windows, whole.Windows)
+		}
+	}
+}
+
+// What is scrubbed is written as it enters a stream of a model that scrubs.
+func TestExtractScrubbed(t *testing.T) {
+	manifest, dir := labData(t)
+	records := filepath.Join(dir, "records.parquet")
+	mustRun(t, "extract", "--manifest", manifest, "--scrub", "-o", records)
+	read := func(o dataset.Options, as func(*flows.Record) *flows.Record) (tokens [][]int16) {
+		t.Helper()
+		o.Capture.RecordSpec = flows.DefaultRecordSpec()
+		set, err := dataset.Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = set.Records(t.Context(), func(r flows.LabelledRecord) error {
+			tokens = append(tokens, as(r.Record).Tokens(nil, flows.PayloadTokens))
+			return nil
+		}, func(dataset.CaptureSummary) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tokens
+	}
+	asItIs := func(r *flows.Record) *flows.Record { return r }
+	written := read(dataset.Options{Data: []string{records}}, asItIs)
+	want := read(dataset.Options{Manifest: manifest}, identifiers.Scrub)
+	if !slices.EqualFunc(written, want, slices.Equal) {
+		t.Error("not what scrubbing makes of the captures' records")
+	}
+	if slices.EqualFunc(written, read(dataset.Options{Manifest: manifest}, asItIs), slices.Equal) {
+		t.Error("nothing is masked")
+	}
+	if _, stderr, status := command(t, "extract", records, "--scrub", "-o", filepath.Join(dir, "again.parquet")); status != 2 || !strings.Contains(stderr, "name the captures") {
+		t.Errorf("of records: status %d, %s", status, stderr)
 	}
 }

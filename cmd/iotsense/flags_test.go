@@ -30,7 +30,7 @@ const (
 var commandFlags = map[string]string{
 	"run": "no-facts interface hook promisc model local ignore ring-size max-flows max-devices socket pin json duration kernel-stats " +
 		"packets prefix flow-timeout direction speed",
-	"extract":         sourceNames + streamNames + "model json output",
+	"extract":         sourceNames + streamNames + "model json output change scrub",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
 	"classify":        sourceNames + streamNames + "model json no-facts",
 	"facts":           "device local socket json",
@@ -138,6 +138,9 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"evaluate d/a.pcap --window 99", "--window 99"},
 		{"classify d/a.pcap --window 99", "--window 99"},
 		{"analyze d/a.pcap --model lab --window 99", "--window 99"},
+		{"extract d/a.pcap -o r7 --change tripled", `--change: no change "tripled": there are late-30s, `},
+		{"extract d/a.pcap -o r8 --change first--1s", `no change "first--1s"`},
+		{"extract d/a.pcap -o r9 --change twice", "--change twice: name the devices that it is of in a --manifest"},
 		{"extract d/a.pcap -o r1 --window 99", "--window 99: records have no window"},
 		{"extract d/a.pcap -o r2 --window-mode strict", "--window-mode strict: records have no window"},
 		{"extract d/a.pcap -o r3 --window-mode odd", "odd"},

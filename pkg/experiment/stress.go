@@ -22,9 +22,6 @@ import (
 	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
-// stressSeed draws what changes.
-const stressSeed = 1
-
 // Stressed is a score with those of the same data, changed.
 type Stressed struct {
 	*score.Result
@@ -153,7 +150,7 @@ func (e Evaluation) stressed(ctx context.Context, bundle model.Bundle, change st
 	if err != nil {
 		return nil, err
 	}
-	err = set.Change(func(name string, devices []string) capture.Changer { return change.Begin(stressSeed, name, devices) })
+	err = set.Change(func(name string, devices []string) capture.Changer { return change.Begin(stress.Seed, name, devices) })
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,30 @@ func Changes() []Change {
 		{"received-only", "only what devices receive", way((*changer).received)},
 		{"another-home", "another home", anotherHome},
 	}
+}
+
+// Seed is what scores draw changes by, so that those of one capture are the same in all.
+const Seed = 1
+
+// Named is the change of that name: one of Changes or Copies, or [First] of a time, as
+// first-10s. The error lists them.
+func Named(name string) (Change, error) {
+	all := slices.Concat(Changes(), Copies())
+	for _, c := range all {
+		if c.Name == name {
+			return c, nil
+		}
+	}
+	if text, ok := strings.CutPrefix(name, "first-"); ok {
+		if d, err := time.ParseDuration(text); err == nil && d >= 0 {
+			return First(d), nil
+		}
+	}
+	var names []string
+	for _, c := range all {
+		names = append(names, c.Name)
+	}
+	return Change{}, fmt.Errorf("no change %q: there are %s, and first- with a time as in first-10s", name, strings.Join(names, ", "))
 }
 
 // First leaves what there is of a device so long after its first packet: what a sensor

@@ -323,3 +323,17 @@ func TestChain(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// Every change is found by its name, and one of a time by the name that it says.
+func TestNamed(t *testing.T) {
+	for _, c := range append(slices.Concat(Changes(), Copies()), First(10*time.Second), First(1500*time.Millisecond)) {
+		if got, err := Named(c.Name); err != nil || got.Name != c.Name || got.Meaning != c.Meaning {
+			t.Errorf("%s: %v, %v", c.Name, got, err)
+		}
+	}
+	for _, name := range []string{"", "first-", "first-10", "first--1s", "Twice"} {
+		if _, err := Named(name); err == nil || !strings.Contains(err.Error(), "another-home, copy-late") {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

@@ -15,8 +15,10 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
+	"github.com/iotsense/iotsense/pkg/identifiers"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
+	"github.com/iotsense/iotsense/pkg/stress"
 )
 
 func extractCommand() *cli.Command {
@@ -27,6 +29,8 @@ func extractCommand() *cli.Command {
 		Description: "Records have no window: --window and --window-mode are refused where they are not what the\n" +
 			"records will be cut into anyway (those of --model; 5, padded).",
 		Flags: append(DataFlags(), terminal.JSONFlag,
+			&cli.StringFlag{Name: "change", Usage: "write the records of changed packets, as evaluate --stress and --first score them: `NAME` of a change, as twice or first-10s"},
+			&cli.BoolFlag{Name: "scrub", Usage: "mask identifiers in payloads, as train --scrub does"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "parquet `FILE` to write"}),
 		Action: extract,
 	}
@@ -68,8 +72,12 @@ func extract(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	written, err := parseWritten(c, set)
+	if err != nil {
+		return err
+	}
 	report := extractReport{Output: c.String("output"), Skipped: len(set.Passed())}
-	damaged, err := writeRecords(c.Context, set, spec, &report)
+	damaged, err := writeRecords(c.Context, set, spec, written, &report)
 	if err != nil {
 		return err
 	}
@@ -110,6 +118,28 @@ func extractedRecord(c *cli.Context) (flows.RecordSpec, error) {
 	return stored, nil
 }
 
+// parseWritten reads what is written of records, and has the set's packets changed, as flags say.
+func parseWritten(c *cli.Context, set *dataset.Set) (written func(*flows.Record) *flows.Record, err error) {
+	written = func(r *flows.Record) *flows.Record { return r }
+	if c.Bool("scrub") {
+		if set.RecordsFiles() > 0 {
+			return nil, terminal.Usagef("--scrub: a records file holds no local address, those in its payloads cannot be found: name the captures it was made of")
+		}
+		written = identifiers.Scrub
+	}
+	if !c.IsSet("change") {
+		return written, nil
+	}
+	change, err := stress.Named(c.String("change"))
+	if err != nil {
+		return nil, terminal.Usagef("--change: %w", err)
+	}
+	if c.String("manifest") == "" {
+		return nil, terminal.Usagef("--change %s: name the devices that it is of in a --manifest", change.Name)
+	}
+	return written, set.Change(func(name string, devices []string) capture.Changer { return change.Begin(stress.Seed, name, devices) })
+}
+
 // checkNoWindow refuses windows that records cannot be told to have. Those of the model, or
 // the usual ones, are what they are cut into anyway.
 func checkNoWindow(c *cli.Context, bundle model.Bundle) error {
@@ -131,9 +161,9 @@ func checkNoWindow(c *cli.Context, bundle model.Bundle) error {
 }
 
 // writeRecords writes all records of the set to the report's output, which
-// appears under its name only when it is whole. damaged tells of captures that
+// appears under its name only when it is whole, each as it is to be written. damaged tells of captures that
 // could be read in part.
-func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, report *extractReport) (damaged, err error) {
+func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, written func(*flows.Record) *flows.Record, report *extractReport) (damaged, err error) {
 	made, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
@@ -146,6 +176,7 @@ func writeRecords(ctx context.Context, set *dataset.Set, spec flows.RecordSpec, 
 			if r.Incomplete {
 				report.Incomplete++
 			}
+			r.Record = written(r.Record)
 			failed = w.Write(&r)
 			return failed
 		}, func(s dataset.CaptureSummary) error {
