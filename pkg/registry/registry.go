@@ -62,7 +62,8 @@ type device struct {
 	shared    bool
 	said      said
 	ignored   bool
-	in        *list.List
+	forwarding
+	in *list.List
 }
 
 // said is what a device's last verdict was.
@@ -76,7 +77,11 @@ type said struct {
 type address struct {
 	addr netip.Addr
 	last int64
+	back int64 // when it was last used again after another that was used since
 }
+
+// isIPv4 reports whether it is one that a device has been given.
+func (a *address) isIPv4() bool { return a.addr.Is4() && !a.addr.IsLinkLocalUnicast() }
 
 // New returns an empty registry.
 func New(cfg Config) *Registry {
@@ -104,6 +109,7 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 	d.packets += rec.PacketCount
 	d.bytes += rec.TotalBytes
 	d.active(rec)
+	d.serve(rec)
 	if r.cfg.Ignored != nil && !d.ignored && r.cfg.Ignored(rec) {
 		d.ignored, d.joined = true, joined{} // what was said before is taken back
 		r.move(d, r.unknown)
@@ -139,29 +145,27 @@ func (r *Registry) evict() {
 	}
 }
 
-// active notes the record's own address, and whether another IPv4 address was
+// active notes the record's own address, and whether other IPv4 addresses were
 // active within a minute of it.
 func (d *device) active(rec *flows.Record) {
 	addr := rec.DeviceAddr
 	if !addr.IsValid() || addr.IsUnspecified() {
 		return
 	}
-	if addr.Is4() && !addr.IsLinkLocalUnicast() {
-		for _, a := range d.addresses {
-			near := rec.FirstSeen-a.last < sharedWithin.Microseconds()
-			if a.addr != addr && a.addr.Is4() && !a.addr.IsLinkLocalUnicast() && near {
-				d.shared = true
-			}
-		}
+	now := address{addr: addr, last: rec.LastSeen}
+	at := slices.IndexFunc(d.addresses, func(a address) bool { return a.addr == addr })
+	if at >= 0 {
+		now.last, now.back = max(now.last, d.addresses[at].last), d.addresses[at].back
 	}
-	last := rec.LastSeen
-	if i := slices.IndexFunc(d.addresses, func(a address) bool { return a.addr == addr }); i >= 0 {
-		last = max(last, d.addresses[i].last)
-		d.addresses = slices.Delete(d.addresses, i, i+1)
+	if now.isIPv4() {
+		d.beside(&now, at, rec)
+	}
+	if at >= 0 {
+		d.addresses = slices.Delete(d.addresses, at, at+1)
 	} else if len(d.addresses) == MaxAddresses {
 		d.addresses = d.addresses[:MaxAddresses-1]
 	}
-	d.addresses = slices.Insert(d.addresses, 0, address{addr, last})
+	d.addresses = slices.Insert(d.addresses, 0, now)
 }
 
 // Window joins one window of a device to its verdict. rec is the window's newest
@@ -198,13 +202,11 @@ func (r *Registry) move(d *device, to *list.List) {
 
 func (r *Registry) verdict(d *device) v1.Verdict {
 	v := v1.Verdict{
-		Device: d.name, State: v1.Gathering, Windows: d.joined.windows,
+		Device: d.name, Windows: d.joined.windows,
 		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{},
 	}
-	if d.ignored {
-		v.State = v1.Ignored
-	}
 	s := &spoken{Verdict: r.cfg.Levels.Verdict(&d.joined.Mean), windowP: d.joined.lastP}
+	v.State = d.state(&s.Verdict)
 	if s.Class < 0 {
 		return v
 	}
@@ -215,14 +217,31 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 	v.Time = v1.UnixMicro(d.newest)
 	v.Label, v.Confidence = &s.label, &s.Probability
 	v.WindowLabel, v.WindowConfidence = &s.windowLabel, &s.windowP
-	v.Known, v.Level, v.State = s.Known, s.Level, v1.Unknown
-	if s.Level > 0 {
-		v.Path, v.PathConfidence, v.State = &s.Path, &s.Sum, v1.Likely
+	if v.State.Nameless() {
+		return v
 	}
-	if s.Known {
-		v.State = v1.Known
+	v.Known, v.Level = s.Known, s.Level
+	if s.Level > 0 {
+		v.Path, v.PathConfidence = &s.Path, &s.Sum
 	}
 	return v
+}
+
+// state is what a device's joined verdict, and what else is known of it, come to.
+func (d *device) state(s *join.Verdict) v1.State {
+	switch {
+	case d.ignored:
+		return v1.Ignored
+	case d.gateway():
+		return v1.Gateway
+	case s.Class < 0:
+		return v1.Gathering
+	case s.Known:
+		return v1.Known
+	case s.Level > 0:
+		return v1.Likely
+	}
+	return v1.Unknown
 }
 
 // spoken is what a verdict points to, in one piece.

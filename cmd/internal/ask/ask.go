@@ -199,9 +199,10 @@ func clock(t, now time.Time) string {
 }
 
 // LabelText is a verdict's best guess, with a question mark where it is not safe, behind
-// the level above it that is; and how sure that is, or the guess where no level is.
+// the level above it that is; and how sure that is, or the guess where no level is. There is
+// none of a gateway.
 func LabelText(v *v1.Verdict) (label, confidence string) {
-	if v.Label == nil {
+	if v.Label == nil || v.State == v1.Gateway {
 		return "-", "-"
 	}
 	label = terminal.Cell(*v.Label)

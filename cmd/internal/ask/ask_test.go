@@ -36,6 +36,8 @@ func TestPrintDevices(t *testing.T) {
 	twin := deviceOf("00:17:88:0a:0b:0e", "Plug Two", 0.5, "10.0.0.9")
 	path, sum := "Plugs/plug", 0.99
 	twin.State, twin.Level, twin.Path, twin.PathConfidence = v1.Likely, 2, &path, &sum
+	router := deviceOf("00:17:88:0a:0b:0f", "Plug Three", 0.6, "10.0.0.1")
+	router.State = v1.Gateway
 	yesterday := deviceOf("00:17:88:0a:0b:0d", "Plug", 0.5, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
 	yesterday.LastSeen.Time = now.Add(-20 * time.Hour)
 	for _, tt := range []struct {
@@ -48,6 +50,7 @@ func TestPrintDevices(t *testing.T) {
 		{"known and unknown", []v1.DeviceVerdict{shared, yesterday}, v1.Stats{UptimeS: 9, Model: &model},
 			[]string{"shared MAC", "192.168.178.200 +3", "12:30:01", "03 Mar", "Plug?", "unknown", "0.500"}, []string{"Camera?", "gathering", "fe80"}},
 		{"likely", []v1.DeviceVerdict{twin, shared}, v1.Stats{UptimeS: 9, Model: &model}, []string{"Plugs/plug: Plug Two?", "0.990", "likely"}, []string{"0.500"}},
+		{"gateway", []v1.DeviceVerdict{router}, v1.Stats{UptimeS: 9, Model: &model}, []string{"gateway"}, []string{"Plug", "0.600"}},
 		{"no MAC", []v1.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, v1.Stats{UptimeS: 200, Model: &model},
 			[]string{"ip:192.168.100.200", "Weather Station of the Garden"}, nil},
 		{"gathering", []v1.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20, Model: &model},

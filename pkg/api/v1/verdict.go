@@ -8,8 +8,12 @@ const (
 	Known     State = "known"     // confidence at or over the label's threshold
 	Likely    State = "likely"    // not known, but a level above the label has enough confidence
 	Unknown   State = "unknown"   // windows, but no label or level with enough confidence
+	Gateway   State = "gateway"   // forwards for others, or serves the network: its traffic names nothing
 	Ignored   State = "ignored"   // counted, but not judged, by the operator's wish
 )
+
+// Nameless reports whether a device in the state has no safe name, however sure the model is.
+func (s State) Nameless() bool { return s == Gateway }
 
 // Verdict is what is known of a device: one line of `classify --json` and
 // `run --json`. A key without a value is null.
@@ -24,6 +28,7 @@ type Verdict struct {
 	Level            int            `json:"level"`             // how many parts of the label's path are safe; 0: none
 	Path             *string        `json:"path"`              // these parts, as maker/kind; of a known label all of them, itself the last
 	PathConfidence   *float64       `json:"path_confidence"`   // joined probability of all classes below
+	UserLabel        *string        `json:"user_label"`        // what the operator called it; null: nothing
 	Vendor           *string        `json:"vendor"`            // who made its interface; null: random MAC, nobody listed, no facts kept
 	Facts            Facts          `json:"facts"`             // {kind: newest value} of what it says of itself; null: nothing is kept
 	Provisional      bool           `json:"provisional"`       // rests on a flow still open in the kernel
