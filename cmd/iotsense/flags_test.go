@@ -43,7 +43,7 @@ var commandFlags = map[string]string{
 	"crossval":        sourceNames + streamNames + learnNames + "json split-by folds seeds bootstrap report",
 	"strategies":      seriesNames + "services",
 	"ablation":        seriesNames + "variants fixed",
-	"lab":             "units captures seed",
+	"lab":             "units captures duration seed",
 	"demo":            "captures speed hook duration model seed json",
 	"devices":         "socket json",
 	"flows":           "socket json",

@@ -17,7 +17,7 @@ import (
 
 // boot takes the device from power-on to a usable network and returns when that is.
 func (d *device) boot() time.Duration {
-	at := d.between(5*time.Millisecond, 900*time.Millisecond)
+	at := d.since + d.between(5*time.Millisecond, 900*time.Millisecond)
 	if d.stack.ipv6 {
 		d.startIPv6(at)
 		at += d.between(50*time.Millisecond, 400*time.Millisecond)
@@ -30,7 +30,9 @@ func (d *device) boot() time.Duration {
 		at += d.between(200*time.Millisecond, 1200*time.Millisecond)
 		d.arp(at, layers.ARPRequest, d.host, everyone, [6]byte{})
 	}
-	return d.resolve(at+d.between(time.Millisecond, 20*time.Millisecond), d.home.router)
+	at = d.resolve(at+d.between(time.Millisecond, 20*time.Millisecond), d.home.router)
+	d.stay(at)
+	return at
 }
 
 // resolve asks for a neighbour's MAC (RFC 826).
@@ -42,16 +44,13 @@ func (d *device) resolve(at time.Duration, h host) time.Duration {
 }
 
 // dhcp gets the lease (RFC 2131): all four messages, or only the last two when
-// the device remembers an earlier lease.
+// the device remembers an earlier lease that the router still grants.
 func (d *device) dhcp(at time.Duration) time.Duration {
 	var xid dhcpv4.TransactionID
 	copy(xid[:], d.bytes(len(xid)))
 	nobody := host{mac: d.mac, ip: netip.IPv4Unspecified(), ttl: d.ttl}
 	all := group("255.255.255.255")
 	mine := d.dhcpOptions()
-	server := net.IP(d.home.router.ip.AsSlice())
-
-	remembers := d.chance(d.stack.reboot)
 	tell := func(m *dhcpv4.DHCPv4, err error) *dhcpv4.DHCPv4 {
 		if d.failAs("DHCP request", err) {
 			return nil
@@ -59,36 +58,69 @@ func (d *device) dhcp(at time.Duration) time.Duration {
 		d.udp(at, nobody, all, 68, 67, layers.IPv4{}, m.ToBytes())
 		return m
 	}
-	answer := func(q *dhcpv4.DHCPv4, t dhcpv4.MessageType) *dhcpv4.DHCPv4 {
-		if q == nil {
-			return nil
-		}
-		at += d.between(2*time.Millisecond, 60*time.Millisecond)
-		m, err := dhcpv4.NewReplyFromRequest(q, dhcpv4.WithMessageType(t), dhcpv4.WithYourIP(d.ip.AsSlice()),
-			dhcpv4.WithServerIP(server), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(server)),
-			dhcpv4.WithNetmask(net.CIDRMask(d.home.net.Bits(), 32)), dhcpv4.WithRouter(server), dhcpv4.WithDNS(server),
-			dhcpv4.WithLeaseTime(86400), dhcpv4.WithOption(dhcpv4.OptDomainName(d.home.domain)))
-		if d.failAs("DHCP reply", err) {
-			return nil
-		}
-		d.udp(at, d.home.router, d.host, 67, 68, layers.IPv4{}, m.ToBytes())
-		return m
-	}
-
 	var request *dhcpv4.DHCPv4
-	if remembers {
+	remembers := d.chance(d.stack.reboot)
+	if wanted := d.earlier; remembers || wanted.IsValid() {
+		if !wanted.IsValid() {
+			wanted = d.ip
+		}
 		m, err := dhcpv4.New(append(mine, dhcpv4.WithTransactionID(xid), dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest),
-			dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(d.ip.AsSlice())))...)
-		request = tell(m, err)
-	} else {
+			dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(wanted.AsSlice())))...)
+		if request = tell(m, err); wanted != d.ip {
+			_, at = d.dhcpAnswer(at, request, dhcpv4.MessageTypeNak, all)
+			at += d.between(10*time.Millisecond, 2*time.Second)
+			request = nil
+		}
+	}
+	if request == nil {
 		discover := tell(dhcpv4.NewDiscovery(hardware(d.mac), append(mine, dhcpv4.WithTransactionID(xid))...))
-		if offer := answer(discover, dhcpv4.MessageTypeOffer); offer != nil {
+		var offer *dhcpv4.DHCPv4
+		if offer, at = d.dhcpAnswer(at, discover, dhcpv4.MessageTypeOffer, d.host); offer != nil {
 			at += d.between(time.Millisecond, 30*time.Millisecond)
 			request = tell(dhcpv4.NewRequestFromOffer(offer, mine...))
 		}
 	}
-	answer(request, dhcpv4.MessageTypeAck)
+	_, at = d.dhcpAnswer(at, request, dhcpv4.MessageTypeAck, d.host)
 	return at + d.between(time.Millisecond, 15*time.Millisecond)
+}
+
+// dhcpAnswer is the router's answer to a message, and when it is there; a nil message
+// has none.
+func (d *device) dhcpAnswer(at time.Duration, q *dhcpv4.DHCPv4, t dhcpv4.MessageType, to host) (*dhcpv4.DHCPv4, time.Duration) {
+	if q == nil {
+		return nil, at
+	}
+	server := net.IP(d.home.router.ip.AsSlice())
+	at += d.between(2*time.Millisecond, 60*time.Millisecond)
+	opts := []dhcpv4.Modifier{dhcpv4.WithMessageType(t), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(server))}
+	if t != dhcpv4.MessageTypeNak {
+		term := day
+		if d.course.day {
+			term = d.home.term
+		}
+		opts = []dhcpv4.Modifier{dhcpv4.WithMessageType(t), dhcpv4.WithYourIP(d.ip.AsSlice()),
+			dhcpv4.WithServerIP(server), dhcpv4.WithOption(dhcpv4.OptServerIdentifier(server)),
+			dhcpv4.WithNetmask(net.CIDRMask(d.home.net.Bits(), 32)), dhcpv4.WithRouter(server), dhcpv4.WithDNS(server),
+			dhcpv4.WithLeaseTime(uint32(term / time.Second)), dhcpv4.WithOption(dhcpv4.OptDomainName(d.home.domain))}
+	}
+	m, err := dhcpv4.NewReplyFromRequest(q, opts...)
+	if d.failAs("DHCP reply", err) {
+		return nil, at
+	}
+	d.udp(at, d.home.router, to, 67, 68, layers.IPv4{}, m.ToBytes())
+	return m, at
+}
+
+// renew asks the router for more time (RFC 2131, section 4.4.5).
+func (d *device) renew(at time.Duration) {
+	var xid dhcpv4.TransactionID
+	copy(xid[:], d.bytes(len(xid)))
+	m, err := dhcpv4.New(append(d.dhcpOptions(), dhcpv4.WithTransactionID(xid),
+		dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest), dhcpv4.WithClientIP(d.ip.AsSlice()))...)
+	if !d.failAs("DHCP renewal", err) {
+		d.udp(at, d.host, d.home.router, 68, 67, layers.IPv4{}, m.ToBytes())
+		d.dhcpAnswer(at, m, dhcpv4.MessageTypeAck, d.host)
+	}
 }
 
 // dhcpOptions are the options by which a DHCP client is known.
@@ -167,6 +199,9 @@ func (d *device) icmp6(at time.Duration, from, to host, ip layers.IPv6, upper ..
 // the answer, and returns the host and when it may be used.
 func (d *device) lookup(at time.Duration, name string) (host, time.Duration) {
 	h := d.home.server(name)
+	if d.course.day {
+		h.out = d.home.outage(name)
+	}
 	if expires, ok := d.names[name]; ok && at < expires {
 		return h, at
 	}

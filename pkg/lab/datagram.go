@@ -271,7 +271,7 @@ func (d *device) beacon(counter uint32, body int) []byte {
 func (d *device) rtp(at, until time.Duration, to host, sport, dport uint16, rate int) {
 	seq, stamp, ssrc := uint16(d.rng.Uint32()), d.rng.Uint32(), d.rng.Uint32()
 	interval := time.Second / time.Duration(rate)
-	for n := 0; at < min(until, d.length); n++ {
+	for n := 0; at < min(until, d.until); n++ {
 		size := 300 + d.rng.IntN(1500)
 		if n%(2*rate) == 0 {
 			size += 6000 + d.rng.IntN(6000) // a key frame

@@ -21,6 +21,7 @@ const (
 	leaseHosts = 16
 	leases     = 224
 	unitLeases = 14 // leases set aside for each kind; units beyond share them
+	unitSpares = 4  // the same, for other addresses
 )
 
 // epoch is where the lab's time begins; a home's captures start in the year after it.
@@ -37,6 +38,10 @@ type home struct {
 	recorder host // a small server: keeps video, brokers messages
 	lamp     host // somebody else's lamp, for the hub to command
 	lease    []int
+
+	term    time.Duration // of a lease
+	restart time.Duration // of the router, nightly: since midnight
+	late    time.Duration // how much later than usual its people do what they do
 }
 
 func newHome(seed int64) *home {
@@ -58,12 +63,39 @@ func newHome(seed int64) *home {
 	h.recorder = local(peerHosts+1, 64, 2*time.Millisecond)
 	h.lamp = local(peerHosts+2, 255, 9*time.Millisecond)
 	h.lease = r.Perm(leases)
+	h.term = []time.Duration{time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour}[r.IntN(4)]
+	h.restart = 2*time.Hour + time.Duration(r.Int64N(int64(3*time.Hour)))
+	h.late = time.Duration(r.Int64N(int64(3*time.Hour))) - time.Hour
 	return h
 }
 
 // peers are the home's own machines by their MACs.
 func (h *home) peers() map[flows.MAC]string {
 	return map[flows.MAC]string{h.router.mac: "router", h.phone.mac: "phone", h.recorder.mac: "recorder", h.lamp.mac: "lamp"}
+}
+
+// address is one of the two addresses that the router may give a unit.
+func (h *home) address(kind, unit int, spare bool) netip.Addr {
+	n := (kind*unitLeases + unit%unitLeases) % leases
+	if spare {
+		n = leases - 1 - (kind*unitSpares+unit%unitSpares)%leases
+	}
+	return h.at(leaseHosts + h.lease[n])
+}
+
+// next is when it is next so long after midnight.
+func (h *home) next(hour time.Duration) time.Duration {
+	return (hour - h.start.Sub(h.start.Truncate(day)) + day) % day
+}
+
+// outage is when a public server cannot be reached.
+func (h *home) outage(name string) span {
+	r := newRand("outage", name, h.seed)
+	if r.Float64() >= outages {
+		return span{}
+	}
+	from := time.Duration(r.Int64N(int64(day)))
+	return span{from, from + 2*time.Minute + time.Duration(r.Int64N(int64(20*time.Minute)))}
 }
 
 // at is the n-th address of the home's network.
@@ -80,7 +112,7 @@ func (h *home) server(name string) host {
 	nets := [][4]byte{{192, 0, 2}, {198, 51, 100}, {203, 0, 113}}
 	b := nets[r.IntN(len(nets))]
 	b[3] = byte(1 + r.IntN(254))
-	return host{mac: h.router.mac, ip: netip.AddrFrom4(b), ttl: uint8(64 - 8 - r.IntN(14)),
+	return host{fqdn: name, mac: h.router.mac, ip: netip.AddrFrom4(b), ttl: uint8(64 - 8 - r.IntN(14)),
 		rtt: time.Duration(9+r.IntN(90)) * time.Millisecond}
 }
 
@@ -99,11 +131,16 @@ func linkLocal(m flows.MAC) netip.Addr {
 // device is one unit during one capture.
 type device struct {
 	wire
-	host  // as it is once it has its lease
-	stack stack
-	home  *home
-	rng   *rand.Rand // the course of events
-	own   *rand.Rand // the unit's identity: drawn in the same order in every capture
+	host // as it is once it has its lease
+	kind
+	number, unit int // of the kind, of the unit
+	home         *home
+	course       course
+	since        time.Duration // when this life began
+	earlier      netip.Addr    // its address in the life before; invalid in its first
+	talks        []*conn       // that are open
+	rng          *rand.Rand    // the course of events
+	own          *rand.Rand    // the unit's identity: drawn in the same order in every life
 
 	serial   string
 	uuid     string
@@ -115,24 +152,38 @@ type device struct {
 	events   []event // in order of time
 }
 
-func newDevice(k kind, number, unit int, seed int64, length time.Duration) *device {
-	own := newRand("unit", k.name, unit)
-	h := newHome(seed)
-	mac := newMAC(own)
-	d := &device{
-		stack: k.stack, home: h, own: own, rng: newRand("events", k.name, unit, seed),
-		names: map[string]time.Duration{}, certs: newAuthority(h.start),
+func newDevice(k kind, number, unit int, h *home, c course) *device {
+	d := &device{kind: k, number: number, unit: unit, home: h, course: c, rng: newRand("events", k.name, unit, h.seed),
+		certs: newAuthority(h.start)}
+	d.wire.start = h.start
+	d.nextEph = k.stack.portBase + uint16(d.rng.IntN(int(k.stack.portCount)))
+	return d
+}
+
+// begin starts a life: what the unit is by nature stays, what it knew of the network
+// is gone.
+func (d *device) begin(l life) {
+	own := newRand("unit", d.kind.name, d.unit)
+	d.own, d.earlier = own, d.ip
+	d.host = host{mac: newMAC(own), ip: d.home.address(d.number, d.unit, l.spare), ttl: d.stack.ttl}
+	if d.stack.ipv6 {
+		d.ip6 = linkLocal(d.mac)
 	}
-	d.host = host{mac: mac, ip: h.at(leaseHosts + h.lease[(number*unitLeases+unit%unitLeases)%leases]), ttl: k.stack.ttl}
-	if k.stack.ipv6 {
-		d.ip6 = linkLocal(mac)
-	}
-	d.wire = wire{device: mac, start: h.start, length: length}
 	d.serial = fmt.Sprintf("%08X", own.Uint32())
 	d.uuid = fmt.Sprintf("%08x-%04x-4%03x-a%03x-%012x", own.Uint32(), own.IntN(1<<16), own.IntN(1<<12), own.IntN(1<<12), own.Int64N(1<<48))
-	d.firmware = fmt.Sprintf("%d.%d.%d", 1+own.IntN(3), own.IntN(10), own.IntN(200))
-	d.nextEph = d.stack.portBase + uint16(d.rng.IntN(int(d.stack.portCount)))
-	return d
+	d.firmware = fmt.Sprintf("%d.%d.%d", 1+own.IntN(3), own.IntN(10), own.IntN(200)+l.updates)
+	d.device, d.since, d.until = d.mac, l.from, l.until
+	d.names, d.events, d.talks = map[string]time.Duration{}, nil, nil
+}
+
+// play lives one life after the other.
+func (d *device) play() {
+	for _, l := range d.course.lives {
+		d.begin(l)
+		d.live(d)
+		d.run()
+	}
+	d.hand(d.until)
 }
 
 // between draws a duration from [low, high); equal bounds give low.
@@ -174,7 +225,15 @@ func (d *device) every(from, period time.Duration, do func(at time.Duration)) {
 
 // run does all that was put off, in order of time, until the capture ends.
 func (d *device) run() {
-	for len(d.events) > 0 && d.err == nil && d.events[0].at < d.length {
+	for len(d.events) > 0 && d.err == nil && d.events[0].at < d.until {
+		if d.course.day { // what is still to be acknowledged is sent before it rests
+			for _, c := range d.talks {
+				c.flush()
+			}
+			if len(d.frames) > d.enough {
+				d.hand(d.events[0].at)
+			}
+		}
 		e := d.events[0]
 		d.events = d.events[1:]
 		e.do(e.at)

@@ -32,18 +32,18 @@ func (s stack) with(vendor string, params []uint8) stack {
 // kinds is the table of all kinds; labels follow the name column.
 func kinds() []kind {
 	return []kind{
-		{"camera", smallLinux.with("udhcp 1.24.1", udhcpc), camera},
-		{"smart-plug", lwip.with("", short), smartPlug},
-		{"light-bulb", lwip.with("", short), lightBulb},
-		{"hub", linux.with("udhcp 1.30.1", udhcpc), hub},
-		{"thermostat", smallLinux.with("udhcp 1.30.1", udhcpc), thermostat},
-		{"speaker", linux.with("dhcpcd-9.4.1:Linux-5.10", dhcpcd), speaker},
-		{"motion-sensor", lwip.with("", short), motionSensor},
-		{"smoke-alarm", rtos.with("", short), smokeAlarm},
-		{"printer", linux.with("", dhcpcd), printer},
-		{"weather-station", rtos.with("", short), weatherStation},
-		{"television", linux.with("dhcpcd-6.8.2:Linux-4.14", dhcpcd), television},
-		{"vacuum", smallLinux.with("udhcp 1.24.1", udhcpc), vacuum},
+		{"camera", smallLinux.with("udhcp 1.24.1", udhcpc), camera, habit{"000000244211222234443210", time.Minute, 6 * time.Minute, "fw.camcloud.example", &olderTLS}},
+		{"smart-plug", lwip.with("", short), smartPlug, habit{"100000134210111113455432", 20 * time.Second, 3 * time.Minute, "fw.plugcloud.example", &smallTLS}},
+		{"light-bulb", lwip.with("", short), lightBulb, habit{"100000243111111124678753", 15 * time.Second, 2 * time.Minute, "fw.lumen.example", nil}},
+		{"hub", linux.with("udhcp 1.30.1", udhcpc), hub, habit{"100000244211111124777542", 30 * time.Second, 4 * time.Minute, "fw.lumen.example", &modernTLS}},
+		{"thermostat", smallLinux.with("udhcp 1.30.1", udhcpc), thermostat, habit{"000000331000000022321110", 20 * time.Second, 2 * time.Minute, "fw.homecloud.example", &smallTLS}},
+		{"speaker", linux.with("dhcpcd-9.4.1:Linux-5.10", dhcpcd), speaker, habit{"100000356322233345665421", 3 * time.Minute, 40 * time.Minute, "fw.aria.example", &modernTLS}},
+		{"motion-sensor", lwip.with("", short), motionSensor, habit{"200001367432233467776543", time.Minute, 9 * time.Minute, "fw.homecloud.example", nil}},
+		{"smoke-alarm", rtos.with("", short), smokeAlarm, habit{"000000000100000000100000", 15 * time.Second, time.Minute, "fw.safehome.example", nil}},
+		{"printer", linux.with("", dhcpcd), printer, habit{"000000013453235432210000", time.Minute, 7 * time.Minute, "fw.inkwell.example", &olderTLS}},
+		{"weather-station", rtos.with("", short), weatherStation, habit{"000000331100110012221100", 20 * time.Second, 2 * time.Minute, "fw.wx.example", nil}},
+		{"television", linux.with("dhcpcd-6.8.2:Linux-4.14", dhcpcd), television, habit{"100000010001100001246752", 20 * time.Minute, 90 * time.Minute, "fw.vista.example", &modernTLS}},
+		{"vacuum", smallLinux.with("udhcp 1.24.1", udhcpc), vacuum, habit{"000000001354321111110000", 15 * time.Minute, 50 * time.Minute, "fw.vacuum.example", &modernTLS}},
 	}
 }
 
@@ -120,17 +120,17 @@ func camera(d *device) {
 		})
 	}
 	if d.chance(0.6) {
-		d.after(d.jitter(at+6*time.Second), func(at time.Duration) {
+		d.visit(d.jitter(at+6*time.Second), func(at time.Duration) {
 			d.browsed(at, services)
 			watch(at+d.between(time.Second, 3*time.Second), d.home.phone, "CamView/7.3 (Android)", d.between(4*time.Second, 20*time.Second))
 		})
 	}
-	d.every(at+d.between(8*time.Second, 30*time.Second), 48*time.Second, func(at time.Duration) { // motion seen
+	d.used(at+d.between(8*time.Second, 30*time.Second), 48*time.Second, func(at time.Duration) { // motion seen
 		picture := 4000 + d.rng.IntN(12000)
 		d.report(at, modernTLS, request{method: "PUT", host: "media.camcloud.example", path: fmt.Sprintf("/clip/%s/%d.jpg", d.serial, d.rng.IntN(1e6)),
 			agent: agent, typ: "application/json", body: d.bytes(picture), answer: []byte(`{"ret":0}`)})
 	})
-	d.every(at+20*time.Second, 64*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
+	d.upkeep(at+20*time.Second, 64*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
 }
 
 // smartPlug answers its app in the make's XOR protocol, over UDP and TCP, and
@@ -157,7 +157,7 @@ func smartPlug(d *device) {
 		cloud.send(client, 0, framed(`{"method":"heartbeat"}`))
 		cloud.send(server, 0, framed(`{"error_code":0}`))
 	})
-	d.every(d.jitter(at), pollEvery, func(at time.Duration) { // the app looks for plugs
+	d.used(d.jitter(at), pollEvery, func(at time.Duration) { // the app looks for plugs
 		from := uint16(32768 + d.rng.IntN(28000))
 		d.udp(at, d.home.phone, group("255.255.255.255"), from, port, layers.IPv4{}, autokey(`{"system":{"get_sysinfo":{}},"emeter":{"get_realtime":{}}}`))
 		d.udp(at+d.between(3*time.Millisecond, 30*time.Millisecond), d.host, d.home.phone, port, from, layers.IPv4{}, autokey(info(d.rng.Float64()*60)))
@@ -168,7 +168,7 @@ func smartPlug(d *device) {
 			c.close(client)
 		}
 	})
-	d.every(at+d.between(10*time.Second, 20*time.Second), 32*time.Second, func(at time.Duration) {
+	d.upkeep(at+d.between(10*time.Second, 20*time.Second), 32*time.Second, func(at time.Duration) {
 		d.setClock(at, "time.plugcloud.example", 3, 1, true)
 	})
 }
@@ -191,9 +191,9 @@ func lightBulb(d *device) {
 			f = d.coap(d.host, directory, d.nextPort())
 		}
 		f.exchange(at, coapRequest{code: codes.POST, path: "/rd/" + d.serial, query: []string{"st=1"}, format: message.AppJSON,
-			payload: fmt.Appendf(nil, `{"on":%t,"dim":%d,"up":%d}`, d.chance(0.5), d.rng.IntN(255), int(at.Seconds())), status: codes.Changed})
+			payload: fmt.Appendf(nil, `{"on":%t,"dim":%d,"up":%d}`, d.chance(0.5), d.rng.IntN(255), int((at - d.since).Seconds())), status: codes.Changed})
 	})
-	d.every(d.jitter(at+time.Second), 14*time.Second, func(at time.Duration) {
+	d.used(d.jitter(at+time.Second), 14*time.Second, func(at time.Duration) {
 		if d.chance(0.35) {
 			d.browsed(at, services)
 		}
@@ -203,7 +203,7 @@ func lightBulb(d *device) {
 		p.exchange(at+d.between(50*time.Millisecond, time.Second), coapRequest{code: codes.PUT, path: "/light/0", format: message.AppJSON,
 			payload: fmt.Appendf(nil, `{"on":%t,"dim":%d}`, d.chance(0.7), d.rng.IntN(255)), status: codes.Changed})
 	})
-	d.every(at+15*time.Second, 40*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 3, 1, true) })
+	d.upkeep(at+15*time.Second, 40*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 3, 1, true) })
 }
 
 // thermostat reports to a cloud over TLS and fetches the weather.
@@ -221,13 +221,13 @@ func thermostat(d *device) {
 			body:   fmt.Appendf(nil, `{"t":%.1f,"set":%.1f,"rh":%d,"valve":%d}`, 16+d.rng.Float64()*8, 17+d.rng.Float64()*5, 30+d.rng.IntN(40), d.rng.IntN(100)),
 			answer: []byte(`{"ok":true}`)})
 	})
-	d.every(at+d.between(2*time.Second, 12*time.Second), 45*time.Second, func(at time.Duration) {
+	d.upkeep(at+d.between(2*time.Second, 12*time.Second), 45*time.Second, func(at time.Duration) {
 		hours := base64.StdEncoding.EncodeToString(d.bytes(300 + d.rng.IntN(500)))
 		d.get(at, request{method: "GET", host: "weather.homecloud.example", agent: agent,
 			path:   fmt.Sprintf("/forecast?lat=%.2f&lon=%.2f", 48+d.rng.Float64(), 11+d.rng.Float64()),
 			server: "nginx", typ: "application/json", answer: fmt.Appendf(nil, `{"hours":"%s"}`, hours)})
 	})
-	d.every(at+d.between(8*time.Second, 20*time.Second), 30*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
+	d.upkeep(at+d.between(8*time.Second, 20*time.Second), 30*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
 }
 
 // motionSensor keeps an MQTT session with a broker, in the cloud or at home,
@@ -253,19 +253,19 @@ func motionSensor(d *device) {
 	m.publish(d.between(5*time.Millisecond, 50*time.Millisecond), topic+"/status", 1, fmt.Sprintf(`{"fw":"%s","bat":%d}`, d.firmware, 40+d.rng.IntN(60)))
 	d.every(at+keepalive, keepalive, func(at time.Duration) {
 		if d.chance(0.25) { // slept, lost its session
-			m.c.wait(at)
+			m.wait(at)
 			m.c.close(client)
 			m = session(at + d.between(200*time.Millisecond, 2*time.Second))
 			return
 		}
-		m.c.wait(at)
+		m.wait(at)
 		if d.chance(0.6) {
 			m.publish(0, topic+"/state", 1, fmt.Sprintf(`{"motion":%t,"lux":%d}`, d.chance(0.5), d.rng.IntN(800)))
 		} else {
 			m.ping(0)
 		}
 	})
-	d.every(at+d.between(6*time.Second, 15*time.Second), 22*time.Second, func(at time.Duration) {
+	d.upkeep(at+d.between(6*time.Second, 15*time.Second), 22*time.Second, func(at time.Duration) {
 		if d.chance(0.5) {
 			d.get(at, request{method: "GET", host: connectivity, path: "/generate_204", status: 204, server: "nginx"})
 			return
@@ -312,7 +312,7 @@ func weatherStation(d *device) {
 	d.every(d.jitter(at), 20*time.Second, func(at time.Duration) {
 		d.udp(at, d.host, group("255.255.255.255"), 59387, 59387, layers.IPv4{}, append([]byte{0xff, 0xff, 0x12, 0, 0x27}, d.beacon(0, 10)[4:]...))
 	})
-	d.every(at+d.between(9*time.Second, 18*time.Second), 25*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 3, 1, true) })
+	d.upkeep(at+d.between(9*time.Second, 18*time.Second), 25*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 3, 1, true) })
 	if d.chance(0.4) { // an upload to a second service
 		d.every(d.jitter(at+5*time.Second), uploadEvery*2, func(at time.Duration) {
 			d.get(at, request{method: "POST", host: "data.homecloud.example", path: "/report/", agent: "WX/" + d.firmware, typ: "text/plain",
@@ -340,10 +340,10 @@ func vacuum(d *device) {
 	id := "vac-" + d.serial
 	m := d.connectMQTT(d.dialTLS(d.jitter(at), cloudMQTT, 8883, modernTLS), id, "", "cmd/"+id, time.Minute)
 	d.every(d.jitter(at+2*time.Second), d.period(10*time.Second, 18*time.Second), func(at time.Duration) {
-		m.c.wait(at)
+		m.wait(at)
 		m.publish(0, "state/"+id, 1, fmt.Sprintf(`{"st":%d,"bat":%d,"area":%d}`, d.rng.IntN(8), d.rng.IntN(100), d.rng.IntN(90000)))
 	})
-	d.every(d.jitter(at+time.Second), 16*time.Second, func(at time.Duration) { // the app asks who is there
+	d.used(d.jitter(at+time.Second), 16*time.Second, func(at time.Duration) { // the app asks who is there
 		from := uint16(32768 + d.rng.IntN(28000))
 		d.udp(at, d.home.phone, d.host, from, port, layers.IPv4{}, d.beacon(0xffffffff, 0))
 		d.udp(at+d.between(2*time.Millisecond, 30*time.Millisecond), d.host, d.home.phone, port, from, layers.IPv4{}, d.beacon(counter, 0))
@@ -353,9 +353,9 @@ func vacuum(d *device) {
 			d.udp(at, d.host, d.home.phone, port, from, layers.IPv4{}, d.beacon(counter+1, 16*(3+d.rng.IntN(12))))
 		}
 	})
-	d.every(at+d.between(10*time.Second, 25*time.Second), 50*time.Second, func(at time.Duration) { // a piece of map
+	d.used(at+d.between(10*time.Second, 25*time.Second), 50*time.Second, func(at time.Duration) { // a piece of map
 		d.report(at, modernTLS, request{method: "PUT", host: "map.vacuum.example", path: "/m/" + d.serial, agent: "vac/" + d.firmware,
 			body: d.bytes(1500 + d.rng.IntN(9000)), answer: []byte("{}")})
 	})
-	d.every(at+d.between(12*time.Second, 20*time.Second), 34*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
+	d.upkeep(at+d.between(12*time.Second, 20*time.Second), 34*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
 }

@@ -56,7 +56,7 @@ func hub(d *device) {
 	d.report(at, modernTLS, request{method: "POST", host: "bridge.lumen.example", path: "/v1/announce", agent: agent, typ: "application/json",
 		body: fmt.Appendf(nil, `{"id":"%s","ip":"%s"}`, d.serial, d.ip), answer: []byte(`{"next":60}`)})
 	d.advertise(d.jitter(at), services)
-	d.every(d.jitter(at), 40*time.Second, func(at time.Duration) {
+	d.upkeep(d.jitter(at), 40*time.Second, func(at time.Duration) {
 		d.notify(at, location, software, "urn:schemas-upnp-org:device:basic:1")
 	})
 	lamp := d.coap(d.host, d.home.lamp, d.nextPort())
@@ -68,7 +68,7 @@ func hub(d *device) {
 		lamp.exchange(at, coapRequest{code: codes.GET, path: "/light/0", format: message.AppJSON,
 			answer: fmt.Appendf(nil, `{"on":%t,"dim":%d}`, d.chance(0.5), d.rng.IntN(255)), status: codes.Content})
 	})
-	d.every(d.jitter(at+3*time.Second), 12*time.Second, func(at time.Duration) {
+	d.used(d.jitter(at+3*time.Second), 12*time.Second, func(at time.Duration) {
 		switch d.rng.IntN(3) {
 		case 0:
 			d.searched(at, "ssdp:all", location, software)
@@ -83,7 +83,7 @@ func hub(d *device) {
 			request{method: "PUT", path: fmt.Sprintf("/api/%x/lights/1/state", d.bytes(16)), agent: app, typ: "application/json", server: "nginx",
 				body: fmt.Appendf(nil, `{"on":%t,"bri":%d}`, d.chance(0.5), d.rng.IntN(255)), answer: []byte(`[{"success":{}}]`)})
 	})
-	d.every(at+d.between(20*time.Second, 40*time.Second), 60*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
+	d.upkeep(at+d.between(20*time.Second, 40*time.Second), 60*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
 }
 
 // speaker looks for players, offers itself to the phone and streams music.
@@ -106,7 +106,7 @@ func speaker(d *device) {
 			body: d.bytes(200 + d.rng.IntN(900)), answer: d.bytes(300 + d.rng.IntN(5000))})
 	}
 	d.advertise(d.jitter(at), services)
-	d.every(d.jitter(at), 20*time.Second, func(at time.Duration) {
+	d.upkeep(d.jitter(at), 20*time.Second, func(at time.Duration) {
 		d.search(at, "urn:schemas-upnp-org:device:MediaServer:1", 1+d.rng.IntN(3))
 		d.browse(d.jitter(at), "_ariacast._tcp", "_googlecast._tcp")
 	})
@@ -116,7 +116,7 @@ func speaker(d *device) {
 		voice.send(client, 0, d.bytes(40))
 		voice.send(server, 0, d.bytes(36))
 	})
-	d.every(at+d.between(4*time.Second, 10*time.Second), streamEvery, func(at time.Duration) {
+	d.used(at+d.between(4*time.Second, 10*time.Second), streamEvery, func(at time.Duration) {
 		d.browsed(at, services)
 		d.accept(at+d.between(200*time.Millisecond, time.Second), d.home.phone, 8009).close(client)
 		d.get(at+d.between(time.Second, 2*time.Second), request{method: "GET", host: "stream.radio.example", agent: agent,
@@ -142,12 +142,12 @@ func television(d *device) {
 	d.get(at, request{method: "GET", host: "config.vista.example", path: "/tv/43/" + d.firmware + "/services.xml", agent: agent,
 		server: "nginx", typ: "text/xml", answer: bytes.Repeat([]byte("<service enabled=\"true\"/>\n"), 60+d.rng.IntN(60))})
 	d.advertise(d.jitter(at), services)
-	d.every(d.jitter(at), 32*time.Second, func(at time.Duration) { d.notify(at, location, software, renderer) })
-	d.every(d.jitter(at), 18*time.Second, func(at time.Duration) {
+	d.upkeep(d.jitter(at), 32*time.Second, func(at time.Duration) { d.notify(at, location, software, renderer) })
+	d.used(d.jitter(at), 18*time.Second, func(at time.Duration) {
 		d.search(at, "urn:schemas-upnp-org:device:MediaServer:1", 2)
 		d.search(at+300*time.Millisecond, "ssdp:all", 1)
 	})
-	d.every(d.jitter(at+time.Second), pageEvery, func(at time.Duration) {
+	d.used(d.jitter(at+time.Second), pageEvery, func(at time.Duration) {
 		for _, name := range []string{"home.vista.example", "ads.vista.example", "img.vista.example"} {
 			if d.chance(0.7) {
 				d.report(d.jitter(at), modernTLS, request{method: "GET", host: name, path: fmt.Sprintf("/r/%d", d.rng.IntN(1e6)), agent: agent,
@@ -155,12 +155,12 @@ func television(d *device) {
 			}
 		}
 	})
-	d.every(at+d.between(5*time.Second, 20*time.Second), 30*time.Second, func(at time.Duration) {
+	d.used(at+d.between(5*time.Second, 20*time.Second), 30*time.Second, func(at time.Duration) {
 		d.searched(at, renderer, location, software)
 		d.serve(at+d.between(time.Second, 2*time.Second), 7676, request{method: "GET", path: "/smp_2_", agent: "DLNADOC/1.50",
 			server: software, typ: "text/xml", answer: d.description("MediaRenderer", "Vista 43", "Vista", "Vista43")})
 	})
-	d.every(at+25*time.Second, 60*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
+	d.upkeep(at+25*time.Second, 60*time.Second, func(at time.Duration) { d.setClock(at, timeServers, 4, 1, true) })
 }
 
 // printer offers itself in every way there is and is asked for its state.
@@ -188,7 +188,7 @@ func printer(d *device) {
 		body: fmt.Appendf(nil, `<ink sn="%s"><k>%d</k><c>%d</c><m>%d</m><y>%d</y></ink>`,
 			d.serial, d.rng.IntN(100), d.rng.IntN(100), d.rng.IntN(100), d.rng.IntN(100)),
 		typ: "application/xml", answer: []byte("<ok/>")})
-	d.every(d.jitter(at+2*time.Second), d.period(9*time.Second, 16*time.Second), func(at time.Duration) {
+	d.used(d.jitter(at+2*time.Second), d.period(9*time.Second, 16*time.Second), func(at time.Duration) {
 		switch d.rng.IntN(4) {
 		case 0:
 			d.browsed(at, services)
@@ -203,7 +203,7 @@ func printer(d *device) {
 		}
 		d.serve(at+d.between(500*time.Millisecond, 3*time.Second), 631, d.ippQuestion(app))
 	})
-	d.every(at+d.between(15*time.Second, 30*time.Second), 45*time.Second, func(at time.Duration) {
+	d.upkeep(at+d.between(15*time.Second, 30*time.Second), 45*time.Second, func(at time.Duration) {
 		d.report(at, olderTLS, request{method: "GET", host: "fw.inkwell.example", path: "/3100/latest?v=" + d.firmware, agent: agent,
 			typ: "application/xml", answer: []byte("<none/>")})
 	})

@@ -122,7 +122,9 @@ func TestOneHomeOneLease(t *testing.T) {
 	var home netip.Prefix
 	for i, k := range kinds() {
 		for unit := range unitLeases {
-			d := newDevice(k, i, unit, 3, testLength)
+			h := newHome(3)
+			d := newDevice(k, i, unit, h, powerOn(k, unit, h, testLength))
+			d.begin(d.course.lives[0])
 			if other, ok := leased[d.ip]; ok {
 				t.Errorf("%s %d and %s share %v", k.name, unit, other, d.ip)
 			}

@@ -30,17 +30,31 @@ const snapLen = 262144
 // WritePCAP writes a capture as a little-endian pcap file of microseconds,
 // link type Ethernet.
 func WritePCAP(w io.Writer, c Recording) error {
-	p := pcapgo.NewWriter(w)
-	if err := p.WriteFileHeader(snapLen, layers.LinkTypeEthernet); err != nil {
-		return fmt.Errorf("write pcap header: %w", err)
+	write, err := pcapWriter(w)
+	if err != nil {
+		return err
 	}
 	for i, f := range c.Frames {
-		info := gopacket.CaptureInfo{Timestamp: f.Time, CaptureLength: len(f.Data), Length: len(f.Data)}
-		if err := p.WritePacket(info, f.Data); err != nil {
-			return fmt.Errorf("write pcap frame %d of %s: %w", i, c.Label, err)
+		if err := write(f); err != nil {
+			return fmt.Errorf("frame %d of %s: %w", i, c.Label, err)
 		}
 	}
 	return nil
+}
+
+// pcapWriter writes a pcap file's header and returns what writes its frames.
+func pcapWriter(w io.Writer) (func(Frame) error, error) {
+	p := pcapgo.NewWriter(w)
+	if err := p.WriteFileHeader(snapLen, layers.LinkTypeEthernet); err != nil {
+		return nil, fmt.Errorf("write pcap header: %w", err)
+	}
+	return func(f Frame) error {
+		info := gopacket.CaptureInfo{Timestamp: f.Time, CaptureLength: len(f.Data), Length: len(f.Data)}
+		if err := p.WritePacket(info, f.Data); err != nil {
+			return fmt.Errorf("write pcap frame: %w", err)
+		}
+		return nil
+	}, nil
 }
 
 // Dataset's lengths: long enough for rollovers, short enough to write quickly.
@@ -55,6 +69,40 @@ const (
 // split=test: no unit is in both splits. Captures last one to three minutes. Where
 // ctx ends it, there is no manifest.
 func WriteDataset(ctx context.Context, dir string, units, captures int, seed int64) error {
+	return writeDataset(ctx, dir, units, captures, func(k string, u, n int, file io.Writer) (Recording, error) {
+		r := newRand("dataset", k, u, n, seed)
+		length := shortestCapture + time.Duration(r.Int64N(int64(longestCapture-shortestCapture)))
+		c, err := Generate(k, u, r.Int64(), length)
+		if err != nil {
+			return c, err
+		}
+		return c, WritePCAP(file, c)
+	})
+}
+
+// WriteDays is [WriteDataset] with captures that [Day] makes, all of one length. The
+// n-th captures of all units are of one home, at one time.
+func WriteDays(ctx context.Context, dir string, units, captures int, seed int64, length time.Duration) error {
+	return writeDataset(ctx, dir, units, captures, func(k string, u, n int, file io.Writer) (Recording, error) {
+		write, err := pcapWriter(file)
+		if err != nil {
+			return Recording{}, err
+		}
+		var first []Frame
+		c, err := Day(k, u, newRand("days", n, seed).Int64(), length, func(f Frame) error {
+			if first == nil {
+				first = []Frame{f}
+			}
+			return errors.Join(ctx.Err(), write(f))
+		})
+		c.Frames = first
+		return c, err
+	})
+}
+
+// writeDataset writes what write does for a kind, a unit and a capture's number, and
+// the manifest. Of what it returns only the first frame counts.
+func writeDataset(ctx context.Context, dir string, units, captures int, write func(kind string, unit, n int, file io.Writer) (Recording, error)) error {
 	if units < 2 || captures < 1 {
 		return fmt.Errorf("lab data set of %d units, %d captures each: want at least 2 units (one to test on) and 1 capture", units, captures)
 	}
@@ -73,15 +121,14 @@ func WriteDataset(ctx context.Context, dir string, units, captures int, seed int
 				if err := ctx.Err(); err != nil {
 					return fmt.Errorf("lab data set: %w", err)
 				}
-				r := newRand("dataset", k, u, n, seed)
-				length := shortestCapture + time.Duration(r.Int64N(int64(longestCapture-shortestCapture)))
-				c, err := Generate(k, u, r.Int64(), length)
-				if err != nil {
-					return err
-				}
 				unit := fmt.Sprintf("%s-%d", k, u)
 				name := filepath.Join(unit, fmt.Sprintf("capture-%d.pcap", n))
-				if err := writeFile(filepath.Join(dir, name), c); err != nil {
+				var c Recording
+				err := create(filepath.Join(dir, name), func(file io.Writer) (err error) {
+					c, err = write(k, u, n, file)
+					return err
+				})
+				if err != nil {
 					return err
 				}
 				rows = append(rows, []string{filepath.ToSlash(name), c.Device.String(), c.Label, unit, split, strconv.FormatInt(c.Frames[0].Time.Unix(), 10)})
@@ -117,15 +164,11 @@ func checkManifest(path string) error {
 	return nil
 }
 
-func writeFile(path string, c Recording) error {
+// create writes a file, in a directory that it makes, through a buffer.
+func create(path string, write func(io.Writer) error) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("lab data set: %w", err)
 	}
-	return create(path, func(w io.Writer) error { return WritePCAP(w, c) })
-}
-
-// create writes a file through a buffer.
-func create(path string, write func(io.Writer) error) error {
 	err := wholefile.Write(path, func(f io.Writer) error {
 		b := bufio.NewWriter(f)
 		return errors.Join(write(b), b.Flush())

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/gopacket/gopacket/pcapgo"
 
@@ -130,5 +132,47 @@ func TestWriteDatasetRefuses(t *testing.T) {
 				t.Errorf("error %v, want one that says %q", err, tt.want)
 			}
 		})
+	}
+}
+
+// TestWriteDays: all units live in one home at one time.
+func TestWriteDays(t *testing.T) {
+	dir := t.TempDir()
+	if err := WriteDays(t.Context(), dir, 2, 1, 5, 4*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	list, err := dataset.ReadManifest(filepath.Join(dir, "manifest.csv"))
+	if err != nil || len(list) != 2*len(Kinds()) {
+		t.Fatalf("%d captures, error %v", len(list), err)
+	}
+	routers, longest := map[flows.MAC]bool{}, time.Duration(0)
+	for _, c := range list {
+		f, err := os.Open(c.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := pcapgo.NewReader(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, last := time.Time{}, time.Time{}
+		for {
+			data, info, err := r.ReadPacketData()
+			if err != nil {
+				break
+			}
+			if last = info.Timestamp; first.IsZero() {
+				first = last
+			}
+			p := gopacket.NewPacket(data, layers.LayerTypeEthernet, gopacket.NoCopy)
+			if u, ok := p.Layer(layers.LayerTypeUDP).(*layers.UDP); ok && u.SrcPort == 67 {
+				routers[flows.MAC(p.LinkLayer().(*layers.Ethernet).SrcMAC)] = true
+			}
+		}
+		f.Close()
+		longest = max(longest, last.Sub(first))
+	}
+	if len(routers) != 1 || longest < 3*time.Minute || longest > 4*time.Minute {
+		t.Errorf("captures of up to %v with %d routers, want close to 4m0s and one home's", longest, len(routers))
 	}
 }

@@ -18,30 +18,42 @@ import (
 // channel carries messages over a conversation, in the clear or inside TLS.
 type channel interface {
 	send(from int, think time.Duration, data []byte)
-	wait(until time.Duration)
+	wait(until time.Duration) (again bool)
 	close(by int)
 }
 
 // tlsConn is a conversation inside TLS.
 type tlsConn struct {
 	*conn
-	tls *tlsSession
-	cut bool
+	tls     *tlsSession
+	profile tlsProfile
 }
 
 // dialTLS opens a conversation and shakes hands; after an error it goes on in
 // the clear, which nobody sees: the wire has failed.
 func (d *device) dialTLS(at time.Duration, name string, port uint16, p tlsProfile) channel {
 	h, at := d.lookup(at, name)
-	c := d.dial(at, h, port)
-	s, flights, err := newTLS(p, name, d.certs, d.rng)
-	if err != nil {
-		d.fail(err)
-		return c
+	t := &tlsConn{conn: d.dial(at, h, port), profile: p}
+	if !t.shakeHands() {
+		return t.conn
 	}
-	t := &tlsConn{conn: c, tls: s, cut: p.cut}
-	t.carry(flights, d.between(2*time.Millisecond, 30*time.Millisecond))
 	return t
+}
+
+func (t *tlsConn) shakeHands() bool {
+	s, flights, err := newTLS(t.profile, t.ends[server].fqdn, t.d.certs, t.d.rng)
+	if err != nil {
+		t.d.fail(err)
+		return false
+	}
+	t.tls = s
+	t.carry(flights, t.d.between(2*time.Millisecond, 30*time.Millisecond))
+	return true
+}
+
+// wait shakes hands anew where the conversation had to be opened again.
+func (t *tlsConn) wait(until time.Duration) bool {
+	return t.conn.wait(until) && t.shakeHands()
 }
 
 func (t *tlsConn) carry(flights []flight, think time.Duration) {
@@ -58,7 +70,7 @@ func (t *tlsConn) send(from int, think time.Duration, data []byte) {
 }
 
 func (t *tlsConn) close(by int) {
-	if !t.cut {
+	if !t.profile.cut {
 		flights, err := t.tls.close(by)
 		t.d.fail(err)
 		t.carry(flights, 0)
@@ -134,14 +146,32 @@ func (d *device) mqttPacket(p packets.ControlPacket) []byte { return d.written("
 
 // mqtt is a session with a broker. The device is the client.
 type mqtt struct {
-	d    *device
-	c    channel
-	next uint16 // packet identifier
+	d     *device
+	c     channel
+	next  uint16 // packet identifier
+	login func()
+}
+
+// wait rests the session, and logs in again where it has to.
+func (m *mqtt) wait(until time.Duration) {
+	if m.c.wait(until) {
+		m.login()
+	}
 }
 
 // connectMQTT logs in and subscribes to the device's commands.
 func (d *device) connectMQTT(c channel, id, user, commands string, keepalive time.Duration) *mqtt {
-	m := &mqtt{d: d, c: c, next: 1}
+	m := &mqtt{d: d, c: c}
+	m.login = func() {
+		m.next = 1
+		d.loginMQTT(m, id, user, commands, keepalive)
+	}
+	m.login()
+	return m
+}
+
+func (d *device) loginMQTT(m *mqtt, id, user, commands string, keepalive time.Duration) {
+	c := m.c
 	p := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
 	p.ProtocolName, p.ProtocolVersion, p.CleanSession = "MQTT", 4, true
 	p.ClientIdentifier, p.Keepalive = id, uint16(keepalive/time.Second)
@@ -157,7 +187,6 @@ func (d *device) connectMQTT(c channel, id, user, commands string, keepalive tim
 	ack := packets.NewControlPacket(packets.Suback).(*packets.SubackPacket)
 	ack.MessageID, ack.ReturnCodes = sub.MessageID, []byte{1}
 	c.send(server, d.between(time.Millisecond, 5*time.Millisecond), d.mqttPacket(ack))
-	return m
 }
 
 func (m *mqtt) id() uint16 {

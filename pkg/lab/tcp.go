@@ -4,6 +4,7 @@ package lab
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/gopacket/gopacket"
@@ -73,7 +74,9 @@ type conn struct {
 	dev     int // which end is the device
 	mss     int // payload bytes of a full segment
 	stamped bool
-	owed    [2]bool // received data not yet acknowledged
+	owed    [2]bool       // received data not yet acknowledged
+	dead    bool          // the other end was not there
+	worn    time.Duration // when the other end tires of it
 }
 
 // dial opens a conversation from the device to a port of another host.
@@ -88,7 +91,19 @@ func (d *device) accept(at time.Duration, from host, port uint16) *conn {
 }
 
 func (d *device) open(at time.Duration, dev int, c, s end) *conn {
-	x := &conn{d: d, now: at, ends: [2]end{c, s}, dev: dev}
+	x := &conn{d: d, dev: dev, ends: [2]end{c, s}}
+	d.talks = append(d.talks, x)
+	x.shake(at)
+	return x
+}
+
+// shake opens the conversation with new numbers.
+func (x *conn) shake(at time.Duration) {
+	d, c, s := x.d, &x.ends[client], &x.ends[server]
+	x.now, x.worn = at, day
+	if d.course.day {
+		x.worn = at + d.between(time.Hour, 6*time.Hour)
+	}
 	x.stamped = c.timestamps && s.timestamps
 	x.mss = int(min(c.mss, s.mss))
 	if x.stamped {
@@ -97,11 +112,19 @@ func (d *device) open(at time.Duration, dev int, c, s end) *conn {
 	scaled := c.scale > 0 && s.scale > 0
 	for i := range x.ends {
 		e := &x.ends[i]
-		e.seq, e.id, e.clock = d.rng.Uint32(), uint16(d.rng.Uint32()), d.rng.Uint32()>>1
+		e.seq, e.id, e.clock, e.echo = d.rng.Uint32(), uint16(d.rng.Uint32()), d.rng.Uint32()>>1, 0
 		e.window = e.stack.window
 		if scaled {
 			e.window = uint16(uint32(e.stack.window) >> e.scale)
 		}
+	}
+	if x.dead = false; x.ends[1-x.dev].out.has(at) {
+		for _, later := range []time.Duration{0, time.Second, 3 * time.Second} { // it asks thrice (RFC 6298)
+			x.segment(at+later, client, layers.TCP{SYN: true}, nil)
+			c.seq--
+		}
+		x.dead, x.owed = true, [2]bool{}
+		return
 	}
 	x.segment(x.now, client, layers.TCP{SYN: true}, nil)
 	x.turn(server, 0)
@@ -109,7 +132,6 @@ func (d *device) open(at time.Duration, dev int, c, s end) *conn {
 	x.turn(client, 0)
 	x.segment(x.now, client, layers.TCP{ACK: true}, nil)
 	x.owed = [2]bool{}
-	return x
 }
 
 // turn moves the clock to when a segment that an end sends in answer, after
@@ -167,14 +189,37 @@ func (c *conn) flush() {
 	}
 }
 
-// wait lets the conversation rest until a time since the capture's start.
-func (c *conn) wait(until time.Duration) {
+// wait lets the conversation rest until a time since the capture's start. It reports
+// whether the conversation had to be opened again by then: its other end was not
+// there for a while, or has closed one so old.
+func (c *conn) wait(until time.Duration) bool {
 	c.flush()
+	rested := c.now
 	c.now = max(c.now, c.acked, until)
+	away := c.ends[1-c.dev].out
+	lost := rested < away.until && away.from < c.now
+	if !lost && c.now < c.worn || c.dev == server {
+		return false
+	}
+	if !lost {
+		c.fin(server)
+	}
+	at := c.now
+	if to := &c.ends[server].host; to.fqdn != "" {
+		*to, at = c.d.lookup(at, to.fqdn)
+	}
+	c.ends[client].port = c.d.nextPort()
+	c.shake(at)
+	return true
 }
 
 // close ends the conversation; by sends the first FIN.
 func (c *conn) close(by int) {
+	c.fin(by)
+	c.d.talks = slices.DeleteFunc(c.d.talks, func(x *conn) bool { return x == c })
+}
+
+func (c *conn) fin(by int) {
 	c.turn(by, 0)
 	c.segment(c.now, by, layers.TCP{FIN: true, ACK: true}, nil)
 	c.turn(1-by, 0)
@@ -185,6 +230,9 @@ func (c *conn) close(by int) {
 
 // segment puts one segment on the wire and counts its sequence numbers.
 func (c *conn) segment(at time.Duration, from int, t layers.TCP, data []byte) {
+	if c.dead {
+		return
+	}
 	e, o := &c.ends[from], &c.ends[1-from]
 	t.SrcPort, t.DstPort, t.Seq, t.Window = layers.TCPPort(e.port), layers.TCPPort(o.port), e.seq, e.window
 	if t.ACK {

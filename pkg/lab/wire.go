@@ -22,11 +22,13 @@ var broadcast = flows.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 // host is anything that sends or receives on the wire. A host outside the home
 // has the router's MAC.
 type host struct {
-	mac flows.MAC
-	ip  netip.Addr // IPv4
-	ip6 netip.Addr // link-local; invalid for a host that speaks no IPv6
-	ttl uint8      // as seen on the wire
-	rtt time.Duration
+	fqdn string // of a host outside the home
+	mac  flows.MAC
+	ip   netip.Addr // IPv4
+	ip6  netip.Addr // link-local; invalid for a host that speaks no IPv6
+	ttl  uint8      // as seen on the wire
+	rtt  time.Duration
+	out  span // when nothing is heard of it
 }
 
 // group is a multicast or broadcast destination (RFC 1112, RFC 2464).
@@ -46,8 +48,11 @@ func group(addr string) host {
 type wire struct {
 	device flows.MAC
 	start  time.Time
-	length time.Duration
-	frames []Frame
+	until  time.Duration // frames from then on are dropped
+	frames []Frame       // not yet handed out
+	enough int           // so many that it is worth handing them out
+	last   time.Time     // of the frame handed out last
+	emit   func(Frame) error
 	err    error
 }
 
@@ -59,10 +64,9 @@ func (w *wire) fail(err error) {
 }
 
 // put serializes the layers above Ethernet, checksums and lengths filled in, and
-// puts the frame on the wire at the given time since the capture's start. Frames
-// behind the capture's end are dropped.
+// puts the frame on the wire at the given time since the capture's start.
 func (w *wire) put(at time.Duration, from, to flows.MAC, typ layers.EthernetType, upper ...gopacket.SerializableLayer) {
-	if w.err != nil || at >= w.length {
+	if w.err != nil || at >= w.until {
 		return
 	}
 	eth := &layers.Ethernet{SrcMAC: from[:], DstMAC: to[:], EthernetType: typ}
@@ -112,6 +116,9 @@ func (w *wire) ipv6(at time.Duration, from, to host, ip layers.IPv6, upper ...go
 
 // udp puts a UDP datagram on the wire, over IPv6 when the destination has only that.
 func (w *wire) udp(at time.Duration, from, to host, sport, dport uint16, ip layers.IPv4, payload []byte) {
+	if from.out.has(at) {
+		return
+	}
 	u := &layers.UDP{SrcPort: layers.UDPPort(sport), DstPort: layers.UDPPort(dport)}
 	if !to.ip.IsValid() {
 		w.ipv6(at, from, to, layers.IPv6{NextHeader: layers.IPProtocolUDP}, u, gopacket.Payload(payload))
@@ -131,22 +138,28 @@ func (w *wire) arp(at time.Duration, op uint16, from, to host, target flows.MAC)
 	})
 }
 
-// finish hands out the frames in order of time, on distinct microseconds.
-func (w *wire) finish() ([]Frame, error) {
-	if w.err != nil {
-		return nil, w.err
-	}
+// hand hands out the frames before a time in order, on distinct microseconds. Between
+// lives and events it may wait until there are many.
+func (w *wire) hand(before time.Duration) {
 	slices.SortStableFunc(w.frames, func(a, b Frame) int { return cmp.Compare(a.Time.UnixNano(), b.Time.UnixNano()) })
-	var last time.Time
-	for i := range w.frames {
-		t := w.frames[i].Time.Truncate(time.Microsecond)
-		if i > 0 && !t.After(last) {
-			t = last.Add(time.Microsecond)
+	n, _ := slices.BinarySearchFunc(w.frames, w.start.Add(before), func(f Frame, t time.Time) int { return f.Time.Compare(t) })
+	for _, f := range w.frames[:n] {
+		if w.err != nil {
+			return
 		}
-		w.frames[i].Time, last = t, t
+		f.Time = f.Time.Truncate(time.Microsecond)
+		if !w.last.IsZero() && !f.Time.After(w.last) {
+			f.Time = w.last.Add(time.Microsecond)
+		}
+		w.last = f.Time
+		w.fail(w.emit(f))
 	}
-	return w.frames, nil
+	w.frames = slices.Delete(w.frames, 0, n)
+	w.enough = 2*len(w.frames) + manyFrames
 }
+
+// manyFrames are a thousand conversations or so.
+const manyFrames = 4096
 
 // hardware is m as the standard library has it.
 func hardware(m flows.MAC) net.HardwareAddr { return net.HardwareAddr(m[:]) }
