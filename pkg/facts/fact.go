@@ -144,14 +144,17 @@ func (s *Set) State(until int64) (changes uint32, count int) {
 }
 
 // Tokens are those of the facts that were heard by that time, us since the Unix epoch.
-func (s *Set) Tokens(until int64) []string {
+func (s *Set) Tokens(until int64) []string { return Tokens(s.By(until)) }
+
+// By are the facts that were heard by that time, us since the Unix epoch.
+func (s *Set) By(until int64) []Fact {
 	heard := make([]Fact, 0, len(s.facts))
 	for _, f := range s.facts {
 		if f.First <= until {
 			heard = append(heard, f)
 		}
 	}
-	return Tokens(heard)
+	return heard
 }
 
 // All are the facts in the order in which they were first heard. They are the set's.

@@ -29,6 +29,16 @@ func Tokens(facts []Fact) []string {
 	return slices.Compact(t)
 }
 
+// Tokens are the fact's own, each once; none where another said it.
+func (f Fact) Tokens() []string {
+	var t tokens
+	if f.Source != Heard {
+		t.fact(f)
+	}
+	slices.Sort(t)
+	return slices.Compact(t)
+}
+
 type tokens []string
 
 func (t *tokens) add(prefix string, words ...string) {

@@ -168,6 +168,10 @@ func (m *Model) appendTensors(dst []Tensor, prefix string) []Tensor {
 		shape := append([]int{n / input.Size()}, input.Shape...)
 		dst = append(dst, Tensor{prefix + backgroundName, shape, m.Background})
 	}
+	if t, ok := m.compared(); ok && len(m.Compared) > 0 {
+		shape := append([]int{len(m.Compared) / t.Size()}, t.Shape...)
+		dst = append(dst, Tensor{prefix + t.Name, shape, m.Compared})
+	}
 	return append(dst, m.factsTensors(prefix)...)
 }
 
@@ -306,12 +310,24 @@ func assemble(metadata map[string]string, tensors map[string]Tensor, prefix stri
 	if err := m.readFacts(metadata[prefix+factsKey], take); err != nil {
 		return nil, 0, err
 	}
-	if t, ok := tensors[prefix+backgroundName]; ok {
-		input := m.Net.Input(m.Record)
-		if len(t.Shape) == 0 || !slices.Equal(t.Shape[1:], input) {
-			return nil, 0, fmt.Errorf("tensor %s%s has shape %v, want N of %v", prefix, backgroundName, t.Shape, input)
+	several := func(name string, shape []int) ([]float32, error) {
+		t, ok := tensors[prefix+name]
+		if !ok {
+			return nil, nil
 		}
-		m.Background, used = t.Data, used+1
+		if len(t.Shape) == 0 || !slices.Equal(t.Shape[1:], shape) {
+			return nil, fmt.Errorf("tensor %s%s has shape %v, want N of %v", prefix, name, t.Shape, shape)
+		}
+		used++
+		return t.Data, nil
+	}
+	if m.Background, err = several(backgroundName, m.Net.Input(m.Record)); err != nil {
+		return nil, 0, err
+	}
+	if t, ok := m.compared(); ok {
+		if m.Compared, err = several(t.Name, t.Shape); err != nil {
+			return nil, 0, err
+		}
 	}
 	if err := m.Validate(); err != nil {
 		return nil, 0, err

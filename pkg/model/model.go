@@ -37,9 +37,11 @@ type Model struct {
 	Training    Training
 	Facts       *linear.Model // of the same classes; nil: the network judges alone
 
-	// Background is the reference set of explanations: inputs of the network, one
-	// after the other; empty when the model has none. The engine never reads it.
-	Background []float32
+	// Background are inputs of the network, one after the other; empty when the model
+	// has none: what explanations compare with, or what classes are told from that are
+	// added. Compared is what explanations compare with where inputs will not do, see
+	// [Model.References]. The engine never reads them.
+	Background, Compared []float32
 }
 
 // NoneLabel is the class of what is of none of the other classes. A device that it
@@ -317,7 +319,7 @@ func (m *Model) Validate() error {
 	if i := NotFinite(m.Background); i >= 0 {
 		return fmt.Errorf("background[%d] is %v: must be finite", i, m.Background[i])
 	}
-	return nil
+	return m.validateCompared()
 }
 
 func validateLabels(labels []string) error {

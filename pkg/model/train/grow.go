@@ -43,21 +43,7 @@ const (
 // background draws entries of each of the set's classes: of its training captures in turn,
 // so that they differ.
 func (s *set) background(g Grower, m *model.Model, each int, o Options) ([]float32, error) {
-	rng := rand.New(rand.NewPCG(uint64(o.Seed), keepStream))
-	recordings, windows := s.recordings(s.training), s.byRecording(s.training)
-	var drawn []int
-	for _, label := range s.labels {
-		of := recordings[label]
-		rng.Shuffle(len(of), func(i, j int) { of[i], of[j] = of[j], of[i] })
-		for _, r := range of {
-			w := windows[r]
-			rng.Shuffle(len(w), func(i, j int) { w[i], w[j] = w[j], w[i] })
-		}
-		for n := range each {
-			w := windows[of[n%len(of)]]
-			drawn = append(drawn, w[n/len(of)%len(w)])
-		}
-	}
+	drawn := s.drawn(s.training, each, rand.New(rand.NewPCG(uint64(o.Seed), keepStream)))
 	entries, err := s.entries(g, m, drawn, o.Threads)
 	all := slices.Concat(entries...)
 	for i, v := range all {

@@ -260,6 +260,9 @@ func (r *trainer) finish(design Design) (err error) {
 			return err
 		}
 	}
+	if err := r.set.compare(m, r.o.Seed); err != nil {
+		return err
+	}
 	r.report.Choice, r.report.Calibration, r.report.Temperature = m.Training.Choice, m.Calibration, m.Temperature()
 	return nil
 }
