@@ -54,6 +54,7 @@ var commandFlags = map[string]string{
 	"bench inference": sourceNames + streamNames + "model json batch threads mode rows runs time windows dump",
 	"bench pipeline":  "manifest model json devices",
 	"bench live":      "manifest model json devices speed time hook",
+	"bench naming":    sourceNames + streamNames + "model json first strangers taxonomy table",
 	"bench samples":   "rate time runs payload macs max-flows hook kernel-stats blocked json",
 }
 
