@@ -23,6 +23,14 @@ func Data(t testing.TB) string {
 	return need(t, "IOTSENSE_DATA", "iot-sentinel.tar.xz", "iot-sentinel")
 }
 
+// Strangers returns the directory of captures of other labs, the one with manifest.csv:
+// $IOTSENSE_STRANGERS, or ../shared/data/strangers.tar.xz beside the repository,
+// unpacked once into build/data.
+func Strangers(t testing.TB) string {
+	t.Helper()
+	return need(t, "IOTSENSE_STRANGERS", "strangers.tar.xz", "strangers")
+}
+
 // ParserCorpus returns the directory of tcpdump's own test captures:
 // $IOTSENSE_PARSER_CORPUS, or ../shared/data/parser-corpus-tcpdump.tar.xz
 // beside the repository, unpacked once into build/data.
