@@ -47,4 +47,9 @@ wanted="$*"
   figure pipeline bin/iotsense bench pipeline $data --model $paper
   figure live scripts/root.sh bin/iotsense bench live $data --model $paper --devices 440
   figure peers scripts/bench-peers.sh --json build/figures/peers.json
+  if [ -n "$data" ]; then
+    scripts/need.sh ndpiReader:libndpi-bin p0f prads tshark
+    strangers=build/data/strangers
+    figure naming bin/iotsense bench naming $data --split test --taxonomy bench/peers/naming-strangers.csv --strangers $strangers/thresholds.csv --strangers $strangers/report.csv || : # two of the captures end in the middle
+  fi
 }

@@ -183,11 +183,12 @@ func imitate(a, b *lab.Recording, claim string) lab.Recording {
 // outcome counts what is said of imitators.
 type outcome struct {
 	devices int
-	other   int // named at a level that is only the other's, at the end
-	model   int // of these, as its very model
-	ever    int // named so at some time
-	own     int // named at a level of its own, at the end
-	astray  int // at a level of neither
+	other   int     // named at a level that is only the other's, at the end
+	model   int     // of these, as its very model
+	ever    int     // named so at some time
+	own     int     // named at a level of its own, at the end
+	astray  int     // at a level of neither
+	sum     float64 // confidences of the levels of the other's
 	states  map[v1.State]int
 }
 
@@ -207,6 +208,7 @@ func (o *outcome) add(j *judged, paths taxonomy.Taxonomy, other string) {
 		o.own++
 	case only(*path):
 		o.other++
+		o.sum += *j.last.PathConfidence
 		if j.last.Known {
 			o.model++
 		}
@@ -216,11 +218,12 @@ func (o *outcome) add(j *judged, paths taxonomy.Taxonomy, other string) {
 }
 
 func (o *outcome) String() string {
-	return fmt.Sprintf("%d: as the other %d (its model %d; at some time %d), as itself %d, as neither %d; %v", o.devices, o.other, o.model, o.ever, o.own, o.astray, o.states)
+	return fmt.Sprintf("%d: as the other %d (its model %d; mean confidence %.2f; at some time %d), as itself %d, as neither %d; %v",
+		o.devices, o.other, o.model, o.sum/float64(max(1, o.other)), o.ever, o.own, o.astray, o.states)
 }
 
 // imitators has each of some devices claim to be each of others of another maker.
-func imitators(t *testing.T, bundle model.Bundle, devices, others []lab.Recording) map[string]*outcome {
+func imitators(t *testing.T, bundle model.Bundle, devices, others []lab.Recording, claims ...string) map[string]*outcome {
 	t.Helper()
 	paths, all := classify.Taxonomy(bundle), map[string]*outcome{}
 	for _, claim := range claims {
@@ -295,7 +298,7 @@ func TestImitatorsInTheLab(t *testing.T) {
 		t.Fatal(err)
 	}
 	units := labUnits(t, 3*time.Minute)
-	all := imitators(t, bundle, units, units)
+	all := imitators(t, bundle, units, units, claims...)
 	if o := all[ownWord]; o.own < o.devices {
 		t.Errorf("as they are: %v", o)
 	}
@@ -325,7 +328,13 @@ func TestImitatorsOfRealDevices(t *testing.T) {
 			t.Errorf("%s no longer deceives: %v", otherBoot, o)
 		}
 	}
-	hold(imitators(t, bundle, labUnits(t, 3*time.Minute), real))
+	hold(imitators(t, bundle, labUnits(t, 3*time.Minute), real, claims...))
 	t.Log("devices of other classes:")
-	hold(imitators(t, bundle, real, real))
+	hold(imitators(t, bundle, real, real, claims...))
+	t.Log("strangers, an hour long:")
+	var few []lab.Recording
+	for i := 0; i < len(real); i += 4 {
+		few = append(few, real[i])
+	}
+	imitators(t, bundle, labUnits(t, time.Hour), few, otherWord, otherBoot)
 }
