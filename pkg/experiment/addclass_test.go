@@ -99,6 +99,9 @@ func TestAddClass(t *testing.T) {
 		if len(kept.Taxonomy) != 3+added || kept.Taxonomy[kind] != "eye/"+kind || len(m.Taxonomy) != 2+added {
 			t.Errorf("the file has the paths %v, that before %v", kept.Taxonomy, m.Taxonomy)
 		}
+		if m.Facts == nil || kept.Facts == nil || len(kept.Facts.Bias) != len(kept.Labels) || len(kept.Facts.Tokens) < len(m.Facts.Tokens) {
+			t.Errorf("what devices say of themselves tells %v of %v", kept.Facts, kept.Labels)
+		}
 		labels, logits := outputs(t, q, kept)
 		if share := right(kept, labels, logits); share < 0.9 {
 			t.Errorf("%s: %.2f of its windows are named so", kind, share)

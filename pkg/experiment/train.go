@@ -192,7 +192,11 @@ func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Wat
 	}
 	store := dataset.NewStore(p.Memory)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	learn, held, err := p.learned(ctx, old.Record.Stream(), store, nil, old.Net.Span(), w)
+	var said *hearing.Listener
+	if old.Facts != nil {
+		said = hearing.New(store)
+	}
+	learn, held, err := p.learned(ctx, old.Record.Stream(), store, said, old.Net.Span(), w)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -200,14 +204,14 @@ func (p *Plan) AddTo(ctx context.Context, old *model.Model, output string, w Wat
 	if err := taxonomy.check(w, "", store, learn); err != nil {
 		return nil, nil, err
 	}
-	if old.Facts != nil {
-		w.Warn("what devices say of themselves is of the old classes alone: the new model judges by its network")
-	}
 	if m, report, err = train.Add(g, old, store, learn, held, p.Train); err != nil {
 		return nil, nil, err
 	}
 	warnLeftOut(w, "", report)
 	m.Taxonomy = taxonomy.Paths
+	if err := said.Add(m, old, slices.Concat(learn, held), p.Train.Seed); err != nil {
+		return nil, nil, fmt.Errorf("add classes to the facts: %w", err)
+	}
 	return m, report, m.Save(output)
 }
 

@@ -149,11 +149,32 @@ func (h *Listener) Train(m *model.Model, training, validation []int, seed int64)
 	if h == nil || h.deaf {
 		return nil
 	}
+	m.Facts, err = learn.Train(h.examples(m, training), h.examples(m, validation), h.config(m, seed))
+	return err
+}
+
+// config is of a facts' part of the model.
+func (h *Listener) config(m *model.Model, seed int64) learn.Config {
 	c := learn.Config{Classes: len(m.Labels), None: -1, Least: m.LeastTemperature(), Seed: seed}
 	if none, ok := m.None(); ok {
 		c.None = none
 	}
-	m.Facts, err = learn.Train(h.examples(m, training), h.examples(m, validation), c)
+	return c
+}
+
+// Add gives a model that has classes more than one with a facts' part such a part too,
+// learned from examples of the classes that are more.
+func (h *Listener) Add(m, old *model.Model, training []int, seed int64) (err error) {
+	if h == nil || h.deaf || old.Facts == nil {
+		return nil
+	}
+	var added []int
+	for class, label := range m.Labels {
+		if !slices.Contains(old.Labels, label) {
+			added = append(added, class)
+		}
+	}
+	m.Facts, err = learn.Add(old.Facts, added, h.examples(m, training), h.config(m, seed))
 	return err
 }
 

@@ -144,7 +144,7 @@ func add(g Grower, old *model.Model, store *dataset.Store, training, validation 
 		return nil, nil, fmt.Errorf("the model knows %s already: leave these lines of the manifest out, or train anew on all captures", strings.Join(known, ", "))
 	}
 	network := *old
-	network.Facts = nil // they are of the old classes alone
+	network.Facts = nil // the network alone: facts are added to apart
 	old = &network
 	m := *old
 	added := s.among(&m)

@@ -49,24 +49,16 @@ var ErrTooLittle = errors.New("no fact is said in three captures or more")
 // [ErrTooLittle] where no token is said often enough.
 func Train(training, validation []Example, c Config) (*linear.Model, error) {
 	m := &linear.Model{Tokens: vocabulary(training), Temperature: 1, Bias: make([]float32, c.Classes)}
+	m.Weights = make([]float32, len(m.Tokens)*c.Classes)
 	if len(m.Tokens) == 0 {
 		return nil, ErrTooLittle
 	}
 	d := &data{classes: c.Classes, tokens: len(m.Tokens)}
 	d.take(m, c.with(training, 0))
-	weights, err := d.fit()
-	if err != nil {
+	if err := d.fit(m); err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
 	}
-	m.Weights = make([]float32, len(m.Tokens)*c.Classes)
-	for i, w := range weights {
-		if i < len(m.Weights) {
-			m.Weights[i] = float32(w)
-		} else {
-			m.Bias[i-len(m.Weights)] = float32(w)
-		}
-	}
-	m.Groups = groups(m, training, c)
+	m.Groups = groups(m, training, c, nil, make([]bool, c.Classes))
 	m.Telling = telling(m, training)
 	if len(validation) > 0 {
 		if err := calibrate(m, validation, c); err != nil {
@@ -104,6 +96,7 @@ func captures(examples []Example) map[string]map[int]int {
 // data are examples as a fit takes them.
 type data struct {
 	classes, tokens int
+	fixed           []bool // by class: its weights stay; nil: of none
 	sets            []sample
 }
 
@@ -136,8 +129,8 @@ func (d *data) take(m *linear.Model, examples []Example) {
 	}
 }
 
-// fit gives the weights of the least loss, by token, the bias last, of each the classes'.
-func (d *data) fit() ([]float64, error) {
+// fit gives a model the weights of the least loss, from those it has on.
+func (d *data) fit(m *linear.Model) error {
 	problem := optimize.Problem{
 		Func: func(x []float64) float64 { return d.loss(x, nil) },
 		Grad: func(gradient, x []float64) { d.loss(x, gradient) },
@@ -146,11 +139,22 @@ func (d *data) fit() ([]float64, error) {
 		GradientThreshold: 1e-4, MajorIterations: 2000,
 		Converger: &optimize.FunctionConverge{Relative: 1e-9, Iterations: 20},
 	}
-	result, err := optimize.Minimize(problem, make([]float64, (d.tokens+1)*d.classes), settings, &optimize.LBFGS{})
-	if result == nil {
-		return nil, err
+	start := make([]float64, 0, (d.tokens+1)*d.classes) // by token, the bias last, of each the classes'
+	for _, w := range slices.Concat(m.Weights, m.Bias) {
+		start = append(start, float64(w))
 	}
-	return result.X, nil // a line search that finds nothing lower has come to the end
+	result, err := optimize.Minimize(problem, start, settings, &optimize.LBFGS{})
+	if result == nil {
+		return err
+	}
+	for i, w := range result.X { // a line search that finds nothing lower has come to the end
+		if i < len(m.Weights) {
+			m.Weights[i] = float32(w)
+		} else {
+			m.Bias[i-len(m.Weights)] = float32(w)
+		}
+	}
+	return nil
 }
 
 // loss is the sum of the weighed cross-entropies and the penalty, and, if wanted, its
@@ -190,12 +194,17 @@ func (d *data) loss(x, gradient []float64) (loss float64) {
 			gradient[i] += penalty * w
 		}
 	}
+	for i := range gradient {
+		if d.fixed != nil && d.fixed[i%d.classes] {
+			gradient[i] = 0
+		}
+	}
 	return loss
 }
 
 // groups are the classes that the model does not tell apart on what it was trained on,
-// each in one.
-func groups(m *linear.Model, examples []Example, c Config) (groups [][]int) {
+// each in one. Those of a group before are; of two that are known it is known.
+func groups(m *linear.Model, examples []Example, c Config, before [][]int, known []bool) (groups [][]int) {
 	mean := make([][]float64, c.Classes) // by class: what its captures are taken for
 	total := make([]float64, c.Classes)
 	for i := range mean {
@@ -212,10 +221,17 @@ func groups(m *linear.Model, examples []Example, c Config) (groups [][]int) {
 	of := make([]int, c.Classes) // group of each class
 	for i := range of {
 		of[i] = i
+	}
+	for _, group := range before {
+		for _, class := range group {
+			of[class] = group[0]
+		}
+	}
+	for i := range of {
 		for j := range i {
-			if i != c.None && j != c.None && mean[i][j] >= confused*total[i] && mean[j][i] >= confused*total[j] && total[i] > 0 {
+			if i != c.None && j != c.None && !(known[i] && known[j]) && mean[i][j] >= confused*total[i] && mean[j][i] >= confused*total[j] && total[i] > 0 {
 				from, to := of[i], of[j]
-				for k := range i + 1 {
+				for k := range of {
 					if of[k] == from {
 						of[k] = to
 					}
