@@ -102,6 +102,9 @@ func TestAddClass(t *testing.T) {
 		if m.Facts == nil || kept.Facts == nil || len(kept.Facts.Bias) != len(kept.Labels) || len(kept.Facts.Tokens) < len(m.Facts.Tokens) {
 			t.Errorf("what devices say of themselves tells %v of %v", kept.Facts, kept.Labels)
 		}
+		if was, err := m.References(); err != nil || !slices.Equal(was, kept.Compared) {
+			t.Errorf("%s: explanations compare with something else than before: %v", kind, err)
+		}
 		labels, logits := outputs(t, q, kept)
 		if share := right(kept, labels, logits); share < 0.9 {
 			t.Errorf("%s: %.2f of its windows are named so", kind, share)

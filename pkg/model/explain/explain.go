@@ -35,6 +35,7 @@ type Explainer struct {
 	model      *model.Model
 	attributor model.Attributor
 	judge      *linear.Judge // nil: the network judges alone
+	names      []string      // of a row's values
 }
 
 // New prepares to explain a model. It refuses one that has no references.
@@ -47,7 +48,11 @@ func New(m *model.Model) (*Explainer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}
-	return &Explainer{m, a, m.Judge()}, nil
+	e := &Explainer{m, a, m.Judge(), make([]string, m.Record.Width())}
+	for i := range e.names {
+		e.names[i] = Name(m.Record, i)
+	}
+	return e, nil
 }
 
 // Explain shares an output out. Device, Capture and WindowIndex are the caller's to

@@ -71,15 +71,25 @@ func (e *Explainer) padding(rows []flows.Row, count int) []bool {
 
 // fields are the values that have a share, the greatest first.
 func (e *Explainer) fields(phi, raw [][]float64) []v1.ExplainedField {
-	fields := []v1.ExplainedField{}
+	type place struct {
+		size        float64
+		row, column int
+	}
+	places := make([]place, 0, len(phi)*len(phi[0]))
 	for row := range phi {
 		for column, v := range phi[row] {
 			if v != 0 {
-				fields = append(fields, v1.ExplainedField{Row: row, Name: Name(e.model.Record, column), Raw: raw[row][column], Phi: v, Column: column})
+				places = append(places, place{math.Abs(v), row, column})
 			}
 		}
 	}
-	slices.SortStableFunc(fields, func(a, b v1.ExplainedField) int { return cmp.Compare(math.Abs(b.Phi), math.Abs(a.Phi)) })
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.row, b.row), cmp.Compare(a.column, b.column))
+	})
+	fields := make([]v1.ExplainedField, len(places))
+	for i, p := range places {
+		fields[i] = v1.ExplainedField{Row: p.row, Name: e.names[p.column], Raw: raw[p.row][p.column], Phi: phi[p.row][p.column], Column: p.column}
+	}
 	return fields
 }
 

@@ -116,6 +116,10 @@ func TestTrainLearns(t *testing.T) {
 	if !last.Ended || last.Batch != 20 || last.Batches != 20 || calls != len(report.Epochs)*21 {
 		t.Errorf("%d progress calls, last %+v: want 21 an epoch", calls, last)
 	}
+	one := m.Net.(model.Explainable).Reference(m.Record)
+	if references, err := m.References(); err != nil || len(references) != 4*one.Size() {
+		t.Errorf("%d values of references (%v), want one of %v for each class", len(references), err, one.Shape)
+	}
 	engine, err := model.NewEngine(m)
 	if err != nil {
 		t.Fatal(err)
