@@ -26,8 +26,10 @@ import (
 // Case is the cost of one kind of packet at one hook.
 type Case struct {
 	// Name: empty (a program that does nothing), reference (one hash lookup and
-	// one atomic add), known (a flow whose samples are taken), known_32k (32,768
-	// of them at random), sample_0, sample_200, sample_1000 (a packet that is
+	// one atomic add), known (a flow whose samples are taken), known_vlan,
+	// known_options, known_ipv6 (the same in a VLAN tag, with IP options, over
+	// IPv6), known_local (with a local range that is not built in), known_32k
+	// (32,768 of them at random), sample_0, sample_200, sample_1000 (a packet that is
 	// sampled with that many payload bytes), new_flow (a flow's first packet).
 	Name string      `json:"name"`
 	Hook attach.Hook `json:"hook"` // attach.HookTC or attach.HookXDP
@@ -129,7 +131,7 @@ func benchHook(hook attach.Hook) ([]Case, error) {
 	return benchCases(hook, ns)
 }
 
-var benchNames = []string{"empty", "reference", "known", "known_32k", "sample_0", "sample_200", "sample_1000", "new_flow"}
+var benchNames = []string{"empty", "reference", "known", "known_vlan", "known_options", "known_ipv6", "known_local", "known_32k", "sample_0", "sample_200", "sample_1000", "new_flow"}
 
 // benchCases puts the measured times in order and in relation.
 func benchCases(hook attach.Hook, ns map[string]float64) ([]Case, error) {
@@ -206,13 +208,35 @@ func (b *bench) floors(ns map[string]float64) (err error) {
 	return nil
 }
 
-// known measures one flow whose samples are taken.
-func (b *bench) known(ns map[string]float64) (err error) {
-	frame := benchFrame(0)
-	if _, err := b.run(b.count, frame, flows.RowPackets); err != nil {
+// known measures one flow whose samples are taken, of each kind.
+func (b *bench) known(ns map[string]float64) error {
+	datagram := packet.UDP(5000, 53, nil)
+	ip := packet.IPv4(packet.IP{Proto: packet.UDPProto}, datagram)
+	for name, frame := range map[string][]byte{
+		"known":         benchFrame(0),
+		"known_vlan":    packet.Ethernet(packet.VLANType, packet.VLAN(7, packet.IPv4Type, ip)),
+		"known_options": packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto, Options: make([]byte, 8)}, datagram)),
+		"known_ipv6":    packet.Ethernet(packet.IPv6Type, packet.IPv6(packet.IP{Proto: packet.UDPProto}, datagram)),
+	} {
+		if err := b.knownFlow(ns, name, frame); err != nil {
+			return err
+		}
+	}
+	// A range that holds neither end: both are looked up.
+	err := errors.Join(b.Maps[gen.IotsenseMapLocalPrefixes].Put(gen.IotsensePrefixKey{Bits: 32 + 24, Version: 4, Addr: [16]byte{203, 0, 113}}, uint8(1)),
+		b.Variables["prefixes_v4"].Set(uint32(1)), b.knownFlow(ns, "known_local", benchFrame(0)), b.Variables["prefixes_v4"].Set(uint32(0)))
+	return err
+}
+
+// knownFlow measures the flow of a frame.
+func (b *bench) knownFlow(ns map[string]float64, name string, frame []byte) (err error) {
+	if err = b.clear(); err != nil {
 		return err
 	}
-	ns["known"], err = b.least(b.count, frame, benchRepeat, tally{counted: benchRepeat}, nil)
+	if _, err = b.run(b.count, frame, flows.RowPackets); err != nil {
+		return err
+	}
+	ns[name], err = b.least(b.count, frame, benchRepeat, tally{counted: benchRepeat}, nil)
 	return err
 }
 
