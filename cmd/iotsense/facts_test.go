@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/gopacket/gopacket/layers"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/packet"
@@ -133,6 +134,15 @@ func TestFacts(t *testing.T) {
 	stdout, stderr, status = command(t, "facts", "d/a.pcap", "--device", "02:00:00:00:00:0e")
 	if stdout != "" || status != terminal.ExitFailed || !strings.Contains(stderr, "02:00:00:00:00:0e") {
 		t.Errorf("of another device: status %d, stderr %q\n%s", status, stderr, stdout)
+	}
+	raw := pcap(t, layers.LinkTypeRaw, 1500, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(40000, 53, []byte("q"))))
+	if err := os.WriteFile("d/raw.pcap", raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, device := range []string{"ip:192.168.7.2", "192.168.7.2"} {
+		if stdout, stderr, status = command(t, "facts", "d/raw.pcap", "--device", device); status != 0 || !strings.Contains(stdout, "udp/53") {
+			t.Errorf("of %s: status %d, stderr %q\n%s", device, status, stderr, stdout)
+		}
 	}
 	if err := os.Link("d/a.pcap", "d/\xff.pcap"); err != nil {
 		t.Fatal(err)

@@ -234,3 +234,18 @@ func TestAnotherSharesTheEngine(t *testing.T) {
 		}
 	}
 }
+
+// Whoever keeps something of devices is told of those that are dropped, whichever
+// Classifier of a model drops them.
+func TestEvicted(t *testing.T) {
+	var dropped []string
+	c := newClassifier(t, Options{MaxDevices: 2, Evicted: func(device string) { dropped = append(dropped, device) }}).Another()
+	for _, r := range records(3, 3) {
+		if err := c.Record(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []string{"02:00:00:00:00:00"}; !slices.Equal(dropped, want) {
+		t.Errorf("dropped %v, want %v", dropped, want)
+	}
+}

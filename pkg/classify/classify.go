@@ -31,6 +31,9 @@ type Options struct {
 	// Facts is what is known of a device, by the samples up to those of the record that
 	// Record takes; nil: models judge by their networks alone.
 	Facts func(device string) *facts.Set
+	// Evicted takes a device that the registry dropped to make room, of which nothing need
+	// be kept any more; may be nil. The Registry must not be asked in it.
+	Evicted func(device string)
 	// NoFacts keeps Captures from collecting any.
 	NoFacts bool
 	// Verdict takes the device's verdict after each inference; may be nil.
@@ -115,7 +118,12 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 // start gives c a registry without devices.
 func (c *Classifier) start() {
 	cfg := c.verdicts
-	cfg.Evicted = c.forget
+	cfg.Evicted = func(device string) {
+		c.forget(device)
+		if c.opts.Evicted != nil {
+			c.opts.Evicted(device)
+		}
+	}
 	c.registry = registry.New(cfg)
 }
 

@@ -101,7 +101,7 @@ func Open(cfg Config) (*Sensor, error) {
 	var err error
 	if !cfg.NoFacts {
 		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
-		opts.Facts = s.facts.Of
+		opts.Facts, opts.Evicted = s.facts.Of, s.facts.Forget
 	}
 	if s.classifier, err = classify.New(cfg.Model, opts); err != nil {
 		return nil, err

@@ -31,7 +31,7 @@ func factsCommand() *cli.Command {
 		Description: "A line for each device, kind and value. Source mac: of the address; sent: the device's own\n" +
 			"word; heard: another's, in an answer to it. MAC asks a running sensor.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "device", Usage: "of captures only the device with this `MAC`"},
+			&cli.StringFlag{Name: "device", Usage: "of captures only the device with this `MAC`, or address where there are no MACs"},
 			&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` of captures (repeatable; default: private and unique local ranges)"},
 			ask.SocketFlag,
 			terminal.JSONFlag,
@@ -82,11 +82,13 @@ func fileFacts(c *cli.Context, paths []string) error {
 	}
 	only := ""
 	if c.IsSet("device") {
-		mac, err := flows.ParseMAC(c.String("device"))
+		d, err := ask.ParseDeviceName(c.String("device"))
 		if err != nil {
 			return terminal.Usagef("--device: %w", err)
 		}
-		only = mac.String()
+		if only = d.Name; only == "" { // of a capture without MACs the addresses are the names
+			only = "ip:" + d.Addr.String()
+		}
 	}
 	out := newFactsPrinter(c)
 	var damaged []error
