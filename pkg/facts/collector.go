@@ -224,11 +224,24 @@ func (c *Collector) Sample(name string, sent bool, at int64, s *flows.Sample) {
 	switch tally := &c.tally[protocol]; {
 	case read(v, s.Payload):
 		tally.Read++
-	case v.cut || len(s.Payload) >= flows.PayloadPrefix:
+	case v.cut || isCut(s):
 		tally.Cut++
 	default:
 		tally.Malformed++
 	}
+}
+
+// isCut reports whether a packet had more payload than its sample has. How long TCP's
+// header was the sample does not tell: with the time stamps that most have, 32 bytes.
+func isCut(s *flows.Sample) bool {
+	header := 20 + 8
+	if s.Life.Key.A.Addr.Is6() {
+		header += 20
+	}
+	if s.Life.Key.Proto == protoTCP {
+		header += 32 - 8
+	}
+	return int(s.Size) > header+len(s.Payload)
 }
 
 // ofUDP is who reads what a device sends between these ports.

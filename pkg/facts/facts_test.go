@@ -295,6 +295,38 @@ func TestPorts(t *testing.T) {
 	}
 }
 
+// What a shorter prefix than usual cuts, or a capture's, is not malformed.
+func TestCut(t *testing.T) {
+	query := []byte("\xab\xcd\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x03www\x07example\x03com\x00\x00\x01\x00\x01")
+	v6 := netip.MustParseAddr("fe80::1")
+	for _, tt := range []struct {
+		name   string
+		proto  uint8
+		addr   netip.Addr
+		header uint32 // of IP and the transport
+	}{
+		{"udp", protoUDP, netip.Addr{}, 28},
+		{"udp over IPv6", protoUDP, v6, 48},
+		{"tcp", protoTCP, netip.Addr{}, 52},
+		{"tcp over IPv6", protoTCP, v6, 72},
+	} {
+		message := query
+		if tt.proto == protoTCP {
+			message = append([]byte{0, byte(len(query))}, query...)
+		}
+		for missing, want := range []Tally{{Malformed: 1}, {Cut: 1}} {
+			c := NewCollector(0)
+			s := sample(tt.proto, 40000, 53, message[:20])
+			if s.Size = tt.header + 20 + uint32(missing); tt.addr.IsValid() {
+				s.Life.Key.A.Addr = tt.addr
+			}
+			if c.Sample(hue, true, 1, s); c.Tally(DNS) != want {
+				t.Errorf("%s, %d bytes missing: %+v, want %+v", tt.name, missing, c.Tally(DNS), want)
+			}
+		}
+	}
+}
+
 func TestText(t *testing.T) {
 	long := strings.Repeat("ä", 100)
 	for value, want := range map[string]string{
