@@ -157,7 +157,7 @@ class Bars:
             with open(self.file(r, "csv"), newline="") as file:
                 rows = csv.reader(file)
                 header = next(rows)
-                behind = 7 if header[6] == "named" else 6  # files made before facts name no class that is barred
+                behind = 8 if header[7] == "again" else 7  # files made before repeats counted once
                 header = header[behind:]
                 parts = collections.defaultdict(list)  # by change, and whether it is a device's verdict
                 for row in rows:
@@ -187,7 +187,7 @@ class Bars:
                     for k, v in enumerate((np.ones(len(lines)), top, right)):
                         np.add.at(into_bins, (at[some], b[some], k), v[some])
                     if device:
-                        may = np.array([[behind == 6 or not row[6] or str(i) in row[6].split() for i in range(len(header))] for row in lines])
+                        may = np.array([[not row[6] or str(i) in row[6].split() for i in range(len(header))] for row in lines])
                         barred = np.ones((len(lines), number), bool)
                         np.logical_and.at(barred.T, column, ~may.T)
                         named = some & (top >= threshold[best]) & ~barred[np.arange(len(lines)), best]

@@ -62,6 +62,9 @@ func (n *Net) Span() int { return 0 }
 // Strict implements model.Net.
 func (n *Net) Strict() int { return model.StrictRows }
 
+// Ports implements model.Net: it sees none.
+func (n *Net) Ports(int32, int32) (int32, int32) { return flows.Missing, flows.Missing }
+
 // Input implements model.Net.
 func (n *Net) Input(model.RecordSpec) []int { return []int{features} }
 

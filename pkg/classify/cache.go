@@ -6,6 +6,7 @@ package classify
 import (
 	"container/list"
 
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -27,6 +28,7 @@ type cacheKey struct {
 
 type cached struct {
 	memory model.Memory
+	seen   join.Seen     // flows of windows
 	bytes  int           // that trimming frees, as counted in cache.bytes
 	place  *list.Element // nil: trimmed
 }
@@ -40,7 +42,7 @@ func newCache(limit int) *cache {
 
 // use runs f on a device's memory, that of a new device if there is none, and then
 // trims the memories least recently used until the others fit the limit.
-func (c *cache) use(key cacheKey, f func(model.Memory) error) error {
+func (c *cache) use(key cacheKey, f func(*cached) error) error {
 	v := c.entries[key]
 	if v == nil {
 		v = &cached{memory: key.stream.engine.Memory()}
@@ -51,7 +53,7 @@ func (c *cache) use(key cacheKey, f func(model.Memory) error) error {
 	} else {
 		c.order.MoveToFront(v.place)
 	}
-	err := f(v.memory)
+	err := f(v)
 	n := v.memory.Bytes()
 	c.bytes += n - v.bytes
 	v.bytes = n

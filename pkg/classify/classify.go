@@ -48,10 +48,9 @@ type Judged struct {
 	Service flows.Service // of the model; the zero Service: all traffic
 	// Probabilities in the order of Labels, join.Lacking for those of other models; valid
 	// during the call.
-	Probs   []float32
+	join.Window
 	Network []float32 // what its network says alone
 	Facts   []float32 // what the facts say alone; nil: there are none, or the model takes none
-	Named   []bool    // classes that the device may be known as now; nil: all
 }
 
 // Classifier is not safe for concurrent use; its Registry is.
@@ -73,8 +72,9 @@ type stream struct {
 	service flows.Service
 	among   []flows.Service // the services it was trained beside
 	engine  *model.Engine
-	first   int   // number of the first row that is judged
-	index   []int // from the model's labels to the bundle's
+	ports   func(own, remote int32) (int32, int32) // as its network tells them apart
+	first   int                                    // number of the first row that is judged
+	index   []int                                  // from the model's labels to the bundle's
 	probs   []float32
 	all     []float32 // the same, in the order of the bundle's labels
 	heard   *heard
@@ -163,7 +163,7 @@ func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream
 		return nil, err
 	}
 	s := &stream{
-		spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine,
+		spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine, ports: m.Net.Ports,
 		first: first.First(m.Net.Strict()), probs: make([]float32, len(m.Labels)), all: slices.Repeat([]float32{join.Lacking}, len(labels)),
 	}
 	for _, l := range m.Labels {
@@ -197,11 +197,16 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if !ok {
 		return nil
 	}
-	err := c.cache.use(cacheKey{s, r.Device}, func(m model.Memory) error {
+	again := false
+	err := c.cache.use(cacheKey{s, r.Device}, func(d *cached) error {
 		if step.Number < s.first {
-			return s.engine.Skip(m, step.Row)
+			return s.engine.Skip(d.memory, step.Row)
 		}
-		return s.engine.Next(m, step.Row, s.probs)
+		if err := s.engine.Next(d.memory, step.Row, s.probs); err != nil {
+			return err
+		}
+		again = d.seen.Again(r.Likeness(s.ports(r.DevPort, r.RemPort)))
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("device %s: %w", r.Device, err)
@@ -217,11 +222,11 @@ func (c *Classifier) Record(r *flows.Record) error {
 	for i, p := range s.probs {
 		s.all[s.index[i]] = p
 	}
-	j := Judged{Step: step, Service: s.service, Probs: s.all, Network: s.all}
+	j := Judged{Step: step, Service: s.service, Window: join.Window{Probs: s.all, Again: again}, Network: s.all}
 	if heard != nil {
 		s.window(heard, c.opts.Facts(r.Device), &j)
 	}
-	v := c.registry.Window(r, j.Probs, j.Named)
+	v := c.registry.Window(r, j.Window)
 	if v.State.Nameless() {
 		j.Named = c.nameless
 	}

@@ -28,14 +28,14 @@ func TestGatewayIsNameless(t *testing.T) {
 	for i := range int64(12) {
 		err := c.Record(&flows.Record{
 			Device: "02:00:00:00:00:01", FirstSeen: i, LastSeen: i, Proto: 17, DevPort: 53, RemPort: 4000,
-			Remote: netip.IPv4Unspecified(), DeviceAddr: netip.MustParseAddr("10.0.0.1"), Packets: []flows.RowPacket{{Sent: i >= 6}},
+			Remote: netip.IPv4Unspecified(), DeviceAddr: netip.MustParseAddr("10.0.0.1"), Packets: []flows.RowPacket{{Size: uint32(100 * i), Sent: i >= 6}},
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	before, after := named[0], named[len(named)-1]
-	if states[0] != v1.Known || before != nil || states[len(states)-1] != v1.Gateway || !slices.Equal(after, []bool{false, false}) {
+	if states[3] != v1.Known || before != nil || states[len(states)-1] != v1.Gateway || !slices.Equal(after, []bool{false, false}) {
 		t.Errorf("states %v, named before %v, after %v", states, before, after)
 	}
 }

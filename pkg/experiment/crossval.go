@@ -264,33 +264,54 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 	if err != nil {
 		return err
 	}
-	joined := v.said.Judge(m)
+	joined, again := v.said.Judge(m), v.repeats(m)
 	for i := range test {
 		s := v.store.Source(test[i])
-		probs, named := slices.Repeat([]float32{join.Lacking}, len(v.labels)), []bool(nil)
-		both, may := joined(test[i], network[i])
+		w := join.Window{Probs: slices.Repeat([]float32{join.Lacking}, len(v.labels))}
+		if w.Again, err = again(test[i]); err != nil {
+			return err
+		}
+		both, may := joined(test[i], network[i], w.Again)
 		for j, p := range both {
-			probs[place[j]] = p
+			w.Probs[place[j]] = p
 		}
 		if may != nil {
-			named = make([]bool, len(v.labels))
+			w.Named = make([]bool, len(v.labels))
 			for j, yes := range may {
-				named[place[j]] = yes
+				w.Named[place[j]] = yes
 			}
 		}
 		_, place := v.store.Stream(test[i])
 		if err := scorer.Add(score.Output{
-			Device: s.Name, Capture: s.Capture, Label: s.Label, Probs: probs, Named: named,
+			Device: s.Name, Capture: s.Capture, Label: s.Label, Window: w,
 			Padded: place < model.Strict.First(v.cfg.Design.Strict()),
 		}); err != nil {
 			return err
 		}
-		guess := v.labels[join.Best(probs)]
+		guess := v.labels[join.Best(w.Probs)]
 		v.result.predictions = append(v.result.predictions, []string{
 			strconv.FormatInt(d.Seed, 10), strconv.Itoa(d.Tested), s.Capture, s.Name, s.Label, guess,
 		})
 	}
 	return nil
+}
+
+// repeats tells of examples, those of a stream in order, whose newest flow is alike one
+// before.
+func (v *validation) repeats(m *model.Model) func(i int) (bool, error) {
+	seen, buffer := map[int]*join.Seen{}, &dataset.Buffer{}
+	return func(i int) (bool, error) {
+		rows, err := v.store.Read(i, 1, buffer)
+		if err != nil {
+			return false, err
+		}
+		stream, _ := v.store.Stream(i)
+		if seen[stream] == nil {
+			seen[stream] = &join.Seen{}
+		}
+		r := rows[0].Record
+		return seen[stream].Again(r.Likeness(m.Net.Ports(r.DevPort, r.RemPort))), nil
+	}
 }
 
 // summarise sets the mean over the repetitions.

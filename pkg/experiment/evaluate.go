@@ -226,7 +226,7 @@ func (s *scoring) judged(j classify.Judged) {
 		}
 	}
 	out := score.Output{
-		Device: j.Device, Capture: s.truth.Capture, Label: s.truth.Label, Probs: j.Probs, Named: j.Named,
+		Device: j.Device, Capture: s.truth.Capture, Label: s.truth.Label, Window: j.Window,
 		Padded: j.Number < s.rows-1, Local: local,
 		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
 	}

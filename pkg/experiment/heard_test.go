@@ -162,7 +162,7 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 	}
 	joined, changed := said.Judge(m), 0
 	for at, i := range windows {
-		probs, named := joined(i, network[at])
+		probs, named := joined(i, network[at], false)
 		from := store.Source(i).Capture
 		if len(verdicts[from]) == 0 {
 			t.Fatalf("%s: more windows than verdicts", from)
@@ -263,7 +263,7 @@ func TestPredictionsSayWhoMayBeNamed(t *testing.T) {
 		sure, named := 0, 0
 		for _, row := range rows[1:] {
 			best, most := 0, -1.0
-			for i, text := range row[7:] {
+			for i, text := range row[8:] {
 				if v, err := strconv.ParseFloat(text, 64); err == nil && v > most {
 					best, most = i, v
 				}

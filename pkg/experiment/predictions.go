@@ -33,7 +33,7 @@ type joined struct {
 func newPredictions(to io.Writer, change string, labels []string) *predictions {
 	p := &predictions{csv.NewWriter(to), change, len(labels)}
 	if change == "" {
-		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded", "named"}, labels...)) // flush tells
+		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded", "named", "again"}, labels...)) // flush tells
 	}
 	return p
 }
@@ -45,10 +45,9 @@ func (p *predictions) window(in *reading, truth flows.LabelledRecord, j classify
 		of = &joined{}
 		in.joined[j.Device] = of
 	}
-	of.Add(j.Probs)
-	of.Gate(j.Named)
+	of.Join(j.Window)
 	of.windows++
-	p.write(truth.Capture, dataset.Device{Name: j.Device, Label: truth.Label}, strconv.Itoa(of.windows), strconv.FormatBool(padded), "", func(i int) float64 { return float64(j.Probs[i]) })
+	p.write(truth.Capture, dataset.Device{Name: j.Device, Label: truth.Label}, strconv.Itoa(of.windows), strconv.FormatBool(padded), "", strconv.FormatBool(j.Again), func(i int) float64 { return float64(j.Probs[i]) })
 }
 
 // device writes the joined verdict on a device, as window 0; without probabilities
@@ -58,13 +57,16 @@ func (p *predictions) device(in *reading, capture string, d dataset.Device) {
 	if in != nil && in.joined[d.Name] != nil {
 		probability, named = in.joined[d.Name].Probability, p.named(&in.joined[d.Name].Mean)
 	}
-	p.write(capture, d, "0", "", named, probability)
+	p.write(capture, d, "0", "", named, "", probability)
 }
 
 // named are the places of the classes that a device may be named as; "" of all, a dash of
 // none.
 func (p *predictions) named(of *join.Mean) string {
 	var places []string
+	if of.Gathering() {
+		return "-"
+	}
 	for class := range p.classes {
 		if of.Names(class) {
 			places = append(places, strconv.Itoa(class))
@@ -76,8 +78,8 @@ func (p *predictions) named(of *join.Mean) string {
 	return cmp.Or(strings.Join(places, " "), "-")
 }
 
-func (p *predictions) write(capture string, d dataset.Device, window, padded, named string, probability func(class int) float64) {
-	line := []string{p.change, capture, d.Name, d.Label, window, padded, named}
+func (p *predictions) write(capture string, d dataset.Device, window, padded, named, again string, probability func(class int) float64) {
+	line := []string{p.change, capture, d.Name, d.Label, window, padded, named, again}
 	for i := range p.classes {
 		text := ""
 		if v := probability(i); v >= 0 {

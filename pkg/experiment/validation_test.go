@@ -113,7 +113,7 @@ func TestChattyCapturesChooseNoEpoch(t *testing.T) {
 	if chose := report.Choice; chose.By != model.ChosenByCaptures || chose.Captures+report.Calibration.Captures != 32+4 {
 		t.Errorf("chosen by %+v, calibrated on %+v: want all 36 captures to do one of both", chose, report.Calibration)
 	}
-	if r := scored("test"); *r.MacroF1 < 0.9 || r.Devices.NamedRight < r.Devices.Count/2 || r.Devices.NamedWrong > 0 {
+	if r := scored("test"); *r.MacroF1 < 0.9 || r.Devices.NamedRight < r.Devices.Count/3 || r.Devices.NamedWrong > 0 {
 		t.Errorf("epoch %d of %d: macro-F1 %.3f, of %d devices %d named rightly, %d wrongly", report.Best, len(report.Epochs),
 			*r.MacroF1, r.Devices.Count, r.Devices.NamedRight, r.Devices.NamedWrong)
 	}

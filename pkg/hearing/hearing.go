@@ -179,10 +179,10 @@ func (h *Listener) Add(m, old *model.Model, training []int, seed int64) (err err
 }
 
 // Judge gives what joins a model's facts with what its network says of examples, those of
-// a stream in order.
-func (h *Listener) Judge(m *model.Model) func(i int, network []float32) (joint []float32, named []bool) {
+// a stream in order; again is join.Window's.
+func (h *Listener) Judge(m *model.Model) func(i int, network []float32, again bool) (joint []float32, named []bool) {
 	judge, devices := m.Judge(), map[int]*linear.Device{}
-	return func(i int, network []float32) ([]float32, []bool) {
+	return func(i int, network []float32, again bool) ([]float32, []bool) {
 		if judge == nil {
 			return network, nil
 		}
@@ -195,6 +195,6 @@ func (h *Listener) Judge(m *model.Model) func(i int, network []float32) (joint [
 		if tokens, ok := h.Tokens(i); ok {
 			judge.HearTokens(d, tokens)
 		}
-		return judge.Window(d, network)
+		return judge.Window(d, network, again)
 	}
 }

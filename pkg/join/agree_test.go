@@ -50,9 +50,10 @@ func TestLiveAndPublishedVerdictsAgree(t *testing.T) {
 					named = append(named, r.IntN(4) > 0)
 				}
 			}
-			v := live.Window(rec, probs, named)
+			w := join.Window{Probs: probs, Named: named, Again: window > 0 && r.IntN(3) == 0}
+			v := live.Window(rec, w)
 			published, err := scored(scorer, score.Output{
-				Device: rec.Device, Label: labels[0], Probs: probs, Named: named,
+				Device: rec.Device, Label: labels[0], Window: w,
 				Since: time.Duration(r.Float64() * float64(spread)),
 			})
 			if err != nil {

@@ -1,11 +1,25 @@
 // Package join is the one rule that makes a device's verdict of what models say of its
 // rows, for live verdicts and published figures alike: the mean of each class's
 // probabilities over the outputs whose model has the class, and these means over their
-// sum.
+// sum. Of windows whose newest flows are near-identical the first counts alone.
 package join
+
+import "slices"
 
 // Lacking stands for the probability of a class that the model asked does not have.
 const Lacking = -1
+
+// Window is what a model says of one window of a device.
+type Window struct {
+	Probs []float32 // Lacking among them
+	// Named are the classes that the device may be named as now, for what it says of
+	// itself or for how sure the model is; nil: it says nothing, and may be named as any.
+	Named []bool
+	Again bool // its newest flow is near-identical to one that counts: see [Seen]
+}
+
+// LeastFlows is how many flows, no two near-identical, a name rests on where no fact tells it.
+const LeastFlows = 3
 
 // Mean joins outputs, each of as many probabilities as there are classes, Lacking among
 // them. The zero Mean has none.
@@ -13,11 +27,25 @@ type Mean struct {
 	sum   []float64 // by class
 	count []int     // outputs whose model has the class
 	named []bool    // by class: a device may be named so; nil: as any
+	flows int       // outputs
 }
 
-// Gate says which classes a device may be named as from now on, whatever their
-// probabilities; nil: all.
-func (m *Mean) Gate(named []bool) { m.named = append(m.named[:0], named...) }
+// Join joins a window: its output if it counts, and whatever its probabilities the classes
+// that the device may be named as from now on.
+func (m *Mean) Join(w Window) {
+	if !w.Again {
+		m.Add(w.Probs)
+	}
+	m.named = append(m.named[:0], w.Named...)
+}
+
+// Flows is how many outputs have been joined, each of another flow.
+func (m *Mean) Flows() int { return m.flows }
+
+// Gathering reports whether there is too little to name a device by.
+func (m *Mean) Gathering() bool {
+	return m.flows < LeastFlows && !slices.Contains(m.named, true)
+}
 
 // Names reports whether a device may be named as a class.
 func (m *Mean) Names(class int) bool { return class >= len(m.named) || m.named[class] }
@@ -25,6 +53,7 @@ func (m *Mean) Names(class int) bool { return class >= len(m.named) || m.named[c
 // Add joins an output.
 func (m *Mean) Add(probs []float32) {
 	m.grow(len(probs))
+	m.flows++
 	for i, p := range probs {
 		if p >= 0 {
 			m.sum[i] += float64(p)
@@ -36,9 +65,10 @@ func (m *Mean) Add(probs []float32) {
 // Merge joins the outputs that o has joined, which are the later ones.
 func (m *Mean) Merge(o Mean) {
 	m.grow(len(o.sum))
-	if len(o.sum) > 0 {
+	if len(o.sum) > 0 || len(o.named) > 0 {
 		m.named = o.named
 	}
+	m.flows += o.flows
 	for i := range o.sum {
 		m.sum[i] += o.sum[i]
 		m.count[i] += o.count[i]

@@ -58,13 +58,13 @@ func TestGate(t *testing.T) {
 		t.Errorf("no gate: %v", got)
 	}
 	gate := []bool{true, false, false}
-	m.Gate(gate)
+	m.Join(join.Window{Named: gate, Again: true})
 	gate[1] = true // the caller's to change
 	if got := names(&m); !slices.Equal(got, []bool{true, false, false}) {
 		t.Errorf("a gate: %v", got)
 	}
 	later.Add([]float32{.5, .25, .25})
-	later.Gate([]bool{false, true, false})
+	later.Join(join.Window{Named: []bool{false, true, false}, Again: true})
 	var all join.Mean
 	all.Merge(m)
 	all.Merge(later)
@@ -72,7 +72,7 @@ func TestGate(t *testing.T) {
 	if got := names(&all); !slices.Equal(got, []bool{false, true, false}) {
 		t.Errorf("merged: %v", got)
 	}
-	m.Gate(nil)
+	m.Join(join.Window{Again: true})
 	if got := names(&m); !slices.Equal(got, []bool{true, true, true}) {
 		t.Errorf("no gate any more: %v", got)
 	}

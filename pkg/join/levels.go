@@ -57,6 +57,7 @@ func (l *Levels) None() int { return l.none }
 type Verdict struct {
 	Class       int     // the best that a device can be given; -1: nothing has been joined
 	Probability float64 // its own
+	Gathering   bool    // there is too little to say more, see [LeastFlows]
 	Known       bool    // the class is safe
 
 	Level int     // how many parts of the class's path are safe, 0: none
@@ -70,7 +71,7 @@ type Verdict struct {
 // may be named as no class.
 func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	v.Class, v.Probability = m.BestBut(l.none)
-	if v.Class < 0 {
+	if v.Gathering = m.Gathering(); v.Class < 0 || v.Gathering {
 		return v
 	}
 	first, most := m.Best()

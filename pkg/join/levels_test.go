@@ -2,6 +2,7 @@ package join_test
 
 import (
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/join"
@@ -15,7 +16,7 @@ func TestLevels(t *testing.T) {
 		outputs [][]float32
 		want    join.Verdict
 	}{
-		{"nothing", nil, join.Verdict{Class: -1}},
+		{"nothing", nil, join.Verdict{Class: -1, Gathering: true}},
 		{"a class", [][]float32{{.9, .1, 0, 0, 0}}, join.Verdict{Class: 0, Probability: .9, Known: true, Level: 3, Path: "A/plug/a", Sum: .9}},
 		{"twins", [][]float32{{.9, .1, 0, 0, 0}, {.1, .9, 0, 0, 0}}, join.Verdict{Class: 0, Probability: .5, Level: 2, Path: "A/plug", Sum: 1}},
 		{"a maker", [][]float32{{.35, .3, .25, .1, 0}}, join.Verdict{Class: 0, Probability: .35, Level: 1, Path: "A", Sum: .9}},
@@ -29,7 +30,7 @@ func TestLevels(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var m join.Mean
 			for _, o := range tt.outputs {
-				m.Add(o)
+				m.Join(told(o))
 			}
 			got := l.Verdict(&m)
 			if math.Abs(got.Probability-tt.want.Probability) > 1e-6 || math.Abs(got.Sum-tt.want.Sum) > 1e-6 {
@@ -41,6 +42,49 @@ func TestLevels(t *testing.T) {
 			}
 			if n := testing.AllocsPerRun(10, func() { l.Verdict(&m) }); n != 0 {
 				t.Errorf("%v allocations", n)
+			}
+		})
+	}
+}
+
+// told is a window of a device that says what it is: it may be named at once.
+func told(probs []float32) join.Window {
+	return join.Window{Probs: probs, Named: slices.Repeat([]bool{true}, len(probs))}
+}
+
+// A name, and a level, rest on three flows that are not alike, or on a fact; a repeat of one
+// counts for nothing, but what a device says with it.
+func TestEvidence(t *testing.T) {
+	l := join.NewLevels([][]string{{"A", "a"}, {"A", "b"}}, -1, func(int) float64 { return .8 }, .8)
+	flow := func(p float32, again bool, named ...bool) join.Window {
+		return join.Window{Probs: []float32{p, 1 - p}, Again: again, Named: named}
+	}
+	for _, tt := range []struct {
+		name        string
+		windows     []join.Window
+		gathering   bool
+		level       int
+		probability float64
+	}{
+		{"one flow", []join.Window{flow(1, false)}, true, 0, 1},
+		{"two flows", []join.Window{flow(1, false), flow(.5, false)}, true, 0, .75},
+		{"three flows", []join.Window{flow(1, false), flow(.5, false), flow(1, false)}, false, 2, 2.5 / 3},
+		{"one flow again and again", []join.Window{flow(1, false), flow(.5, true), flow(.5, true)}, true, 0, 1},
+		{"three flows, one of them again", []join.Window{flow(1, false), flow(.5, false), flow(.5, true), flow(1, false)}, false, 2, 2.5 / 3},
+		{"a fact of the class", []join.Window{flow(1, false, true, false)}, false, 2, 1},
+		{"a fact heard with a repeat", []join.Window{flow(1, false, false, false), flow(0, true, true, false)}, false, 2, 1},
+		{"a fact of the other", []join.Window{flow(1, false, false, true)}, false, 1, 1},
+		{"facts of no class", []join.Window{flow(1, false, false, false), flow(1, false, false, false)}, true, 0, 1},
+		{"facts of no class, three flows", slices.Repeat([]join.Window{flow(1, false, false, false)}, 3), false, 0, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var m join.Mean
+			for _, w := range tt.windows {
+				m.Join(w)
+			}
+			v := l.Verdict(&m)
+			if v.Gathering != tt.gathering || v.Level != tt.level || v.Known != (tt.level == 2) || v.Class != 0 || math.Abs(v.Probability-tt.probability) > 1e-6 {
+				t.Errorf("%+v, want gathering %v, level %d, %v", v, tt.gathering, tt.level, tt.probability)
 			}
 		})
 	}

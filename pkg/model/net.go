@@ -27,6 +27,8 @@ type Net interface {
 	// Strict is how many rows of a stream a strict judgement needs, the newest
 	// included: [StrictRows] unless the network has windows with padding.
 	Strict() int
+	// Ports are those of a flow, but for one number for all that it does not tell apart.
+	Ports(own, remote int32) (int32, int32)
 	// Input is the shape of one input as explanations see it.
 	Input(record RecordSpec) []int
 	// Fits reports why it is no network for such records and so many classes.

@@ -56,7 +56,7 @@ func TestGateway(t *testing.T) {
 			var v v1.Verdict
 			for _, rec := range tt.records {
 				r.Record(rec)
-				v = r.Window(rec, []float32{0, 1, 0}, nil)
+				v = r.Window(rec, told([]float32{0, 1, 0}))
 			}
 			if got := v.State == v1.Gateway; got != tt.gateway {
 				t.Errorf("state %s", v.State)

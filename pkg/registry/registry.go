@@ -169,14 +169,13 @@ func (d *device) active(rec *flows.Record) {
 }
 
 // Window joins one window of a device to its verdict. rec is the window's newest
-// record, which Record has counted; probs are in the order of the registry's labels,
-// join.Lacking for each that the model does not have. named are the classes that the
-// device may be known as now; nil: all.
-func (r *Registry) Window(rec *flows.Record, probs []float32, named []bool) v1.Verdict {
+// record, which Record has counted; its probabilities are in the order of the registry's
+// labels.
+func (r *Registry) Window(rec *flows.Record, w join.Window) v1.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
-	d.joined.add(probs, named, r.cfg.Levels.None())
+	d.joined.add(w, r.cfg.Levels.None())
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
 	now := said{state: v.State}
@@ -234,7 +233,7 @@ func (d *device) state(s *join.Verdict) v1.State {
 		return v1.Ignored
 	case d.gateway():
 		return v1.Gateway
-	case s.Class < 0:
+	case s.Class < 0 || s.Gathering:
 		return v1.Gathering
 	case s.Known:
 		return v1.Known

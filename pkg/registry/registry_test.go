@@ -65,7 +65,7 @@ func TestJoinedVerdict(t *testing.T) {
 			for i, p := range tt.probs {
 				rec := record("m", "10.0.0.1", int64(i)*second, int64(i)*second+7)
 				r.Record(rec)
-				v = r.Window(rec, p, nil)
+				v = r.Window(rec, told(p))
 			}
 			if *v.Label != tt.label || math.Abs(*v.Confidence-tt.confidence) > 1e-6 || v.State != tt.state || v.Known != (tt.state == v1.Known) {
 				t.Errorf("%s %.6f %s, want %s %.6f %s", *v.Label, *v.Confidence, v.State, tt.label, tt.confidence, tt.state)
@@ -110,24 +110,25 @@ func TestLevels(t *testing.T) {
 	} {
 		rec := record(tt.name, "10.0.0.1", 0, 1)
 		r.Record(rec)
-		v := r.Window(rec, tt.probs, nil)
+		v := r.Window(rec, told(tt.probs))
 		if v.Level != tt.level || v.State != tt.state || v.Known != (tt.state == v1.Known) || !v.News {
 			t.Errorf("%s: %+v, want level %d, %s", tt.name, v, tt.level, tt.state)
 		}
 		if (v.Path != nil) != (tt.path != "") || v.Path != nil && (*v.Path != tt.path || math.Abs(*v.PathConfidence-tt.sum) > 1e-6) {
 			t.Errorf("%s: path %s %s, want %q %v", tt.name, jsonText(t, v.Path), jsonText(t, v.PathConfidence), tt.path, tt.sum)
 		}
-		if v = r.Window(rec, tt.probs, nil); v.News {
+		if v = r.Window(rec, told(tt.probs)); v.News {
 			t.Errorf("%s: the same is news", tt.name)
 		}
 	}
 	rec := record("m", "10.0.0.1", 0, 1)
-	if r.Window(rec, []float32{.05, .5, .45, 0, 0}, nil); !r.Window(rec, []float32{.95, .05, 0, 0, 0}, nil).News {
+	if r.Window(rec, told([]float32{.05, .5, .45, 0, 0})); !r.Window(rec, told([]float32{.95, .05, 0, 0, 0})).News {
 		t.Error("A instead of A/plug is no news")
 	}
 	probs := []float32{.05, .5, .45, 0, 0}
 	const most = 3 // the verdict's piece, its votes and their bucket
-	if n := testing.AllocsPerRun(100, func() { r.Window(rec, probs, nil) }); n > most {
+	w := told(probs)
+	if n := testing.AllocsPerRun(100, func() { r.Window(rec, w) }); n > most {
 		t.Errorf("a verdict takes %v allocations, want at most %d", n, most)
 	}
 }
@@ -208,7 +209,7 @@ func TestEviction(t *testing.T) {
 		rec := record(device, "10.0.0.1", 0, 0)
 		r.Record(rec)
 		if known {
-			r.Window(rec, []float32{1, 0, 0}, nil)
+			r.Window(rec, told([]float32{1, 0, 0}))
 		}
 	}
 	seen("a", true)
@@ -249,7 +250,7 @@ func TestIgnored(t *testing.T) {
 	if r.Record(before) {
 		t.Error("ignored before it had the address")
 	}
-	r.Window(before, []float32{0, 1, 0}, nil)
+	r.Window(before, told([]float32{0, 1, 0}))
 	if !r.Record(record("m", "10.0.0.1", 2, 3)) || !r.Record(record("m", "169.254.0.9", 4, 5)) {
 		t.Error("not ignored from then on")
 	}
@@ -258,7 +259,7 @@ func TestIgnored(t *testing.T) {
 	}
 	other := record("n", "10.0.0.2", 0, 1)
 	r.Record(other)
-	r.Window(other, []float32{0, 1, 0}, nil)
+	r.Window(other, told([]float32{0, 1, 0}))
 	r.Record(record("m", "10.0.0.1", 6, 7))
 	r.Record(record("o", "10.0.0.3", 8, 9))
 	if left := r.Devices(); left[0].Device != "n" {
@@ -272,7 +273,7 @@ func TestNews(t *testing.T) {
 	device := func(name string, probs ...float32) bool {
 		rec := record(name, "10.0.0.1", 0, 0)
 		r.Record(rec)
-		return r.Window(rec, probs, nil).News
+		return r.Window(rec, told(probs)).News
 	}
 	var got []bool
 	for _, probs := range [][]float32{{.5, .4, .1}, {.2, .7, .1}, {0, .5, .5}} { // unknown: camera, plug, plug
@@ -292,8 +293,13 @@ func TestNewsOfAForgottenDevice(t *testing.T) {
 	for i, device := range []string{"a", "b", "a"} {
 		rec := record(device, "10.0.0.1", int64(i), int64(i))
 		r.Record(rec)
-		if v := r.Window(rec, []float32{.9, .1, 0}, nil); !v.News {
+		if v := r.Window(rec, told([]float32{.9, .1, 0})); !v.News {
 			t.Errorf("%d: no news of %s", i, device)
 		}
 	}
+}
+
+// told is a window of a device that says what it is: it may be named at once.
+func told(probs []float32) join.Window {
+	return join.Window{Probs: probs, Named: slices.Repeat([]bool{true}, len(probs))}
 }

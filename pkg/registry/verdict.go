@@ -16,14 +16,13 @@ type joined struct {
 }
 
 // add joins one window, see [Registry.Window]; none is the class that no device is given.
-func (j *joined) add(probs []float32, named []bool, none int) {
+func (j *joined) add(w join.Window, none int) {
 	if j.votes == nil {
 		j.votes = map[int]int{}
 	}
-	j.Add(probs)
-	j.Gate(named)
-	j.last = join.BestBut(probs, none)
-	j.lastP = float64(probs[j.last])
-	j.votes[join.Best(probs)]++
+	j.Join(w)
+	j.last = join.BestBut(w.Probs, none)
+	j.lastP = float64(w.Probs[j.last])
+	j.votes[join.Best(w.Probs)]++
 	j.windows++
 }

@@ -6,10 +6,12 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
@@ -20,10 +22,10 @@ func scores(t *testing.T) *score.Result {
 	t.Helper()
 	return scored(t, score.Config{Labels: []string{"a", hostile}, Thresholds: model.Thresholds{Default: 0.8}, Resamples: 20},
 		[]score.Device{{Name: "4", Capture: hostile, Label: "a"}},
-		score.Output{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1}, Since: time.Second},
-		score.Output{Device: "1", Capture: "y", Label: "a", Probs: []float32{0.3, 0.7}, Since: time.Minute, Local: 3, Padded: true},
-		score.Output{Device: "2", Capture: "z", Label: hostile, Probs: []float32{0.4, 0.6}, Since: time.Hour},
-		score.Output{Device: "3", Capture: "z", Label: "lacking", Probs: []float32{0.4, 0.6}, Since: time.Second})
+		score.Output{Device: "1", Capture: "x", Label: "a", Window: told([]float32{0.9, 0.1}), Since: time.Second},
+		score.Output{Device: "1", Capture: "y", Label: "a", Window: told([]float32{0.3, 0.7}), Since: time.Minute, Local: 3, Padded: true},
+		score.Output{Device: "2", Capture: "z", Label: hostile, Window: told([]float32{0.4, 0.6}), Since: time.Hour},
+		score.Output{Device: "3", Capture: "z", Label: "lacking", Window: told([]float32{0.4, 0.6}), Since: time.Second})
 }
 
 // scored scores windows, and devices in captures of two hours.
@@ -74,7 +76,7 @@ func TestEvaluation(t *testing.T) {
 		t.Error("levels of classes that have one each")
 	}
 	leveled := scored(t, score.Config{Labels: []string{"a", "b"}, Thresholds: model.Thresholds{Default: 0.8}, Taxonomy: taxonomy.Taxonomy{"a": "x/a", "b": "x/b"}},
-		nil, score.Output{Device: "1", Label: "a", Probs: []float32{0.4, 0.6}})
+		nil, score.Output{Device: "1", Label: "a", Window: told([]float32{0.4, 0.6})})
 	if page, err := Evaluation(leveled); err != nil || !strings.Contains(string(page.HTML), "<tr><td>1<td>100.0 %<td>1<td>0\n<tr><td>2<td>0.0 %<td>0<td>0\n") {
 		t.Errorf("%v, no levels on the page\n%s", err, page.HTML)
 	}
@@ -164,4 +166,9 @@ func TestConfusionOfLongNames(t *testing.T) {
 			t.Errorf("names of %d characters: %d pixels of two cells, want at least %d", length, got, 2*side*side)
 		}
 	}
+}
+
+// told is a window of a device that says what it is: it may be named at once.
+func told(probs []float32) join.Window {
+	return join.Window{Probs: probs, Named: slices.Repeat([]bool{true}, len(probs))}
 }

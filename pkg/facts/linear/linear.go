@@ -202,10 +202,13 @@ const least = 1e-12
 // network gives to none of them counts for each of them alike: it does not know the traffic,
 // and what little it leaves to some says nothing. named
 // are the classes that the device may be named as now: of a group that a fact tells, or
-// the one that the network's windows so far reach the threshold of alone. Both are valid
-// until the next call. Without facts it is the network's word, and no class is barred: nil.
-func (j *Judge) Window(d *Device, network []float32) (joint []float32, named []bool) {
-	d.network.Add(network)
+// the one that the network's windows so far reach the threshold of alone, if they rest on
+// [join.LeastFlows]. Both are valid until the next call. again is [join.Window]'s: the window
+// does not count among those so far. Without facts it is the network's word, and no class is barred: nil.
+func (j *Judge) Window(d *Device, network []float32, again bool) (joint []float32, named []bool) {
+	if !again {
+		d.network.Add(network)
+	}
 	if !d.heard {
 		return network, nil
 	}
@@ -227,7 +230,7 @@ func (j *Judge) Window(d *Device, network []float32) (joint []float32, named []b
 		}
 	}
 	copy(j.named, d.telling)
-	if c, p := d.network.Best(); c != j.none && p >= j.thresholds[c] {
+	if c, p := d.network.Best(); c != j.none && d.network.Flows() >= join.LeastFlows && p >= j.thresholds[c] {
 		j.named[c] = true
 	}
 	return j.joint, j.named

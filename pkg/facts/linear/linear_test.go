@@ -98,8 +98,9 @@ func TestWindow(t *testing.T) {
 		{"a fact of one class", []string{"dns:other.example", "oui:maker"}, [][]float32{{.3, .3, .3, .1}},
 			[]float64{(1 - none) * a / (2*a + b), (1 - none) * a / (2*a + b), (1 - none) * b / (2*a + b), none}, []bool{false, false, true, false}},
 		{"a fact of twins", []string{"dns:twin.example"}, [][]float32{{0, 1, 0, 0}}, nil, []bool{true, true, false, false}},
-		{"a network that is sure", []string{"oui:maker"}, [][]float32{{.05, .9, .05, 0}}, nil, []bool{false, true, false, false}},
-		{"a network that was not", []string{"oui:maker"}, [][]float32{{.9, .05, .05, 0}, {.05, .9, .05, 0}}, nil, []bool{false, false, false, false}},
+		{"a network that is sure of too few flows", []string{"oui:maker"}, [][]float32{{.05, .9, .05, 0}, {.05, .9, .05, 0}}, nil, []bool{false, false, false, false}},
+		{"a network that is sure", []string{"oui:maker"}, [][]float32{{.05, .9, .05, 0}, {.05, .9, .05, 0}, {.05, .9, .05, 0}}, nil, []bool{false, true, false, false}},
+		{"a network that was not", []string{"oui:maker"}, [][]float32{{.9, .05, .05, 0}, {.05, .9, .05, 0}, {.05, .9, .05, 0}}, nil, []bool{false, false, false, false}},
 		{"a network that is sure of none", []string{"oui:maker"}, [][]float32{{0, 0, 0, 1}}, nil, []bool{false, false, false, false}},
 		{"a network that is nearly sure of none", []string{"dns:other.example"}, [][]float32{{.001, 0, 0, .999}},
 			[]float64{0: (1 - none2) * e(0) * (.001 + .333) / (e(0)*(.001+.333+.333) + e(4)*.333)}, []bool{false, false, true, false}},
@@ -114,7 +115,7 @@ func TestWindow(t *testing.T) {
 			var joint []float32
 			var named []bool
 			for _, w := range tt.windows {
-				joint, named = j.Window(&d, w)
+				joint, named = j.Window(&d, w, false)
 			}
 			for c, want := range tt.want {
 				if math.Abs(float64(joint[c])-want) > 1e-6 {
@@ -126,6 +127,19 @@ func TestWindow(t *testing.T) {
 				t.Errorf("named %v, want %v", named, tt.named)
 			}
 		})
+	}
+}
+
+// Windows whose flows are near-identical to earlier ones make no network sure.
+func TestWindowAgain(t *testing.T) {
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+	var d linear.Device
+	j.HearTokens(&d, []string{"oui:maker"})
+	for i, again := range []bool{false, true, true, false, true, false} {
+		_, named := j.Window(&d, []float32{.05, .9, .05, 0}, again)
+		if named[1] != (i == 5) {
+			t.Errorf("window %d: named %v", i, named)
+		}
 	}
 }
 
@@ -149,7 +163,7 @@ func TestHearsNothingOfLater(t *testing.T) {
 	hears := func(want ...bool) {
 		t.Helper()
 		j.Hear(&d, c.Of("device"))
-		if _, named := j.Window(&d, []float32{.25, .25, .25, .25}); !slices.Equal(named, want) {
+		if _, named := j.Window(&d, []float32{.25, .25, .25, .25}, false); !slices.Equal(named, want) {
 			t.Errorf("named %v, want %v", named, want)
 		}
 	}
@@ -192,7 +206,7 @@ func BenchmarkWindow(b *testing.B) {
 				}
 				d.Row(2)
 				j.Hear(&d, c.Of("device"))
-				j.Window(&d, []float32{.25, .25, .25, .25})
+				j.Window(&d, []float32{.25, .25, .25, .25}, false)
 			}
 		})
 	}

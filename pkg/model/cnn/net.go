@@ -70,6 +70,15 @@ func (n *Net) Span() int { return n.Arch.K }
 // Strict implements model.Net: a whole window.
 func (n *Net) Strict() int { return n.Arch.K }
 
+// Ports implements model.Net. It sees all, which tell flows apart that are alike: here those
+// of the system's range stay (RFC 6335, section 6).
+func (n *Net) Ports(own, remote int32) (int32, int32) {
+	return min(own, systemPorts), min(remote, systemPorts)
+}
+
+// systemPorts are the ports below.
+const systemPorts = 1024
+
 // Input implements model.Net: [K, width].
 func (n *Net) Input(record model.RecordSpec) []int { return []int{n.Arch.K, record.Width()} }
 

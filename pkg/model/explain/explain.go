@@ -140,7 +140,7 @@ func (e *Explainer) joint(logits []float64, heard []facts.Fact) []float32 {
 	}
 	var d linear.Device
 	e.judge.HearTokens(&d, facts.Tokens(heard))
-	joint, _ := e.judge.Window(&d, probs)
+	joint, _ := e.judge.Window(&d, probs, false)
 	return slices.Clone(joint)
 }
 

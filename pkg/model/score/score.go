@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
@@ -17,10 +18,8 @@ type Output struct {
 	Device  string
 	Capture string // "" where captures are not told apart
 	Label   string // the true class
-	// Probs are the model's probabilities in the order of Config.Labels, join.Lacking
-	// for each that the model asked does not have (specialised bundles).
-	Probs  []float32
-	Named  []bool        // classes that the device may be named as now; nil: all
+	// Its probabilities are in the order of Config.Labels.
+	join.Window
 	Padded bool          // fewer records than the model's K: no strict window
 	Local  int           // of its records, those whose remote is local
 	Since  time.Duration // from the device's first packet to the last one that the window describes
@@ -158,13 +157,12 @@ func (s *Scorer) Add(w Output) error {
 	if !s.classes.scored(w.Label) {
 		return nil
 	}
-	probs := s.classes.merge(w.Probs)
-	w.Named = s.classes.mergeNamed(w.Named)
-	s.modes[model.Padded].add(&w, probs)
+	w.Probs, w.Named = s.classes.merge(w.Probs), s.classes.mergeNamed(w.Named)
+	s.modes[model.Padded].add(&w)
 	if w.Padded {
 		s.modes[model.Strict].device(w.Capture, w.Device, w.Label) // it counts there, without this window
 	} else {
-		s.modes[model.Strict].add(&w, probs)
+		s.modes[model.Strict].add(&w)
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
@@ -48,11 +49,11 @@ func sample() Input {
 		},
 		Hours: 2,
 		Windows: []Output{
-			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1, 0}, Since: time.Second},                              // right, high
-			{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.3, 0.7, 0}, Since: 4 * time.Second, Local: 3},                // wrong as b, high for b
-			{Device: "2", Capture: "x", Label: "b", Probs: []float32{0.25, 0.5, .25}, Since: time.Second / 2, Local: 3},             // right, low
-			{Device: "3", Capture: "y", Label: "b", Probs: []float32{0.9, 0.1, 0}, Since: time.Minute, Local: 5, Padded: true},      // wrong as a, high
-			{Device: "4", Capture: "z", Label: "d", Probs: []float32{0, 0.5, 0.5}, Since: 61 * time.Second, Local: 1, Padded: true}, // wrong as b (the first of equals), low
+			{Device: "1", Capture: "x", Label: "a", Window: told([]float32{0.9, 0.1, 0}), Since: time.Second},                              // right, high
+			{Device: "1", Capture: "x", Label: "a", Window: told([]float32{0.3, 0.7, 0}), Since: 4 * time.Second, Local: 3},                // wrong as b, high for b
+			{Device: "2", Capture: "x", Label: "b", Window: told([]float32{0.25, 0.5, .25}), Since: time.Second / 2, Local: 3},             // right, low
+			{Device: "3", Capture: "y", Label: "b", Window: told([]float32{0.9, 0.1, 0}), Since: time.Minute, Local: 5, Padded: true},      // wrong as a, high
+			{Device: "4", Capture: "z", Label: "d", Window: told([]float32{0, 0.5, 0.5}), Since: 61 * time.Second, Local: 1, Padded: true}, // wrong as b (the first of equals), low
 		},
 		Devices: []Device{{"1", "x", "a"}, {"5", "w", "a"}, {"3", "y", "b"}},
 	}
@@ -137,7 +138,7 @@ func TestEvaluateByHand(t *testing.T) {
 // 0.5 below 0.6, 3 is named a and is b, 4 is refused, 5 has no window; 6 is named.
 func TestNamedOrRefused(t *testing.T) {
 	in := sample()
-	in.Windows = append(in.Windows, Output{Device: "6", Capture: "z", Label: "b", Probs: []float32{0.4, 0.6, 0}})
+	in.Windows = append(in.Windows, Output{Device: "6", Capture: "z", Label: "b", Window: told([]float32{0.4, 0.6, 0})})
 	d := evaluate(t, in).Devices
 	if d.NamedRight != 1 || d.NamedWrong != 1 || d.Refused != 3 || d.WithoutWindow != 1 || d.Count != 6 || d.WithWindow != 5 {
 		t.Errorf("%+v: want 1 named rightly, 1 wrongly, 3 refused, 1 without a window", d)
@@ -258,7 +259,7 @@ func TestLeaveOutHours(t *testing.T) {
 	}
 	s.Capture([]Device{{"1", "x", "a"}}, 10)
 	s.Capture([]Device{{"2", "y", "b"}, {"1", "y", "a"}}, 2)
-	if err := s.Add(Output{Device: "2", Capture: "y", Label: "b", Probs: []float32{0, 1}}); err != nil {
+	if err := s.Add(Output{Device: "2", Capture: "y", Label: "b", Window: told([]float32{0, 1})}); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.Result()
@@ -296,7 +297,7 @@ func TestClassesNobodyHas(t *testing.T) {
 // right and a quarter all wrong: the middle 95 % reach from 0 to 1.
 func TestBootstrap(t *testing.T) {
 	capture := func(name, label string, probs ...float32) Output {
-		return Output{Device: name, Capture: name, Label: label, Probs: probs}
+		return Output{Device: name, Capture: name, Label: label, Window: told(probs)}
 	}
 	for _, tt := range []struct {
 		name    string
@@ -329,7 +330,7 @@ func TestBootstrap(t *testing.T) {
 // Draws are those that the interval is of, and only there when they are asked for.
 func TestDraws(t *testing.T) {
 	in := Input{Config: Config{Labels: []string{"a", "b"}, Resamples: 200}, Windows: []Output{
-		{Device: "x", Capture: "x", Label: "a", Probs: []float32{1, 0}}, {Device: "y", Capture: "y", Label: "a", Probs: []float32{0, 1}},
+		{Device: "x", Capture: "x", Label: "a", Window: told([]float32{1, 0})}, {Device: "y", Capture: "y", Label: "a", Window: told([]float32{0, 1})},
 	}}
 	if d := evaluate(t, in).Intervals.MacroF1Draws; d != nil {
 		t.Errorf("%d draws that nobody asked for", len(d))
@@ -347,10 +348,10 @@ func TestNoneOfThem(t *testing.T) {
 	in := sample()
 	in.Labels = []string{"a", "b", model.NoneLabel}
 	in.Windows = []Output{
-		{Device: "1", Capture: "x", Label: "a", Probs: []float32{0.9, 0.1, 0}},
-		{Device: "1", Capture: "x", Label: "a", Probs: []float32{0, 0.02, 0.98}},
-		{Device: "3", Capture: "y", Label: "b", Probs: []float32{0, 0.05, 0.95}},
-		{Device: "9", Capture: "z", Label: model.NoneLabel, Probs: []float32{1, 0, 0}},
+		{Device: "1", Capture: "x", Label: "a", Window: told([]float32{0.9, 0.1, 0})},
+		{Device: "1", Capture: "x", Label: "a", Window: told([]float32{0, 0.02, 0.98})},
+		{Device: "3", Capture: "y", Label: "b", Window: told([]float32{0, 0.05, 0.95})},
+		{Device: "9", Capture: "z", Label: model.NoneLabel, Window: told([]float32{1, 0, 0})},
 	}
 	in.Devices = []Device{{"9", "z", model.NoneLabel}}
 	r := evaluate(t, in)
@@ -378,15 +379,15 @@ func TestLevels(t *testing.T) {
 			Taxonomy:   taxonomy.Taxonomy{"A1": "A/plug/A1", "A2": "A/plug/A2", "A3": "A/camera/A3", "B1": "B1", "new": "A/camera/new"},
 		},
 		Windows: []Output{
-			{Device: "sure", Label: "A1", Probs: []float32{.9, .1, 0, 0, 0}},
-			{Device: "twin", Label: "A1", Probs: []float32{.4, .5, .05, .05, 0}},
-			{Device: "threshold of its own", Label: "A3", Probs: []float32{.2, .2, .6, 0, 0}},
-			{Device: "only its maker", Label: "A3", Probs: []float32{.45, .2, .3, .05, 0}},
-			{Device: "lacking", Label: "new", Probs: []float32{0, 0, .9, .1, 0}},
-			{Device: "no path", Label: "C", Probs: []float32{.5, .4, 0, .1, 0}},
-			{Device: "one level", Label: "B1", Probs: []float32{0, .05, .05, .9, 0}},
-			{Device: "another", Label: "B1", Probs: []float32{.3, .3, .05, .25, .1}},
-			{Device: "stranger", Label: "B1", Probs: []float32{0, 0, .1, .3, .6}},
+			{Device: "sure", Label: "A1", Window: told([]float32{.9, .1, 0, 0, 0})},
+			{Device: "twin", Label: "A1", Window: told([]float32{.4, .5, .05, .05, 0})},
+			{Device: "threshold of its own", Label: "A3", Window: told([]float32{.2, .2, .6, 0, 0})},
+			{Device: "only its maker", Label: "A3", Window: told([]float32{.45, .2, .3, .05, 0})},
+			{Device: "lacking", Label: "new", Window: told([]float32{0, 0, .9, .1, 0})},
+			{Device: "no path", Label: "C", Window: told([]float32{.5, .4, 0, .1, 0})},
+			{Device: "one level", Label: "B1", Window: told([]float32{0, .05, .05, .9, 0})},
+			{Device: "another", Label: "B1", Window: told([]float32{.3, .3, .05, .25, .1})},
+			{Device: "stranger", Label: "B1", Window: told([]float32{0, 0, .1, .3, .6})},
 		},
 		Devices: []Device{{"silent", "", "A1"}},
 	}
@@ -476,9 +477,9 @@ func TestJoinLeavesOutClassesAModelLacks(t *testing.T) {
 	in := sample()
 	in.Devices = nil
 	in.Windows = []Output{
-		{Device: "1", Label: "a", Probs: []float32{0.6, 0.4, 0}},
-		{Device: "1", Label: "a", Probs: []float32{-1, 0.5, 0.5}}, // this model does not know a
-		{Device: "1", Label: "a", Probs: []float32{-1, 0.6, 0.4}},
+		{Device: "1", Label: "a", Window: told([]float32{0.6, 0.4, 0})},
+		{Device: "1", Label: "a", Window: told([]float32{-1, 0.5, 0.5})}, // this model does not know a
+		{Device: "1", Label: "a", Window: told([]float32{-1, 0.6, 0.4})},
 	}
 	r := evaluate(t, in) // means 0.6, 0.5, 0.3
 	value(t, "devices.accuracy", r.Devices.Accuracy, 1)
@@ -524,4 +525,9 @@ func TestTooManyClasses(t *testing.T) {
 	if _, err := s.Result(); err == nil || !strings.Contains(err.Error(), "4098 classes") {
 		t.Errorf("error %v", err)
 	}
+}
+
+// told is a window of a device that says what it is: it may be named at once.
+func told(probs []float32) join.Window {
+	return join.Window{Probs: probs, Named: slices.Repeat([]bool{true}, len(probs))}
 }

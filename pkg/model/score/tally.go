@@ -59,14 +59,14 @@ func (t *tally) device(in, name, label string) (*capture, *device) {
 	return c, d
 }
 
-// add counts a window; probs are merged.
-func (t *tally) add(w *Output, probs []float32) {
+// add counts a window of merged classes.
+func (t *tally) add(w *Output) {
 	c, d := t.device(w.Capture, w.Device, w.Label)
-	truth, best := t.classes.of(w.Label), join.Best(probs)
+	truth, best := t.classes.of(w.Label), join.Best(w.Probs)
 	given := t.classes.outputs[best]
 	right := given == truth
 	c.windows[cell{truth, given}]++
-	t.confidence.add(right, t.classes.thresholds[best], float64(probs[best]), w.Local)
+	t.confidence.add(right, t.classes.thresholds[best], float64(w.Probs[best]), w.Local)
 	at := momentOf(w.Since)
 	d.windows++
 	t.moments[at].windows++
@@ -74,8 +74,7 @@ func (t *tally) add(w *Output, probs []float32) {
 		d.right++
 		t.moments[at].right++
 	}
-	d.joined[at].Add(probs)
-	d.joined[at].Gate(w.Named)
+	d.joined[at].Join(w.Window)
 }
 
 // verdict joins a device's windows.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/internal/conv"
 )
@@ -183,6 +184,22 @@ func (n *Net) Span() int { return n.Arch.Flows }
 
 // Strict implements model.Net.
 func (n *Net) Strict() int { return n.Arch.Strict() }
+
+// Ports implements model.Net: those that have a number of their own.
+func (n *Net) Ports(own, remote int32) (int32, int32) {
+	return among(own, n.Arch.OwnPorts), among(remote, n.Arch.RemotePorts)
+}
+
+// among is the port if it is one of the known ones, or missing.
+func among(port int32, known []int32) int32 {
+	if _, found := slices.BinarySearch(known, port); !found && port != flows.Missing {
+		return otherPort
+	}
+	return port
+}
+
+// otherPort is no port.
+const otherPort = 1 << 16
 
 // Input implements model.Net: the values of the memory that an output is computed of.
 func (n *Net) Input(model.RecordSpec) []int { return []int{n.Arch.Joined()} }
