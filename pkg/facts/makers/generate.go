@@ -1,8 +1,7 @@
 //go:build ignore
 
-// Generate writes makers.bz2 of the listings in a directory: oui.csv, mam.csv and
-// oui36.csv, which Debian's package ieee-data installs. Its iab.csv, parts of a block that
-// went to makers of small lots until 2014, would take another tenth.
+// Generate writes makers.bz2 of the listings in a directory, which Debian's package
+// ieee-data installs.
 package main
 
 import (
@@ -11,9 +10,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/iotsense/iotsense/pkg/facts/makers"
 )
+
+// names are those of the listings: blocks of 24, 28 and 36 bits, and before the last those
+// of 36 bits that were given away until 2014, for which theirs stand where both have one.
+var names = []string{"oui.csv", "mam.csv", "iab.csv", "oui36.csv"}
 
 func main() {
 	if err := run(); err != nil {
@@ -24,10 +28,10 @@ func main() {
 
 func run() error {
 	if len(os.Args) != 2 {
-		return fmt.Errorf("want one directory with oui.csv, mam.csv and oui36.csv, as Debian's package ieee-data installs")
+		return fmt.Errorf("want one directory with %s, as Debian's package ieee-data installs", strings.Join(names, ", "))
 	}
 	var list []makers.Assignment
-	for _, name := range []string{"oui.csv", "mam.csv", "oui36.csv"} {
+	for _, name := range names {
 		f, err := os.Open(filepath.Join(os.Args[1], name))
 		if err != nil {
 			return err

@@ -1,6 +1,6 @@
 // Package makers tells who made the network interface that a MAC address belongs to: the
 // IEEE's public listing of 24, 28 and 36-bit prefixes (on which it asserts no copyright; of
-// June 2026), packed into 234 KB. In goes an address, out comes a maker's name.
+// June 2026), packed into 254 KB. In goes an address, out comes a maker's name.
 package makers
 
 import (

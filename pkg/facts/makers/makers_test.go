@@ -22,9 +22,10 @@ func TestOf(t *testing.T) {
 		"50:c7:bf:00:56:39": "TP-LINK",
 		"00:00:00:00:00:00": "XEROX",
 		"ff:ff:ff:ff:ff:ff": "",
-		"02:17:88:24:76:ff": "", // local
-		"01:00:5e:00:00:fb": "", // a group
-		"70:b3:d5:00:00:01": "", // a block of blocks
+		"02:17:88:24:76:ff": "",        // local
+		"01:00:5e:00:00:fb": "",        // a group
+		"70:b3:d5:00:00:01": "",        // a block of blocks
+		"00:50:c2:f7:1f:ff": "RF Code", // a part of one that was given away until 2014
 	} {
 		if got := Of(mac(t, address)); got != want {
 			t.Errorf("%s: %q, want %q", address, got, want)
