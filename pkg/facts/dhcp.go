@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"slices"
 	"strconv"
 )
 
@@ -21,7 +22,36 @@ func (v *voice) dhcp(b []byte) bool {
 	if binary.BigEndian.Uint32(b[relay:]) != 0 {
 		return true
 	}
-	for b = b[options:]; len(b) > 0 && b[0] != 255; {
+	var o dhcpOptions
+	whole := o.read(b[options:])
+	for _, field := range [...]struct {
+		has         byte // a bit of option 52
+		from, until int
+	}{{1, 108, 236}, {2, 44, 108}} { // the boot file's name, the server's
+		if whole && o.overload&field.has != 0 {
+			whole = o.read(b[field.from:field.until])
+		}
+	}
+	for _, option := range o.list[:o.count] {
+		v.dhcpOption(option.code, option.value)
+	}
+	return whole
+}
+
+// dhcpOptions are those that are wanted, in the order they began in, parts of one together
+// (RFC 3396).
+type dhcpOptions struct {
+	list [5]struct {
+		code  byte
+		value []byte
+	}
+	count    int
+	overload byte // of which fields hold options too (RFC 2132, section 9.3)
+}
+
+// read reads a field of options, and reports whether it was all there.
+func (o *dhcpOptions) read(b []byte) bool {
+	for len(b) > 0 && b[0] != 255 {
 		if b[0] == 0 {
 			b = b[1:]
 			continue
@@ -29,10 +59,28 @@ func (v *voice) dhcp(b []byte) bool {
 		if len(b) < 2 || len(b) < 2+int(b[1]) {
 			return false
 		}
-		v.dhcpOption(b[0], b[2:2+int(b[1])])
+		o.add(b[0], b[2:2+int(b[1])])
 		b = b[2+int(b[1]):]
 	}
 	return true
+}
+
+func (o *dhcpOptions) add(code byte, b []byte) {
+	switch code {
+	case 52:
+		if len(b) == 1 {
+			o.overload = b[0]
+		}
+	case 12, 55, 60, 61, 81:
+		for i := range o.list[:o.count] {
+			if had := &o.list[i]; had.code == code {
+				had.value = slices.Concat(had.value, b)
+				return
+			}
+		}
+		o.list[o.count].code, o.list[o.count].value = code, b
+		o.count++
+	}
 }
 
 func (v *voice) dhcpOption(code byte, b []byte) {

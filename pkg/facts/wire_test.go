@@ -94,10 +94,21 @@ func TestDHCP(t *testing.T) {
 			dhcpv6.WithOption(&dhcpv6.OptVendorClass{EnterpriseNumber: 343, Data: [][]byte{[]byte("MSFT 5.0")}}),
 		), []string{"dhcp6_client llt", "dhcp6_params 00170018", "dhcp6_host cam.lan", "dhcp6_class 343 MSFT 5.0"}},
 	})
+	// Options in the fields of file and server name, one in three parts (RFC 3396), a full
+	// name of more than one option holds.
+	overloaded := dhcp4(t, option(52, "\x03"), option(60, strings.Repeat("c", 20)), option(81, "\x00\x00\x00"+strings.Repeat("n", 252)))
+	split := slices.Concat(overloaded[:len(overloaded)-1], []byte{81, 3, '.', 'd', 'e', 255})
+	copy(split[108:], "\x0c\x03cam\x3c\x02dd\xff\x0c\x01x")
+	copy(split[44:], "\x3d\x07\x01\x00\x17\x88\x01\x02\x03\x3c\x01e")
+	c := NewCollector(0)
+	c.Sample(hue, true, 1, sample(protoUDP, 68, 67, split))
+	if d := cmp.Diff([]string{"dhcp_params 01030f06", "dhcp_class " + strings.Repeat("c", 20) + "dde", "dhcp_host " + strings.Repeat("n", MaxValue), "dhcp_host cam", "dhcp_client mac"}, said(c, hue)); d != "" {
+		t.Errorf("of options in other fields: %s", d)
+	}
 	relayed := bytes.Clone(all)
 	relayed[24] = 10 // the relay's own address
 	run(t, []wire{{"another's, relayed", protoUDP, 67, 67, relayed, nil}})
-	c := NewCollector(0)
+	c = NewCollector(0)
 	for _, bad := range [][]byte{[]byte("x"), all[:250], append([]byte{2}, all[1:]...), slices.Concat(all[:240], []byte{12, 9, 'x'})} {
 		c.Sample(hue, true, 1, sample(protoUDP, 68, 67, bad))
 	}
@@ -402,7 +413,9 @@ func fuzz(f *testing.F, ports []uint16, seeds ...[]byte) {
 func unhex(s string) []byte { b, _ := hex.DecodeString(s); return b }
 
 func FuzzDHCP(f *testing.F) {
-	fuzz(f, []uint16{67}, append(append([]byte{1}, make([]byte, 235)...), "\x63\x82\x53\x63\x0c\x03cam\x37\x02\x01\x03\x3d\x07\x01\x00\x17\x88\x01\x02\x03\xff"...))
+	message := append(append([]byte{1}, make([]byte, 235)...), "\x63\x82\x53\x63\x0c\x03cam\x37\x02\x01\x03\x3d\x07\x01\x00\x17\x88\x01\x02\x03\xff"...)
+	overloaded := slices.Concat(message[:108], []byte("\x0c\x01.\xff"), message[112:240], []byte{52, 1, 1}, message[240:])
+	fuzz(f, []uint16{67}, message, overloaded)
 }
 
 func FuzzDHCPv6(f *testing.F) {
