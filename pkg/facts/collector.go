@@ -23,6 +23,8 @@ const (
 	LLMNR
 	NetBIOSName
 	TLS
+	QUIC
+	DTLS
 	HTTP
 	SSDPMessage
 	WSDiscovery
@@ -34,7 +36,7 @@ const (
 
 // String is the protocol's name in counters.
 func (p Protocol) String() string {
-	return [...]string{"dhcp", "dhcp6", "dns", "mdns", "llmnr", "netbios", "tls", "http", "ssdp", "wsd", "mqtt", "tplink", "tuya"}[p]
+	return [...]string{"dhcp", "dhcp6", "dns", "mdns", "llmnr", "netbios", "tls", "quic", "dtls", "http", "ssdp", "wsd", "mqtt", "tplink", "tuya"}[p]
 }
 
 // Tally counts what became of the payloads of one protocol.
@@ -57,6 +59,7 @@ type Collector struct {
 	spare     func(name string) bool   // nil: none is spared
 	tally     [protocolCount]Tally
 	voice     voice
+	begun     quicHellos
 }
 
 type device struct {
@@ -198,7 +201,7 @@ func (c *Collector) Sample(name string, sent bool, at int64, s *flows.Sample) {
 		own, remote = remote, own
 	}
 	v := &c.voice
-	*v = voice{set: c.set(name, at), at: at, source: Heard, payload: s.Payload, text: v.text[:0], scratch: v.scratch[:0], dropped: v.dropped}
+	*v = voice{device: name, begun: &c.begun, set: c.set(name, at), at: at, source: Heard, payload: s.Payload, text: v.text[:0], scratch: v.scratch[:0], joined: v.joined[:0], dropped: v.dropped}
 	if len(s.Payload) == 0 || !s.Life.Key.HasPorts {
 		return
 	}
@@ -216,7 +219,7 @@ func (c *Collector) Sample(name string, sent bool, at int64, s *flows.Sample) {
 	case s.Life.Key.Proto == protoTCP:
 		protocol, read = ofTCP(s.Payload, sent, own.Port, remote.Port)
 	case s.Life.Key.Proto == protoUDP && sent:
-		protocol, read = ofUDP(own.Port, remote.Port)
+		protocol, read = ofUDP(s.Payload, own.Port, remote.Port)
 	}
 	if read == nil {
 		return
@@ -244,8 +247,9 @@ func isCut(s *flows.Sample) bool {
 	return int(s.Size) > header+len(s.Payload)
 }
 
-// ofUDP is who reads what a device sends between these ports.
-func ofUDP(own, remote uint16) (Protocol, func(*voice, []byte) bool) {
+// ofUDP is who reads what a device sends between these ports, or else begins like a
+// client's hello.
+func ofUDP(b []byte, own, remote uint16) (Protocol, func(*voice, []byte) bool) {
 	switch remote {
 	case 67:
 		return DHCP, (*voice).dhcp
@@ -274,6 +278,10 @@ func ofUDP(own, remote uint16) (Protocol, func(*voice, []byte) bool) {
 		return WSDiscovery, (*voice).wsd
 	case own == 9999:
 		return TPLinkHome, (*voice).tplink
+	case isQUICInitial(b):
+		return QUIC, (*voice).quic
+	case isDTLSHello(b):
+		return DTLS, (*voice).dtls
 	}
 	return protocolCount, nil
 }
@@ -304,13 +312,16 @@ func ofTCP(b []byte, sent bool, own, remote uint16) (Protocol, func(*voice, []by
 
 // voice is what one sample says.
 type voice struct {
+	device  string
 	set     *Set
+	begun   *quicHellos
 	source  Source
 	at      int64
 	payload []byte
 	cut     bool   // the message goes on after what was read
 	text    []byte // a value being cleaned
 	scratch []byte // a value or a name being made
+	joined  []byte // a message of which the sample has pieces
 	said    int    // facts, of this sample
 	dropped uint64 // facts that made or found no room, of all samples
 }

@@ -2,6 +2,7 @@ package facts_test
 
 import (
 	"encoding/csv"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -203,6 +204,36 @@ func TestHellosFit(t *testing.T) {
 		t.Errorf("hellos: %+v", all)
 	}
 	t.Logf("hellos: %+v", all)
+}
+
+// Of QUIC connections most give their server's name, though a sample has all of the hello of
+// few. (The data set is older than QUIC.)
+func TestQUICNames(t *testing.T) {
+	c := facts.NewCollector(0)
+	begun := map[string]bool{} // connections by their first identifiers, which stand for devices here
+	observe := func(_ string, sent bool, at int64, s *flows.Sample) {
+		if b := s.Payload; sent && len(b) > 5 && len(b) > 6+int(b[5]) {
+			before, id := c.Tally(facts.QUIC), fmt.Sprintf("%x", b[6:6+int(b[5])])
+			c.Sample(id, sent, at, s)
+			if after := c.Tally(facts.QUIC); after.Cut > before.Cut || len(known(c, id, facts.JA4)) > 0 && after.Read > before.Read {
+				begun[id] = true
+			}
+		}
+	}
+	for _, l := range manifest(t, testenv.Strangers(t)) {
+		_, err := capture.Read(t.Context(), l.capture, capture.Config{Observe: observe}, func(*flows.Record) {})
+		if err != nil && !strings.Contains(err.Error(), "truncated") {
+			t.Fatal(err)
+		}
+	}
+	names, hellos := 0, 0
+	for id := range begun {
+		names += min(1, len(known(c, id, facts.TLSName)))
+		hellos += min(1, len(known(c, id, facts.JA4)))
+	}
+	if t.Logf("%d connections, %d names, %d whole hellos", len(begun), names, hellos); len(begun) < 10 || names*4 < 3*len(begun) {
+		t.Error("want three names of four")
+	}
 }
 
 // One record's samples in the mean, of captures of the data set.

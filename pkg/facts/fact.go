@@ -33,7 +33,7 @@ const (
 	DNSName                  // name asked of DNS
 	TLSName                  // server name (RFC 6066)
 	TLSALPN                  // protocols offered (RFC 7301), in its order, with commas
-	JA4                      // fingerprint of its hello (FoxIO, "JA4: TLS client fingerprinting")
+	JA4                      // fingerprint of its hello, over TCP, QUIC or DTLS (FoxIO, "JA4: TLS Client Fingerprinting")
 	MDNSAsks                 // service type looked for (RFC 6763): "_hap._tcp"
 	MDNSOffers               // service type offered
 	MDNSName                 // instance name of a service offered

@@ -1,6 +1,7 @@
 package facts
 
-// This file reads a TLS client's hello (RFC 8446, section 4.1.2) and makes its JA4.
+// This file reads a client's hello of TLS (RFC 8446, section 4.1.2) and DTLS (RFC 6347,
+// section 4.2), and makes its JA4.
 
 import (
 	"crypto/sha256"
@@ -16,6 +17,7 @@ func isClientHello(b []byte) bool {
 
 // hello is what of a client's hello is kept.
 type hello struct {
+	transport  byte   // as JA4 has it: t TCP, q QUIC, d DTLS
 	version    uint16 // the highest offered
 	ciphers    []uint16
 	extensions []uint16
@@ -24,21 +26,49 @@ type hello struct {
 	protocols  [][]byte // ALPN
 }
 
-// tls reads a client's hello, of which a sample or its first record may have the
-// beginning only: then there is a name if it came before the end, and no JA4.
+// tls reads a client's hello, which may be spread over records (RFC 8446, section 5.1).
 func (v *voice) tls(b []byte) bool {
-	const header = 5 + 4 // of the record, of the handshake message
-	if len(b) < header {
-		v.cut = true
+	const header = 5 // of a record
+	v.joined = v.joined[:0]
+	for len(b) > header && b[0] == 22 && b[1] == 3 {
+		end := min(len(b), header+int(binary.BigEndian.Uint16(b[3:])))
+		v.joined = append(v.joined, b[header:end]...)
+		b = b[end:]
+	}
+	return v.hello('t', v.joined)
+}
+
+// Of a DTLS record and the message in it, where their headers end.
+const (
+	dtlsRecord  = 13
+	dtlsMessage = dtlsRecord + 12
+)
+
+func isDTLSHello(b []byte) bool {
+	return len(b) > dtlsRecord && b[0] == 22 && b[1] == 0xfe && b[2] >= 0xfc && b[dtlsRecord] == 1
+}
+
+// dtls reads a client's hello. Of one in several datagrams the first has the beginning.
+func (v *voice) dtls(b []byte) bool {
+	if v.cut = len(b) < dtlsMessage || b[19]|b[20]|b[21] != 0; v.cut { // the fragment's offset
 		return false
 	}
-	record := int(binary.BigEndian.Uint16(b[3:]))
-	size := int(b[6])<<16 | int(b[7])<<8 | int(b[8])
-	body := b[header:max(header, min(len(b), 5+record))] // what is behind has a header of its own
-	v.cut = len(body) < size
-	body = body[:min(len(body), size)]
-	var h hello
-	whole := h.read(body)
+	end := min(len(b), dtlsRecord+int(binary.BigEndian.Uint16(b[11:])))
+	v.joined = append(append(v.joined[:0], b[dtlsRecord:dtlsRecord+4]...), b[dtlsMessage:max(dtlsMessage, end)]...)
+	return v.hello('d', v.joined)
+}
+
+// hello reads a client's hello with the header of its message, of which there may be the
+// beginning only: then there is a name if it came before the end, and no JA4.
+func (v *voice) hello(transport byte, b []byte) bool {
+	const header = 4
+	if v.cut = len(b) < header; v.cut {
+		return false
+	}
+	size := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
+	v.cut = len(b)-header < size
+	h := hello{transport: transport}
+	whole := h.read(b[header:min(len(b), header+size)])
 	if len(h.name) > 0 {
 		v.say(TLSName, lower(slices.Clone(h.name)))
 	}
@@ -112,6 +142,9 @@ func (h *hello) read(b []byte) bool {
 	h.version = r.number()
 	r.take(32)
 	r.vector(1)
+	if h.transport == 'd' {
+		r.vector(1) // a cookie
+	}
 	h.ciphers = numbers(r.vector(2))
 	r.vector(1)
 	if r.bad || len(r.b) == 0 { // without extensions before TLS 1.2
@@ -155,22 +188,31 @@ func (h *hello) extension(kind uint16, r reader) {
 		h.algorithms = numbers(r.vector(2))
 	case extALPN:
 		for list := (reader{b: r.vector(2)}); len(list.b) > 0 && !list.bad; {
-			if p := list.vector(1); len(p) > 0 && !list.bad {
+			if p := list.vector(1); !list.bad {
 				h.protocols = append(h.protocols, p)
 			}
 		}
 	case extSupportedVersions:
-		if offered := numbers(r.vector(1)); len(offered) > 0 {
+		switch offered := numbers(r.vector(1)); {
+		case len(offered) == 0:
+		case h.transport == 'd': // DTLS counts down
+			h.version = slices.Min(offered)
+		default:
 			h.version = slices.Max(offered)
 		}
 	}
 }
 
-// ja4 is the hello's fingerprint over TCP: version, server name, numbers of ciphers and
+// versions are how JA4 writes them.
+var versions = map[uint16]string{
+	0x304: "13", 0x303: "12", 0x302: "11", 0x301: "10", 0x300: "s3", 0x002: "s2", 0xfeff: "d1", 0xfefd: "d2", 0xfefc: "d3",
+}
+
+// ja4 is the hello's fingerprint: transport, version, server name, numbers of ciphers and
 // extensions, the first protocol; hash of the sorted ciphers; hash of the sorted
 // extensions and the signature algorithms. It sorts the hello's.
 func (h *hello) ja4() []byte {
-	version, ok := map[uint16]string{0x304: "13", 0x303: "12", 0x302: "11", 0x301: "10", 0x300: "s3", 0x002: "s2"}[h.version]
+	version, ok := versions[h.version]
 	if !ok {
 		version = "00"
 	}
@@ -179,10 +221,10 @@ func (h *hello) ja4() []byte {
 		name = "d"
 	}
 	protocol := "00"
-	if len(h.protocols) > 0 {
+	if len(h.protocols) > 0 && len(h.protocols[0]) > 0 {
 		protocol = ends(h.protocols[0])
 	}
-	f := fmt.Appendf(nil, "t%s%s%02d%02d%s_", version, name, min(99, len(h.ciphers)), min(99, len(h.extensions)), protocol)
+	f := fmt.Appendf(nil, "%c%s%s%02d%02d%s_", h.transport, version, name, min(99, len(h.ciphers)), min(99, len(h.extensions)), protocol)
 	slices.Sort(h.ciphers)
 	f = append(appendHash(f, appendList(nil, h.ciphers)), '_')
 	others := slices.DeleteFunc(h.extensions, func(e uint16) bool { return e == extServerName || e == extALPN })

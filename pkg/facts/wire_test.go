@@ -254,6 +254,29 @@ func hello4(t *testing.T, legacy uint16, name string, protocols []string, versio
 	return append([]byte{22, 3, 1, byte(len(message) >> 8), byte(len(message))}, message...)
 }
 
+// records puts a hello of one record into several, of which all but the last have the
+// given sizes.
+func records(hello []byte, sizes ...int) (b []byte) {
+	message := hello[5:]
+	for _, size := range append(sizes, len(message)) {
+		size = min(size, len(message))
+		b = append(append(b, 22, 3, 1, byte(size>>8), byte(size)), message[:size]...)
+		message = message[size:]
+	}
+	return b
+}
+
+// The examples of the specification, "ALPN Extension Value".
+func TestEnds(t *testing.T) {
+	for protocol, want := range map[string]string{
+		"h2": "h2", "http/1.1": "h1", "h": "hh", "\xab": "ab", "\xab\xcd": "ad", "0\xab": "3b", "01\xab\xcd": "3d", "0\xab\xcd1": "01",
+	} {
+		if got := ends([]byte(protocol)); got != want {
+			t.Errorf("%q: %s, want %s", protocol, got, want)
+		}
+	}
+}
+
 // The first two are the fingerprints that the specification and a public echo service
 // give of Chrome, the order of ciphers and extensions as sent.
 func TestTLS(t *testing.T) {
@@ -270,11 +293,17 @@ func TestTLS(t *testing.T) {
 		{"chrome 143", protoTCP, 40000, 8443, hello4(t, 0x303, "x.y", h2, "6a6a,0304,0303", chrome,
 			"1a1a,002d,0033,0010,fe0d,0017,44cd,0000,000b,000a,002b,ff01,0023,0012,0005,000d,001b,4a4a", signed),
 			[]string{"tls_name x.y", "tls_alpn h2,http/1.1", "ja4 t13d1516h2_8daaf6152771_d8a2da3f94cd"}},
+		{"records", protoTCP, 40000, 443, records(full, 1, 2, 150), []string{"tls_name example.com", "tls_alpn h2,http/1.1", "ja4 t13d1516h2_8daaf6152771_e5627efa2ab1"}},
 		// By the specification: no server name, no protocol, an older version.
 		{"bare", protoTCP, 40000, 443, hello4(t, 0x301, "", nil, "", "002f,0035", "", ""),
 			[]string{"ja4 t10i020000_f54dd463d39b_000000000000"}},
 		{"odd protocol", protoTCP, 40000, 443, hello4(t, 0x303, "a.b", []string{"\xab\xcd"}, "", "", "0000,0010", ""),
 			[]string{"tls_name a.b", "ja4 t12d0002ad_000000000000_000000000000"}},
+		{"empty protocol", protoTCP, 40000, 443, hello4(t, 0x303, "a.b", []string{"", "h2"}, "0a0a", "00ff,5600,fe01", "0000,0010,002b", ""),
+			[]string{"tls_name a.b", "tls_alpn ,h2", "ja4 t12d030300_7a963cc9b054_b9a491fefe05"}},
+		{"no algorithms", protoTCP, 40000, 443, hello4(t, 0x303, "a.b", h2[:1], "0304", chrome,
+			"001b,0000,0033,0010,4469,0017,002d,000d,0005,0023,0012,002b,ff01,000b,000a,0015", "0a0a"),
+			[]string{"tls_name a.b", "tls_alpn h2", "ja4 t13d1516h2_8daaf6152771_6d807ffa2a79"}},
 	})
 	c := NewCollector(0)
 	c.Sample(hue, true, 1, sample(protoTCP, 40000, 443, full[:150]))
@@ -288,14 +317,6 @@ func TestTLS(t *testing.T) {
 	c.Sample(hue, true, 1, sample(protoTCP, 40000, 443, beyond))
 	if d := cmp.Diff([]string{"tls_alpn h2", "ja4 t13d1516h2_8daaf6152771_e5627efa2ab1"}, said(c, hue)); d != "" {
 		t.Errorf("of names beyond their lists: %s", d)
-	}
-	parted := slices.Concat(full[:3], []byte{0, 150}, full[5:155], full[:3], []byte{0, byte(len(full) - 155)}, full[155:])
-	c = NewCollector(0)
-	if c.Sample(hue, true, 1, sample(protoTCP, 40000, 443, parted)); c.Tally(TLS).Cut != 1 {
-		t.Errorf("of a hello in two records: tally %+v", c.Tally(TLS))
-	}
-	if d := cmp.Diff([]string{"tls_name example.com"}, said(c, hue)); d != "" {
-		t.Errorf("of a hello in two records: %s", d)
 	}
 	c = NewCollector(0)
 	bad := bytes.Clone(full)
