@@ -80,7 +80,7 @@ var printed = []struct{ label, maker, kind, value string }{
 	{"EdnetGateway", "Hi-flying", "", ""},
 	{"HomeMaticPlug", "eQ-3", "", ""},
 	{"HueBridge", "Philips", "dhcp_host", "Philips-hue"},
-	{"HueSwitch", "Philips", "ssdp", "NT: upnp:rootdevice"},
+	{"HueSwitch", "Philips", "ssdp_offers", "upnp:rootdevice"},
 	{"iKettle2", "Espressif", "", ""},
 	{"Lightify", "OSRAM", "", ""},
 	{"MAXGateway", "eQ-3", "", ""},

@@ -42,7 +42,9 @@ const (
 	Cast                     // model of a Cast device
 	HomeKit                  // model and category of a HomeKit accessory: "md=...", "ci=..."
 	Matter                   // vendor, product and device type: "VP=...", "DT=..."
-	SSDP                     // a header line, but for USN, LOCATION and others that always differ by unit
+	SSDPAsks                 // target of a search (UPnP Device Architecture 2.0, section 1.3.2): "ssdp:all"
+	SSDPOffers               // what it announces or answers to be: "upnp:rootdevice"
+	SSDP                     // another header line, but for USN, LOCATION and others that always differ by unit
 	UPnP                     // an element of its description: "modelName: ..."
 	HTTPAgent                // User-Agent
 	HTTPHost                 // Host that it asks for
@@ -64,7 +66,7 @@ var kindNames = [kindCount]string{
 	"dhcp_host", "dhcp_class", "dhcp_params", "dhcp_client", "dhcp6_host", "dhcp6_class", "dhcp6_params", "dhcp6_client",
 	"dns", "tls_name", "tls_alpn", "ja4",
 	"mdns_asks", "mdns_offers", "mdns_name", "mdns_host", "mdns_txt", "cast", "homekit", "matter",
-	"ssdp", "upnp", "http_agent", "http_host", "http_server", "http_realm",
+	"ssdp_asks", "ssdp_offers", "ssdp", "upnp", "http_agent", "http_host", "http_server", "http_realm",
 	"netbios", "llmnr_asks", "llmnr_host", "wsd", "mqtt_protocol", "mqtt_client", "tplink", "tuya",
 }
 

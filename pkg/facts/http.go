@@ -84,6 +84,10 @@ func (v *voice) ssdp(b []byte) bool {
 	if !bytes.HasPrefix(b, []byte("NOTIFY ")) && !bytes.HasPrefix(b, []byte("M-SEARCH ")) && !isHTTPResponse(b) {
 		return false
 	}
+	target := SSDPOffers // of its line: asked for, or what the device is
+	if b[0] == 'M' {
+		target = SSDPAsks
+	}
 	_, rest, _ := bytes.Cut(b, []byte("\n"))
 	for {
 		key, value, next, more := header(rest)
@@ -95,7 +99,11 @@ func (v *voice) ssdp(b []byte) bool {
 		for _, word := range unitHeaders {
 			unit = unit || is(key, word)
 		}
-		if !unit {
+		switch {
+		case unit:
+		case is(key, "st") || is(key, "nt"):
+			v.say(target, value)
+		default:
 			v.sayPair(SSDP, string(key), ": ", value)
 		}
 	}

@@ -83,6 +83,10 @@ func (t *tokens) fact(f Fact) {
 		t.add("asks:", identifiers.WithoutUnit(value))
 	case MDNSOffers:
 		t.add("offers:", identifiers.WithoutUnit(value))
+	case SSDPAsks:
+		t.add("asks:", words(value)...)
+	case SSDPOffers:
+		t.add("offers:", words(value)...)
 	case MDNSTXT:
 		if !strings.HasPrefix(value, "ssid=") {
 			t.add("txt:", words(value)...)

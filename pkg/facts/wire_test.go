@@ -349,7 +349,11 @@ func TestHTTP(t *testing.T) {
 		{"realm", protoTCP, 80, 40000, []byte("HTTP/1.0 401 Unauthorized\nWWW-Authenticate: Basic realm=\"Default: admin/1234\"\n\n"), []string{"http_realm Default: admin/1234"}},
 		{"no header", protoTCP, 40000, 80, []byte("GET / HTTP/1.1\r\n\r\n"), nil},
 		{"notify", protoUDP, 1900, 1900, []byte("NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\nNT: upnp:rootdevice\r\nUSN: uuid:1\r\nLOCATION: http://x\r\nEXT:\r\nSERVER: Linux UPnP/1.0\r\n\r\n"),
-			[]string{"ssdp NT: upnp:rootdevice", "ssdp SERVER: Linux UPnP/1.0"}},
+			[]string{"ssdp_offers upnp:rootdevice", "ssdp SERVER: Linux UPnP/1.0"}},
+		// Whoever looks for a root device is none, and whoever answers is one.
+		{"search", protoUDP, 40000, 1900, []byte("M-SEARCH * HTTP/1.1\r\nMAN: \"ssdp:discover\"\r\nST: upnp:rootdevice\r\n\r\n"),
+			[]string{`ssdp MAN: "ssdp:discover"`, "ssdp_asks upnp:rootdevice"}},
+		{"found", protoUDP, 1900, 40000, []byte("HTTP/1.1 200 OK\r\nst: upnp:rootdevice\r\n\r\n"), []string{"ssdp_offers upnp:rootdevice"}},
 		{"other", protoUDP, 1900, 1900, []byte("hello"), nil},
 	})
 	c := NewCollector(0)
