@@ -62,7 +62,6 @@ type Classifier struct {
 	streams    map[flows.Service]*stream // the zero Service: all traffic
 	cache      *cache
 	inferences uint64
-	nameless   []bool // Judged.Named of a device that may be known as no class
 }
 
 // stream is one model with its part of the traffic.
@@ -85,7 +84,6 @@ type stream struct {
 func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}, cache: newCache(opts.CacheBytes)}
 	labels := Labels(bundle)
-	c.nameless = make([]bool, len(labels))
 	for name, m := range bundle {
 		s, err := newStream(m, labels, opts.WindowMode)
 		if err != nil {
@@ -131,7 +129,7 @@ func (c *Classifier) start() {
 // and what they keep of devices are shared, so that thousands take little memory. Both are
 // for one goroutine. End frees what it has of what is shared.
 func (c *Classifier) Another() *Classifier {
-	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache, nameless: c.nameless}
+	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache}
 	for service, s := range c.streams {
 		own := *s
 		own.rows = flows.NewStreams(s.spec)
@@ -226,10 +224,9 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if heard != nil {
 		s.window(heard, c.opts.Facts(r.Device), &j)
 	}
-	v := c.registry.Window(r, j.Window)
-	if v.State.Nameless() {
-		j.Named = c.nameless
-	}
+	w := registry.Window{Window: j.Window, Network: j.Network, Facts: j.Facts}
+	v := c.registry.Window(r, &w)
+	j.Held = w.Held
 	if c.opts.Judged != nil {
 		c.opts.Judged(j)
 	}

@@ -40,21 +40,22 @@ func TestLiveAndPublishedVerdictsAgree(t *testing.T) {
 			t.Fatal(err)
 		}
 		spread := time.Duration(r.IntN(2)) * time.Hour // none: sums in the same order, so the same bits
-		for window := range 1 + r.IntN(30) {
+		windows := 1 + r.IntN(30)
+		for window := range windows {
 			probs := madeOutput(r, models[r.IntN(len(models))], len(labels))
 			rec := &flows.Record{Device: "02:00:00:00:00:01"}
 			live.Record(rec)
-			var named []bool // of windows that end one after the other: the newest counts
-			if spread == 0 && r.IntN(2) == 0 {
+			var named []bool // the newest counts
+			if r.IntN(2) == 0 {
 				for range labels {
 					named = append(named, r.IntN(4) > 0)
 				}
 			}
-			w := join.Window{Probs: probs, Named: named, Again: window > 0 && r.IntN(3) == 0}
+			w := &registry.Window{Window: join.Window{Probs: probs, Named: named, Again: window > 0 && r.IntN(3) == 0}, Network: probs}
 			v := live.Window(rec, w)
 			published, err := scored(scorer, score.Output{
-				Device: rec.Device, Label: labels[0], Window: w,
-				Since: time.Duration(r.Float64() * float64(spread)),
+				Device: rec.Device, Label: labels[0], Window: w.Window,
+				Since: time.Duration((float64(window) + r.Float64()) / float64(windows) * float64(spread)),
 			})
 			if err != nil {
 				t.Fatal(err)

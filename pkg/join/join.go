@@ -16,6 +16,9 @@ type Window struct {
 	// itself or for how sure the model is; nil: it says nothing, and may be named as any.
 	Named []bool
 	Again bool // its newest flow is near-identical to one that counts: see [Seen]
+	// Held is the first level, counted from 1, that may not be said of the device now, for
+	// what else is known of it; 0: each that is safe may.
+	Held int
 }
 
 // LeastFlows is how many flows, no two near-identical, a name rests on where no fact tells it.
@@ -28,6 +31,8 @@ type Mean struct {
 	count []int     // outputs whose model has the class
 	named []bool    // by class: a device may be named so; nil: as any
 	flows int       // outputs
+	held  int       // of the newest window
+	any   bool      // a window has been joined, whether or not it counts
 }
 
 // Join joins a window: its output if it counts, and whatever its probabilities the classes
@@ -36,8 +41,11 @@ func (m *Mean) Join(w Window) {
 	if !w.Again {
 		m.Add(w.Probs)
 	}
-	m.named = append(m.named[:0], w.Named...)
+	m.named, m.held, m.any = append(m.named[:0], w.Named...), w.Held, true
 }
+
+// Hold takes a level, and those below it, back that may not be said, as [Window.Held].
+func (m *Mean) Hold(level int) { m.held = level }
 
 // Flows is how many outputs have been joined, each of another flow.
 func (m *Mean) Flows() int { return m.flows }
@@ -65,8 +73,8 @@ func (m *Mean) Add(probs []float32) {
 // Merge joins the outputs that o has joined, which are the later ones.
 func (m *Mean) Merge(o Mean) {
 	m.grow(len(o.sum))
-	if len(o.sum) > 0 || len(o.named) > 0 {
-		m.named = o.named
+	if o.any {
+		m.named, m.held, m.any = o.named, o.held, true
 	}
 	m.flows += o.flows
 	for i := range o.sum {

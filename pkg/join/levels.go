@@ -68,7 +68,7 @@ type Verdict struct {
 // Verdict is the best class, and its path as deep as the sum of the probabilities below
 // reaches the threshold. What none has is not handed over: where it has more than a
 // level, or comes before the class, that is not safe; nor is a level of which the device
-// may be named as no class.
+// may be named as no class; nor one that is held.
 func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	v.Class, v.Probability = m.BestBut(l.none)
 	if v.Gathering = m.Gathering(); v.Class < 0 || v.Gathering {
@@ -77,7 +77,11 @@ func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	first, most := m.Best()
 	none := first == l.none
 	levels := l.classes[v.Class]
-	for depth := len(levels); depth > 0; depth-- {
+	deepest := len(levels)
+	if m.held > 0 {
+		deepest = min(deepest, m.held-1)
+	}
+	for depth := deepest; depth > 0; depth-- {
 		at := &levels[depth-1]
 		sum, class := m.sumOf(at.below), depth == len(levels)
 		if sum < at.threshold || none && (class || sum < most) || !slices.ContainsFunc(at.below, m.Names) {

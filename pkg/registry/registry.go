@@ -63,6 +63,9 @@ type device struct {
 	said      said
 	ignored   bool
 	forwarding
+	change
+	contradiction count // of network and facts
+	hold
 	in *list.List
 }
 
@@ -170,12 +173,12 @@ func (d *device) active(rec *flows.Record) {
 
 // Window joins one window of a device to its verdict. rec is the window's newest
 // record, which Record has counted; its probabilities are in the order of the registry's
-// labels.
-func (r *Registry) Window(rec *flows.Record, w join.Window) v1.Verdict {
+// labels. What may not be said of the device now is written to w.Held.
+func (r *Registry) Window(rec *flows.Record, w *Window) v1.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
-	d.joined.add(w, r.cfg.Levels.None())
+	d.judge(w, rec.FirstSeen, r.cfg.Levels)
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
 	now := said{state: v.State}
@@ -204,6 +207,9 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 		Device: d.name, Windows: d.joined.windows,
 		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{},
 	}
+	if d.nameless() { // of its records too, before the next window
+		d.joined.Hold(1)
+	}
 	s := &spoken{Verdict: r.cfg.Levels.Verdict(&d.joined.Mean), windowP: d.joined.lastP}
 	v.State = d.state(&s.Verdict)
 	if s.Class < 0 {
@@ -216,9 +222,6 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 	v.Time = v1.UnixMicro(d.newest)
 	v.Label, v.Confidence = &s.label, &s.Probability
 	v.WindowLabel, v.WindowConfidence = &s.windowLabel, &s.windowP
-	if v.State.Nameless() {
-		return v
-	}
 	v.Known, v.Level = s.Known, s.Level
 	if s.Level > 0 {
 		v.Path, v.PathConfidence = &s.Path, &s.Sum
@@ -233,6 +236,10 @@ func (d *device) state(s *join.Verdict) v1.State {
 		return v1.Ignored
 	case d.gateway():
 		return v1.Gateway
+	case d.left:
+		return v1.Changed
+	case d.contradiction.holds:
+		return v1.Conflict
 	case s.Class < 0 || s.Gathering:
 		return v1.Gathering
 	case s.Known:

@@ -300,6 +300,6 @@ func TestNewsOfAForgottenDevice(t *testing.T) {
 }
 
 // told is a window of a device that says what it is: it may be named at once.
-func told(probs []float32) join.Window {
-	return join.Window{Probs: probs, Named: slices.Repeat([]bool{true}, len(probs))}
+func told(probs []float32) *registry.Window {
+	return &registry.Window{Window: join.Window{Probs: probs, Named: slices.Repeat([]bool{true}, len(probs))}, Network: probs}
 }

@@ -15,6 +15,26 @@ type joined struct {
 	lastP   float64 // its probability
 }
 
+// judge joins a window, and says what may not be said of the device now.
+func (d *device) judge(w *Window, at int64, l *join.Levels) {
+	d.change.window(w, at, l)
+	d.contradiction.add(contradicts(w, l))
+	w.Held = 0
+	d.joined.add(w.Window, l.None())
+	switch v := l.Verdict(&d.joined.Mean); {
+	case d.nameless():
+		w.Held = 1
+	default:
+		if said := d.hold.say(&v); said < v.Level {
+			w.Held = said + 1
+		}
+	}
+	d.joined.Hold(w.Held)
+}
+
+// nameless reports whether the device gets no name, however sure the model is.
+func (d *device) nameless() bool { return d.gateway() || d.left || d.contradiction.holds }
+
 // add joins one window, see [Registry.Window]; none is the class that no device is given.
 func (j *joined) add(w join.Window, none int) {
 	if j.votes == nil {

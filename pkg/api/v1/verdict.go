@@ -9,11 +9,10 @@ const (
 	Likely    State = "likely"    // not known, but a level above the label has enough confidence
 	Unknown   State = "unknown"   // windows, but no label or level with enough confidence
 	Gateway   State = "gateway"   // forwards for others, or serves the network: its traffic names nothing
+	Conflict  State = "conflict"  // it behaves like one kind of devices and says it is another
+	Changed   State = "changed"   // it is no longer what it was
 	Ignored   State = "ignored"   // counted, but not judged, by the operator's wish
 )
-
-// Nameless reports whether a device in the state has no safe name, however sure the model is.
-func (s State) Nameless() bool { return s == Gateway }
 
 // Verdict is what is known of a device: one line of `classify --json` and
 // `run --json`. A key without a value is null.

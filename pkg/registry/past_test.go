@@ -1,0 +1,112 @@
+package registry_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/join"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+// told windows of camera, twin of a camera, plug and none of them.
+var (
+	camera = []float32{.9, .05, .05, 0}
+	twin   = []float32{.05, .9, .05, 0}
+	plug   = []float32{.05, 0, .95, 0}
+	vague  = []float32{.2, .1, .4, .3}
+	none   = []float32{0, 0, .05, .95}
+)
+
+// stretch is windows alike, a minute apart unless they say otherwise.
+type stretch struct {
+	windows        int
+	network, facts []float32
+	again          bool // after the first
+	apart          time.Duration
+}
+
+// states are those of a device after each stretch.
+func states(t *testing.T, stretches ...stretch) (list []v1.State) {
+	t.Helper()
+	r := registry.New(registry.Config{
+		Labels: []string{"camera", "cameraTwo", "plug", "none"},
+		Levels: join.NewLevels([][]string{{"A", "camera", "camera"}, {"A", "camera", "cameraTwo"}, {"B", "plug", "plug"}, {"none"}}, 3, func(int) float64 { return .8 }, .8),
+	})
+	now := time.Unix(1_500_000_000, 0)
+	for _, s := range stretches {
+		var v v1.Verdict
+		for i := range s.windows {
+			if s.apart == 0 {
+				s.apart = time.Minute
+			}
+			now = now.Add(s.apart)
+			rec := record("m", "10.0.0.1", now.UnixMicro(), now.UnixMicro())
+			r.Record(rec)
+			w := &registry.Window{Window: join.Window{Probs: camera, Again: s.again && i > 0}, Network: s.network, Facts: s.facts}
+			v = r.Window(rec, w)
+			nameless := v.State == v1.Changed || v.State == v1.Conflict
+			if nameless != (w.Held == 1) || nameless && (v.Known || v.Level != 0 || v.Path != nil) {
+				t.Errorf("state %s, held from %d: %+v", v.State, w.Held, v)
+			}
+		}
+		list = append(list, v.State)
+	}
+	return list
+}
+
+func TestChanged(t *testing.T) {
+	const known, changed = v1.Known, v1.Changed
+	for _, tt := range []struct {
+		name   string
+		is     []stretch
+		states []v1.State
+	}{
+		{"another's traffic, then its own", []stretch{{61, camera, nil, false, 0}, {5, plug, nil, false, 0}, {6, plug, nil, false, 0}, {4, camera, nil, false, 0}, {1, camera, nil, false, 0}}, []v1.State{known, known, changed, changed, known}},
+		{"that of none of them", []stretch{{61, camera, nil, false, 0}, {11, none, nil, false, 0}}, []v1.State{known, changed}},
+		{"that says little", []stretch{{61, camera, nil, false, 0}, {50, vague, nil, false, 0}}, []v1.State{known, known}},
+		{"its twin's", []stretch{{61, camera, nil, false, 0}, {50, twin, nil, false, 0}}, []v1.State{known, known}},
+		{"one odd moment", []stretch{{61, camera, nil, false, 0}, {50, plug, nil, false, time.Second}, {5, camera, nil, false, 0}}, []v1.State{known, known, known}},
+		{"one flow again and again", []stretch{{61, camera, nil, false, 0}, {50, plug, nil, true, 0}}, []v1.State{known, known}},
+		{"after its set-up alone", []stretch{{60, camera, nil, false, 0}, {50, plug, nil, false, 0}}, []v1.State{known, known}},
+		{"a past of one flow", []stretch{{61, camera, nil, true, 0}, {50, plug, nil, false, 0}}, []v1.State{v1.Gathering, known}},
+		{"a past that was never sure", []stretch{{61, vague, nil, false, 0}, {50, plug, nil, false, 0}}, []v1.State{known, known}},
+		{"other facts", []stretch{{61, vague, camera, false, 0}, {11, vague, plug, false, 0}}, []v1.State{known, changed}},
+		{"other traffic, the same facts", []stretch{{61, camera, camera, false, 0}, {11, none, camera, false, 0}}, []v1.State{known, changed}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := states(t, tt.is...); !slices.Equal(got, tt.states) {
+				t.Errorf("%v, want %v", got, tt.states)
+			}
+		})
+	}
+}
+
+func TestConflict(t *testing.T) {
+	const known, conflict = v1.Known, v1.Conflict
+	for _, tt := range []struct {
+		name   string
+		is     []stretch
+		states []v1.State
+	}{
+		{"from the first on", []stretch{{4, plug, camera, false, 0}, {1, plug, camera, false, 0}, {4, camera, camera, false, 0}, {1, camera, camera, false, 0}}, []v1.State{known, conflict, conflict, known}},
+		{"facts that become others", []stretch{{5, plug, camera, false, 0}, {5, plug, plug, false, 0}}, []v1.State{conflict, known}},
+		{"one flow again and again", []stretch{{50, plug, camera, true, 0}}, []v1.State{v1.Gathering}},
+		{"twins", []stretch{{50, camera, twin, false, 0}}, []v1.State{known}},
+		{"no facts", []stretch{{50, plug, nil, false, 0}}, []v1.State{known}},
+		{"traffic of none of them", []stretch{{50, none, camera, false, 0}}, []v1.State{known}},
+		{"facts of none of them", []stretch{{50, plug, none, false, 0}}, []v1.State{known}},
+		{"unsure traffic", []stretch{{50, vague, camera, false, 0}}, []v1.State{known}},
+		{"unsure facts", []stretch{{50, plug, vague, false, 0}}, []v1.State{known}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for i := range tt.is {
+				tt.is[i].apart = time.Second
+			}
+			if got := states(t, tt.is...); !slices.Equal(got, tt.states) {
+				t.Errorf("%v, want %v", got, tt.states)
+			}
+		})
+	}
+}
