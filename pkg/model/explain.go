@@ -6,6 +6,7 @@ package model
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 
@@ -177,4 +178,11 @@ func StandIn(reference, row, at int) byte {
 	z = (z ^ z>>30) * 0xBF58476D1CE4E5B9
 	z = (z ^ z>>27) * 0x94D049BB133111EB
 	return byte(z ^ z>>31)
+}
+
+// Rounded is a value to twelve significant bits: finer than what a file keeps of several
+// windows of a class lies apart, and packed into half the bytes.
+func Rounded(v float32) float32 {
+	const dropped = 12
+	return math.Float32frombits((math.Float32bits(v) + 1<<(dropped-1)) &^ (1<<dropped - 1))
 }

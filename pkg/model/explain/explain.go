@@ -12,6 +12,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/facts/linear"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -35,6 +36,7 @@ type Explainer struct {
 	model      *model.Model
 	attributor model.Attributor
 	judge      *linear.Judge // nil: the network judges alone
+	none       int           // the class of what is of none of them; -1: there is none
 	names      []string      // of a row's values
 }
 
@@ -48,7 +50,7 @@ func New(m *model.Model) (*Explainer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}
-	e := &Explainer{m, a, m.Judge(), make([]string, m.Record.Width())}
+	e := &Explainer{m, a, m.Judge(), slices.Index(m.Labels, model.NoneLabel), make([]string, m.Record.Width())}
 	for i := range e.names {
 		e.names[i] = Name(m.Record, i)
 	}
@@ -83,7 +85,7 @@ func (e *Explainer) explain(r Request) (*v1.Explanation, error) {
 		if joint == nil {
 			joint = e.joint(logits, r.Facts)
 			if t.label < 0 {
-				t.label = e.best(joint)
+				t.label = join.BestBut(joint, e.none)
 			}
 		}
 		t.factors(logits, reference, factors)
@@ -142,17 +144,6 @@ func (e *Explainer) joint(logits []float64, heard []facts.Fact) []float32 {
 	e.judge.HearTokens(&d, facts.Tokens(heard))
 	joint, _ := e.judge.Window(&d, probs, false)
 	return slices.Clone(joint)
-}
-
-// best is the most probable class but for what is of none of them.
-func (e *Explainer) best(joint []float32) int {
-	best := -1
-	for c, p := range joint {
-		if e.model.Labels[c] != model.NoneLabel && (best < 0 || p > joint[best]) {
-			best = c
-		}
-	}
-	return best
 }
 
 // off is how far base and shares are from value.

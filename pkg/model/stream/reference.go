@@ -44,10 +44,10 @@ func (n *Net) Refer(record model.RecordSpec, _ model.Scaling, rows []flows.Row, 
 		v := reference[(n.Arch.Flows-len(rows)+i)*shape[1]:][:shape[1]]
 		v[refRemote], v[refProtocol] = float32(remoteKind(row.Record)), float32(row.Proto)
 		v[refOwnPort], v[refRemotePort] = float32(row.DevPort), float32(row.RemPort)
-		v[refBytes], v[refPackets] = rounded(float64(row.TotalBytes)), rounded(float64(row.PacketCount))
+		v[refBytes], v[refPackets] = model.Rounded(float32(row.TotalBytes)), model.Rounded(float32(row.PacketCount))
 		for j, p := range row.Packets[:min(len(row.Packets), record.Packets)] {
 			of := v[refMeta+j:]
-			of[0], of[record.Packets], of[2*record.Packets] = rounded(float64(p.Offset)), float32(p.Size), 0
+			of[0], of[record.Packets], of[2*record.Packets] = model.Rounded(float32(p.Offset)), float32(p.Size), 0
 			if p.Sent {
 				of[2*record.Packets] = 1
 			}
@@ -55,12 +55,6 @@ func (n *Net) Refer(record model.RecordSpec, _ model.Scaling, rows []flows.Row, 
 		}
 	}
 	return reference, nil
-}
-
-// rounded is a value to twelve significant bits, which packs.
-func rounded(v float64) float32 {
-	const dropped = 12
-	return math.Float32frombits((math.Float32bits(float32(v)) + 1<<(dropped-1)) &^ (1<<dropped - 1))
 }
 
 // remoteKinds are addresses of each kind, see remoteKind.

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -47,16 +46,9 @@ func (s *set) background(g Grower, m *model.Model, each int, o Options) ([]float
 	entries, err := s.entries(g, m, drawn, o.Threads)
 	all := slices.Concat(entries...)
 	for i, v := range all {
-		all[i] = rounded(v)
+		all[i] = model.Rounded(v)
 	}
 	return all, err
-}
-
-// rounded is a value to twelve significant bits, which is finer than entries of a class
-// lie apart, and packs into half the bytes.
-func rounded(v float32) float32 {
-	const dropped = 12
-	return math.Float32frombits((math.Float32bits(v) + 1<<(dropped-1)) &^ (1<<dropped - 1))
 }
 
 // byRecording are windows by their recording.
