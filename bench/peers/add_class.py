@@ -13,20 +13,12 @@ ended. Twins are merged by --merge.
 import csv
 import json
 import pathlib
-import subprocess
 import sys
 
+from shared import MERGE, run
+
 MANIFEST = pathlib.Path("build/data/iot-sentinel/manifest.csv")
-TWINS = ["SmarterCoffee,iKettle2", "TP-LinkPlugHS100,TP-LinkPlugHS110",
-         "D-LinkSiren,D-LinkWaterSensor,D-LinkSensor", "EdimaxPlug1101W,EdimaxPlug2101W"]
 CAPTURES = 5
-
-
-def run(*command):
-    done = subprocess.run(["bin/iotsense", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
-    return done.stdout
 
 
 def train(model, rows, *flags):
@@ -37,7 +29,7 @@ def train(model, rows, *flags):
             out = csv.DictWriter(file, rows[0])
             out.writeheader()
             out.writerows(rows)
-        run("train", "--manifest", manifest, "--split", "train", "--augment", "--seed", 1, *flags, "-o", model)
+        run("bin/iotsense", "train", "--manifest", manifest, "--split", "train", "--augment", "--seed", 1, *flags, "-o", model)
     return model
 
 
@@ -45,7 +37,7 @@ def score(model, name, *flags):
     """F1 of each class of the test captures, and the share of devices that are right."""
     kept = model.with_suffix(f".{name}.json")
     if not kept.exists():
-        kept.write_text(run("evaluate", "--manifest", MANIFEST, "--split", "test", "--model", model, "--json", *flags))
+        kept.write_text(run("bin/iotsense", "evaluate", "--manifest", MANIFEST, "--split", "test", "--model", model, "--json", *flags))
     result = json.loads(kept.read_text())
     return {c["label"]: c["f1"] for c in result["classes"] if c["support"]}, result["devices"]["accuracy"]
 
@@ -62,7 +54,6 @@ def main():
         if entry.is_dir() and not (out / entry.name).exists():
             (out / entry.name).symlink_to(entry.absolute())
     usual = ["--arch", "stream", "--negatives", "--validation", "0.1", *flags]
-    merge = [f"--merge={t}" for t in TWINS]
     full = train(out / "all.safetensors", rows, *usual)
     table = []
     print("| left out | others before | after | it | trained on all | twins merged | trained on all | device right |")
@@ -72,7 +63,7 @@ def main():
         five = [r for r in rows if r["label"] == left and r["split"] == "train"][:CAPTURES]
         new = train(out / f"with-{left}.safetensors", five, "--add-class", "--model", old)
         before, (after, right) = score(old, "others", "--leave-out", left)[0], score(new, "test")
-        merged, best = score(new, "twins", *merge)[0], score(full, "twins", *merge)[0]
+        merged, best = score(new, "twins", *MERGE)[0], score(full, "twins", *MERGE)[0]
         group = next(c for c in merged if left in c.split("+"))
         table.append([sum(before.values()) / len(before), sum(after[c] for c in before) / len(before),
                       after[left], score(full, "test")[0][left], merged[group], best[group], right])

@@ -22,17 +22,12 @@ import csv
 import json
 import pathlib
 import statistics
-import subprocess
 import sys
 
 import numpy as np
 
-TWINS = [
-    ["SmarterCoffee", "iKettle2"],
-    ["TP-LinkPlugHS100", "TP-LinkPlugHS110"],
-    ["D-LinkSiren", "D-LinkWaterSensor", "D-LinkSensor"],
-    ["EdimaxPlug1101W", "EdimaxPlug2101W"],
-]
+from shared import TWINS, run
+
 FIRST = ["10s", "20s", "60s"]
 BARS = [  # what bars.md begins with: change, twins merged, figure
     ("none", False, "F1"), ("none", True, "F1"), ("none", False, "right"), ("none", True, "right"),
@@ -44,14 +39,6 @@ BARS = [  # what bars.md begins with: change, twins merged, figure
 ]
 RESAMPLES, BINS = 1000, 15  # BINS as iotsense counts the calibration error
 SETS = ("unknown-iot", "computers")  # of the strangers
-
-
-def run(*command):
-    """What a command prints."""
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
-    return done.stdout
 
 
 def strangers_of(path, out):

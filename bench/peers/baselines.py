@@ -24,7 +24,6 @@ import pathlib
 import pickle
 import re
 import struct
-import subprocess
 import sys
 import time
 
@@ -37,14 +36,9 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from records import K, TOKENS, make_windows, read_rows
+from shared import MERGE, TWINS, run
 
 MANIFEST = "build/data/iot-sentinel/manifest.csv"
-TWINS = (
-    ("SmarterCoffee", "iKettle2"),
-    ("TP-LinkPlugHS100", "TP-LinkPlugHS110"),
-    ("D-LinkSiren", "D-LinkWaterSensor", "D-LinkSensor"),
-    ("EdimaxPlug1101W", "EdimaxPlug2101W"),
-)
 CHANGES = ("late-30s", "twice", "sent-only", "lost-20", "another-home")
 FIRST = ("first-10s", "first-20s", "first-60s")
 COPIES = ("copy-late", "copy-one", "copy-any-1", "copy-any-2")
@@ -52,14 +46,6 @@ LONG = 20  # rows that the linear model rests on, as the stream network does
 BITS = 18  # of a word's hash
 WORDS = 300  # that gradient boosting sees, beside 200 values of metadata
 MODELS = "pkg/model/embedded"
-
-
-def run(*command):
-    """What a command prints."""
-    done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
-    return done.stdout
 
 
 def words_of(meta, tokens):
@@ -256,7 +242,7 @@ class Networks:
         pair = lambda result: (of(result)["macro_f1"], of(result)["devices"]["accuracy"])
         plain = self.evaluated(model, "--stress", *(f"--first={c.removeprefix('first-')}" for c in FIRST))
         row = {"plain": pair(plain), "scrubbed": pair(self.evaluated({"default": "scrubbed", "paper": "scrubbed-paper"}[model])),
-               "twins": pair(self.evaluated(model, *("--merge=" + ",".join(t) for t in TWINS)))}
+               "twins": pair(self.evaluated(model, *MERGE))}
         stress = {s["change"]: of(s) for s in plain["stress"]}
         row.update({c: stress[c]["macro_f1"] for c in CHANGES})
         row.update({c: stress[c]["right"] / plain["devices"]["count"] for c in FIRST})
