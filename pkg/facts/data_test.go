@@ -1,9 +1,7 @@
 package facts_test
 
 import (
-	"encoding/csv"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -11,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
@@ -21,17 +20,14 @@ type listed struct{ capture, mac, label string }
 
 func manifest(t testing.TB, dir string) (list []listed) {
 	t.Helper()
-	f, err := os.Open(filepath.Join(dir, "manifest.csv"))
+	captures, err := dataset.ReadManifest(filepath.Join(dir, "manifest.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range rows[1:] {
-		list = append(list, listed{filepath.Join(dir, row[0]), row[1], row[2]})
+	for _, c := range captures {
+		for _, d := range c.Devices {
+			list = append(list, listed{c.Path, d.Name, d.Label})
+		}
 	}
 	return list
 }

@@ -1,9 +1,7 @@
 package makers_test
 
 import (
-	"encoding/csv"
 	"errors"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,9 +11,10 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/internal/testpackets"
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/facts/makers"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/pcap"
 )
 
 // manuf is Wireshark's own list of makers by prefix and its bits.
@@ -52,55 +51,24 @@ func manuf(t *testing.T) map[int]map[uint64]string {
 	return list
 }
 
-// devices are the MACs that a manifest names.
+// devices are the captures of a manifest, and the MACs that it names.
 func devices(t *testing.T, dir string) (captures []string, named []flows.MAC) {
 	t.Helper()
-	f, err := os.Open(filepath.Join(dir, "manifest.csv"))
+	list, err := dataset.ReadManifest(filepath.Join(dir, "manifest.csv"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	rows, err := csv.NewReader(f).ReadAll()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, row := range rows[1:] {
-		mac, err := flows.ParseMAC(row[1])
-		if err != nil {
-			t.Fatal(err)
+	for _, c := range list {
+		captures = append(captures, c.Path)
+		for _, d := range c.Devices {
+			mac, err := flows.ParseMAC(d.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			named = append(named, mac)
 		}
-		captures, named = append(captures, filepath.Join(dir, row[0])), append(named, mac)
 	}
 	return captures, named
-}
-
-// senders are the MACs that a capture's packets are from.
-func senders(t *testing.T, path string, all map[flows.MAC]bool) {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := pcap.NewReader(f)
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
-	var parsed flows.Packet
-	for {
-		p, err := r.Next()
-		if errors.As(err, new(*pcap.PacketError)) {
-			continue
-		}
-		if err != nil { // two captures end in the middle
-			if !errors.Is(err, io.EOF) && !strings.Contains(err.Error(), "truncated") {
-				t.Fatalf("%s: %v", path, err)
-			}
-			return
-		}
-		flows.Parse(&parsed, flows.Link(p.Link), p.Data, p.Length)
-		all[parsed.SrcMAC] = true
-	}
 }
 
 // like reports whether a maker's name is the one that another list has in full: its first
@@ -122,9 +90,8 @@ func TestMakersAgainstWireshark(t *testing.T) {
 		for _, mac := range macs {
 			named[mac] = true
 		}
-		slices.Sort(captures)
-		for _, path := range slices.Compact(captures) {
-			senders(t, path, sent)
+		for _, path := range captures {
+			testpackets.Each(t, path, func(p *flows.Packet) { sent[p.SrcMAC] = true })
 		}
 	}
 	for what, macs := range map[string]map[flows.MAC]bool{"devices": named, "senders": sent} {

@@ -34,15 +34,7 @@ type heardSample struct {
 // pieces are those of a manifest's devices.
 func pieces(t *testing.T, bundle model.Bundle, manifest string, splits ...string) (list []*piece) {
 	t.Helper()
-	opts := dataset.Options{Manifest: manifest, Splits: splits}
-	var err error
-	if opts.Capture.RecordSpec, err = bundle.Record(); err != nil {
-		t.Fatal(err)
-	}
-	set, err := dataset.Open(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+	set := open(t, bundle, dataset.Options{Manifest: manifest, Splits: splits})
 	of := map[string]*piece{}
 	get := func(device string) *piece {
 		if of[device] == nil {
@@ -55,7 +47,7 @@ func pieces(t *testing.T, bundle model.Bundle, manifest string, splits ...string
 		c.Payload = slices.Clone(s.Payload)
 		p.samples = append(p.samples, heardSample{sent, at, c})
 	})
-	err = set.Records(t.Context(), func(r flows.LabelledRecord) error {
+	err := set.Records(t.Context(), func(r flows.LabelledRecord) error {
 		p := get(r.Device)
 		p.label, p.records = r.Label, append(p.records, r.Record)
 		return nil

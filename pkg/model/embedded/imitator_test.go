@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -22,7 +21,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
-	"github.com/iotsense/iotsense/pkg/pcap"
+	"github.com/iotsense/iotsense/pkg/replay"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
@@ -51,27 +50,13 @@ func recorded(t *testing.T, c dataset.Capture, d dataset.Device) lab.Recording {
 		t.Fatal(err)
 	}
 	r := lab.Recording{Label: d.Label, Device: mac}
-	f, err := os.Open(c.Path)
-	if err != nil {
+	if r.Frames, err = replay.ReadCapture(c.Path, mac); err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	in, err := pcap.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		p, err := in.Next()
-		if errors.As(err, new(*pcap.PacketError)) {
-			continue
-		}
-		if err != nil {
-			return r
-		}
-		if len(p.Data) >= 34 && (bytes.HasPrefix(p.Data[6:], mac[:]) || bytes.HasPrefix(p.Data, mac[:])) {
-			r.Frames = append(r.Frames, lab.Frame{Time: p.Time, Data: bytes.Clone(p.Data), FromDevice: bytes.HasPrefix(p.Data[6:], mac[:])})
-		}
-	}
+	r.Frames = slices.DeleteFunc(r.Frames, func(f lab.Frame) bool {
+		return len(f.Data) < 34 || !f.FromDevice && !bytes.HasPrefix(f.Data, mac[:])
+	})
+	return r
 }
 
 // address is the IPv4 address that the device sent most from.

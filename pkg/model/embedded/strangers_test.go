@@ -2,23 +2,21 @@ package embedded_test
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/internal/testpackets"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
-	"github.com/iotsense/iotsense/pkg/pcap"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
@@ -36,8 +34,8 @@ func (j *judged) wrong(paths taxonomy.Taxonomy, said ...string) bool {
 	return slices.ContainsFunc(said, func(path string) bool { return !paths.Below(j.Label, path) })
 }
 
-// judge runs a model over captures as classify does.
-func judge(t *testing.T, bundle model.Bundle, opts dataset.Options) (all []*judged) {
+// open opens captures for a model.
+func open(t *testing.T, bundle model.Bundle, opts dataset.Options) *dataset.Set {
 	t.Helper()
 	var err error
 	if opts.Capture.RecordSpec, err = bundle.Record(); err != nil {
@@ -47,6 +45,13 @@ func judge(t *testing.T, bundle model.Bundle, opts dataset.Options) (all []*judg
 	if err != nil {
 		t.Fatal(err)
 	}
+	return set
+}
+
+// judge runs a model over captures as classify does.
+func judge(t *testing.T, bundle model.Bundle, opts dataset.Options) (all []*judged) {
+	t.Helper()
+	set := open(t, bundle, opts)
 	said := map[string]*judged{}
 	of := func(device string) *judged {
 		if said[device] == nil {
@@ -61,7 +66,7 @@ func judge(t *testing.T, bundle model.Bundle, opts dataset.Options) (all []*judg
 			j.paths[*v.Path] = true
 		}
 	}}
-	err = classify.Captures(t.Context(), set, bundle, each, nil, func(s dataset.CaptureSummary, k *classify.Classifier) error {
+	err := classify.Captures(t.Context(), set, bundle, each, nil, func(s dataset.CaptureSummary, k *classify.Classifier) error {
 		for _, d := range s.Devices {
 			j := of(d.Name)
 			j.capture, j.Device = s.Name, d
@@ -203,28 +208,11 @@ func TestGatewaysHaveNoName(t *testing.T) {
 // forwarders are the MACs that sent packets from addresses out of the network.
 func forwarders(t *testing.T, path string) map[flows.MAC]bool {
 	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r, err := pcap.NewReader(f)
-	if err != nil {
-		t.Fatalf("%s: %v", path, err)
-	}
 	found := map[flows.MAC]bool{}
-	var parsed flows.Packet
-	for {
-		p, err := r.Next()
-		if errors.As(err, new(*pcap.PacketError)) {
-			continue
+	testpackets.Each(t, path, func(p *flows.Packet) {
+		if from := p.Src; from.Is4() && from.IsGlobalUnicast() && !from.IsPrivate() {
+			found[p.SrcMAC] = true
 		}
-		if err != nil { // two captures end in the middle
-			return found
-		}
-		flows.Parse(&parsed, flows.Link(p.Link), p.Data, p.Length)
-		if from := parsed.Src; from.Is4() && from.IsGlobalUnicast() && !from.IsPrivate() {
-			found[parsed.SrcMAC] = true
-		}
-	}
+	})
+	return found
 }
