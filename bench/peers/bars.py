@@ -144,7 +144,7 @@ class Bars:
             with open(self.file(r, "csv"), newline="") as file:
                 rows = csv.reader(file)
                 header = next(rows)
-                behind = 8 if header[7] == "again" else 7  # files made before repeats counted once
+                behind = 9 if header[7] == "again" else 7  # files made before repeats counted once
                 header = header[behind:]
                 parts = collections.defaultdict(list)  # by change, and whether it is a device's verdict
                 for row in rows:

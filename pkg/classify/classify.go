@@ -195,7 +195,7 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if !ok {
 		return nil
 	}
-	again := false
+	said := join.Window{Probs: s.all}
 	err := c.cache.use(cacheKey{s, r.Device}, func(d *cached) error {
 		if step.Number < s.first {
 			return s.engine.Skip(d.memory, step.Row)
@@ -203,7 +203,8 @@ func (c *Classifier) Record(r *flows.Record) error {
 		if err := s.engine.Next(d.memory, step.Row, s.probs); err != nil {
 			return err
 		}
-		again = d.seen.Again(r.Likeness(s.ports(r.DevPort, r.RemPort)))
+		said.Distance, said.Measured = s.engine.Distance()
+		said.Again = d.seen.Again(r.Likeness(s.ports(r.DevPort, r.RemPort)))
 		return nil
 	})
 	if err != nil {
@@ -220,7 +221,7 @@ func (c *Classifier) Record(r *flows.Record) error {
 	for i, p := range s.probs {
 		s.all[s.index[i]] = p
 	}
-	j := Judged{Step: step, Service: s.service, Window: join.Window{Probs: s.all, Again: again}, Network: s.all}
+	j := Judged{Step: step, Service: s.service, Window: said, Network: s.all}
 	if heard != nil {
 		s.window(heard, c.opts.Facts(r.Device), &j)
 	}

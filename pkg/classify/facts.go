@@ -39,7 +39,9 @@ func (h *heard) row(device string, until int64) *linear.Device {
 func (s *stream) window(d *linear.Device, known *facts.Set, j *Judged) {
 	h := s.heard
 	h.judge.Hear(d, known)
-	joint, named := h.judge.Window(d, s.probs, j.Again)
+	network := j.Window
+	network.Probs = s.probs
+	joint, named := h.judge.Window(d, network)
 	if named == nil {
 		return
 	}

@@ -271,7 +271,7 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 		if w.Again, err = again(test[i]); err != nil {
 			return err
 		}
-		both, may := joined(test[i], network[i], w.Again)
+		both, may := joined(test[i], join.Window{Probs: network[i], Again: w.Again})
 		for j, p := range both {
 			w.Probs[place[j]] = p
 		}

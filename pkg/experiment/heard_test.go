@@ -18,6 +18,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/flows/recordfile"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
@@ -162,7 +163,7 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 	}
 	joined, changed := said.Judge(m), 0
 	for at, i := range windows {
-		probs, named := joined(i, network[at], false)
+		probs, named := joined(i, join.Window{Probs: network[at]})
 		from := store.Source(i).Capture
 		if len(verdicts[from]) == 0 {
 			t.Fatalf("%s: more windows than verdicts", from)
@@ -263,7 +264,7 @@ func TestPredictionsSayWhoMayBeNamed(t *testing.T) {
 		sure, named := 0, 0
 		for _, row := range rows[1:] {
 			best, most := 0, -1.0
-			for i, text := range row[8:] {
+			for i, text := range row[9:] {
 				if v, err := strconv.ParseFloat(text, 64); err == nil && v > most {
 					best, most = i, v
 				}

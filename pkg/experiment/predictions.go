@@ -33,7 +33,7 @@ type joined struct {
 func newPredictions(to io.Writer, change string, labels []string) *predictions {
 	p := &predictions{csv.NewWriter(to), change, len(labels)}
 	if change == "" {
-		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded", "named", "again"}, labels...)) // flush tells
+		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded", "named", "again", "distance"}, labels...)) // flush tells
 	}
 	return p
 }
@@ -47,17 +47,28 @@ func (p *predictions) window(in *reading, truth flows.LabelledRecord, j classify
 	}
 	of.Join(j.Window)
 	of.windows++
-	p.write(truth.Capture, dataset.Device{Name: j.Device, Label: truth.Label}, strconv.Itoa(of.windows), strconv.FormatBool(padded), "", strconv.FormatBool(j.Again), func(i int) float64 { return float64(j.Probs[i]) })
+	d := dataset.Device{Name: j.Device, Label: truth.Label}
+	said := []string{strconv.Itoa(of.windows), strconv.FormatBool(padded), "", strconv.FormatBool(j.Again), away(j.Distance, j.Measured)}
+	p.write(truth.Capture, d, said, func(i int) float64 { return float64(j.Probs[i]) })
 }
 
 // device writes the joined verdict on a device, as window 0; without probabilities
 // where it had none.
 func (p *predictions) device(in *reading, capture string, d dataset.Device) {
-	probability, named := func(int) float64 { return join.Lacking }, ""
+	probability, said := func(int) float64 { return join.Lacking }, []string{"0", "", "", "", ""}
 	if in != nil && in.joined[d.Name] != nil {
-		probability, named = in.joined[d.Name].Probability, p.named(&in.joined[d.Name].Mean)
+		of := &in.joined[d.Name].Mean
+		probability, said[2], said[4] = of.Probability, p.named(of), away(of.Distance())
 	}
-	p.write(capture, d, "0", "", named, "", probability)
+	p.write(capture, d, said, probability)
+}
+
+// away is a distance, "" if there is none.
+func away(distance float64, ok bool) string {
+	if !ok {
+		return ""
+	}
+	return strconv.FormatFloat(distance, 'g', 6, 64)
 }
 
 // named are the places of the classes that a device may be named as; "" of all, a dash of
@@ -78,8 +89,9 @@ func (p *predictions) named(of *join.Mean) string {
 	return cmp.Or(strings.Join(places, " "), "-")
 }
 
-func (p *predictions) write(capture string, d dataset.Device, window, padded, named, again string, probability func(class int) float64) {
-	line := []string{p.change, capture, d.Name, d.Label, window, padded, named, again}
+// write writes a line: the device, what is said behind it, probabilities.
+func (p *predictions) write(capture string, d dataset.Device, said []string, probability func(class int) float64) {
+	line := append([]string{p.change, capture, d.Name, d.Label}, said...)
 	for i := range p.classes {
 		text := ""
 		if v := probability(i); v >= 0 {

@@ -122,7 +122,7 @@ func TestPredictions(t *testing.T) {
 		if row[4] == "1" {
 			sum = make([]float64, len(row))
 		}
-		for i := 8; i < len(row) && row[8] != ""; i++ {
+		for i := 9; i < len(row) && row[9] != ""; i++ {
 			p, err := strconv.ParseFloat(row[i], 64)
 			if err != nil {
 				t.Fatal(err)

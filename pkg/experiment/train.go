@@ -131,6 +131,9 @@ func (p *Plan) train(ctx context.Context, service string, stream flows.StreamSpe
 		return nil, nil, err
 	}
 	m.Taxonomy = p.Taxonomy.Paths
+	if err := train.Centre(m, store, plain, plainHeld, p.Train.Seed); err != nil {
+		return nil, nil, err
+	}
 	return m, report, heard(w, said.Train(m, plain, plainHeld, p.Train.Seed))
 }
 

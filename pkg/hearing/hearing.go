@@ -12,6 +12,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/facts/linear"
 	"github.com/iotsense/iotsense/pkg/facts/linear/learn"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 )
 
@@ -179,12 +180,12 @@ func (h *Listener) Add(m, old *model.Model, training []int, seed int64) (err err
 }
 
 // Judge gives what joins a model's facts with what its network says of examples, those of
-// a stream in order; again is join.Window's.
-func (h *Listener) Judge(m *model.Model) func(i int, network []float32, again bool) (joint []float32, named []bool) {
+// a stream in order.
+func (h *Listener) Judge(m *model.Model) func(i int, network join.Window) (joint []float32, named []bool) {
 	judge, devices := m.Judge(), map[int]*linear.Device{}
-	return func(i int, network []float32, again bool) ([]float32, []bool) {
+	return func(i int, network join.Window) ([]float32, []bool) {
 		if judge == nil {
-			return network, nil
+			return network.Probs, nil
 		}
 		stream, _ := h.store.Stream(i)
 		d := devices[stream]
@@ -195,6 +196,6 @@ func (h *Listener) Judge(m *model.Model) func(i int, network []float32, again bo
 		if tokens, ok := h.Tokens(i); ok {
 			judge.HearTokens(d, tokens)
 		}
-		return judge.Window(d, network, again)
+		return judge.Window(d, network)
 	}
 }

@@ -19,6 +19,10 @@ type Window struct {
 	// Held is the first level, counted from 1, that may not be said of the device now, for
 	// what else is known of it; 0: each that is safe may.
 	Held int
+	// Distance is how far its row is from all that the model knows, 1 at its threshold;
+	// measured: it is known.
+	Distance float64
+	Measured bool
 }
 
 // LeastFlows is how many flows, no two near-identical, a name rests on where no fact tells it.
@@ -33,6 +37,9 @@ type Mean struct {
 	flows int       // outputs
 	held  int       // of the newest window
 	any   bool      // a window has been joined, whether or not it counts
+
+	distance float64 // sum
+	measured int     // outputs with one
 }
 
 // Join joins a window: its output if it counts, and whatever its probabilities the classes
@@ -40,6 +47,10 @@ type Mean struct {
 func (m *Mean) Join(w Window) {
 	if !w.Again {
 		m.Add(w.Probs)
+		if w.Measured {
+			m.distance += w.Distance
+			m.measured++
+		}
 	}
 	m.named, m.held, m.any = append(m.named[:0], w.Named...), w.Held, true
 }
@@ -55,8 +66,29 @@ func (m *Mean) Gathering() bool {
 	return m.flows < LeastFlows && !slices.Contains(m.named, true)
 }
 
-// Names reports whether a device may be named as a class.
-func (m *Mean) Names(class int) bool { return class >= len(m.named) || m.named[class] }
+// Names reports whether a device may be named as a class. One that says nothing of itself
+// may be, unless it is too far from all that is known.
+func (m *Mean) Names(class int) bool {
+	if class >= len(m.named) {
+		return !m.Beyond()
+	}
+	return m.named[class]
+}
+
+// Distance is the mean distance of the outputs joined, see [Window]; ok is false if none has
+// one.
+func (m *Mean) Distance() (distance float64, ok bool) {
+	if m.measured == 0 {
+		return 0, false
+	}
+	return m.distance / float64(m.measured), true
+}
+
+// Beyond reports whether that is over the threshold.
+func (m *Mean) Beyond() bool {
+	d, ok := m.Distance()
+	return ok && d > 1
+}
 
 // Add joins an output.
 func (m *Mean) Add(probs []float32) {
@@ -77,6 +109,8 @@ func (m *Mean) Merge(o Mean) {
 		m.named, m.held, m.any = o.named, o.held, true
 	}
 	m.flows += o.flows
+	m.distance += o.distance
+	m.measured += o.measured
 	for i := range o.sum {
 		m.sum[i] += o.sum[i]
 		m.count[i] += o.count[i]

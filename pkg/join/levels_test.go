@@ -89,3 +89,42 @@ func TestEvidence(t *testing.T) {
 		})
 	}
 }
+
+// What is far from all that is known, in the mean of what counts, is named by what it says
+// of itself alone.
+func TestBeyond(t *testing.T) {
+	l := join.NewLevels([][]string{{"A", "a"}, {"A", "b"}}, -1, func(int) float64 { return .8 }, .8)
+	for _, tt := range []struct {
+		name      string
+		distances []float64 // -1: not measured; the first and the last are of the same flow
+		named     []bool
+		mean      float64
+		level     int
+	}{
+		{"not measured", []float64{-1, -1, -1, -1}, nil, -1, 2},
+		{"near", []float64{.5, 1, 1.5, 9}, nil, 1, 2},
+		{"far", []float64{.5, 1, 1.6, .1}, nil, 3.1 / 3, 0},
+		{"far, but it says what it is", []float64{.5, 1, 1.6, .1}, []bool{true, false}, 3.1 / 3, 2},
+		{"partly measured", []float64{2, -1, -1, 0}, nil, 2, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var first, second join.Mean
+			for i, d := range tt.distances {
+				w := join.Window{Probs: []float32{1, 0}, Named: tt.named, Again: i == 3, Distance: d, Measured: d >= 0}
+				if i < 2 {
+					first.Join(w)
+				} else {
+					second.Join(w)
+				}
+			}
+			first.Merge(second)
+			d, ok := first.Distance()
+			if ok != (tt.mean >= 0) || ok && math.Abs(d-tt.mean) > 1e-9 {
+				t.Errorf("distance %v, %v, want %v", d, ok, tt.mean)
+			}
+			if v := l.Verdict(&first); v.Level != tt.level || v.Known != (tt.level == 2) {
+				t.Errorf("%+v, want level %d", v, tt.level)
+			}
+		})
+	}
+}

@@ -17,6 +17,7 @@ type Engine struct {
 	runner      Runner
 	classes     int
 	temperature float64
+	gauge       *gauge // nil: the model has no centres
 	logits      [][]float32
 	alone       struct { // a batch of one
 		memories [1]Memory
@@ -39,12 +40,16 @@ func NewEngine(m *Model) (*Engine, error) {
 
 // EngineOn is an engine of the model on a runner of its network.
 func (m *Model) EngineOn(r Runner) *Engine {
-	return &Engine{runner: r, classes: len(m.Labels), temperature: m.Temperature()}
+	return &Engine{runner: r, classes: len(m.Labels), temperature: m.Temperature(), gauge: m.gauge(r)}
 }
 
 // Clone is another engine over the same weights, for another goroutine.
 func (e *Engine) Clone() *Engine {
-	return &Engine{runner: e.runner.Clone(), classes: e.classes, temperature: e.temperature}
+	c := &Engine{runner: e.runner.Clone(), classes: e.classes, temperature: e.temperature}
+	if e.gauge != nil {
+		c.gauge = e.gauge.on(c.runner.(UnitsRunner))
+	}
+	return c
 }
 
 // Path names the implementation of the loops that the engine runs, see [Runner.Path].
@@ -125,6 +130,24 @@ func (e *Engine) batch(memories []Memory, rows []flows.Row, probs [][]float32) e
 // Logits are the network's outputs, before calibration, for the row that Next took
 // last. The next call overwrites them.
 func (e *Engine) Logits() []float32 { return e.logits[0] }
+
+// Units are the values of the last layer before the outputs for the row that Next took last;
+// nil if the network shows none. The next call overwrites them.
+func (e *Engine) Units() []float32 {
+	if r, ok := e.runner.(UnitsRunner); ok {
+		return r.Units()
+	}
+	return nil
+}
+
+// Distance is how far the row that Next took last is from all that the model's classes were
+// learned from, 1 at its threshold; ok is false if the model cannot tell.
+func (e *Engine) Distance() (distance float64, ok bool) {
+	if e.gauge == nil {
+		return 0, false
+	}
+	return e.gauge.distance(), true
+}
 
 // softmax writes the probabilities of logits divided by the temperature.
 func softmax(probs, logits []float32, temperature float64) {

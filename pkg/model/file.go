@@ -117,6 +117,11 @@ func (b Bundle) Metadata() (map[string]json.RawMessage, error) {
 				return nil, fmt.Errorf("metadata %s: %w", factsKey, err)
 			}
 		}
+		if m.Centres != nil {
+			if section[centresKey], err = json.Marshal(m.Centres); err != nil {
+				return nil, fmt.Errorf("metadata %s: %w", centresKey, err)
+			}
+		}
 		for key, text := range section {
 			out[prefix(service)+key] = text
 		}
@@ -172,7 +177,8 @@ func (m *Model) appendTensors(dst []Tensor, prefix string) []Tensor {
 		shape := append([]int{len(m.Compared) / t.Size()}, t.Shape...)
 		dst = append(dst, Tensor{prefix + t.Name, shape, m.Compared})
 	}
-	return append(dst, m.factsTensors(prefix)...)
+	dst = append(dst, m.factsTensors(prefix)...)
+	return append(dst, m.centresTensors(prefix)...)
 }
 
 // Save writes the file of all the bundle's models at path, in one step.
@@ -308,6 +314,9 @@ func assemble(metadata map[string]string, tensors map[string]Tensor, prefix stri
 		return nil, 0, err
 	}
 	if err := m.readFacts(metadata[prefix+factsKey], take); err != nil {
+		return nil, 0, err
+	}
+	if err := m.readCentres(metadata[prefix+centresKey], tensors[prefix+centresName], take); err != nil {
 		return nil, 0, err
 	}
 	several := func(name string, shape []int) ([]float32, error) {

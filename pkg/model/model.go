@@ -36,6 +36,7 @@ type Model struct {
 	Taxonomy    taxonomy.Taxonomy // where the classes stand, and others maybe; empty: each is alone
 	Training    Training
 	Facts       *linear.Model // of the same classes; nil: the network judges alone
+	Centres     *Centres      // of what the classes were learned from; nil: how far a row is from it is not known
 
 	// Background are inputs of the network, one after the other; empty when the model
 	// has none: what explanations compare with, or what classes are told from that are
@@ -295,6 +296,9 @@ func (m *Model) Validate() error {
 		return err
 	}
 	if err := m.validateFacts(); err != nil {
+		return err
+	}
+	if err := m.validateCentres(); err != nil {
 		return err
 	}
 	if err := plaintext.Check(m.Training.Digest); err != nil {

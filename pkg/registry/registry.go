@@ -221,6 +221,9 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 	s.label, s.windowLabel = r.cfg.Labels[s.Class], r.cfg.Labels[d.joined.last]
 	v.Time = v1.UnixMicro(d.newest)
 	v.Label, v.Confidence = &s.label, &s.Probability
+	if s.away, s.measured = d.joined.Distance(); s.measured {
+		v.Distance = &s.away
+	}
 	v.WindowLabel, v.WindowConfidence = &s.windowLabel, &s.windowP
 	v.Known, v.Level = s.Known, s.Level
 	if s.Level > 0 {
@@ -254,7 +257,8 @@ func (d *device) state(s *join.Verdict) v1.State {
 type spoken struct {
 	join.Verdict
 	label, windowLabel string
-	windowP            float64
+	windowP, away      float64
+	measured           bool
 }
 
 // Devices lists all devices, by name.

@@ -138,7 +138,7 @@ func TestVerdictKeys(t *testing.T) {
 	r := newRegistry(0, nil)
 	r.Record(record("50:c7:bf:00:fc:a3", "10.0.0.1", 0, 0))
 	want := `{"time":null,"device":"50:c7:bf:00:fc:a3","capture":null,"label":null,"confidence":null,"known":false,` +
-		`"state":"gathering","level":0,"path":null,"path_confidence":null,"user_label":null,"vendor":null,"facts":null,"provisional":false,"windows":0,"flows":1,"packets":2,"bytes":100,"votes":{},` +
+		`"state":"gathering","level":0,"path":null,"path_confidence":null,"user_label":null,"vendor":null,"facts":null,"distance":null,"provisional":false,"windows":0,"flows":1,"packets":2,"bytes":100,"votes":{},` +
 		`"window_label":null,"window_confidence":null,"padding_fraction":null,"trusted":null}`
 	if got := jsonText(t, r.Devices()[0].Verdict); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

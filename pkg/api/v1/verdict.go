@@ -30,6 +30,7 @@ type Verdict struct {
 	UserLabel        *string        `json:"user_label"`        // what the operator called it; null: nothing
 	Vendor           *string        `json:"vendor"`            // who made its interface; null: random MAC, nobody listed, no facts kept
 	Facts            Facts          `json:"facts"`             // {kind: newest value} of what it says of itself; null: nothing is kept
+	Distance         *float64       `json:"distance"`          // mean of its windows from all that the model knows, 1 at the threshold; null: the model cannot tell
 	Provisional      bool           `json:"provisional"`       // rests on a flow still open in the kernel
 	Windows          int            `json:"windows"`           // joined windows
 	Flows            uint64         `json:"flows"`             // records so far

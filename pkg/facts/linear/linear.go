@@ -203,12 +203,11 @@ const least = 1e-12
 // and what little it leaves to some says nothing. named
 // are the classes that the device may be named as now: of a group that a fact tells, or
 // the one that the network's windows so far reach the threshold of alone, if they rest on
-// [join.LeastFlows]. Both are valid until the next call. again is [join.Window]'s: the window
-// does not count among those so far. Without facts it is the network's word, and no class is barred: nil.
-func (j *Judge) Window(d *Device, network []float32, again bool) (joint []float32, named []bool) {
-	if !again {
-		d.network.Add(network)
-	}
+// [join.LeastFlows] and, in the mean, not too far from all that it knows. Both are valid until
+// the next call. w is the network's alone. Without facts it is the network's word, and no class is barred: nil.
+func (j *Judge) Window(d *Device, w join.Window) (joint []float32, named []bool) {
+	network := w.Probs
+	d.network.Join(w)
 	if !d.heard {
 		return network, nil
 	}
@@ -230,7 +229,7 @@ func (j *Judge) Window(d *Device, network []float32, again bool) (joint []float3
 		}
 	}
 	copy(j.named, d.telling)
-	if c, p := d.network.Best(); c != j.none && d.network.Flows() >= join.LeastFlows && p >= j.thresholds[c] {
+	if c, p := d.network.Best(); c != j.none && d.network.Flows() >= join.LeastFlows && !d.network.Beyond() && p >= j.thresholds[c] {
 		j.named[c] = true
 	}
 	return j.joint, j.named

@@ -9,6 +9,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/facts/linear"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 )
 
 // made is a model of two twins, another class and one for none of them, of which only a
@@ -115,7 +116,7 @@ func TestWindow(t *testing.T) {
 			var joint []float32
 			var named []bool
 			for _, w := range tt.windows {
-				joint, named = j.Window(&d, w, false)
+				joint, named = j.Window(&d, join.Window{Probs: w})
 			}
 			for c, want := range tt.want {
 				if math.Abs(float64(joint[c])-want) > 1e-6 {
@@ -136,9 +137,29 @@ func TestWindowAgain(t *testing.T) {
 	var d linear.Device
 	j.HearTokens(&d, []string{"oui:maker"})
 	for i, again := range []bool{false, true, true, false, true, false} {
-		_, named := j.Window(&d, []float32{.05, .9, .05, 0}, again)
+		_, named := j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Again: again})
 		if named[1] != (i == 5) {
 			t.Errorf("window %d: named %v", i, named)
+		}
+	}
+}
+
+// A network that is sure of what is far from all that it knows names nothing.
+func TestWindowBeyond(t *testing.T) {
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+	for _, distance := range []float64{.9, 1.1} {
+		var d linear.Device
+		j.HearTokens(&d, []string{"oui:maker"})
+		var named []bool
+		for range join.LeastFlows {
+			_, named = j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Distance: distance, Measured: true})
+		}
+		if named[1] != (distance < 1) {
+			t.Errorf("distance %v: named %v", distance, named)
+		}
+		j.HearTokens(&d, []string{"dns:twin.example"})
+		if _, named = j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Distance: distance, Measured: true}); !named[1] {
+			t.Errorf("distance %v, and a fact: named %v", distance, named)
 		}
 	}
 }
@@ -163,7 +184,7 @@ func TestHearsNothingOfLater(t *testing.T) {
 	hears := func(want ...bool) {
 		t.Helper()
 		j.Hear(&d, c.Of("device"))
-		if _, named := j.Window(&d, []float32{.25, .25, .25, .25}, false); !slices.Equal(named, want) {
+		if _, named := j.Window(&d, join.Window{Probs: []float32{.25, .25, .25, .25}}); !slices.Equal(named, want) {
 			t.Errorf("named %v, want %v", named, want)
 		}
 	}
@@ -206,7 +227,7 @@ func BenchmarkWindow(b *testing.B) {
 				}
 				d.Row(2)
 				j.Hear(&d, c.Of("device"))
-				j.Window(&d, []float32{.25, .25, .25, .25}, false)
+				j.Window(&d, join.Window{Probs: []float32{.25, .25, .25, .25}})
 			}
 		})
 	}

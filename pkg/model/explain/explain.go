@@ -142,7 +142,7 @@ func (e *Explainer) joint(logits []float64, heard []facts.Fact) []float32 {
 	}
 	var d linear.Device
 	e.judge.HearTokens(&d, facts.Tokens(heard))
-	joint, _ := e.judge.Window(&d, probs, false)
+	joint, _ := e.judge.Window(&d, join.Window{Probs: probs})
 	return slices.Clone(joint)
 }
 

@@ -185,6 +185,9 @@ func (n *Net) Span() int { return n.Arch.Flows }
 // Strict implements model.Net.
 func (n *Net) Strict() int { return n.Arch.Strict() }
 
+// Units implements model.Units.
+func (n *Net) Units() int { return n.Arch.Hidden }
+
 // Ports implements model.Net: those that have a number of their own.
 func (n *Net) Ports(own, remote int32) (int32, int32) {
 	return among(own, n.Arch.OwnPorts), among(remote, n.Arch.RemotePorts)

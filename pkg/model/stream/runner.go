@@ -205,6 +205,9 @@ func (r *Runner) group(from int, memories []model.Memory, rows []flows.Row, logi
 	return refused
 }
 
+// Units implements model.UnitsRunner.
+func (r *Runner) Units() []float32 { return r.buf.sums[0][:r.net.arch.Hidden] }
+
 // output computes b.logits from the first dense layer's sums, before their ReLU.
 func (n *network) output(b *buffers, sums []float32) error {
 	logits := b.logits[0]

@@ -136,7 +136,8 @@ func add(g Grower, old *model.Model, store *dataset.Store, training, validation 
 		return nil, nil, fmt.Errorf("the model knows %s already: leave these lines of the manifest out, or train anew on all captures", strings.Join(known, ", "))
 	}
 	network := *old
-	network.Facts = nil // the network alone: facts are added to apart
+	network.Facts = nil   // the network alone: facts are added to apart
+	network.Centres = nil // of the old classes in the old layer
 	old = &network
 	m := *old
 	added := s.among(&m)
