@@ -180,9 +180,9 @@ func StandIn(reference, row, at int) byte {
 	return byte(z ^ z>>31)
 }
 
-// Rounded is a value to twelve significant bits: finer than what a file keeps of several
-// windows of a class lies apart, and packed into half the bytes.
+// Rounded is a value to eight significant bits: finer than what a file keeps of several
+// windows of a class lies apart, and packed into a third of the bytes.
 func Rounded(v float32) float32 {
-	const dropped = 12
+	const dropped = 16
 	return math.Float32frombits((math.Float32bits(v) + 1<<(dropped-1)) &^ (1<<dropped - 1))
 }
