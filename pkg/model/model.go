@@ -317,13 +317,20 @@ func (m *Model) Validate() error {
 			return fmt.Errorf("%s[%d] is %v: weights must be finite", t.Name, i, t.Data[i])
 		}
 	}
+	if err := m.validateBackground(); err != nil {
+		return err
+	}
+	return m.validateCompared()
+}
+
+func (m *Model) validateBackground() error {
 	if input := (Tensor{Shape: m.Net.Input(m.Record)}).Size(); len(m.Background)%input != 0 {
 		return fmt.Errorf("background has %d values, not a multiple of an input's %d", len(m.Background), input)
 	}
 	if i := NotFinite(m.Background); i >= 0 {
 		return fmt.Errorf("background[%d] is %v: must be finite", i, m.Background[i])
 	}
-	return m.validateCompared()
+	return nil
 }
 
 func validateLabels(labels []string) error {
