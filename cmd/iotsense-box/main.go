@@ -15,7 +15,7 @@ var version string
 func main() { program().Start() }
 
 func program() *terminal.Program {
-	commands := append(box.Commands(), box.ModelCommand(box.ModelElsewhere()...))
+	commands := append(box.Commands(), box.ModelCommand(box.ModelElsewhere()...), box.ExplainCommand(box.Explaining{}))
 	return &terminal.Program{
 		Name: "iotsense-box", Usage: box.Usage, Version: version, Programs: object.Digest, Guard: box.GuardInputs,
 		Commands: append(commands, box.Elsewhere()...),

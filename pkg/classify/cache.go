@@ -6,6 +6,7 @@ package classify
 import (
 	"container/list"
 
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 )
@@ -29,6 +30,7 @@ type cacheKey struct {
 type cached struct {
 	memory model.Memory
 	seen   join.Seen     // flows of windows
+	rows   []flows.Row   // the last ones, with Options.Ground
 	bytes  int           // that trimming frees, as counted in cache.bytes
 	place  *list.Element // nil: trimmed
 }

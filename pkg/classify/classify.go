@@ -40,6 +40,9 @@ type Options struct {
 	Verdict func(v1.Verdict)
 	// Judged takes each output of a model; may be nil.
 	Judged func(Judged)
+	// Ground keeps of each device what its newest output rests on: its model's Span of
+	// rows, with their payloads.
+	Ground bool
 }
 
 // Judged is what a model makes of a device's newest row.
@@ -51,6 +54,7 @@ type Judged struct {
 	join.Window
 	Network []float32 // what its network says alone
 	Facts   []float32 // what the facts say alone; nil: there are none, or the model takes none
+	Ground  *Ground   // what this rests on; nil without [Options.Ground]
 }
 
 // Classifier is not safe for concurrent use; its Registry is.
@@ -61,6 +65,7 @@ type Classifier struct {
 	services   []flows.Service           // that flows are shared by; some may have no stream
 	streams    map[flows.Service]*stream // the zero Service: all traffic
 	cache      *cache
+	grounds    map[string]*Ground // by device; none without Options.Ground
 	inferences uint64
 }
 
@@ -73,6 +78,7 @@ type stream struct {
 	engine  *model.Engine
 	ports   func(own, remote int32) (int32, int32) // as its network tells them apart
 	first   int                                    // number of the first row that is judged
+	span    int                                    // rows that an output rests on
 	index   []int                                  // from the model's labels to the bundle's
 	probs   []float32
 	all     []float32 // the same, in the order of the bundle's labels
@@ -82,7 +88,7 @@ type stream struct {
 // New prepares a model, or a bundle of one for each service, for use. A nil
 // bundle makes a Classifier that only counts records.
 func New(bundle model.Bundle, opts Options) (*Classifier, error) {
-	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}, cache: newCache(opts.CacheBytes)}
+	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}, cache: newCache(opts.CacheBytes), grounds: map[string]*Ground{}}
 	labels := Labels(bundle)
 	for name, m := range bundle {
 		s, err := newStream(m, labels, opts.WindowMode)
@@ -129,7 +135,7 @@ func (c *Classifier) start() {
 // and what they keep of devices are shared, so that thousands take little memory. Both are
 // for one goroutine. End frees what it has of what is shared.
 func (c *Classifier) Another() *Classifier {
-	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache}
+	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache, grounds: map[string]*Ground{}}
 	for service, s := range c.streams {
 		own := *s
 		own.rows = flows.NewStreams(s.spec)
@@ -162,7 +168,7 @@ func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream
 	}
 	s := &stream{
 		spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine, ports: m.Net.Ports,
-		first: first.First(m.Net.Strict()), probs: make([]float32, len(m.Labels)), all: slices.Repeat([]float32{join.Lacking}, len(labels)),
+		first: first.First(m.Net.Strict()), span: max(1, m.Net.Span()), probs: make([]float32, len(m.Labels)), all: slices.Repeat([]float32{join.Lacking}, len(labels)),
 	}
 	for _, l := range m.Labels {
 		i, _ := slices.BinarySearch(labels, l)
@@ -196,7 +202,9 @@ func (c *Classifier) Record(r *flows.Record) error {
 		return nil
 	}
 	said := join.Window{Probs: s.all}
+	var rows []flows.Row
 	err := c.cache.use(cacheKey{s, r.Device}, func(d *cached) error {
+		rows = c.keep(s, d, step.Row)
 		if step.Number < s.first {
 			return s.engine.Skip(d.memory, step.Row)
 		}
@@ -225,6 +233,9 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if heard != nil {
 		s.window(heard, c.opts.Facts(r.Device), &j)
 	}
+	if c.opts.Ground {
+		j.Ground = c.stand(s, r.Device, rows, heard)
+	}
 	w := registry.Window{Window: j.Window, Network: j.Network, Facts: j.Facts}
 	v := c.registry.Window(r, &w)
 	j.Held = w.Held
@@ -239,6 +250,7 @@ func (c *Classifier) Record(r *flows.Record) error {
 
 // forget frees what is kept of a device that the registry dropped.
 func (c *Classifier) forget(device string) {
+	delete(c.grounds, device)
 	for _, s := range c.streams {
 		s.rows.Forget(device)
 		c.cache.forget(cacheKey{s, device})

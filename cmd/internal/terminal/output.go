@@ -15,7 +15,6 @@ import (
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
-	"github.com/schollz/progressbar/v3"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
@@ -153,18 +152,15 @@ func Progress(what string) (show func(done, total int, name string), end func())
 	if !term.IsTerminal(int(os.Stderr.Fd())) {
 		return func(int, int, string) {}, func() {}
 	}
-	var bar *progressbar.ProgressBar
+	shown := false
 	show = func(done, total int, name string) {
-		if bar == nil {
-			bar = progressbar.NewOptions(total,
-				progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(what),
-				progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionClearOnFinish())
-		}
-		_ = bar.Set(done) // a display that fails must not end the run
+		shown = true
+		fmt.Fprintf(os.Stderr, "\r\x1b[K%s: %d of %d", what, done, total) // a library's bar is 100 KB of a box's binary
 	}
 	return show, func() {
-		if bar != nil {
-			_ = bar.Finish()
+		if shown {
+			fmt.Fprint(os.Stderr, "\r\x1b[K")
+			shown = false
 		}
 	}
 }

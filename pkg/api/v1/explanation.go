@@ -20,6 +20,7 @@ type Explanation struct {
 
 	Fields []ExplainedField `json:"fields"` // greatest |phi| first
 	Phi    [][]float64      `json:"phi"`    // a share for each value of each row in raw order, rows oldest first
+	Raw    [][]float64      `json:"-"`      // the values, as records have them
 
 	Facts             []ExplainedFact `json:"facts"`              // greatest |phi| first; they add up to facts_value - facts_base_value
 	FactsValue        *float64        `json:"facts_value"`        // the facts' own output; null: none were heard, or the model takes none
@@ -29,10 +30,13 @@ type Explanation struct {
 
 // ExplainedField is the share of one value of a row.
 type ExplainedField struct {
-	Row  int     `json:"row"`  // index into phi, so 0 is the oldest row
-	Name string  `json:"name"` // remote_port, size_3, payload_17, ...: a group's values and payload values count from 1
-	Raw  float64 `json:"raw"`  // the value as records have it
-	Phi  float64 `json:"phi"`
+	Row    int     `json:"row"`    // index into phi, so 0 is the oldest row
+	Name   string  `json:"name"`   // remote_port, size_3, payload_17, ...: a group's values and payload values count from 1
+	Raw    float64 `json:"raw"`    // the value as records have it
+	Part   Part    `json:"part"`   // what kind of value it is
+	Packet *int    `json:"packet"` // that it is of, from 1; null: the flow's, or padding
+	Byte   *int    `json:"byte"`   // of the packet's payload, from 1; null: it is no byte
+	Phi    float64 `json:"phi"`
 
 	Column int `json:"-"` // index into a row of phi
 }
@@ -43,3 +47,15 @@ type ExplainedFact struct {
 	Value string  `json:"value"`
 	Phi   float64 `json:"phi"`
 }
+
+// Part is what kind of value one of a row is.
+type Part string
+
+// Parts of a row.
+const (
+	Metadata Part = "metadata"
+	Byte     Part = "byte"    // of a payload
+	Begin    Part = "begin"   // the mark before a packet's payload
+	End      Part = "end"     // the one behind it
+	Padding  Part = "padding" // behind a flow's payload, and all of a flow that is missing
+)

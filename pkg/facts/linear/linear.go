@@ -170,6 +170,9 @@ func (d *Device) Probabilities() []float32 {
 // live or from a file, is what was known when it happened.
 func (d *Device) Row(until int64) { d.until = max(d.until, until) }
 
+// Until is the time of [Device.Row].
+func (d *Device) Until() int64 { return d.until }
+
 // Hear takes what is known of the device; nil: nothing.
 func (j *Judge) Hear(d *Device, s *facts.Set) {
 	if s == nil {

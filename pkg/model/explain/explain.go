@@ -19,6 +19,9 @@ import (
 // MaxError is how far from adding up an explanation may be; one that is further is none.
 const MaxError = 1e-5
 
+// TrustedPadding is the padding fraction up to which the paper trusts a verdict (V).
+const TrustedPadding = 0.01
+
 // Request is what is to be explained.
 type Request struct {
 	// Rows are the last of the device's stream up to the window's, oldest first: as
@@ -111,11 +114,11 @@ func (e *Explainer) explain(r Request) (*v1.Explanation, error) {
 	if !(x.AdditivityError < MaxError) {
 		return nil, fmt.Errorf("shares do not add up: they are %.3g off, %g is allowed: the model's weights are too large to be explained", x.AdditivityError, MaxError)
 	}
-	raw := e.raw(r.Rows, a.Rows)
+	x.Raw = e.raw(r.Rows, a.Rows)
 	padding := e.padding(r.Rows, a.Rows)
 	x.PaddingFraction, x.PaddingShare = PaddingFraction(a.Phi, padding), PaddingShare(a.Phi, padding)
 	x.Phi = slices.Collect(slices.Chunk(a.Phi, e.model.Record.Width()))
-	x.Fields = e.fields(x.Phi, raw)
+	x.Fields = e.fields(x.Phi, x.Raw, padding)
 	return x, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -422,5 +423,50 @@ func TestReferencesRefused(t *testing.T) {
 	m.Compared = whole[1:]
 	if err := m.Validate(); err == nil || !strings.Contains(err.Error(), "references has") {
 		t.Errorf("a value too few: %v", err)
+	}
+}
+
+// Each field says what part of its row it is, and which packet's byte.
+func TestFieldsSayWhatTheyAre(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for name, m := range models(t, r) {
+		e, err := explain.New(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := modeltest.Stream(r, 3)
+		x, err := e.Explain(explain.Request{Rows: rows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		missing := len(x.Phi) - len(rows)
+		seen := map[v1.Part]int{}
+		for _, f := range x.Fields {
+			seen[f.Part]++
+			if f.Raw != x.Raw[f.Row][f.Column] || f.Phi != x.Phi[f.Row][f.Column] {
+				t.Errorf("%s: %s of row %d is of another place", name, f.Name, f.Row)
+			}
+			var ok bool
+			switch f.Part {
+			case v1.Padding:
+				ok = f.Row < missing || f.Raw == flows.PayloadPadding
+			case v1.Begin:
+				ok = f.Raw == flows.PayloadStart && f.Byte == nil
+			case v1.End:
+				ok = f.Raw == flows.PayloadEnd && f.Byte == nil
+			case v1.Byte:
+				ok = f.Raw == float64(rows[f.Row-missing].Packets[*f.Packet-1].Payload[*f.Byte-1])
+			case v1.Metadata:
+				_, number, _ := strings.Cut(f.Name, "_")
+				ok = f.Column < m.Record.MetaValues() && f.Byte == nil && (f.Packet == nil || number == strconv.Itoa(*f.Packet))
+				ok = ok && (f.Packet != nil) == (f.Column >= 10)
+			}
+			if !ok {
+				t.Errorf("%s: %+v", name, f)
+			}
+		}
+		if seen[v1.Byte] == 0 || seen[v1.Begin] == 0 || seen[v1.End] == 0 || seen[v1.Metadata] == 0 || (name == "paper") != (seen[v1.Padding] > 0) && name != "direct" {
+			t.Errorf("%s: parts %v", name, seen)
+		}
 	}
 }

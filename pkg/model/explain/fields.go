@@ -70,27 +70,55 @@ func (e *Explainer) padding(rows []flows.Row, count int) []bool {
 }
 
 // fields are the values that have a share, the greatest first.
-func (e *Explainer) fields(phi, raw [][]float64) []v1.ExplainedField {
-	type place struct {
-		size        float64
-		row, column int
-	}
-	places := make([]place, 0, len(phi)*len(phi[0]))
+func (e *Explainer) fields(phi, raw [][]float64, padding []bool) []v1.ExplainedField {
+	fields := []v1.ExplainedField{}
 	for row := range phi {
-		for column, v := range phi[row] {
-			if v != 0 {
-				places = append(places, place{math.Abs(v), row, column})
+		marks := padding[row*len(phi[row]):]
+		e.places(raw[row], marks, func(column int, part v1.Part, packet, octet int) {
+			if v := phi[row][column]; v != 0 {
+				fields = append(fields, v1.ExplainedField{
+					Row: row, Name: e.names[column], Raw: raw[row][column], Part: part, Packet: counted(packet), Byte: counted(octet), Phi: v, Column: column,
+				})
 			}
+		})
+	}
+	slices.SortFunc(fields, func(a, b v1.ExplainedField) int {
+		return cmp.Or(cmp.Compare(math.Abs(b.Phi), math.Abs(a.Phi)), cmp.Compare(a.Row, b.Row), cmp.Compare(a.Column, b.Column))
+	})
+	return fields
+}
+
+// places say of each value of a row which part of it that is, of which packet and which
+// byte of that one's payload, from 1; 0: of none.
+func (e *Explainer) places(raw []float64, padding []bool, say func(column int, part v1.Part, packet, octet int)) {
+	spec := e.model.Record
+	packet, octet := 0, 0
+	for column, v := range raw {
+		switch group := column - len(names); {
+		case padding[column]:
+			say(column, v1.Padding, 0, 0)
+		case group < 0:
+			say(column, v1.Metadata, 0, 0)
+		case column < spec.MetaValues():
+			say(column, v1.Metadata, group%spec.Packets+1, 0)
+		case v == flows.PayloadStart:
+			packet, octet = packet+1, 0
+			say(column, v1.Begin, packet, 0)
+		case v == flows.PayloadEnd:
+			say(column, v1.End, packet, 0)
+		default:
+			octet++
+			say(column, v1.Byte, packet, octet)
 		}
 	}
-	slices.SortFunc(places, func(a, b place) int {
-		return cmp.Or(cmp.Compare(b.size, a.size), cmp.Compare(a.row, b.row), cmp.Compare(a.column, b.column))
-	})
-	fields := make([]v1.ExplainedField, len(places))
-	for i, p := range places {
-		fields[i] = v1.ExplainedField{Row: p.row, Name: e.names[p.column], Raw: raw[p.row][p.column], Phi: phi[p.row][p.column], Column: p.column}
+}
+
+// counted is a number from 1; nil for 0.
+func counted(n int) *int {
+	if n == 0 {
+		return nil
 	}
-	return fields
+	return &n
 }
 
 // PaddingFraction is the paper's measure: shares are brought to 0..1 by their least and
