@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
@@ -129,5 +130,26 @@ func TestExplainRefuses(t *testing.T) {
 		if want := strings.ReplaceAll(tt.says, "FILE", capture); status != tt.status || stdout != "" || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%s: status %d, stdout %q, stderr %q, want %q", tt.args, status, stdout, stderr, want)
 		}
+	}
+}
+
+// A verdict says whether its explanation lets it be trusted, if one was asked for.
+func TestClassifyExplains(t *testing.T) {
+	content, mac := labCapture(t)
+	capture, device := write(t, "plug.pcap", content), mac.String()
+	if v := verdictOf(t, device, capture, "--model", "lab"); v.PaddingFraction != nil || v.Trusted != nil {
+		t.Error("explained, and nobody asked")
+	}
+	v := verdictOf(t, device, capture, "--model", "lab", "--explain")
+	x := explanation(t, capture, "--device", device, "--model", "lab")
+	if v.PaddingFraction == nil || v.Trusted == nil || *v.Label != x.Label || *v.PaddingFraction != x.PaddingFraction || *v.Trusted != (v.Known && x.PaddingFraction <= 0.01) {
+		t.Errorf("padding fraction %v, trusted %v; explain says %v", v.PaddingFraction, v.Trusted, x.PaddingFraction)
+	}
+	fraction := &v1.Explanation{PaddingFraction: 0.02}
+	if fraction.Tell(&v, 0.01); *v.Trusted {
+		t.Error("trusted above the threshold")
+	}
+	if d := (v1.DeviceVerdict{Verdict: v}); ask.Note(&d) != "rests on padding" {
+		t.Errorf("its note is %q", ask.Note(&d))
 	}
 }

@@ -32,7 +32,7 @@ var commandFlags = map[string]string{
 		"packets prefix flow-timeout direction speed",
 	"extract":         sourceNames + streamNames + "model json output change scrub",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
-	"classify":        sourceNames + streamNames + "model json no-facts",
+	"classify":        sourceNames + streamNames + "model json no-facts explain",
 	"explain":         sourceNames + streamNames + "model json no-facts device window-index on why-not top",
 	"facts":           "device local socket json",
 	"model":           "",

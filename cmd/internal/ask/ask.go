@@ -219,6 +219,8 @@ func LabelText(v *v1.Verdict) (label, confidence string) {
 // Note is what is to be known beside a device's verdict.
 func Note(d *v1.DeviceVerdict) string {
 	switch {
+	case d.Known && d.Trusted != nil && !*d.Trusted:
+		return "rests on padding"
 	case d.SharedMAC:
 		return "shared MAC"
 	case OnlyIPv6(d):

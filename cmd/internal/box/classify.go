@@ -1,6 +1,7 @@
 package box
 
 import (
+	"fmt"
 	"io"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -11,6 +12,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model/explain"
 )
 
 func classifyCommand() *cli.Command {
@@ -19,6 +22,7 @@ func classifyCommand() *cli.Command {
 		Usage:     "name the devices in captures: one verdict per device and file",
 		ArgsUsage: "FILE... (- for standard input)",
 		Flags: append(DataFlags(), terminal.JSONFlag,
+			&cli.BoolFlag{Name: "explain", Usage: "explain each device's last window: does it rest on padding (padding_fraction, trusted)? Some 10 ms a device"},
 			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves, and judge without it"}),
 		Action: classifyFiles,
 	}
@@ -44,10 +48,20 @@ func classifyFiles(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	var explainers map[flows.Service]*explain.Explainer
+	if c.Bool("explain") {
+		if explainers, err = Explainers(bundle); err != nil {
+			return err
+		}
+	}
 	out := verdictPrinter(c)
-	damaged := classify.Captures(c.Context, set, bundle, classify.Options{WindowMode: mode, NoFacts: c.Bool("no-facts")}, nil,
+	opts := classify.Options{WindowMode: mode, NoFacts: c.Bool("no-facts"), Ground: explainers != nil}
+	damaged := classify.Captures(c.Context, set, bundle, opts, nil,
 		func(s dataset.CaptureSummary, k *classify.Classifier) error {
 			list := captureVerdicts(s, SayClassified(s, k, bundle))
+			if err := explainVerdicts(explainers, list, k); err != nil {
+				return err
+			}
 			for i := range list {
 				if s.Stats.Seen > 0 && !c.Bool("no-facts") { // records of a file have lost what no row holds
 					k.Facts(list[i].Device).Tell(&list[i].Verdict)
@@ -57,6 +71,24 @@ func classifyFiles(c *cli.Context) error {
 		})
 	out.close()
 	return damaged
+}
+
+// explainVerdicts says of each verdict what the device's newest window, explained for the
+// verdict's label, says of it.
+func explainVerdicts(explainers map[flows.Service]*explain.Explainer, list []fileVerdict, k *classify.Classifier) error {
+	for i := range list {
+		v := &list[i].Verdict
+		g := k.Ground(v.Device)
+		if g == nil || v.Label == nil {
+			continue
+		}
+		x, err := explainers[g.Service].ExplainVerdict(v, g.Rows, g.Facts())
+		if err != nil {
+			return fmt.Errorf("device %s: %w", v.Device, err)
+		}
+		x.Tell(v, explain.TrustedPadding)
+	}
+	return nil
 }
 
 // fileVerdict is a line of `classify --json`.

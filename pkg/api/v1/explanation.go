@@ -28,6 +28,13 @@ type Explanation struct {
 	JoinedProbability float64         `json:"joined_probability"` // of the label for this window, by network and facts
 }
 
+// Tell writes into a verdict what its newest explanation says of it: it is trusted if it is
+// known and its padding fraction is within the threshold.
+func (x *Explanation) Tell(v *Verdict, threshold float64) {
+	fraction, trusted := x.PaddingFraction, v.Known && x.PaddingFraction <= threshold
+	v.PaddingFraction, v.Trusted = &fraction, &trusted
+}
+
 // ExplainedField is the share of one value of a row.
 type ExplainedField struct {
 	Row    int     `json:"row"`    // index into phi, so 0 is the oldest row
