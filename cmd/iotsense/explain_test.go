@@ -145,8 +145,7 @@ func TestClassifyExplains(t *testing.T) {
 	if v.PaddingFraction == nil || v.Trusted == nil || *v.Label != x.Label || *v.PaddingFraction != x.PaddingFraction || *v.Trusted != (v.Known && x.PaddingFraction <= 0.01) {
 		t.Errorf("padding fraction %v, trusted %v; explain says %v", v.PaddingFraction, v.Trusted, x.PaddingFraction)
 	}
-	fraction := &v1.Explanation{PaddingFraction: 0.02}
-	if fraction.Tell(&v, 0.01); *v.Trusted {
+	if v.Explained(0.02); *v.Trusted {
 		t.Error("trusted above the threshold")
 	}
 	if d := (v1.DeviceVerdict{Verdict: v}); ask.Note(&d) != "rests on padding" {

@@ -36,6 +36,10 @@ func (a answers) Facts(device string) ([]v1.Fact, error) {
 	return []v1.Fact{{Device: device, Kind: "maker"}}, a.err
 }
 
+func (a answers) Explanation(_ context.Context, device string, q v1.ExplanationRequest) (*v1.Explanation, error) {
+	return &v1.Explanation{Device: device, Output: q.Output, WhyNot: &q.WhyNot, Phi: [][]float64{{1, 0}}, Facts: []v1.ExplainedFact{}}, a.err
+}
+
 // serve answers on a new socket until the test ends.
 func serve(t *testing.T, src Source) (path string) {
 	t.Helper()
@@ -74,6 +78,12 @@ func TestRoundTrip(t *testing.T) {
 		if want, _ := (answers{}).Facts(device); err != nil || !cmp.Equal(facts, want) {
 			t.Errorf("facts of %s: %v, %v", device, err, cmp.Diff(want, facts))
 		}
+		for _, q := range []v1.ExplanationRequest{{}, {Output: "probability", WhyNot: "a&b/c"}} {
+			x, err := c.Explanation(ctx, device, q)
+			if want, _ := (answers{}).Explanation(ctx, device, q); err != nil || !cmp.Equal(x, want) {
+				t.Errorf("explanation of %s: %v, %v", device, err, cmp.Diff(want, x))
+			}
+		}
 	}
 }
 
@@ -83,8 +93,9 @@ func TestPaths(t *testing.T) {
 	ask := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
 	for at, want := range map[string]int{
 		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK, v1.FactsPath("x"): http.StatusOK,
-		v1.DevicesPath + "/x": http.StatusNotFound,
-		"/stats":              http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
+		v1.ExplanationPath("x"): http.StatusOK,
+		v1.DevicesPath + "/x":   http.StatusNotFound,
+		"/stats":                http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
 	} {
 		answer, err := ask.Get("http://iotsense" + at)
 		if err != nil {

@@ -31,6 +31,9 @@ type Source interface {
 	Flows(most int) (list []v1.Flow, left int, err error)
 	// Facts are what is known of one device, at most some dozens; none of one never seen.
 	Facts(device string) ([]v1.Fact, error)
+	// Explanation is of the newest window of a device; it may wait until there is time
+	// for it, but no longer than ctx.
+	Explanation(ctx context.Context, device string, q v1.ExplanationRequest) (*v1.Explanation, error)
 }
 
 // MaxFlows is how many lines an answer to v1.FlowsPath has at most: those of a full table
@@ -71,11 +74,15 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 		a.log, a.turn = quiet, make(chan struct{}, 1)
 		mux.Handle("GET "+path, a)
 	}
-	one := &answer{free: make(chan struct{}, slots), log: quiet, turn: make(chan struct{}, 1)}
-	answers[v1.FactsPath("{device}")] = one
-	mux.HandleFunc("GET "+v1.FactsPath("{device}"), func(w http.ResponseWriter, r *http.Request) {
-		one.serve(w, r, func(ctx context.Context) (text, error) { return one.ofDevice(ctx, src, r.PathValue("device")) })
-	})
+	for path, of := range ofDevice(src) {
+		one := &answer{free: make(chan struct{}, of.slots), log: quiet, turn: make(chan struct{}, 1)}
+		answers[path] = one
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			one.serve(w, r, func(ctx context.Context) (text, error) {
+				return one.alone(ctx, func() (text, error) { return of.compute(ctx, r) })
+			})
+		})
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		wait(r.Context(), connHeld)
 		http.NotFound(w, r)
@@ -153,15 +160,37 @@ type answer struct {
 // ServeHTTP implements http.Handler.
 func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.serve(w, r, a.get) }
 
-// ofDevice is an answer that is computed for each who asks: slots bound their number.
-func (a *answer) ofDevice(ctx context.Context, src Source, device string) (text, error) {
+// deviceAnswer is one about one device.
+type deviceAnswer struct {
+	slots   int
+	compute func(context.Context, *http.Request) (text, error)
+}
+
+// ofDevice are the answers about one device, by their paths' patterns.
+func ofDevice(src Source) map[string]deviceAnswer {
+	const device = "device"
+	return map[string]deviceAnswer{
+		v1.FactsPath("{" + device + "}"): {slots, func(_ context.Context, r *http.Request) (text, error) {
+			return encoded(func() ([]v1.Fact, error) { return src.Facts(r.PathValue(device)) })()
+		}},
+		// Which may wait until there is time for it: who comes meanwhile is not kept.
+		v1.ExplanationPath("{" + device + "}"): {1, func(ctx context.Context, r *http.Request) (text, error) {
+			q := v1.ParseExplanationRequest(r.URL.Query())
+			return encoded(func() (*v1.Explanation, error) { return src.Explanation(ctx, r.PathValue(device), q) })()
+		}},
+	}
+}
+
+// alone is an answer that is computed for each who asks, one at a time: slots bound their
+// number.
+func (a *answer) alone(ctx context.Context, compute func() (text, error)) (text, error) {
 	select {
 	case a.turn <- struct{}{}:
 	case <-ctx.Done():
 		return text{}, ctx.Err()
 	}
 	defer func() { <-a.turn }()
-	return encoded(func() ([]v1.Fact, error) { return src.Facts(device) })()
+	return compute()
 }
 
 // serve gives one of the answers that may be given at once.

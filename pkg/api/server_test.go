@@ -67,6 +67,7 @@ type counting struct {
 	size         int
 	stats, flows atomic.Int64
 	facts, at    atomic.Int64
+	explanations atomic.Int64
 	most         atomic.Int64 // asked at once
 	statsBegan   time.Time
 }
@@ -99,6 +100,11 @@ func (c *counting) Facts(string) ([]v1.Fact, error) {
 	return []v1.Fact{}, nil
 }
 
+func (c *counting) Explanation(context.Context, string, v1.ExplanationRequest) (*v1.Explanation, error) {
+	c.ask(&c.explanations)
+	return &v1.Explanation{}, nil
+}
+
 // inBubble serves src on connections in memory.
 func inBubble(t *testing.T, src Source, log *slog.Logger, f func(t *testing.T, p *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
@@ -122,7 +128,7 @@ func TestManyClients(t *testing.T) {
 	for _, tt := range []struct {
 		path string
 		most int64 // computations in ten seconds
-	}{{v1.FlowsPath, 11}, {v1.StatsPath, 101}, {v1.FactsPath("02:00:00:00:00:01"), 170}} {
+	}{{v1.FlowsPath, 11}, {v1.StatsPath, 101}, {v1.FactsPath("02:00:00:00:00:01"), 170}, {v1.ExplanationPath("02:00:00:00:00:01"), 41}} {
 		src := &counting{takes: 5 * time.Millisecond}
 		inBubble(t, src, slog.New(slog.DiscardHandler), func(t *testing.T, p *pipes) {
 			var clients sync.WaitGroup
@@ -143,7 +149,7 @@ func TestManyClients(t *testing.T) {
 				})
 			}
 			clients.Wait()
-			if n := src.flows.Load() + src.stats.Load() + src.facts.Load(); n > tt.most+10 || n < tt.most/2 {
+			if n := src.flows.Load() + src.stats.Load() + src.facts.Load() + src.explanations.Load(); n > tt.most+10 || n < tt.most/2 {
 				t.Errorf("%s was computed %d times in ten seconds, want about %d", tt.path, n, tt.most)
 			}
 			if src.most.Load() != 1 {

@@ -1,12 +1,11 @@
 package classify
 
-// This file bounds what devices' memories hold beside what they need: values that
-// save work and can be computed again.
+// This file bounds what is held of devices beside what their memories need: values that
+// save work and can be computed again, and rows for explanations.
 
 import (
 	"container/list"
 
-	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 )
@@ -20,6 +19,7 @@ type cache struct {
 	limit, bytes int
 	entries      map[cacheKey]*cached
 	order        *list.List // of *cached that are not trimmed, most recently active first
+	forgotten    uint64     // devices whose rows made room for others'
 }
 
 type cacheKey struct {
@@ -29,10 +29,10 @@ type cacheKey struct {
 
 type cached struct {
 	memory model.Memory
-	seen   join.Seen     // flows of windows
-	rows   []flows.Row   // the last ones, with Options.Ground
-	bytes  int           // that trimming frees, as counted in cache.bytes
-	place  *list.Element // nil: trimmed
+	seen   join.Seen // flows of windows
+	footing
+	bytes int           // that trimming frees, as counted in cache.bytes
+	place *list.Element // nil: trimmed
 }
 
 func newCache(limit int) *cache {
@@ -56,11 +56,15 @@ func (c *cache) use(key cacheKey, f func(*cached) error) error {
 		c.order.MoveToFront(v.place)
 	}
 	err := f(v)
-	n := v.memory.Bytes()
+	n := v.memory.Bytes() + v.footing.size
 	c.bytes += n - v.bytes
 	v.bytes = n
 	for c.bytes > c.limit && c.order.Len() > 0 {
-		c.trim(c.order.Back().Value.(*cached))
+		last := c.order.Back().Value.(*cached)
+		if last.footing.size > 0 {
+			c.forgotten++
+		}
+		c.trim(last)
 	}
 	return err
 }
@@ -81,4 +85,5 @@ func (c *cache) trim(v *cached) {
 	c.bytes -= v.bytes
 	v.place, v.bytes = nil, 0
 	v.memory.Trim()
+	v.footing.lose()
 }

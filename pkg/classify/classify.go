@@ -41,7 +41,7 @@ type Options struct {
 	// Judged takes each output of a model; may be nil.
 	Judged func(Judged)
 	// Ground keeps of each device what its newest output rests on: its model's Span of
-	// rows, with their payloads.
+	// rows, with their payloads. They count as what CacheBytes bounds.
 	Ground bool
 }
 
@@ -65,7 +65,6 @@ type Classifier struct {
 	services   []flows.Service           // that flows are shared by; some may have no stream
 	streams    map[flows.Service]*stream // the zero Service: all traffic
 	cache      *cache
-	grounds    map[string]*Ground // by device; none without Options.Ground
 	inferences uint64
 }
 
@@ -88,7 +87,7 @@ type stream struct {
 // New prepares a model, or a bundle of one for each service, for use. A nil
 // bundle makes a Classifier that only counts records.
 func New(bundle model.Bundle, opts Options) (*Classifier, error) {
-	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}, cache: newCache(opts.CacheBytes), grounds: map[string]*Ground{}}
+	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}, cache: newCache(opts.CacheBytes)}
 	labels := Labels(bundle)
 	for name, m := range bundle {
 		s, err := newStream(m, labels, opts.WindowMode)
@@ -135,7 +134,7 @@ func (c *Classifier) start() {
 // and what they keep of devices are shared, so that thousands take little memory. Both are
 // for one goroutine. End frees what it has of what is shared.
 func (c *Classifier) Another() *Classifier {
-	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache, grounds: map[string]*Ground{}}
+	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache}
 	for service, s := range c.streams {
 		own := *s
 		own.rows = flows.NewStreams(s.spec)
@@ -202,18 +201,13 @@ func (c *Classifier) Record(r *flows.Record) error {
 		return nil
 	}
 	said := join.Window{Probs: s.all}
-	var rows []flows.Row
+	var kept *footing
 	err := c.cache.use(cacheKey{s, r.Device}, func(d *cached) error {
-		rows = c.keep(s, d, step.Row)
-		if step.Number < s.first {
-			return s.engine.Skip(d.memory, step.Row)
+		err := s.next(d, step, &said, r)
+		if err == nil {
+			kept = c.keep(s, d, step.Row)
 		}
-		if err := s.engine.Next(d.memory, step.Row, s.probs); err != nil {
-			return err
-		}
-		said.Distance, said.Measured = s.engine.Distance()
-		said.Again = d.seen.Again(r.Likeness(s.ports(r.DevPort, r.RemPort)))
-		return nil
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("device %s: %w", r.Device, err)
@@ -233,12 +227,12 @@ func (c *Classifier) Record(r *flows.Record) error {
 	if heard != nil {
 		s.window(heard, c.opts.Facts(r.Device), &j)
 	}
-	if c.opts.Ground {
-		j.Ground = c.stand(s, r.Device, rows, heard)
-	}
 	w := registry.Window{Window: j.Window, Network: j.Network, Facts: j.Facts}
 	v := c.registry.Window(r, &w)
 	j.Held = w.Held
+	if kept != nil {
+		j.Ground = c.stand(s, kept, v.Windows-1, r.Device, heard)
+	}
 	if c.opts.Judged != nil {
 		c.opts.Judged(j)
 	}
@@ -248,9 +242,21 @@ func (c *Classifier) Record(r *flows.Record) error {
 	return nil
 }
 
+// next runs the engine on a device's next row, made of r, and says how new it is.
+func (s *stream) next(d *cached, step flows.Step, said *join.Window, r *flows.Record) error {
+	if step.Number < s.first {
+		return s.engine.Skip(d.memory, step.Row)
+	}
+	if err := s.engine.Next(d.memory, step.Row, s.probs); err != nil {
+		return err
+	}
+	said.Distance, said.Measured = s.engine.Distance()
+	said.Again = d.seen.Again(r.Likeness(s.ports(r.DevPort, r.RemPort)))
+	return nil
+}
+
 // forget frees what is kept of a device that the registry dropped.
 func (c *Classifier) forget(device string) {
-	delete(c.grounds, device)
 	for _, s := range c.streams {
 		s.rows.Forget(device)
 		c.cache.forget(cacheKey{s, device})

@@ -66,7 +66,8 @@ type device struct {
 	change
 	contradiction count // of network and facts
 	hold
-	in *list.List
+	explained // its newest explanation
+	in        *list.List
 }
 
 // said is what a device's last verdict was.
@@ -226,6 +227,9 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 	}
 	v.WindowLabel, v.WindowConfidence = &s.windowLabel, &s.windowP
 	v.Known, v.Level = s.Known, s.Level
+	if d.explained.once {
+		v.Explained(d.explained.padding)
+	}
 	if s.Level > 0 {
 		v.Path, v.PathConfidence = &s.Path, &s.Sum
 	}

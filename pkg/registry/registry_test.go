@@ -303,3 +303,43 @@ func TestNewsOfAForgottenDevice(t *testing.T) {
 func told(probs []float32) *registry.Window {
 	return &registry.Window{Window: join.Window{Probs: probs, Named: slices.Repeat([]bool{true}, len(probs))}, Network: probs}
 }
+
+// A device's verdicts have what its newest explanation found, once there was one; only a
+// known one is trusted, and only up to the paper's threshold.
+func TestExplained(t *testing.T) {
+	r := newRegistry(0, nil)
+	window := func(device string, probs ...float32) v1.Verdict {
+		rec := record(device, "10.0.0.1", second, second)
+		r.Record(rec)
+		return r.Window(rec, told(probs))
+	}
+	if v := window("m", .1, .85, .05); v.PaddingFraction != nil || v.Trusted != nil {
+		t.Errorf("%v, %v before any explanation", v.PaddingFraction, v.Trusted)
+	}
+	r.Explained("never seen", "plug", 0)
+	r.Explained("m", "scale", 0) // not what it is said to be
+	if v := r.Devices()[0]; v.Trusted != nil {
+		t.Error("trusted for what explains another label")
+	}
+	for _, tt := range []struct {
+		probs   []float32
+		padding float64
+		trusted bool
+	}{
+		{[]float32{.1, .85, .05}, .011, false},
+		{[]float32{.1, .85, .05}, .01, true},
+		{[]float32{.8, .1, .1}, .01, false}, // not known any more
+	} {
+		r.Explained("m", "plug", tt.padding)
+		v := window("m", tt.probs...)
+		if v.PaddingFraction == nil || *v.PaddingFraction != tt.padding || *v.Trusted != tt.trusted || v.Known != (tt.trusted || tt.padding > .01) {
+			t.Errorf("%s %v: padding %v, trusted %v, want %v, %v", *v.Label, v.Known, *v.PaddingFraction, *v.Trusted, tt.padding, tt.trusted)
+		}
+	}
+	if v := window("another", .1, .85, .05); v.PaddingFraction != nil || v.Trusted != nil {
+		t.Errorf("%v, %v of a device without", v.PaddingFraction, v.Trusted)
+	}
+	if list := r.Devices(); len(list) != 2 || *list[1].PaddingFraction != .01 || *list[1].Trusted {
+		t.Errorf("listed as %+v", list)
+	}
+}

@@ -46,3 +46,25 @@ func (j *joined) add(w join.Window, none int) {
 	j.votes[join.Best(w.Probs)]++
 	j.windows++
 }
+
+// explained is what a device's newest explanation found.
+type explained struct {
+	once    bool    // there was one
+	padding float64 // its padding fraction
+}
+
+// Explained takes the padding fraction of an explanation of a label's logit in a device's
+// newest window, for its verdicts from now on. One of another label than its verdict's says
+// nothing of that.
+func (r *Registry) Explained(name, label string, padding float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.devices[name]
+	if e == nil {
+		return
+	}
+	d := e.Value.(*device)
+	if v := r.verdict(d); v.Label != nil && *v.Label == label {
+		d.explained = explained{true, padding}
+	}
+}

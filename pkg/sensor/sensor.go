@@ -42,6 +42,9 @@ type Config struct {
 	Socket  string // path; empty: no socket
 	// NoFacts keeps nothing of what devices say of themselves.
 	NoFacts bool
+	// ExplainRate is how many verdicts a minute are explained; 0: none, and no rows are kept
+	// for who asks for an explanation. Models must have references then.
+	ExplainRate int
 	// Speed divides the lifetime of flows and multiplies their times back, for
 	// traffic that is played faster than it was; 0 or 1: as it is.
 	Speed float64
@@ -81,6 +84,7 @@ type Sensor struct {
 	assembler  *flows.Assembler
 	classifier *classify.Classifier
 	facts      *facts.Collector // nil: none are kept
+	explaining *explaining      // nil: nothing is explained
 	failures   uint64           // records that the model refused
 }
 
@@ -97,17 +101,8 @@ func Open(cfg Config) (*Sensor, error) {
 		cfg.Verdict = func(v1.Verdict) error { return nil }
 	}
 	s := &Sensor{cfg: cfg, id: rand.Text()[:16], started: time.Now()}
-	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: func(v v1.Verdict) { s.verdicts.Put(v) }}
-	var err error
-	if !cfg.NoFacts {
-		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
-		opts.Facts, opts.Evicted = s.facts.Of, s.facts.Forget
-	}
-	if s.classifier, err = classify.New(cfg.Model, opts); err != nil {
+	if err := s.openClassifier(); err != nil {
 		return nil, err
-	}
-	if s.facts != nil {
-		s.facts.Spare(s.classifier.Registry().Knows)
 	}
 	if err := s.recordsOf(cfg.Model); err != nil {
 		return nil, err
@@ -115,6 +110,7 @@ func Open(cfg Config) (*Sensor, error) {
 	if err := loader.CheckPrivileges(s.cfg.Loader); err != nil { // else what misses them first says so, worse
 		return nil, err
 	}
+	var err error
 	if cfg.Socket != "" {
 		if s.socket, err = api.Listen(cfg.Socket); err != nil {
 			return nil, err
@@ -132,6 +128,7 @@ func Open(cfg Config) (*Sensor, error) {
 		s.addFacts(&v) // here, where it keeps no packet waiting
 		return cfg.Verdict(v)
 	})
+	s.startExplaining()
 	s.locals = locals(s.kernel.Host())
 	assembly := flows.AssemblerConfig{
 		Spec: s.spec, Locals: s.locals, Epoch: s.kernel.Epoch, Emit: s.record,
@@ -142,6 +139,30 @@ func Open(cfg Config) (*Sensor, error) {
 	}
 	s.assembler = flows.NewAssembler(assembly)
 	return s, nil
+}
+
+// openClassifier prepares what judges records, what it hears of devices, and what explains.
+func (s *Sensor) openClassifier() error {
+	cfg := &s.cfg
+	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: s.judged}
+	if !cfg.NoFacts {
+		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
+		opts.Facts, opts.Evicted = s.facts.Of, s.facts.Forget
+	}
+	var err error
+	if cfg.ExplainRate > 0 {
+		opts.Ground = true
+		if s.explaining, err = newExplaining(cfg.Model, cfg.ExplainRate, s.explained); err != nil {
+			return err
+		}
+	}
+	if s.classifier, err = classify.New(cfg.Model, opts); err != nil {
+		return err
+	}
+	if s.facts != nil {
+		s.facts.Spare(s.classifier.Registry().Knows)
+	}
+	return nil
 }
 
 // recordsOf makes the kernel collect what the model needs, no more.
@@ -189,7 +210,12 @@ func (s *Sensor) endVerdicts() {
 	if s.cfg.Hurry.Err() != nil {
 		within = 0
 	}
-	s.ended.Do(func() { s.verdicts.Close(within) })
+	s.ended.Do(func() {
+		if s.explaining != nil {
+			s.explaining.end()
+		}
+		s.verdicts.Close(within)
+	})
 }
 
 // Close detaches the kernel half and removes the socket.
@@ -283,6 +309,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		Inferences:        s.classifier.Inferences(),
 		DroppedVerdicts:   s.verdicts.Dropped(),
 		EvictedDevices:    s.classifier.Registry().Evicted(),
+		Explanations:      s.explanations(),
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
 	}
 	if s.facts != nil {

@@ -4,6 +4,7 @@ package ask
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"math"
@@ -12,8 +13,30 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/api/client"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
+
+// Explanation asks a sensor what the present state of a device rests on.
+func Explanation(ctx context.Context, socket, device string, q v1.ExplanationRequest) (*v1.Explanation, error) {
+	wanted, err := ParseDeviceName(device)
+	if err != nil {
+		return nil, err
+	}
+	sensor, name := client.New(socket), wanted.Name
+	if name == "" { // by address, as the sensor has seen it
+		list, err := sensor.Devices(ctx)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(list, func(d v1.DeviceVerdict) bool { return wanted.is(&d) })
+		if i < 0 {
+			return nil, fmt.Errorf("device %s: the sensor has not seen it", device)
+		}
+		name = list[i].Device
+	}
+	return sensor.Explanation(ctx, name, q)
+}
 
 // PrintExplanation prints what an output rests on most, in words: the top values and
 // facts, 0: all.

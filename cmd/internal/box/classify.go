@@ -50,7 +50,7 @@ func classifyFiles(c *cli.Context) error {
 	}
 	var explainers map[flows.Service]*explain.Explainer
 	if c.Bool("explain") {
-		if explainers, err = Explainers(bundle); err != nil {
+		if explainers, err = explain.All(bundle); err != nil {
 			return err
 		}
 	}
@@ -82,11 +82,15 @@ func explainVerdicts(explainers map[flows.Service]*explain.Explainer, list []fil
 		if g == nil || v.Label == nil {
 			continue
 		}
+		if g.Missing > 0 {
+			terminal.Say("%s: device %s is not explained: %d of its flows made room for those of other devices", *v.Capture, v.Device, g.Missing)
+			continue
+		}
 		x, err := explainers[g.Service].ExplainVerdict(v, g.Rows, g.Facts())
 		if err != nil {
 			return fmt.Errorf("device %s: %w", v.Device, err)
 		}
-		x.Tell(v, explain.TrustedPadding)
+		v.Explained(x.PaddingFraction)
 	}
 	return nil
 }

@@ -32,8 +32,10 @@ func ExplainCommand(more Explaining) *cli.Command {
 	return &cli.Command{
 		Name:      "explain",
 		Usage:     "show what a verdict rests on: which values of a device's flows, and which facts",
-		ArgsUsage: "FILE... --device MAC",
-		Flags: append(slices.Concat(DataFlags(), more.Flags), terminal.JSONFlag,
+		ArgsUsage: "[FILE...] --device MAC",
+		Description: "Without a file, of a device's present state in a running sensor, which keeps flows for that\n" +
+			"with run --explain-rate alone.",
+		Flags: append(slices.Concat(DataFlags(), more.Flags), ask.SocketFlag, terminal.JSONFlag,
 			&cli.StringFlag{Name: "device", Usage: "the device with this `MAC`, or address where there are no MACs"},
 			&cli.IntFlag{Name: "window-index", Usage: "its `N`-th judged window, from 0 (default: the last)"},
 			&cli.StringFlag{Name: "on", Value: explain.Logit.String(), Usage: "explain the `logit|probability`"},
@@ -44,6 +46,10 @@ func ExplainCommand(more Explaining) *cli.Command {
 			switch {
 			case c.Int("top") < 0:
 				return terminal.Usagef("--top %d: want 0 or more", c.Int("top"))
+			case c.IsSet("device") && c.NArg() == 0 && !c.IsSet("manifest"):
+				return explainLive(c)
+			case c.IsSet("socket"):
+				return terminal.Usagef("--socket: a running sensor is asked with --device and without files")
 			case c.IsSet("device"):
 				return explainDevice(c, more)
 			case more.Many != nil:
@@ -54,13 +60,35 @@ func ExplainCommand(more Explaining) *cli.Command {
 	}
 }
 
+// explainLive asks a sensor what a device's present state rests on.
+func explainLive(c *cli.Context) error {
+	asked := []string{"device", "socket", "json", "on", "why-not", "top"}
+	for _, name := range c.LocalFlagNames() {
+		if !slices.Contains(asked, name) {
+			return terminal.Usagef("--%s: is for files, and none is named; of a running sensor it is the present state that is explained", name)
+		}
+	}
+	e, err := parseExplained(c)
+	if err != nil {
+		return err
+	}
+	x, err := ask.Explanation(c.Context, c.String("socket"), c.String("device"), v1.ExplanationRequest{Output: e.asked.Output.String(), WhyNot: e.asked.WhyNot})
+	if err != nil {
+		return err
+	}
+	return e.printTo(c, x)
+}
+
 func explainDevice(c *cli.Context, more Explaining) error {
 	bundle, err := LoadModel(c)
 	if err != nil {
 		return err
 	}
-	e, err := parseExplained(c, bundle)
+	e, err := parseExplained(c)
 	if err != nil {
+		return err
+	}
+	if err := e.explains(bundle); err != nil {
 		return err
 	}
 	spec, mode, err := ParseStream(c, bundle)
@@ -110,12 +138,12 @@ type explained struct {
 }
 
 // parseExplained reads the flags.
-func parseExplained(c *cli.Context, bundle model.Bundle) (*explained, error) {
+func parseExplained(c *cli.Context) (*explained, error) {
 	d, err := ask.ParseDeviceName(c.String("device"))
 	if err != nil {
 		return nil, terminal.Usagef("--device: %w", err)
 	}
-	e := &explained{device: d.Name, index: -1, bundle: bundle, asked: explain.Request{WhyNot: c.String("why-not")}}
+	e := &explained{device: d.Name, index: -1, asked: explain.Request{WhyNot: c.String("why-not")}}
 	if e.device == "" { // of a capture without MACs the addresses are the names
 		e.device = "ip:" + d.Addr.String()
 	}
@@ -127,26 +155,17 @@ func parseExplained(c *cli.Context, bundle model.Bundle) (*explained, error) {
 	if e.asked.Output, err = explain.ParseOutput(c.String("on")); err != nil {
 		return nil, terminal.Usagef("--on: %w", err)
 	}
-	if l := e.asked.WhyNot; l != "" && !slices.Contains(classify.Labels(bundle), l) {
-		return nil, terminal.Usagef("--why-not %q: the model has no such label: `iotsense model info` lists them", l)
-	}
-	e.explainers, err = Explainers(bundle)
-	return e, err
+	return e, nil
 }
 
-// Explainers are those of a bundle's models.
-func Explainers(bundle model.Bundle) (map[flows.Service]*explain.Explainer, error) {
-	all := map[flows.Service]*explain.Explainer{}
-	for name, m := range bundle {
-		service, err := serviceOf(name)
-		if err != nil {
-			return nil, err
-		}
-		if all[service], err = explain.New(m); err != nil {
-			return nil, err
-		}
+// explains takes the models.
+func (e *explained) explains(bundle model.Bundle) (err error) {
+	if l := e.asked.WhyNot; l != "" && !slices.Contains(classify.Labels(bundle), l) {
+		return terminal.Usagef("--why-not %q: the model has no such label: `iotsense model info` lists them", l)
 	}
-	return all, nil
+	e.bundle = bundle
+	e.explainers, err = explain.All(bundle)
+	return err
 }
 
 // judged keeps the wanted window.
@@ -182,6 +201,9 @@ func (e *explained) captured(bundle model.Bundle) func(dataset.CaptureSummary, *
 			e.missed = append(e.missed, fmt.Errorf("device %s: no window %d in %s, which has 0 to %d of it", e.device, e.index, captureName(s), windows-1))
 			return nil
 		}
+		if found.Missing > 0 {
+			return fmt.Errorf("device %s, window %d: %d of its flows made room for those of other devices in %s", e.device, found.Window, found.Missing, captureName(s))
+		}
 		r := e.asked
 		r.Rows, r.Facts = found.Rows, heard
 		x, err := e.explainers[found.Service].Explain(r)
@@ -207,14 +229,6 @@ func (e *explained) printTo(c *cli.Context, x *v1.Explanation) error {
 	}
 	ask.PrintExplanation(c.App.Writer, x, top)
 	return nil
-}
-
-// serviceOf is the service of a bundle's model, the zero Service of one for all traffic.
-func serviceOf(name string) (flows.Service, error) {
-	if name == "" {
-		return flows.Service{}, nil
-	}
-	return flows.ParseService(name)
 }
 
 // serviceName is the name of a service's model in a bundle.

@@ -46,6 +46,7 @@ func runCommand() *cli.Command {
 			ask.SocketFlag,
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
 			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves: maker, names, services"},
+			&cli.IntFlag{Name: "explain-rate", Usage: "explain `N` verdicts a minute, with a twentieth of a processor, and keep flows for `explain --device` (default: none)"},
 			terminal.JSONFlag,
 			&cli.DurationFlag{Name: "duration", Usage: "stop after `D`"},
 			&cli.BoolFlag{Name: "kernel-stats", Usage: "measure the time spent in the kernel (needs CAP_SYS_ADMIN)"},
@@ -132,6 +133,9 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if c.Float64("speed") < 1 {
 		return cfg, terminal.Usagef("--speed %v: want 1 or more", c.Float64("speed"))
 	}
+	if cfg.ExplainRate, err = parseExplainRate(c); err != nil {
+		return cfg, err
+	}
 	local, err := ParseLocal(c)
 	if err != nil {
 		return cfg, err
@@ -157,6 +161,18 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 		return cfg, terminal.WrongUsage(err)
 	}
 	return cfg, checkRecordFlags(c, cfg.Model)
+}
+
+// parseExplainRate reads how many verdicts a minute are explained.
+func parseExplainRate(c *cli.Context) (int, error) {
+	rate := c.Int("explain-rate")
+	switch {
+	case rate < 0 || rate > sensor.MaxExplainRate:
+		return 0, terminal.Usagef("--explain-rate %d: want 1 to %d a minute, or 0 for none", rate, sensor.MaxExplainRate)
+	case rate > 0 && c.String("model") == ask.NoModel:
+		return 0, terminal.Usagef("--explain-rate %d: with --model none there is no verdict to explain", rate)
+	}
+	return rate, nil
 }
 
 // canBeInterface reports whether an interface of the name, or alternative name, can

@@ -53,6 +53,19 @@ func (c *Client) Facts(ctx context.Context, device string) (f []v1.Fact, err err
 	return f, err
 }
 
+// Explanation asks what the newest window of a device rests on.
+func (c *Client) Explanation(ctx context.Context, device string, q v1.ExplanationRequest) (*v1.Explanation, error) {
+	path := v1.ExplanationPath(url.PathEscape(device))
+	if query := q.Query().Encode(); query != "" {
+		path += "?" + query
+	}
+	x := &v1.Explanation{}
+	if _, err := c.ask(ctx, path, x); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
 // Flows asks for the open flows; left is how many more there are than an answer
 // lists, at most 131,072.
 func (c *Client) Flows(ctx context.Context) (f []v1.Flow, left int, err error) {

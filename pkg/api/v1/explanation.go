@@ -1,5 +1,7 @@
 package v1
 
+import "net/url"
+
 // Explanation says what an output of a model rests on: one line of `explain --json`.
 // Shares are Shapley values by DeepSHAP, against the references in the model's file:
 // BaseValue and all of Phi add up to Value. A key without a value is null.
@@ -28,10 +30,13 @@ type Explanation struct {
 	JoinedProbability float64         `json:"joined_probability"` // of the label for this window, by network and facts
 }
 
-// Tell writes into a verdict what its newest explanation says of it: it is trusted if it is
-// known and its padding fraction is within the threshold.
-func (x *Explanation) Tell(v *Verdict, threshold float64) {
-	fraction, trusted := x.PaddingFraction, v.Known && x.PaddingFraction <= threshold
+// TrustedPadding is the padding fraction up to which a known verdict is trusted (paper V).
+const TrustedPadding = 0.01
+
+// Explained writes into a verdict the padding fraction of its newest explanation, and what
+// follows of it.
+func (v *Verdict) Explained(fraction float64) {
+	trusted := v.Known && fraction <= TrustedPadding
 	v.PaddingFraction, v.Trusted = &fraction, &trusted
 }
 
@@ -66,3 +71,26 @@ const (
 	End      Part = "end"     // the one behind it
 	Padding  Part = "padding" // behind a flow's payload, and all of a flow that is missing
 )
+
+// ExplanationRequest says what is to be explained of a device's newest window: by default
+// the logit of its most probable label.
+type ExplanationRequest struct {
+	Output string // logit or probability; empty: logit
+	WhyNot string // another label to set it against; empty: none
+}
+
+// Query is the request as a path's query.
+func (q ExplanationRequest) Query() url.Values {
+	v := url.Values{}
+	for key, value := range map[string]string{"on": q.Output, "why_not": q.WhyNot} {
+		if value != "" {
+			v.Set(key, value)
+		}
+	}
+	return v
+}
+
+// ParseExplanationRequest reads a path's query.
+func ParseExplanationRequest(query url.Values) ExplanationRequest {
+	return ExplanationRequest{Output: query.Get("on"), WhyNot: query.Get("why_not")}
+}

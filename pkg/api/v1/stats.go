@@ -5,22 +5,23 @@ package v1
 
 // Stats is the answer to `iotsense stats`.
 type Stats struct {
-	Sensor            string      `json:"sensor" means:"the process that counts: another after each start, and with it counters begin anew"`
-	UptimeS           float64     `json:"uptime_s" means:"seconds since the start"`
-	Model             *string     `json:"model" means:"in words; null: records only"`
-	Interfaces        []Interface `json:"interfaces" means:"those watched"`
-	Packets           PacketStats `json:"packets" means:"what became of every packet, in wire packets"`
-	Samples           SampleStats `json:"samples" means:"a life's first packets with their payload"`
-	Flows             FlowStats   `json:"flows" means:"in lives"`
-	Records           uint64      `json:"records" means:"records made"`
-	IncompleteRecords uint64      `json:"incomplete_records" of:"records" means:"that lost a sample" do:"see samples.ring_full"`
-	Inferences        uint64      `json:"inferences" means:"runs of the model"`
-	DroppedVerdicts   uint64      `json:"dropped_verdicts" means:"verdicts of run that nobody read in time: 8,192 wait, then the oldest go" do:"read faster; packets, records and the socket's answers do not wait for them"`
-	EvictedDevices    uint64      `json:"evicted_devices" means:"devices forgotten for want of room" do:"raise --max-devices; their open flows are still counted"`
-	Facts             FactStats   `json:"facts" means:"what devices say of themselves"`
-	UserCPUS          float64     `json:"user_cpu_s" means:"seconds that this process took in user space"`
-	KernelNSTotal     *uint64     `json:"kernel_ns_total" means:"ns spent in the kernel programs; null without --kernel-stats"`
-	KernelRuns        *uint64     `json:"kernel_runs" means:"runs of these; null without --kernel-stats"`
+	Sensor            string           `json:"sensor" means:"the process that counts: another after each start, and with it counters begin anew"`
+	UptimeS           float64          `json:"uptime_s" means:"seconds since the start"`
+	Model             *string          `json:"model" means:"in words; null: records only"`
+	Interfaces        []Interface      `json:"interfaces" means:"those watched"`
+	Packets           PacketStats      `json:"packets" means:"what became of every packet, in wire packets"`
+	Samples           SampleStats      `json:"samples" means:"a life's first packets with their payload"`
+	Flows             FlowStats        `json:"flows" means:"in lives"`
+	Records           uint64           `json:"records" means:"records made"`
+	IncompleteRecords uint64           `json:"incomplete_records" of:"records" means:"that lost a sample" do:"see samples.ring_full"`
+	Inferences        uint64           `json:"inferences" means:"runs of the model"`
+	DroppedVerdicts   uint64           `json:"dropped_verdicts" means:"verdicts of run that nobody read in time: 8,192 wait, then the oldest go" do:"read faster; packets, records and the socket's answers do not wait for them"`
+	EvictedDevices    uint64           `json:"evicted_devices" means:"devices forgotten for want of room" do:"raise --max-devices; their open flows are still counted"`
+	Facts             FactStats        `json:"facts" means:"what devices say of themselves"`
+	Explanations      ExplanationStats `json:"explanations" means:"with run --explain-rate; else all are 0"`
+	UserCPUS          float64          `json:"user_cpu_s" means:"seconds that this process took in user space"`
+	KernelNSTotal     *uint64          `json:"kernel_ns_total" means:"ns spent in the kernel programs; null without --kernel-stats"`
+	KernelRuns        *uint64          `json:"kernel_runs" means:"runs of these; null without --kernel-stats"`
 }
 
 // PacketStats says what became of every packet, in wire packets. The sums hold
@@ -63,6 +64,15 @@ type FactStats struct {
 	Malformed uint64 `json:"malformed" of:"payloads" means:"not what their port or first bytes promise" do:"nothing, but for many: look at the sender"`
 	Dropped   uint64 `json:"dropped" means:"facts that made room for another of the device's, or of a packet that says more than a device can have" do:"nothing: the commonest kind's that was said least recently goes"`
 	Forgotten uint64 `json:"forgotten" means:"devices whose facts made room for another's" do:"raise --max-devices"`
+}
+
+// ExplanationStats counts explanations, and what is kept for them.
+type ExplanationStats struct {
+	Made      uint64 `json:"made" means:"of verdicts of the sample, and those that were asked for"`
+	Dropped   uint64 `json:"dropped" means:"verdicts of the sample without: a twentieth of a processor is theirs, and that was used up, or it failed" do:"lower --explain-rate; look in the log for errors"`
+	Devices   uint64 `json:"devices" means:"whose last flows are kept"`
+	Bytes     uint64 `json:"bytes" means:"that these flows take"`
+	Forgotten uint64 `json:"forgotten" means:"devices whose flows made room for others': 80 MB is for them and for what can be computed again" do:"nothing: after as many more flows it can be explained again"`
 }
 
 // Interface is a configured interface.

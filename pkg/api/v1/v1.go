@@ -18,12 +18,17 @@ const (
 	DevicesPath = "/v1/devices" // a list of DeviceVerdict
 	FlowsPath   = "/v1/flows"   // a list of Flow
 
-	factsOf = "/facts" // below a device: a list of Fact
+	factsOf       = "/facts"       // below a device: a list of Fact
+	explanationOf = "/explanation" // below a device: an Explanation
 )
 
 // FactsPath is where the facts of a device are asked for, by its name in a Verdict; with
 // "{device}" for the name it is the pattern of all such paths.
 func FactsPath(device string) string { return DevicesPath + "/" + device + factsOf }
+
+// ExplanationPath is where the explanation of a device's newest window is asked for, as
+// [FactsPath]; the query is an [ExplanationRequest].
+func ExplanationPath(device string) string { return DevicesPath + "/" + device + explanationOf }
 
 // Headers of answers.
 const (

@@ -19,9 +19,6 @@ import (
 // MaxError is how far from adding up an explanation may be; one that is further is none.
 const MaxError = 1e-5
 
-// TrustedPadding is the padding fraction up to which the paper trusts a verdict (V).
-const TrustedPadding = 0.01
-
 // Request is what is to be explained.
 type Request struct {
 	// Rows are the last of the device's stream up to the window's, oldest first: as
@@ -58,6 +55,25 @@ func New(m *model.Model) (*Explainer, error) {
 		e.names[i] = Name(m.Record, i)
 	}
 	return e, nil
+}
+
+// All explain the models of a bundle, by the service whose flows are a model's; the zero
+// Service: all flows.
+func All(bundle model.Bundle) (map[flows.Service]*Explainer, error) {
+	all := map[flows.Service]*Explainer{}
+	for name, m := range bundle {
+		var service flows.Service
+		var err error
+		if name != "" {
+			if service, err = flows.ParseService(name); err != nil {
+				return nil, fmt.Errorf("explain: %w", err)
+			}
+		}
+		if all[service], err = New(m); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
 }
 
 // Explain shares an output out. Device, Capture and WindowIndex are the caller's to
