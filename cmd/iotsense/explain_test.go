@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -86,8 +87,20 @@ func TestExplain(t *testing.T) {
 		greatest = x.Fields[0].Words()
 	}
 	lines := strings.Split(stdout, "\n")
-	if !strings.HasPrefix(stdout, x.Label+": "+device+", window ") || len(lines) != 12 || !strings.HasSuffix(lines[6], greatest) {
+	if !strings.HasPrefix(stdout, "Why "+x.Label+": "+device+", window ") || len(lines) != 12 || !strings.HasSuffix(lines[6], greatest) {
 		t.Errorf("first %q, printed\n%s", greatest, stdout)
+	}
+}
+
+// A report has the page, both pictures and the figures; of a second capture one beside it.
+func TestExplainReport(t *testing.T) {
+	content, mac := labCapture(t)
+	dir := filepath.Join(t.TempDir(), "r")
+	mustRun(t, "explain", write(t, "a.pcap", content), write(t, "b.pcap", content), "--device", mac.String(), "--model", "lab", "--report", dir)
+	for _, name := range []string{"explain.html", "explain.json", "explain-hex.png", "explain-ascii.png", "2/explain.html"} {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || len(text) == 0 {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func iotsense() *terminal.Program {
 	box.MoreOutputs, box.LoadLab = checkpoints, embedded.Lab
 	return &terminal.Program{
 		Name: "iotsense", Usage: box.Usage, Version: version, Programs: object.Digest, Guard: box.GuardInputs,
-		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand()), box.ExplainCommand(explaining), analyzeCommand(), trainCommand(), evaluateCommand(),
+		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand()), box.ExplainCommand(explaining()), analyzeCommand(), trainCommand(), evaluateCommand(),
 			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(), benchCommand()),
 	}
 }

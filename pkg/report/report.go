@@ -1,6 +1,6 @@
-// Package report makes pages of what `iotsense analyze` and `iotsense evaluate`
+// Package report makes pages of what `iotsense analyze`, `evaluate` and `explain`
 // found: the paper's tables and figures for the reader's own data, the paper's
-// numbers beside them. In goes an [analyze.Result] or a [score.Result], out come
+// numbers beside them. In goes an [analyze.Result], a [score.Result] or a [v1.Explanation], out come
 // one HTML file that needs nothing else (pictures are inside it, it loads nothing
 // and runs no script) and the same pictures as files. It computes no figure that
 // the result does not have, and the same result gives the same bytes.

@@ -3,11 +3,9 @@ package ask
 // This file prints explanations.
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -45,49 +43,26 @@ func PrintExplanation(w io.Writer, x *v1.Explanation, top int) {
 	if x.Capture != nil {
 		from = *x.Capture
 	}
-	label := x.Label
-	if x.WhyNot != nil {
-		label += " and not " + *x.WhyNot
-	}
-	fmt.Fprintf(w, "%s: %s, window %d, %s\n", label, x.Device, x.WindowIndex, from)
+	fmt.Fprintf(w, "%s: %s, window %d, %s\n", x.Title(), x.Device, x.WindowIndex, from)
 	fmt.Fprintf(w, "%s has probability %.3f in this window, by network and facts\n", x.Label, x.JoinedProbability)
 	fmt.Fprintf(w, "network: %s %.3f, %.3f of what it is compared with (shares add up to %.0e)\n", x.Output, x.Value, x.BaseValue, x.AdditivityError)
 	if x.FactsValue != nil {
 		fmt.Fprintf(w, "facts: %s %.3f, %.3f of who says nothing\n", x.Output, *x.FactsValue, *x.FactsBaseValue)
 	}
 	fmt.Fprintf(w, "padding: fraction %.3f, share %.3f of what speaks for it\n", x.PaddingFraction, x.PaddingShare)
-	lines := shares(x)
+	lines := x.Shares()
 	shown := lines
 	if top > 0 {
 		shown = lines[:min(top, len(lines))]
 	}
 	t := terminal.NewTable(w, "Share", "Of", "What")
 	for _, l := range shown {
-		t.AppendRow(table.Row{fmt.Sprintf("%+.*f", decimals(x.Output), l.phi), l.of, l.what})
+		t.AppendRow(table.Row{fmt.Sprintf("%+.*f", decimals(x.Output), l.Phi), l.Of, l.Words})
 	}
 	t.Render()
 	if more := len(lines) - len(shown); more > 0 {
 		fmt.Fprintf(w, "and %d smaller ones (--top)\n", more)
 	}
-}
-
-// share is a line of the table.
-type share struct {
-	phi      float64
-	of, what string
-}
-
-// shares are those of values and facts, the greatest first.
-func shares(x *v1.Explanation) []share {
-	lines := make([]share, 0, len(x.Facts)+len(x.Fields))
-	for i := range x.Facts {
-		lines = append(lines, share{x.Facts[i].Phi, "facts", x.Facts[i].Words()})
-	}
-	for i := range x.Fields {
-		lines = append(lines, share{x.Fields[i].Phi, "network", x.Fields[i].Words()})
-	}
-	slices.SortStableFunc(lines, func(a, b share) int { return cmp.Compare(math.Abs(b.phi), math.Abs(a.phi)) })
-	return lines
 }
 
 // decimals of an output's shares.

@@ -21,8 +21,8 @@ import (
 // Explaining is what a program can do with explanations beside printing them.
 type Explaining struct {
 	Flags []cli.Flag
-	// Draw draws an explanation as flags say; nil: it cannot.
-	Draw func(c *cli.Context, x *v1.Explanation, record model.RecordSpec) error
+	// Draw draws an explanation, the first, second, ..., as flags say; nil: it cannot.
+	Draw func(c *cli.Context, x *v1.Explanation, record model.RecordSpec, number int) error
 	// Many explains the windows of all devices; nil: it cannot.
 	Many func(c *cli.Context) error
 }
@@ -102,8 +102,9 @@ func explainDevice(c *cli.Context, more Explaining) error {
 		return err
 	}
 	e.print = func(x *v1.Explanation, record model.RecordSpec) error {
+		e.printed++
 		if more.Draw != nil {
-			if err := more.Draw(c, x, record); err != nil {
+			if err := more.Draw(c, x, record, e.printed); err != nil {
 				return err
 			}
 		}
@@ -224,7 +225,7 @@ func (e *explained) printTo(c *cli.Context, x *v1.Explanation) error {
 		}
 		return terminal.PrintJSON(c.App.Writer, x)
 	}
-	if e.printed++; e.printed > 1 {
+	if e.printed > 1 {
 		fmt.Fprintln(c.App.Writer)
 	}
 	ask.PrintExplanation(c.App.Writer, x, top)

@@ -3,7 +3,10 @@ package v1
 // This file says for people what an explanation's values are.
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -129,4 +132,32 @@ func (f *ExplainedFact) Words() string {
 		return fmt.Sprintf(words, f.Value)
 	}
 	return f.Kind + ": " + f.Value
+}
+
+// Share is what one value or fact adds to an output.
+type Share struct {
+	Phi   float64
+	Of    string // network or facts
+	Words string
+}
+
+// Shares are those of values and facts, the greatest first.
+func (x *Explanation) Shares() []Share {
+	all := make([]Share, 0, len(x.Facts)+len(x.Fields))
+	for i := range x.Facts {
+		all = append(all, Share{x.Facts[i].Phi, "facts", x.Facts[i].Words()})
+	}
+	for i := range x.Fields {
+		all = append(all, Share{x.Fields[i].Phi, "network", x.Fields[i].Words()})
+	}
+	slices.SortStableFunc(all, func(a, b Share) int { return cmp.Compare(math.Abs(b.Phi), math.Abs(a.Phi)) })
+	return all
+}
+
+// Title says what is explained: "Why HS110 and not HS100".
+func (x *Explanation) Title() string {
+	if x.WhyNot != nil {
+		return "Why " + x.Label + " and not " + *x.WhyNot
+	}
+	return "Why " + x.Label
 }
