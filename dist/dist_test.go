@@ -138,7 +138,7 @@ func TestServiceFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`(?m)^EnvironmentFile=/etc/default/iotsense$`, `(?m)^ExecStart=.* run \$IOTSENSE_FLAGS$`, `(?m)^Group=iotsense$`,
+		`(?m)^ExecStart=.* run --config /etc/iotsense/config\.yaml$`, `(?m)^Group=iotsense$`,
 		`(?m)^RestartSec=`, `(?m)^StartLimitIntervalSec=0$`, `(?m)^RestrictAddressFamilies=AF_UNIX AF_NETLINK$`,
 	} {
 		if !regexp.MustCompile(want).Match(unit) {

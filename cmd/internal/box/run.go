@@ -16,6 +16,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/loader"
@@ -44,6 +45,8 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-flows", Value: object.DefaultMaxFlows, Usage: "`N` flows open at once"},
 			&cli.IntFlag{Name: "max-devices", Value: registry.DefaultMaxDevices, Usage: "`N` devices remembered"},
 			ask.SocketFlag,
+			settings.Flag,
+			terminal.LogFlag,
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
 			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves: maker, names, services"},
 			&cli.IntFlag{Name: "explain-rate", Usage: "explain `N` verdicts a minute, with a twentieth of a processor, and keep flows for `explain --device` (default: none)"},
@@ -63,11 +66,19 @@ func runCommand() *cli.Command {
 func runSensor(c *cli.Context) error {
 	ctx, stop := context.WithCancelCause(c.Context)
 	defer stop(nil)
-	log := terminal.NewPatientLog(terminal.NewStream(ctx, os.Stderr), stop)
+	file, err := settings.Of(c, runCommand)
+	if err != nil {
+		return err
+	}
+	form, err := terminal.LogHandler(c.String("log"))
+	if err != nil {
+		return file.Blame(c, err, checkFlags)
+	}
+	log := terminal.NewPatientLog(terminal.NewStream(ctx, os.Stderr), form, stop)
 	defer log.Close()
 	cfg, err := sensorConfig(c, log.Logger)
 	if err != nil {
-		return err
+		return file.Blame(c, err, checkFlags)
 	}
 	if err := terminal.Undoes(ctx); err != nil {
 		return err
@@ -104,10 +115,19 @@ func logAccounts(cfg sensor.Config, s *sensor.Sensor) {
 	cfg.Log.Info("stopped", counters...)
 }
 
+// checkFlags is what run refuses of its flags before it does anything.
+func checkFlags(c *cli.Context) error {
+	if _, err := terminal.LogHandler(c.String("log")); err != nil {
+		return err
+	}
+	_, err := sensorConfig(c, slog.New(slog.DiscardHandler))
+	return err
+}
+
 func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), Speed: c.Float64("speed"), NoFacts: c.Bool("no-facts"), Log: log}
 	if len(c.StringSlice("interface")) == 0 {
-		return cfg, terminal.Usagef("run: -i IFACE is missing")
+		return cfg, terminal.Usagef("run: -i IFACE is missing, or `interfaces` in the file that --config names")
 	}
 	for _, name := range c.StringSlice("interface") {
 		if !canBeInterface(name) {

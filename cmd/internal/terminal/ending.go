@@ -175,8 +175,9 @@ type patientLog struct {
 	lines *queue.Queue[[]byte]
 }
 
-// NewPatientLog logs to w; gone is called when its reader has gone away.
-func NewPatientLog(w io.Writer, gone func(error)) *patientLog {
+// NewPatientLog logs to w, in the form that handler gives lines; gone is called when its
+// reader has gone away.
+func NewPatientLog(w io.Writer, handler func(io.Writer) slog.Handler, gone func(error)) *patientLog {
 	l := &patientLog{}
 	var told uint64
 	l.lines = queue.New(logQueue, func(line []byte) error {
@@ -190,7 +191,7 @@ func NewPatientLog(w io.Writer, gone func(error)) *patientLog {
 		}
 		return err
 	})
-	l.Logger = slog.New(slog.NewTextHandler(l, nil))
+	l.Logger = slog.New(handler(l))
 	return l
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"runtime"
 	"strings"
@@ -99,7 +100,7 @@ func TestStream(t *testing.T) {
 func TestPatientLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		l := NewPatientLog(w, func(error) {})
+		l := NewPatientLog(w, func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) }, func(error) {})
 		for n := range logQueue + 11 {
 			l.Info("line", "n", n)
 			synctest.Wait() // the first is being written
