@@ -445,11 +445,12 @@ func TestDemoReaders(t *testing.T) {
 	}
 }
 
-// Clients of the socket that ask for all flows without a pause, and those that never
-// read, cost no sample and no record, and neither the others' answers nor the end.
+// Clients of the socket that ask for all flows or for explanations without a pause, and
+// those that never read, cost no sample and no record, and neither the others' answers nor
+// the end; nor do explanations of all verdicts there is time for.
 func TestRunClients(t *testing.T) {
 	testenv.Root(t)
-	s := runLive(t, nil, nil, "--model", box.LabModel, "--speed", "12")
+	s := runLive(t, nil, nil, "--model", box.LabModel, "--speed", "12", "--explain-rate", "6000")
 	ctx, stop := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
 	defer clients.Wait()
@@ -472,11 +473,19 @@ func TestRunClients(t *testing.T) {
 			}
 		})
 	}
+	clients.Go(func() {
+		for ctx.Err() == nil {
+			_, _ = s.client.Explanation(ctx, "02:00:00:00:01:00", v1.ExplanationRequest{}) // there is none at first
+		}
+	})
 	const flows = 25600
 	s.play(datagrams(flows, 6400))
 	stats := s.until("all flows are judged", func(stats v1.Stats) bool { return stats.Records == flows && stats.Flows.Open == 0 })
 	if p := stats.Packets; p.Seen != flows || stats.Samples.RingFull != 0 || stats.IncompleteRecords != 0 || p.Counted != p.InClosed || p.InClosed != p.WithDevice {
 		t.Errorf("%+v", stats)
+	}
+	if e := stats.Explanations; e.Made < 3 || e.Devices != 64 {
+		t.Errorf("%+v", e)
 	}
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.pid))
 	if err != nil {

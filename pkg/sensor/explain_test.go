@@ -1,18 +1,27 @@
 package sensor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/iotsense/iotsense/internal/queue"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/flows/capture"
+	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/explain"
 )
@@ -137,6 +146,69 @@ func TestExplanationRefused(t *testing.T) {
 	}
 	if e.end(); !slices.Contains(*told, "02:00:00:00:00:02") {
 		t.Errorf("told of %v", *told)
+	}
+}
+
+// The same flows are explained with the same values, live and of a file.
+func TestLiveExplanationIsTheFiles(t *testing.T) {
+	bundle, err := embedded.Lab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded, err := lab.Generate("television", 0, 3, 3*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path, device := filepath.Join(t.TempDir(), "a.pcap"), recorded.Device.String()
+	var b bytes.Buffer
+	if err := errors.Join(lab.WritePCAP(&b, recorded), os.WriteFile(path, b.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	s := &Sensor{cfg: Config{Hurry: context.Background(), Model: bundle, ExplainRate: 1}, verdicts: queue.New(1, func(v1.Verdict) error { return nil })}
+	if err := s.openClassifier(); err != nil {
+		t.Fatal(err)
+	}
+	s.startExplaining()
+	defer s.endVerdicts()
+	spec, err := bundle.Record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := capture.Read(t.Context(), path, capture.Config{RecordSpec: spec, Observe: s.facts.Sample}, s.record); err != nil {
+		t.Fatal(err)
+	}
+	set, err := dataset.Open(dataset.Options{Data: []string{path}, Capture: capture.Config{RecordSpec: spec}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	explainers, err := explain.All(bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range []v1.ExplanationRequest{{}, {Output: "probability", WhyNot: "camera"}} {
+		live, err := s.Explanation(t.Context(), device, q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = classify.Captures(t.Context(), set, bundle, classify.Options{Ground: true}, nil, func(_ dataset.CaptureSummary, k *classify.Classifier) error {
+			g := k.Ground(device)
+			r := explain.Request{Rows: g.Rows, Facts: g.Facts(), WhyNot: q.WhyNot}
+			if q.Output != "" {
+				r.Output = explain.Probability
+			}
+			file, err := explainers[g.Service].Explain(r)
+			if err != nil {
+				return err
+			}
+			file.Device, file.WindowIndex = device, g.Window
+			if d := cmp.Diff(file, live); d != "" || len(live.Facts) == 0 || len(live.Phi) != bundle[""].Net.Span() {
+				t.Errorf("%+v: %d facts, %d rows\n%s", q, len(live.Facts), len(live.Phi), d)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
 	}
 }
 
