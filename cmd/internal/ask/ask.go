@@ -157,6 +157,9 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	for _, l := range slices.Sorted(maps.Keys(d.Votes)) {
 		t.AppendRow(table.Row{"  for " + l, d.Votes[l]})
 	}
+	if d.Trusted != nil {
+		t.AppendRow(table.Row{"trusted", fmt.Sprintf("%t: padding fraction %.3f in its newest explanation", *d.Trusted, *d.PaddingFraction)})
+	}
 	t.AppendRows([]table.Row{
 		{"flows", d.Flows}, {"  IPv6", d.IPv6Flows}, {"packets", d.Packets}, {"bytes", d.Bytes},
 		{"first seen", d.FirstSeen.Local().Format(time.DateTime)}, {"last seen", d.LastSeen.Local().Format(time.DateTime)},

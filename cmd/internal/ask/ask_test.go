@@ -77,6 +77,15 @@ func TestPrintDevices(t *testing.T) {
 	}
 	var b bytes.Buffer
 	printDevice(&b, &twin)
+	if strings.Contains(b.String(), "trusted") {
+		t.Errorf("trusted or not, and nobody asked for an explanation:\n%s", &b)
+	}
+	twin.Explained(0.25)
+	b.Reset()
+	printDevice(&b, &twin)
+	if !strings.Contains(b.String(), "false: padding fraction 0.250") {
+		t.Errorf("not told that it is not trusted:\n%s", &b)
+	}
 	if !strings.Contains(b.String(), "Plugs/plug 0.990") {
 		t.Errorf("no safe level in\n%s", &b)
 	}

@@ -38,6 +38,7 @@ type Explainer struct {
 	judge      *linear.Judge // nil: the network judges alone
 	none       int           // the class of what is of none of them; -1: there is none
 	names      []string      // of a row's values
+	numbers    []*int        // those that fields point to
 }
 
 // New prepares to explain a model. It refuses one that has no references.
@@ -50,7 +51,7 @@ func New(m *model.Model) (*Explainer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("explain: %w", err)
 	}
-	e := &Explainer{m, a, m.Judge(), slices.Index(m.Labels, model.NoneLabel), make([]string, m.Record.Width())}
+	e := &Explainer{m, a, m.Judge(), slices.Index(m.Labels, model.NoneLabel), make([]string, m.Record.Width()), nil}
 	for i := range e.names {
 		e.names[i] = Name(m.Record, i)
 	}

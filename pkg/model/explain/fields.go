@@ -3,7 +3,6 @@ package explain
 // This file names the values of rows, and says which of them are padding.
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -71,21 +70,37 @@ func (e *Explainer) padding(rows []flows.Row, count int) []bool {
 
 // fields are the values that have a share, the greatest first.
 func (e *Explainer) fields(phi, raw [][]float64, padding []bool) []v1.ExplainedField {
-	fields := []v1.ExplainedField{}
+	type place struct {
+		size float64
+		at   int
+	}
+	var places []place
+	fields := make([]v1.ExplainedField, 0, len(padding))
 	for row := range phi {
 		marks := padding[row*len(phi[row]):]
 		e.places(raw[row], marks, func(column int, part v1.Part, packet, octet int) {
 			if v := phi[row][column]; v != 0 {
+				places = append(places, place{math.Abs(v), len(fields)})
 				fields = append(fields, v1.ExplainedField{
-					Row: row, Name: e.names[column], Raw: raw[row][column], Part: part, Packet: counted(packet), Byte: counted(octet), Phi: v, Column: column,
+					Row: row, Name: e.names[column], Raw: raw[row][column], Part: part, Packet: e.counted(packet), Byte: e.counted(octet), Phi: v, Column: column,
 				})
 			}
 		})
 	}
-	slices.SortFunc(fields, func(a, b v1.ExplainedField) int {
-		return cmp.Or(cmp.Compare(math.Abs(b.Phi), math.Abs(a.Phi)), cmp.Compare(a.Row, b.Row), cmp.Compare(a.Column, b.Column))
+	slices.SortFunc(places, func(a, b place) int { // which are smaller than fields
+		switch {
+		case a.size > b.size:
+			return -1
+		case a.size < b.size:
+			return 1
+		}
+		return a.at - b.at
 	})
-	return fields
+	sorted := make([]v1.ExplainedField, len(places))
+	for i, p := range places {
+		sorted[i] = fields[p.at]
+	}
+	return sorted
 }
 
 // places say of each value of a row which part of it that is, of which packet and which
@@ -113,12 +128,16 @@ func (e *Explainer) places(raw []float64, padding []bool, say func(column int, p
 	}
 }
 
-// counted is a number from 1; nil for 0.
-func counted(n int) *int {
+// counted is a number from 1; nil for 0. Explanations share the numbers.
+func (e *Explainer) counted(n int) *int {
 	if n == 0 {
 		return nil
 	}
-	return &n
+	for len(e.numbers) <= n {
+		n := len(e.numbers)
+		e.numbers = append(e.numbers, &n)
+	}
+	return e.numbers[n]
 }
 
 // PaddingFraction is the paper's measure: shares are brought to 0..1 by their least and
