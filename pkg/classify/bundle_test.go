@@ -60,7 +60,7 @@ func TestBundleRoutesFlows(t *testing.T) {
 	if want := []string{"common", "names", "web"}; !slices.Equal(labels, want) {
 		t.Fatalf("labels %v, want %v", labels, want)
 	}
-	k, err := classify.New(bundle, classify.Options{Judged: func(j classify.Judged) {
+	k, err := classify.New(bundle, classify.Options{Ground: true, Judged: func(j classify.Judged) {
 		got = append(got, row{j.Number, labels[join.Best(j.Probs)]})
 	}})
 	if err != nil {
@@ -80,6 +80,9 @@ func TestBundleRoutesFlows(t *testing.T) {
 	}
 	if want := []row{{0, "web"}, {0, "names"}, {1, "web"}, {1, "names"}}; !slices.Equal(got, want) {
 		t.Errorf("rows %v, want %v", got, want)
+	}
+	if g := k.Ground("02:00:00:00:00:01"); g.Service != services(t, "udp/53")[0] || g.Window != 3 || len(g.Rows) != 2 {
+		t.Errorf("the newest verdict stands on %d rows of %v, window %d", len(g.Rows), g.Service, g.Window)
 	}
 	if k.Inferences() != 4 {
 		t.Errorf("%d inferences, want 4", k.Inferences())
