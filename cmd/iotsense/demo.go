@@ -159,7 +159,7 @@ func introduce(c *cli.Context, s *demoSummary, t *demoTraffic) {
 model    %s
 sensor   %s on %s, in a network namespace of its own; every packet goes through the kernel
 
-A flow's record is complete a minute after its first packet, here %v: then come the first verdicts.
+The first verdicts rest on flows that are still open; their records are complete a minute after the first packet, here %v.
 A verdict with a question mark is the best guess about a device that stays unknown: the model is not sure enough.
 `, s.Data, len(t.truth), len(t.frames), t.length().Round(time.Second), s.Speed, s.Model, s.Hook, replay.Interface, lifetime)
 }

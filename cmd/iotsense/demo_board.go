@@ -31,12 +31,13 @@ type board struct {
 	json   bool
 	truth  map[string]string
 	latest map[string]v1.Verdict
+	said   map[string]v1.Verdict // in text: on the most windows
 	begin  time.Time
 	width  int // of the longest label
 }
 
 func newBoard(w io.Writer, asJSON bool, truth map[string]string, labels []string) *board {
-	b := &board{w: w, json: asJSON, truth: truth, latest: map[string]v1.Verdict{}, begin: time.Now()}
+	b := &board{w: w, json: asJSON, truth: truth, latest: map[string]v1.Verdict{}, said: map[string]v1.Verdict{}, begin: time.Now()}
 	for _, l := range slices.Concat(labels, slices.Collect(maps.Values(truth))) {
 		b.width = max(b.width, len(l))
 	}
@@ -89,11 +90,15 @@ func (b *board) header() {
 
 // show takes a verdict, and prints it when it says something new.
 func (b *board) show(v v1.Verdict) error {
-	before, seen := b.latest[v.Device]
 	b.latest[v.Device] = v
 	if b.json {
 		return terminal.PrintJSON(b.w, b.line(v))
 	}
+	before, seen := b.said[v.Device]
+	if seen && v.Windows < before.Windows {
+		return nil // provisional it rested on more
+	}
+	b.said[v.Device] = v
 	truth, ok := b.truth[v.Device]
 	if !ok || v.Label == nil || seen && before.Known == v.Known && (!v.Known || *before.Label == *v.Label) {
 		return nil

@@ -200,10 +200,13 @@ func verdict(device, label string, confidence float64, known bool) v1.Verdict {
 
 func TestBoard(t *testing.T) {
 	truth := map[string]string{"a": "Cam", "b": "Plug", "c": "Lamp", "d": "Kettle"}
+	early, late, caught := verdict("a", "Cam", 0.96, true), verdict("a", "Plug", 0.4, false), verdict("a", "Cam", 0.95, true)
+	early.Provisional, early.Windows, late.Windows, caught.Windows = true, 3, 2, 3
 	verdicts := []v1.Verdict{
 		verdict("a", "Plug", 0.4, false),
 		verdict("a", "Cam", 0.9, true),
 		verdict("a", "Cam", 0.95, true), // nothing new
+		early, late, caught, // nothing new: the second rests on less
 		verdict("b", "Cam", 0.9, true),
 		verdict("c", "Lamp", 0.5, false),
 		verdict("router", "Cam", 0.9, true),

@@ -109,6 +109,12 @@ func (m *memory) Trim() {}
 // Bytes implements model.Memory.
 func (m *memory) Bytes() int { return 0 }
 
+// Clone implements model.Memory.
+func (m *memory) Clone() model.Memory {
+	c := *m
+	return &c
+}
+
 // Clone implements model.Runner.
 func (r *runner) Clone() model.Runner { return r }
 

@@ -134,6 +134,16 @@ type Set struct {
 	changes uint32 // of which facts there are, and since when
 }
 
+// Clone is a set of the same facts that goes its own way; nil of a nil set.
+func (s *Set) Clone() *Set {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.facts = slices.Clone(s.facts)
+	return &c
+}
+
 // State tells whether the set's [Set.Tokens] can have become others: they have not while
 // both numbers are what they were.
 func (s *Set) State(until int64) (changes uint32, count int) {

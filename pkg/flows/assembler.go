@@ -4,6 +4,7 @@ package flows
 // comes to be, whatever its source.
 
 import (
+	"cmp"
 	"container/heap"
 	"slices"
 )
@@ -42,6 +43,7 @@ type Assembler struct {
 	lives   map[Life]*openLife
 	devices map[string]*recordQueue
 	arrived uint64
+	sampled uint64
 	stats   AssemblerStats
 }
 
@@ -61,6 +63,8 @@ type lifeSample struct {
 	payload []byte
 }
 
+func byIndex(x, y lifeSample) int { return int(x.index) - int(y.index) }
+
 // openRecord is a record's place in its device's queue; record is set once the
 // life has closed.
 type openRecord struct {
@@ -77,6 +81,7 @@ type openRecord struct {
 // closes, with all later ones in the queue before it.
 type recordQueue struct {
 	records  []*openRecord
+	sampled  uint64 // number of the newest sample of one of them
 	compared uint64 // how often two of them were, for tests
 }
 
@@ -86,8 +91,12 @@ func (q *recordQueue) Len() int { return len(q.records) }
 // Less implements heap.Interface.
 func (q *recordQueue) Less(i, j int) bool {
 	q.compared++
-	x, y := q.records[i], q.records[j]
-	return x.order < y.order || x.order == y.order && x.arrival < y.arrival
+	return compare(q.records[i], q.records[j]) < 0
+}
+
+// compare puts records in the order of first packets.
+func compare(x, y *openRecord) int {
+	return cmp.Or(cmp.Compare(x.order, y.order), cmp.Compare(x.arrival, y.arrival))
 }
 
 // Swap implements heap.Interface.
@@ -127,6 +136,12 @@ func (a *Assembler) Sample(s *Sample) {
 		return
 	}
 	l.delivered++
+	a.sampled++
+	for _, o := range l.records {
+		if o.queue != nil {
+			o.queue.sampled = a.sampled
+		}
+	}
 	if a.cfg.Observe != nil {
 		for _, o := range l.records {
 			a.cfg.Observe(o.Name, s.FromA == o.A, a.cfg.Epoch(s.Stamp), s)
@@ -159,7 +174,7 @@ func (a *Assembler) Close(c *Close) {
 		return
 	}
 	a.stats.WithDevice += packets
-	slices.SortStableFunc(l.samples, func(x, y lifeSample) int { return int(x.index) - int(y.index) })
+	slices.SortStableFunc(l.samples, byIndex)
 	for _, o := range l.records {
 		if o.queue == nil {
 			a.enqueue(o)
@@ -263,4 +278,81 @@ func (a *Assembler) record(c *Close, l *openLife, o *openRecord) *Record {
 		}
 	}
 	return r
+}
+
+// OpenDevice is a device with a life that is open.
+type OpenDevice struct {
+	Name    string
+	First   int64  // first packet of the earliest, us since the Unix epoch
+	Records int    // that Preview has of it
+	Sampled uint64 // is another once there is another sample
+}
+
+// OpenDevices gives the devices with open lives, in no order.
+func (a *Assembler) OpenDevices(yield func(OpenDevice) bool) {
+	for name, q := range a.devices {
+		if l := a.lives[q.records[0].life]; l != nil && !yield(OpenDevice{name, a.cfg.Epoch(l.samples[0].stamp), q.Len(), q.sampled}) {
+			return
+		}
+	}
+}
+
+// IsOpen reports whether a device has open lives.
+func (a *Assembler) IsOpen(device string) bool { return a.devices[device] != nil }
+
+// Preview gives the records of a device, most at most, that would be emitted next if all
+// its lives ended now. counted is what the source has counted of a life, nil: nothing
+// beyond its samples. Nothing changes by it.
+func (a *Assembler) Preview(device string, most int, counted func(Life) *Close) (records []*Record) {
+	q := a.devices[device]
+	if q == nil {
+		return nil
+	}
+	open := slices.Clone(q.records)
+	slices.SortFunc(open, compare)
+	for _, o := range open[:min(len(open), most)] {
+		r := o.record
+		if r == nil {
+			l := a.lives[o.life].sorted()
+			r = a.record(l.soFar(o, counted(o.life)), l, o)
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// sorted is the life with its samples in order.
+func (l *openLife) sorted() *openLife {
+	c := *l
+	c.samples = slices.Clone(l.samples)
+	slices.SortStableFunc(c.samples, byIndex)
+	return &c
+}
+
+// soFar is the end of a life if it ended now, of which the source had counted so much a
+// moment ago; nil: nothing.
+func (l *openLife) soFar(o *openRecord, counted *Close) *Close {
+	own := Close{Life: o.life, Order: o.order}
+	for i, s := range l.samples {
+		side := 1
+		if s.fromA {
+			side = 0
+		}
+		own.Packets[side]++
+		own.Bytes[side] += uint64(s.size)
+		own.Last = max(own.Last, s.stamp)
+		own.Samples = s.index + 1 // of others before it one is missing: it was lost
+		if i == 0 {
+			own.First = s.stamp
+		}
+	}
+	if counted == nil {
+		return &own
+	}
+	own.First, own.Last = counted.First, max(own.Last, counted.Last)
+	for side := range own.Packets {
+		own.Packets[side] = max(own.Packets[side], counted.Packets[side])
+		own.Bytes[side] = max(own.Bytes[side], counted.Bytes[side])
+	}
+	return &own
 }

@@ -99,6 +99,75 @@ func TestAssemblerGivenUpByOne(t *testing.T) {
 	}
 }
 
+// What a device's open lives would give if they ended now is what they give when they do,
+// for as many as are asked for; with nothing counted it is what samples tell. Nothing
+// changes by it.
+func TestAssemblerPreview(t *testing.T) {
+	var got []*Record
+	a := NewAssembler(AssemblerConfig{Locals: NewLocals(nil), Emit: func(r *Record) { got = append(got, r) }})
+	table := NewTable(RecordSpec{}, NewLocals(nil), a)
+	counted := func(l Life) *Close {
+		if c := table.lives[l.Key]; c != nil && c.Life == l {
+			return c
+		}
+		return nil
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range int64(400) {
+		p := datagram("10.0.0.1", "8.8.8.8", macA, macR, r.IntN(1200))
+		if p.SrcPort = uint16(r.IntN(12)); r.IntN(2) == 0 {
+			p = datagram("8.8.8.8", "10.0.0.1", macR, macA, r.IntN(1200))
+			p.DstPort = uint16(r.IntN(12))
+		}
+		table.Add(p, i*minute/150) // some lives end, and wait for earlier ones
+	}
+	device, before := macA.String(), a.Stats()
+	want := a.Preview(device, 1000, counted)
+	bare := a.Preview(device, 1000, nothingCounted)
+	if few := a.Preview(device, 3, counted); !cmp.Equal(few, want[:3], sameAddr) {
+		t.Error("the first three are not those of all")
+	}
+	if a.Preview(macB.String(), 9, counted) != nil || a.Stats() != before {
+		t.Error("a device without lives has records, or they were counted")
+	}
+	var open []OpenDevice
+	for d := range a.OpenDevices {
+		open = append(open, d)
+	}
+	if len(open) != 1 || open[0].Name != device || open[0].First != want[0].FirstSeen || open[0].Records != len(want) || open[0].Sampled == 0 || !a.IsOpen(device) || a.IsOpen(macB.String()) {
+		t.Errorf("open devices: %+v", open)
+	}
+	got = nil
+	table.Flush()
+	if d := cmp.Diff(got, want, sameAddr); d != "" {
+		t.Error(d)
+	}
+	for i, r := range bare {
+		if r.PacketCount < uint64(len(r.Packets)) || r.PacketCount > want[i].PacketCount || r.LastSeen < r.LastDescribed() || r.Incomplete {
+			t.Errorf("record %d of samples alone: %+v", i, r)
+		}
+	}
+}
+
+// A life of which a sample is missing is incomplete as long as it is open, too.
+func TestAssemblerPreviewOfLost(t *testing.T) {
+	l := life(1, endA, endR)
+	a := NewAssembler(AssemblerConfig{Locals: NewLocals(nil)})
+	a.Sample(&Sample{Life: l, Index: 2, Stamp: 9})
+	a.Sample(&Sample{Life: l, Index: 0, Stamp: 5})
+	if r := a.Preview(macA.String(), 1, nothingCounted)[0]; !r.Incomplete || r.FirstSeen != 5 || r.LastSeen != 9 {
+		t.Errorf("%+v, want it incomplete", r)
+	}
+	a.Sample(&Sample{Life: l, Index: 1, Stamp: 7})
+	if r := a.Preview(macA.String(), 1, nothingCounted)[0]; r.Incomplete || r.PacketCount != 3 {
+		t.Errorf("%+v, want it complete", r)
+	}
+}
+
+func nothingCounted(Life) *Close { return nil }
+
+var sameAddr = cmp.Comparer(func(x, y netip.Addr) bool { return x == y })
+
 var (
 	endA, endB = end(macA, "10.0.0.1"), end(macB, "10.0.0.2")
 	endR       = end(MAC{}, "8.8.8.8")
@@ -167,7 +236,7 @@ func TestAssemblerRecord(t *testing.T) {
 	for i := range other.Packets {
 		other.Packets[i].Sent = !other.Packets[i].Sent
 	}
-	if diff := cmp.Diff([]*Record{want, &other}, records, cmp.Comparer(func(x, y netip.Addr) bool { return x == y })); diff != "" {
+	if diff := cmp.Diff([]*Record{want, &other}, records, sameAddr); diff != "" {
 		t.Error(diff)
 	}
 	if want := (AssemblerStats{WithDevice: 50, Records: 2}); stats != want {

@@ -136,5 +136,12 @@ func (s *Streams) Add(r *Record) (step Step, ok bool) {
 	return step, true
 }
 
+// Copy makes a device's stream go on in another's Streams where it has come to here.
+func (s *Streams) Copy(device string, to *Streams) {
+	if h, ok := s.heads[device]; ok {
+		to.heads[device] = h
+	}
+}
+
 // Forget frees what is kept of a device.
 func (s *Streams) Forget(device string) { delete(s.heads, device) }

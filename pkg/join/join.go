@@ -42,6 +42,13 @@ type Mean struct {
 	measured int     // outputs with one
 }
 
+// Clone is a mean of the same outputs that goes its own way.
+func (m *Mean) Clone() Mean {
+	c := *m
+	c.sum, c.count, c.named = slices.Clone(m.sum), slices.Clone(m.count), slices.Clone(m.named)
+	return c
+}
+
 // Join joins a window: its output if it counts, and whatever its probabilities the classes
 // that the device may be named as from now on.
 func (m *Mean) Join(w Window) {

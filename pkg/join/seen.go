@@ -11,6 +11,9 @@ const seenFlows = 32
 // The zero Seen has seen none.
 type Seen struct{ newest []uint64 } // first
 
+// Clone remembers the same flows, and goes its own way.
+func (s *Seen) Clone() Seen { return Seen{slices.Clone(s.newest)} }
+
 // Again reports whether a flow is like one that is remembered, and remembers it.
 func (s *Seen) Again(likeness uint64) bool {
 	at := slices.Index(s.newest, likeness)

@@ -123,6 +123,21 @@ type OpenFlow struct {
 // counts the others. Packets are read meanwhile: a life may be missing that has been
 // followed by another. Close must not be called before it returns.
 func (k *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
+	err = k.EachOpenFlow(func(f *OpenFlow) {
+		if len(list) < most {
+			list = append(list, *f)
+		} else {
+			left++
+		}
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	return list, left, nil
+}
+
+// EachOpenFlow gives what OpenFlows lists; a flow is valid during the call.
+func (k *Kernel) EachOpenFlow(take func(*OpenFlow)) error {
 	names := k.interfaceNames()
 	const batch = 4096 // more than any hash bucket will hold
 	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
@@ -130,18 +145,14 @@ func (k *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 	for {
 		n, err := k.maps[gen.IotsenseMapFlows].BatchLookup(&cursor, keys, values, nil)
 		for i := range n {
-			if len(list) == most {
-				left += n - i
-				break
-			}
 			owner := max(values[i].Owner[0], values[i].Owner[1])
-			list = append(list, OpenFlow{k.closeOf(keys[i], values[i]), names[owner>>1]})
+			take(&OpenFlow{k.closeOf(keys[i], values[i]), names[owner>>1]})
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return list, left, nil
+			return nil
 		}
 		if err != nil {
-			return nil, 0, fmt.Errorf("read the open flows: %w", err)
+			return fmt.Errorf("read the open flows: %w", err)
 		}
 	}
 }

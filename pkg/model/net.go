@@ -66,6 +66,8 @@ type Memory interface {
 	Trim()
 	// Bytes is about how much memory Trim would free.
 	Bytes() int
+	// Clone is a memory of the same rows that goes its own way.
+	Clone() Memory
 }
 
 // RowError says which row of a batch was refused.

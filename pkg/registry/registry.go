@@ -76,6 +76,17 @@ type said struct {
 	as    string // label of a known device, path of one that is likely
 }
 
+func saidIn(v *v1.Verdict) said {
+	s := said{state: v.State}
+	switch { // of an unknown device the best guess may be another each time
+	case v.Known:
+		s.as = *v.Label
+	case v.Level > 0:
+		s.as = *v.Path
+	}
+	return s
+}
+
 // address is one of a device's IP addresses and when it was last active, us
 // since the Unix epoch.
 type address struct {
@@ -182,13 +193,7 @@ func (r *Registry) Window(rec *flows.Record, w *Window) v1.Verdict {
 	d.judge(w, rec.FirstSeen, r.cfg.Levels)
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
-	now := said{state: v.State}
-	switch { // of an unknown device the best guess may be another each time
-	case v.Known:
-		now.as = *v.Label
-	case v.Level > 0:
-		now.as = *v.Path
-	}
+	now := saidIn(&v)
 	v.News, d.said = now != d.said, now
 	r.move(d, map[bool]*list.List{true: r.known, false: r.unknown}[v.Known])
 	return v

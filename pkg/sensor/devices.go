@@ -40,6 +40,7 @@ func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 		}
 	}
 	for i := range l.list {
+		s.early.overlay(&l.list[i].Verdict)
 		s.addFacts(&l.list[i].Verdict)
 	}
 	slices.SortFunc(l.list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })

@@ -188,6 +188,13 @@ func compareLive(t *testing.T, purpose string, c liveCase, frames []lab.Frame, s
 	compareTotals(t, "recording", live.Records, offline.records)
 	compareFacts(t, live.Facts, offline.facts)
 	compareTotals(t, "original", live.Records, offlineRecords(t, frames, c.direction, flows.Lifetime).records)
+	devices := map[string]bool{}
+	for i := range live.Records {
+		devices[live.Records[i].Device] = true
+	}
+	if len(live.Early)*2 < len(devices) {
+		t.Errorf("provisional verdicts on %d of %d devices", len(live.Early), len(devices))
+	}
 	rollovers := len(live.Records) - len(byFlow(live.Records))
 	t.Logf("%d packets, %d records, %d of them after a rollover, %d compared one by one; latest frame %v late",
 		played.Frames, len(live.Records), rollovers, compared, played.Latest)

@@ -62,8 +62,9 @@ type sensorConfig struct {
 type sensorResult struct {
 	Records []flows.Record
 	Stats   v1.Stats
-	Facts   []v1.Fact // of all devices
-	Apart   int       // answers to Stats meanwhile that did not add up, see askOften
+	Facts   []v1.Fact      // of all devices
+	Early   map[string]int // provisional verdicts, by device
+	Apart   int            // answers to Stats meanwhile that did not add up, see askOften
 }
 
 // ready is the line that says that the sensor is attached.
@@ -81,13 +82,19 @@ func beSensor(text string) error {
 	if err != nil {
 		return err
 	}
-	var result sensorResult
+	result := sensorResult{Early: map[string]int{}}
 	s, err := sensor.Open(sensor.Config{
 		Loader: loader.Config{Interfaces: []string{replay.Interface}, Hook: cfg.Hook},
 		Model:  bundle,
 		Speed:  cfg.Speed,
 		Record: func(r *flows.Record) { result.Records = append(result.Records, *r) },
-		Log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Verdict: func(v v1.Verdict) error {
+			if v.Provisional {
+				result.Early[v.Device]++
+			}
+			return nil
+		},
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err != nil {
 		return err
@@ -111,6 +118,9 @@ func beSensor(text string) error {
 		return err
 	}
 	for _, d := range devices {
+		if d.Provisional {
+			return fmt.Errorf("device %s: a provisional verdict after the last flow has ended", d.Device)
+		}
 		list, err := s.Facts(d.Device)
 		if err != nil {
 			return err

@@ -76,6 +76,8 @@ type Sensor struct {
 	kernel   *loader.Kernel
 	socket   net.Listener
 	verdicts *queue.Queue[v1.Verdict]
+	sink     *sink
+	early    *early    // nil: there is no model
 	ended    sync.Once // of verdicts
 	started  time.Time
 
@@ -125,6 +127,9 @@ func Open(cfg Config) (*Sensor, error) {
 		return nil, err
 	}
 	s.verdicts = queue.New(verdictQueue, func(v v1.Verdict) error {
+		if !v.Provisional {
+			s.early.ended(&v)
+		}
 		s.addFacts(&v) // here, where it keeps no packet waiting
 		return cfg.Verdict(v)
 	})
@@ -137,7 +142,8 @@ func Open(cfg Config) (*Sensor, error) {
 	if s.facts != nil {
 		assembly.Observe = s.facts.Sample
 	}
-	s.assembler = flows.NewAssembler(assembly)
+	s.assembler, s.sink = flows.NewAssembler(assembly), &sink{sensor: s}
+	s.early = s.newEarly()
 	return s, nil
 }
 
@@ -163,6 +169,28 @@ func (s *Sensor) openClassifier() error {
 		s.facts.Spare(s.classifier.Registry().Knows)
 	}
 	return nil
+}
+
+// newEarly judges the sensor's devices by their open flows.
+func (s *Sensor) newEarly() *early {
+	if s.cfg.Model == nil {
+		return nil
+	}
+	e := &early{
+		lock: &s.mu, assembler: s.assembler, classifier: s.classifier, lifetime: s.spec.Lifetime,
+		most: cmp.Or(s.cfg.MaxDevices, registry.DefaultMaxDevices),
+		counted: func(lives map[flows.Life]*flows.Close) error {
+			return s.kernel.EachOpenFlow(func(f *loader.OpenFlow) {
+				if _, wanted := lives[f.Life]; wanted {
+					lives[f.Life] = s.sink.scaled(&f.Close)
+				}
+			})
+		},
+	}
+	if s.facts != nil {
+		e.facts = s.facts.Of
+	}
+	return e.begin()
 }
 
 // recordsOf makes the kernel collect what the model needs, no more.
@@ -197,8 +225,17 @@ func (s *Sensor) Run(ctx context.Context) error {
 	if s.socket != nil {
 		answering.Go(func() { api.Serve(serving, s.socket, s, s.cfg.Log) })
 	}
-	err := s.kernel.Run(ctx, &sink{sensor: s})
+	early, flush := context.WithCancel(ctx)
+	defer flush()
+	var judging sync.WaitGroup
+	if s.early != nil {
+		judging.Go(func() { s.early.run(early, time.Duration(float64(earlyEvery)/s.cfg.Speed), s.verdicts.Put, s.cfg.Log) })
+	}
+	err := s.kernel.Run(ctx, s.sink)
+	flush()
+	judging.Wait()
 	s.endVerdicts()
+	s.early.end()
 	stop()
 	answering.Wait()
 	return err
@@ -244,19 +281,28 @@ func (k *sink) stamp(t int64) int64 {
 	return k.t0 + int64(float64(t-k.t0)*k.sensor.cfg.Speed)
 }
 
-// Sample implements flows.Sink.
-func (k *sink) Sample(e *flows.Sample) {
-	e.Stamp = k.stamp(e.Stamp)
+// scaled is a life that is open, as its end would be.
+func (k *sink) scaled(c *flows.Close) *flows.Close {
 	k.sensor.mu.Lock()
 	defer k.sensor.mu.Unlock()
+	e := *c
+	e.First, e.Last = k.stamp(e.First), k.stamp(e.Last)
+	return &e
+}
+
+// Sample implements flows.Sink.
+func (k *sink) Sample(e *flows.Sample) {
+	k.sensor.mu.Lock()
+	defer k.sensor.mu.Unlock()
+	e.Stamp = k.stamp(e.Stamp)
 	k.sensor.assembler.Sample(e)
 }
 
 // Close implements flows.Sink.
 func (k *sink) Close(e *flows.Close) {
-	e.First, e.Last = k.stamp(e.First), k.stamp(e.Last)
 	k.sensor.mu.Lock()
 	defer k.sensor.mu.Unlock()
+	e.First, e.Last = k.stamp(e.First), k.stamp(e.Last)
 	k.sensor.assembler.Close(e)
 }
 

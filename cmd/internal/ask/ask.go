@@ -139,7 +139,7 @@ func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Tim
 	case s.Model == nil:
 		fmt.Fprintln(w, "records only (--model none): no device is named")
 	case !judged:
-		terminal.PrintParagraph(w, fmt.Sprintf("gathering for %v: a flow's record is complete a minute after its first packet, then come the first verdicts (model: %s)", up, *s.Model))
+		terminal.PrintParagraph(w, fmt.Sprintf("gathering for %v: verdicts come seconds after a device's first packets (model: %s)", up, *s.Model))
 	}
 }
 
@@ -167,6 +167,9 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	})
 	for _, kind := range slices.Sorted(maps.Keys(d.Facts)) {
 		t.AppendRow(table.Row{"says " + kind, d.Facts[kind]})
+	}
+	if d.Provisional {
+		t.AppendRow(table.Row{"provisional", "rests on flows that are still open: what would be said if they ended now"})
 	}
 	if d.SharedMAC {
 		t.AppendRow(table.Row{"shared MAC", "two addresses in one minute: several devices behind a router or repeater, or one whose address changed"})
@@ -228,6 +231,8 @@ func Note(d *v1.DeviceVerdict) string {
 		return "shared MAC"
 	case OnlyIPv6(d):
 		return "IPv6 only"
+	case d.Provisional:
+		return "provisional"
 	case d.RandomMAC:
 		return "random MAC"
 	}

@@ -38,6 +38,8 @@ func TestPrintDevices(t *testing.T) {
 	twin.State, twin.Level, twin.Path, twin.PathConfidence = v1.Likely, 2, &path, &sum
 	router := deviceOf("00:17:88:0a:0b:0f", "Plug Three", 0.6, "10.0.0.1")
 	router.State = v1.Gateway
+	early := deviceOf("00:17:88:0a:0b:0c", "Plug", 0.9, "192.168.178.201")
+	early.Provisional = true
 	yesterday := deviceOf("00:17:88:0a:0b:0d", "Plug", 0.5, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
 	yesterday.LastSeen.Time = now.Add(-20 * time.Hour)
 	for _, tt := range []struct {
@@ -54,7 +56,8 @@ func TestPrintDevices(t *testing.T) {
 		{"no MAC", []v1.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, v1.Stats{UptimeS: 200, Model: &model},
 			[]string{"ip:192.168.100.200", "Weather Station of the Garden"}, nil},
 		{"gathering", []v1.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20, Model: &model},
-			[]string{"gathering for 20s", model, "a minute after"}, nil},
+			[]string{"gathering for 20s", model, "seconds after"}, nil},
+		{"provisional", []v1.DeviceVerdict{early}, v1.Stats{UptimeS: 9, Model: &model}, []string{"provisional", "Plug"}, []string{"gathering"}},
 		{"nothing yet", nil, v1.Stats{UptimeS: 20, Model: &model}, []string{"gathering for 20s", model}, []string{"DEVICE"}},
 		{"records only", []v1.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20}, []string{"--model none"}, nil},
 		{"the wrong side", nil, v1.Stats{UptimeS: 300, Model: &model, Packets: flows.PacketStats{Seen: 9, Counted: 8, NoDevice: 8}}, []string{"no device seen in 5m0s", "WAN", "--local"}, []string{"gathering"}},

@@ -233,7 +233,7 @@ func ParseSize(s string, most int) (int, error) {
 	return n << shift, nil
 }
 
-// verdictLog prints a line per inference (JSON), or a line whenever what is said
+// verdictLog prints a line per inference and provisional verdict (JSON), or a line whenever what is said
 // of a device changes, with the time at which it is said.
 type verdictLog struct {
 	w    io.Writer
@@ -267,8 +267,12 @@ func (l *verdictLog) print(v v1.Verdict) error {
 		return nil
 	}
 	label, confidence := ask.LabelText(&v)
-	if _, err := fmt.Fprintf(l.w, "%s  %s  %-8s %-24s %s  (windows: %d)\n",
-		time.Now().Format(time.TimeOnly), v.Device, v.State, label, confidence, v.Windows); err != nil {
+	note := ""
+	if v.Provisional {
+		note = ", provisional"
+	}
+	if _, err := fmt.Fprintf(l.w, "%s  %s  %-8s %-24s %s  (windows: %d%s)\n",
+		time.Now().Format(time.TimeOnly), v.Device, v.State, label, confidence, v.Windows, note); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil

@@ -40,6 +40,14 @@ func TestVerdictLog(t *testing.T) {
 	if strings.Count(b.String(), "\n") != 2 {
 		t.Error(b.String())
 	}
+	if strings.Contains(b.String(), "provisional") {
+		t.Error(b.String())
+	}
+	b.Reset()
+	v.Provisional = true
+	if err := l.show(v); err != nil || !strings.Contains(b.String(), "(windows: 1, provisional)") {
+		t.Error(err, b.String())
+	}
 	b.Reset()
 	l.json = true
 	if err := l.show(v); err != nil || !json.Valid(b.Bytes()) {

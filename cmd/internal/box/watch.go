@@ -44,7 +44,7 @@ func (n *noDevice) look(p flows.PacketStats, now time.Time) (due, done bool) {
 // runWatched runs the sensor, and says what to expect of it and what is odd.
 func runWatched(ctx context.Context, s *sensor.Sensor, cfg sensor.Config) error {
 	if cfg.Model != nil {
-		cfg.Log.Info("gathering: a flow's record is complete a minute after its first packet, then come the first verdicts", "model", cfg.ModelName)
+		cfg.Log.Info("gathering: the first verdicts come seconds after a device's first packets", "model", cfg.ModelName)
 	}
 	watched, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup

@@ -146,6 +146,9 @@ func NewJudge(m *Model, none int, thresholds []float64) *Judge {
 	return &Judge{m, none, thresholds, make([]float32, len(m.Bias)), make([]bool, len(m.Bias))}
 }
 
+// Clone is the same Judge for another goroutine.
+func (j *Judge) Clone() *Judge { return NewJudge(j.model, j.none, j.thresholds) }
+
 // Device is what a Judge keeps of a device. The zero Device has not been seen.
 type Device struct {
 	network join.Mean // what the network says alone
@@ -155,6 +158,13 @@ type Device struct {
 	count   int    // facts by until
 	probs   []float32
 	telling []bool
+}
+
+// Clone is the same device, and goes its own way.
+func (d *Device) Clone() *Device {
+	c := *d
+	c.network, c.probs, c.telling = d.network.Clone(), slices.Clone(d.probs), slices.Clone(d.telling)
+	return &c
 }
 
 // Probabilities are those that the facts alone give; nil where there are none.

@@ -3,7 +3,10 @@ package cnn
 // This file holds what is kept of a device between two rows, and what it lies in.
 
 import (
+	"slices"
+
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/model"
 )
 
 // Memory is what an engine keeps of one device between two rows of its stream: the
@@ -43,6 +46,9 @@ func (m *Memory) Rows() int { return len(m.rows) }
 // Trim drops what can be computed again from the rows: the device's next output costs
 // more, and has the same bits.
 func (m *Memory) Trim() { *m = Memory{rows: m.rows} }
+
+// Clone implements model.Memory: what can be computed again is not in it.
+func (m *Memory) Clone() model.Memory { return &Memory{rows: slices.Clone(m.rows)} }
 
 // Bytes is about how much memory Trim would free.
 func (m *Memory) Bytes() int {

@@ -2,6 +2,12 @@ package stream
 
 // This file holds what is kept of a device between two rows.
 
+import (
+	"slices"
+
+	"github.com/iotsense/iotsense/pkg/model"
+)
+
 // Memory is what a runner keeps of one device: the vectors of its last flows. Its zero
 // value is a device not seen yet. It belongs to one model.
 //
@@ -25,6 +31,13 @@ func (m *Memory) Trim() {}
 
 // Bytes implements model.Memory.
 func (m *Memory) Bytes() int { return 0 }
+
+// Clone implements model.Memory.
+func (m *Memory) Clone() model.Memory {
+	c := *m
+	c.vectors = slices.Clone(m.vectors)
+	return &c
+}
 
 // add puts a vector behind the others, of which the last span-1 stay.
 func (m *Memory) add(vector []float32, span int) {

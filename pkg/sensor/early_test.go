@@ -1,0 +1,313 @@
+package sensor
+
+// This file tests verdicts on flows that are open, with the flow table of capture files in
+// the kernel's place.
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/lab"
+	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
+	"github.com/iotsense/iotsense/pkg/replay"
+)
+
+// house is what a sensor is but for the kernel.
+type house struct {
+	*early
+	t         testing.TB
+	table     *flows.Table
+	collector *facts.Collector
+	final     []string // verdicts as lines of JSON
+	closes    map[flows.Life]*flows.Close
+}
+
+// Sample implements flows.Sink.
+func (h *house) Sample(s *flows.Sample) { h.assembler.Sample(s) }
+
+// Close implements flows.Sink.
+func (h *house) Close(c *flows.Close) {
+	own := *c
+	h.closes[c.Life] = &own
+	h.assembler.Close(c)
+}
+
+func newHouse(t testing.TB, bundle model.Bundle, most int) *house {
+	h := &house{t: t, collector: facts.NewCollector(most), closes: map[flows.Life]*flows.Close{}}
+	classifier, err := classify.New(bundle, classify.Options{
+		MaxDevices: most, Facts: h.collector.Of,
+		Verdict: func(v v1.Verdict) { h.final = append(h.final, line(t, v)) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec, err := bundle.Record()
+	if err != nil {
+		t.Fatal(err)
+	}
+	locals := flows.NewLocals(nil)
+	assembler := flows.NewAssembler(flows.AssemblerConfig{
+		Spec: spec, Locals: locals, Observe: h.collector.Sample,
+		Emit: func(r *flows.Record) {
+			if err := classifier.Record(r); err != nil {
+				t.Fatal(err)
+			}
+		},
+	})
+	h.early = (&early{
+		lock: &sync.Mutex{}, assembler: assembler, classifier: classifier, facts: h.collector.Of,
+		lifetime: spec.Lifetime, most: most, counted: func(map[flows.Life]*flows.Close) error { return nil },
+	}).begin()
+	h.table = flows.NewTable(spec, locals, h)
+	return h
+}
+
+func (h *house) add(frames []lab.Frame) {
+	for _, f := range frames {
+		var p flows.Packet
+		if flows.Parse(&p, flows.LinkEthernet, f.Data, len(f.Data)) == flows.Counted {
+			h.table.Add(&p, f.Time.UnixMicro())
+		}
+	}
+}
+
+// ask gives the verdicts of a round.
+func (h *house) ask() (told []v1.Verdict) {
+	h.look(h.t.Context(), func(v v1.Verdict) { told = append(told, v) }, slog.New(slog.NewTextHandler(io.Discard, nil)))
+	return told
+}
+
+func line(t testing.TB, v v1.Verdict) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// A provisional verdict is, to the bit, what would be the last if all flows ended now; what
+// is said of flows that have ended is the same whether or not anybody asked for one.
+func TestProvisional(t *testing.T) {
+	var lists [][]lab.Frame
+	for _, kind := range lab.Kinds()[:6] {
+		c, err := lab.Generate(kind, 3, 7, 150*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists = append(lists, c.Frames)
+	}
+	frames := replay.Merge(4*time.Second, lists...)
+	until := func(after time.Duration) []lab.Frame {
+		i := slices.IndexFunc(frames, func(f lab.Frame) bool { return f.Time.Sub(frames[0].Time) > after })
+		return frames[:i]
+	}
+	for name, read := range map[string]func() (model.Bundle, error){"stream": embedded.Lab, "facts": embedded.Default, "paper": embedded.Paper} {
+		t.Run(name, func(t *testing.T) {
+			bundle, err := read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked, never := newHouse(t, bundle, 100), newHouse(t, bundle, 100)
+			told, named, done := 0, 0, 0
+			for _, after := range []time.Duration{3, 8, 20, 50, 62, 75, 90, 100, 140} {
+				part := until(after * time.Second)
+				asked.add(part[done:])
+				done = len(part)
+				flushed := newHouse(t, bundle, 100)
+				flushed.add(part)
+				flushed.table.Flush()
+				asked.counted = func(lives map[flows.Life]*flows.Close) error {
+					for life := range lives {
+						lives[life] = flushed.closes[life]
+					}
+					return nil
+				}
+				for _, v := range asked.ask() {
+					told++
+					if v.Known {
+						named++
+					}
+					if !v.Provisional {
+						t.Errorf("after %d s %s is said not to be provisional", after, v.Device)
+					}
+					v.Provisional = false
+					if got, want := line(t, v), line(t, flushed.classifier.Registry().Verdict(v.Device)); got != want {
+						t.Errorf("after %d s\n%s, but with all flows ended\n%s", after, got, want)
+					}
+				}
+				if extra := len(asked.copies.Registry().Devices()); extra > 0 {
+					t.Errorf("%d devices are left among the copies", extra)
+				}
+			}
+			asked.add(frames[done:])
+			never.add(frames)
+			asked.table.Flush()
+			never.table.Flush()
+			if !slices.Equal(asked.final, never.final) || asked.assembler.Stats() != never.assembler.Stats() ||
+				asked.classifier.Inferences() != never.classifier.Inferences() || asked.collector.Stats() != never.collector.Stats() {
+				t.Error("asking changes what is said or counted later")
+			}
+			if told < 30 || name == "stream" && named < 10 || len(never.final) < 100 {
+				t.Errorf("%d provisional verdicts, %d of them known, and %d others: too few", told, named, len(never.final))
+			}
+			if again := asked.ask(); again != nil || len(asked.said) > 0 {
+				t.Errorf("%d verdicts, %d kept after the last flow has ended", len(again), len(asked.said))
+			}
+		})
+	}
+}
+
+// sample is the n-th flow's first packet of a device.
+func sample(device, flow int, stamp int64) *flows.Sample {
+	mac := flows.MAC{0x50, 0xc7, 0xbf, 0, byte(device >> 8), byte(device)}
+	return &flows.Sample{
+		Life: flows.Life{Key: flows.Key{
+			A:     flows.End{Addr: netip.AddrFrom4([4]byte{10, 0, byte(device >> 8), byte(device)}), MAC: mac, Port: uint16(flow)},
+			B:     flows.End{Addr: netip.AddrFrom4([4]byte{8, 8, 8, 8}), Port: 53},
+			Proto: 17, HasPorts: true,
+		}, Generation: 1},
+		Order: stamp, Stamp: stamp, FromA: true, Size: 60, Payload: []byte("asks"),
+	}
+}
+
+// However many devices there are, a round is no more than so much work, each comes in its
+// turn, none again without new samples, and nothing is kept of those whose flows are over.
+func TestProvisionalIsBounded(t *testing.T) {
+	const devices, flowsOfEach = 4096, 2
+	bundle, err := embedded.Lab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, bundle, devices)
+	stamp := int64(1e15)
+	for d := range devices + 100 { // more than are kept
+		for f := range flowsOfEach {
+			stamp++
+			h.assembler.Sample(sample(d, f, stamp))
+		}
+	}
+	judged, rounds := map[string]int{}, 0
+	for told := h.ask(); len(told) > 0; told = h.ask() {
+		rounds++
+		work := 0
+		for _, v := range told {
+			judged[v.Device]++
+			work += v.Windows
+		}
+		if work > earlyWork {
+			t.Fatalf("%d flows were judged in a round, want %d at most", work, earlyWork)
+		}
+	}
+	if want := devices * flowsOfEach / earlyWork; len(judged) != devices || rounds != want || len(h.said) != devices {
+		t.Errorf("%d devices in %d rounds, %d kept, want %d, %d, %d", len(judged), rounds, len(h.said), devices, want, devices)
+	}
+	for device, times := range judged {
+		if times != 1 {
+			t.Fatalf("%s was judged %d times by the same samples", device, times)
+		}
+	}
+	var one string
+	for one = range judged {
+		break
+	}
+	mac, err := flows.ParseMAC(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f := range 1000 {
+		stamp++
+		h.assembler.Sample(sample(int(mac[4])<<8|int(mac[5]), flowsOfEach+f, stamp))
+	}
+	if told := h.ask(); len(told) != 1 || told[0].Device != one || told[0].Windows != earlyFlows {
+		t.Errorf("%d verdicts after new samples of one device, want one of %d flows", len(told), earlyFlows)
+	}
+	var lives []flows.Life
+	for d := range devices + 100 {
+		for f := range flowsOfEach + 1000 {
+			if f < flowsOfEach || fmt.Sprint(flows.MAC{0x50, 0xc7, 0xbf, 0, byte(d >> 8), byte(d)}) == one {
+				lives = append(lives, sample(d, f, 0).Life)
+			}
+		}
+	}
+	for _, l := range lives {
+		h.assembler.Close(&flows.Close{Life: l, Order: stamp, First: stamp, Last: stamp, Packets: [2]uint64{1}, Samples: 1})
+	}
+	if told := h.ask(); told != nil || len(h.said) != 0 {
+		t.Errorf("%d verdicts, %d kept with no flow open", len(told), len(h.said))
+	}
+}
+
+// BenchmarkProvisional is a round of the most work that there may be, in devices with two open
+// flows each.
+func BenchmarkProvisional(b *testing.B) {
+	bundle, err := embedded.Default()
+	if err != nil {
+		b.Fatal(err)
+	}
+	h := newHouse(b, bundle, 4096)
+	for d := range earlyWork / 2 {
+		for f := range 2 {
+			h.assembler.Sample(sample(d, f, int64(1e15+d)))
+		}
+	}
+	for b.Loop() {
+		clear(h.said)
+		if n := len(h.ask()); n != earlyWork/2 {
+			b.Fatalf("%d verdicts", n)
+		}
+	}
+}
+
+// A verdict on fewer flows than another was on before is no news, and is not shown in its
+// place; the one that has caught up is compared with what was said.
+func TestProvisionalGivesWay(t *testing.T) {
+	label, other := "a", "b"
+	verdict := func(windows int, label *string) v1.Verdict {
+		return v1.Verdict{Device: "d", State: v1.Known, Known: true, Label: label, Windows: windows, News: true}
+	}
+	h := &early{said: map[string]*provisional{}}
+	first := verdict(3, &label)
+	first.Provisional = true
+	h.keep(flows.OpenDevice{Name: "d"}, &first)
+	for i, tt := range []struct {
+		windows int
+		label   *string
+		news    bool
+		shown   int // windows of what is shown when this is the registry's
+	}{
+		{1, &other, false, 3}, {2, &label, false, 3}, {3, &label, false, 3}, {4, &other, true, 4}, {5, &other, false, 5}, {6, &label, true, 6},
+	} {
+		v := verdict(tt.windows, tt.label)
+		if h.ended(&v); v.News != tt.news {
+			t.Errorf("verdict %d: news %v, want %v", i, v.News, tt.news)
+		}
+		if h.overlay(&v); v.Windows != tt.shown || v.Provisional != (tt.shown > tt.windows) {
+			t.Errorf("verdict %d: %d windows are shown, provisional %v, want %d", i, v.Windows, v.Provisional, tt.shown)
+		}
+	}
+	h.end()
+	if v := verdict(1, &other); true {
+		if h.ended(&v); !v.News {
+			t.Error("what was said before the end still counts")
+		}
+	}
+	var none *early
+	v := verdict(1, &label)
+	none.ended(&v)
+	none.overlay(&v)
+	if none.end(); !v.News || v.Windows != 1 {
+		t.Error("without a model a verdict is another")
+	}
+}
