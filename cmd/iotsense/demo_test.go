@@ -206,7 +206,7 @@ func TestBoard(t *testing.T) {
 		verdict("a", "Plug", 0.4, false),
 		verdict("a", "Cam", 0.9, true),
 		verdict("a", "Cam", 0.95, true), // nothing new
-		early, late, caught, // nothing new: the second rests on less
+		early, late, caught,             // nothing new: the second rests on less
 		verdict("b", "Cam", 0.9, true),
 		verdict("c", "Lamp", 0.5, false),
 		verdict("router", "Cam", 0.9, true),

@@ -25,6 +25,7 @@ func TestListingOfOpenFlows(t *testing.T) {
 	l.seen(known.Device, netip.MustParseAddr("fe80::5"), 50e6, 70e6) // does not set it back
 	l.seen(known.Device, netip.IPv4Unspecified(), 50e6, 70e6)
 	l.seen("02:00:00:00:00:07", netip.MustParseAddr("10.0.0.7"), 80e6, 85e6)
+	l.seen("02:00:00:00:00:07", netip.MustParseAddr("10.0.0.7"), 79e6, 79e6)
 	l.seen("00:1d:aa:01:02:03", gateway, 81e6, 82e6)
 	l.seen("00:1d:aa:01:02:04", netip.MustParseAddr("10.0.0.8"), 81e6, 82e6) // one more than there may be
 	type line struct {
@@ -40,7 +41,7 @@ func TestListingOfOpenFlows(t *testing.T) {
 	}
 	want := []line{
 		{known.Device, v1.Known, 1e6, 90e6, 2, false},
-		{"02:00:00:00:00:07", v1.Gathering, 80e6, 85e6, 1, true},
+		{"02:00:00:00:00:07", v1.Gathering, 79e6, 85e6, 1, true},
 		{"00:1d:aa:01:02:03", v1.Ignored, 81e6, 82e6, 1, false},
 	}
 	if !slices.Equal(got, want) {

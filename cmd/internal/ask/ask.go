@@ -139,7 +139,7 @@ func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Tim
 	case s.Model == nil:
 		fmt.Fprintln(w, "records only (--model none): no device is named")
 	case !judged:
-		terminal.PrintParagraph(w, fmt.Sprintf("gathering for %v: verdicts come seconds after a device's first packets (model: %s)", up, *s.Model))
+		terminal.PrintParagraph(w, fmt.Sprintf("gathering for %v: a device's first verdict comes seconds after its first packets, the surer ones a minute later (model: %s)", up, *s.Model))
 	}
 }
 
