@@ -17,8 +17,11 @@ import (
 // explaining is what this program can do with explanations.
 func explaining() box.Explaining {
 	return box.Explaining{
-		Flags: []cli.Flag{&cli.StringFlag{Name: "report", Usage: "write `DIR`/explain.json, explain.html and its pictures"}},
-		Draw:  drawExplanation,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "report", Usage: "write `DIR`/explain.json, explain.html and its pictures; without --device learnt.json and learnt.html"},
+			&cli.IntFlag{Name: "windows", Value: 100, Usage: "without --device: of each device and capture at most `N` windows, evenly; 0: all"}},
+		Draw: drawExplanation,
+		Many: explainMany,
 	}
 }
 

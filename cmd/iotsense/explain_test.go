@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -14,6 +17,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
+	"github.com/iotsense/iotsense/pkg/model/explain"
 	"github.com/iotsense/iotsense/pkg/model/stream"
 )
 
@@ -163,5 +167,72 @@ func TestClassifyExplains(t *testing.T) {
 	}
 	if d := (v1.DeviceVerdict{Verdict: v}); ask.Note(&d) != "rests on padding" {
 		t.Errorf("its note is %q", ask.Note(&d))
+	}
+}
+
+// Over many windows each label has what carries it, the same whoever runs it.
+func TestExplainMany(t *testing.T) {
+	manifest, dir := labData(t)
+	text, err := os.ReadFile(manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(manifest, bytes.ReplaceAll(text, []byte(",camera,"), []byte(",kettle,")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"explain", "--manifest", manifest, "--model", "lab", "--windows", "2", "--top", "3", "--json", "--report", filepath.Join(dir, "r")}
+	stdout, stderr, status := command(t, args...)
+	var l explain.Learnt
+	if err := json.Unmarshal([]byte(stdout), &l); status != 0 || err != nil {
+		t.Fatalf("status %d, %v: %s", status, err, stderr)
+	}
+	if again, _, _ := command(t, args...); again != stdout {
+		t.Error("run again it says otherwise")
+	}
+	if !strings.Contains(stderr, "windows left out: the model does not know what their devices are") {
+		t.Errorf("a label that the model does not know: %q", stderr)
+	}
+	windows := 0
+	for _, x := range l.Types {
+		windows += x.Windows
+		if x.Label == "kettle" || x.Captures != 4 || x.Windows > 8 || len(x.Facts) == 0 || len(x.Values) != 3 || len(x.Groups) < 5 {
+			t.Errorf("%s: %d captures, %d windows, %d facts, %d values, %d groups", x.Label, x.Captures, x.Windows, len(x.Facts), len(x.Values), len(x.Groups))
+		}
+	}
+	if len(l.Types) != 11 || len(l.Rivals) != 11 || l.Right == nil || windows != l.Windows || *l.Right > windows || *l.Right < windows/2 {
+		t.Errorf("%d types, %d rivals, %d windows, %d in all", len(l.Types), len(l.Rivals), windows, l.Windows)
+	}
+	for _, name := range []string{"learnt.html", "learnt.json"} {
+		if text, err := os.ReadFile(filepath.Join(dir, "r", name)); err != nil || !bytes.Contains(text, []byte("smart-plug")) {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
+		}
+	}
+	for line, says := range map[string]string{"--window-index 3": "--window-index: is of one device", "--why-not x": "--why-not: is of one device", "--windows -1": "--windows -1"} {
+		err := runLine(t, append([]string{"explain", "--manifest", manifest}, strings.Fields(line)...)...)
+		if _, usage := err.(terminal.UsageError); !usage || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+}
+
+// Of many windows an even selection is kept.
+func TestThinned(t *testing.T) {
+	for _, tt := range []struct{ windows, most, want int }{{5, 0, 5}, {5, 10, 5}, {10, 10, 10}, {11, 10, 10}, {1000, 10, 10}} {
+		var d thinned
+		for i := range tt.windows {
+			d.add(question{label: fmt.Sprint(i)}, tt.most)
+		}
+		got := d.selection(tt.most)
+		largest, last := 0, 0
+		for _, q := range got {
+			i, err := strconv.Atoi(q.label)
+			if err != nil {
+				t.Fatal(err)
+			}
+			largest, last = max(largest, i-last), i
+		}
+		if len(got) != tt.want || got[0].label != "0" || max(largest, tt.windows-last) > 3*tt.windows/tt.want {
+			t.Errorf("%d of %d: %d, with a gap of %d", tt.most, tt.windows, len(got), largest)
+		}
 	}
 }

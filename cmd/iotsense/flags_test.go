@@ -33,7 +33,7 @@ var commandFlags = map[string]string{
 	"extract":         sourceNames + streamNames + "model json output change scrub",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
 	"classify":        sourceNames + streamNames + "model json no-facts explain",
-	"explain":         sourceNames + streamNames + "model json no-facts device window-index on why-not top report socket",
+	"explain":         sourceNames + streamNames + "model json no-facts device window-index on why-not top report windows socket",
 	"facts":           "device local socket json",
 	"model":           "",
 	"model info":      "model json",

@@ -33,7 +33,7 @@ func ExplainCommand(more Explaining) *cli.Command {
 		Name:      "explain",
 		Usage:     "show what a verdict rests on: which values of a device's flows, and which facts",
 		ArgsUsage: "[FILE...] --device MAC",
-		Description: "Without a file, of a device's present state in a running sensor, which keeps flows for that\n" +
+		Description: "Without --device (full tool): what carries each label, over all windows of the data.\nWithout a file, of a device's present state in a running sensor, which keeps flows for that\n" +
 			"with run --explain-rate alone.",
 		Flags: append(slices.Concat(DataFlags(), more.Flags), ask.SocketFlag, terminal.JSONFlag,
 			&cli.StringFlag{Name: "device", Usage: "the device with this `MAC`, or address where there are no MACs"},

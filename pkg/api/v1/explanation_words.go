@@ -14,11 +14,11 @@ import (
 // Words say what the value is and whose: "remote port 56700, 3rd flow". Flows are counted
 // as rows are, the oldest first.
 func (f *ExplainedField) Words() string {
-	return f.what() + ", " + ordinal(f.Row+1) + " flow" + f.content()
+	return f.What() + ", " + ordinal(f.Row+1) + " flow" + f.content()
 }
 
-// what is the value without its flow.
-func (f *ExplainedField) what() string {
+// What is the value without its flow: "remote port 56700".
+func (f *ExplainedField) What() string {
 	switch f.Part {
 	case Padding:
 		if place, ok := strings.CutPrefix(f.Name, "payload_"); ok {

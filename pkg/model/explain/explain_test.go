@@ -332,7 +332,13 @@ func TestPadding(t *testing.T) {
 // Each capture counts the same, however many windows it has.
 func TestGlobal(t *testing.T) {
 	field := func(phi float64) *v1.Explanation {
-		return &v1.Explanation{Label: "lamp", Fields: []v1.ExplainedField{{Name: "size_1", Column: 20, Phi: phi}, {Row: 1, Name: "size_1", Column: 20, Phi: 1}},
+		packet := 1
+		return &v1.Explanation{Label: "lamp", JoinedProbability: .5,
+			Fields: []v1.ExplainedField{
+				{Name: "size_1", Part: v1.Metadata, Packet: &packet, Raw: 60, Column: 20, Phi: phi},
+				{Row: 1, Name: "size_1", Part: v1.Metadata, Packet: &packet, Raw: 52, Column: 20, Phi: 1}},
+			Raw:   [][]float64{append(slices.Repeat([]float64{'x'}, 40), flows.PayloadStart, 0, 'a', 'b', 'c', '.', 'd', 'e', flows.PayloadEnd, flows.PayloadStart, 'A', '-', '1', flows.PayloadPadding)},
+			Phi:   [][]float64{append(slices.Repeat([]float64{9}, 40), 9, 9, 1, phi, 1, 9, 9, 9, 9, 9, 0, 0, 0, 9)},
 			Facts: []v1.ExplainedFact{{Kind: "dns", Value: "a", Phi: phi}}}
 	}
 	var g explain.Global
@@ -347,8 +353,39 @@ func TestGlobal(t *testing.T) {
 	if f := all[0].Fields[0]; f.Name != "size_1" || math.Abs(f.Mean-2) > 1e-12 || math.Abs(f.Magnitude-5) > 1e-12 {
 		t.Errorf("%+v, want a mean of 2 and a size of 5", f)
 	}
-	if f := all[0].Facts[0]; f.Name != "dns: a" || math.Abs(f.Mean-1) > 1e-12 || math.Abs(f.Magnitude-4) > 1e-12 {
-		t.Errorf("%+v, want a mean of 1 and a size of 4", f)
+	for what, tt := range map[string]struct {
+		got  []explain.Weight
+		want []explain.Weight
+	}{
+		"facts":  {all[0].Facts, []explain.Weight{{Name: "asks DNS for a", Mean: 1, Magnitude: 4, Captures: 2}}},
+		"values": {all[0].Values, []explain.Weight{{Name: "packet 1 of 60 bytes", Mean: 1, Magnitude: 4, Captures: 2}, {Name: "packet 1 of 52 bytes", Mean: 1, Magnitude: 1, Captures: 2}}},
+		"groups": {all[0].Groups, []explain.Weight{{Name: "facts", Mean: 1, Magnitude: 4, Captures: 2}, {Name: "sizes", Mean: 2, Magnitude: 4, Captures: 2}}},
+		"words":  {all[0].Words, []explain.Weight{{Name: `"abc"`, Mean: 3, Magnitude: 4, Captures: 2}}},
+	} {
+		same := slices.EqualFunc(tt.got, tt.want, func(a, b explain.Weight) bool {
+			return a.Name == b.Name && a.Captures == b.Captures && math.Abs(a.Mean-b.Mean) < 1e-12 && math.Abs(a.Magnitude-b.Magnitude) < 1e-12
+		})
+		if !same {
+			t.Errorf("%s %+v, want %+v", what, tt.got, tt.want)
+		}
+	}
+	if all[0].Probability != .5 || all[0].WhyNot != nil {
+		t.Errorf("probability %v, why not %v", all[0].Probability, all[0].WhyNot)
+	}
+	other := "plug"
+	against := field(1)
+	against.WhyNot = &other
+	g.Add("a", against)
+	if all = g.Labels(); len(all) != 2 || all[0].Windows != 4 || *all[1].WhyNot != "plug" {
+		t.Errorf("%d labels with one set against another", len(all))
+	}
+	learnt := explain.Learnt{Types: all}
+	strong := all[0].Strongest(2)
+	if len(strong) != 2 || strong[0].Of != "word" || math.Abs(strong[0].Mean-3) > 1e-12 || strong[1].Of != "fact" {
+		t.Errorf("strongest: %+v", strong)
+	}
+	if learnt.Cut(1); len(learnt.Types[0].Values) != 1 || len(learnt.Types[0].Groups) != 2 {
+		t.Errorf("cut: %+v", learnt.Types[0])
 	}
 }
 
