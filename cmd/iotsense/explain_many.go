@@ -23,14 +23,6 @@ import (
 
 // explainMany sums up what carries each label over the windows of captures.
 func explainMany(c *cli.Context) error {
-	for _, name := range []string{"window-index", "why-not"} {
-		if c.IsSet(name) {
-			return terminal.Usagef("--%s: is of one device: name it with --device", name)
-		}
-	}
-	if c.Int("windows") < 0 {
-		return terminal.Usagef("--windows %d: want 0 or more", c.Int("windows"))
-	}
 	bundle, err := box.LoadModel(c)
 	if err != nil {
 		return err
@@ -102,6 +94,14 @@ type learnt struct {
 }
 
 func newLearnt(c *cli.Context, bundle model.Bundle) (l *learnt, err error) {
+	for _, name := range []string{"window-index", "why-not"} {
+		if c.IsSet(name) {
+			return nil, terminal.Usagef("--%s: is of one device: name it with --device", name)
+		}
+	}
+	if c.Int("windows") < 0 {
+		return nil, terminal.Usagef("--windows %d: want 0 or more", c.Int("windows"))
+	}
 	l = &learnt{labels: classify.Labels(bundle), labelled: c.String("manifest") != "", most: c.Int("windows"), devices: map[string]*thinned{}}
 	if l.output, err = explain.ParseOutput(c.String("on")); err != nil {
 		return nil, terminal.Usagef("--on: %w", err)
