@@ -3,6 +3,9 @@ package classify
 // This file says what the models of a bundle have together.
 
 import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -57,4 +60,18 @@ func levels(bundle model.Bundle, labels []string) *join.Levels {
 	}
 	none := slices.Index(labels, model.NoneLabel)
 	return join.NewLevels(list, none, func(class int) float64 { return thresholds.For(labels[class]) }, thresholds.Default)
+}
+
+// identity is a word for the bundle: another where what it says of devices may be another.
+func identity(bundle model.Bundle) string {
+	h := sha256.New()
+	for _, service := range slices.Sorted(maps.Keys(bundle)) {
+		m := bundle[service]
+		text, err := json.Marshal([]any{service, m.Labels, m.Training, m.Calibration})
+		if err != nil { // numbers that a file cannot hold
+			text = []byte(err.Error())
+		}
+		h.Write(text)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil)[:8])
 }

@@ -34,6 +34,8 @@ type Options struct {
 	// Evicted takes a device that the registry dropped to make room, of which nothing need
 	// be kept any more; may be nil. The Registry must not be asked in it.
 	Evicted func(device string)
+	// Noted is called after each event of the Registry, as [registry.Config.Noted]; may be nil.
+	Noted func()
 	// NoFacts keeps Captures from collecting any.
 	NoFacts bool
 	// Verdict takes the device's verdict after each inference; may be nil.
@@ -113,6 +115,8 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 		Levels:     levels(bundle, labels),
 		MaxDevices: opts.MaxDevices,
 		Ignored:    opts.Ignored,
+		Model:      identity(bundle),
+		Noted:      opts.Noted,
 	}
 	c.start()
 	return c, nil
@@ -135,6 +139,7 @@ func (c *Classifier) start() {
 // for one goroutine. End frees what it has of what is shared.
 func (c *Classifier) Another() *Classifier {
 	a := &Classifier{opts: c.opts, verdicts: c.verdicts, services: c.services, streams: map[flows.Service]*stream{}, cache: c.cache}
+	a.verdicts.Noted = nil
 	for service, s := range c.streams {
 		own := *s
 		own.rows = flows.NewStreams(s.spec)

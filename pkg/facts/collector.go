@@ -109,6 +109,17 @@ func (c *Collector) Forget(name string) {
 	}
 }
 
+// Restore takes back what was known of a device, in the order of [Set.All]. One that was
+// heard of meanwhile, or finds no room, is left as it is.
+func (c *Collector) Restore(name string, list []Fact) {
+	if c.Of(name) != nil || len(c.devices) >= c.limit || len(list) == 0 {
+		return
+	}
+	d := &device{name: name}
+	d.restore(list)
+	c.put(d, c.recent)
+}
+
 // put makes a device the one heard last in a list, which it is in from now on.
 func (c *Collector) put(d *device, in *list.List) {
 	c.Forget(d.name)

@@ -97,15 +97,28 @@ const (
 )
 
 // String is the source's name.
-func (s Source) String() string { return [...]string{"mac", "sent", "heard"}[s] }
+func (s Source) String() string { return sourceNames[s] }
 
 // MarshalText gives the source's name.
 func (s Source) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads a source's name.
+func (s *Source) UnmarshalText(text []byte) error {
+	i := slices.Index(sourceNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("source of facts %q is not known", text)
+	}
+	*s = Source(i)
+	return nil
+}
+
+var sourceNames = [...]string{"mac", "sent", "heard"}
 
 var (
 	_ encoding.TextMarshaler   = Kind(0)
 	_ encoding.TextUnmarshaler = (*Kind)(nil)
 	_ encoding.TextMarshaler   = Source(0)
+	_ encoding.TextUnmarshaler = (*Source)(nil)
 )
 
 // Fact is one thing that is known of a device.
@@ -171,6 +184,26 @@ func (s *Set) By(until int64) []Fact {
 
 // All are the facts in the order in which they were first heard. They are the set's.
 func (s *Set) All() []Fact { return s.facts }
+
+// Changes is another number once other facts are known; how often they were said does not
+// count. A nil set has none.
+func (s *Set) Changes() uint32 {
+	if s == nil {
+		return 0
+	}
+	return s.changes
+}
+
+// restore takes facts back, those that fit.
+func (s *Set) restore(list []Fact) {
+	for _, f := range list {
+		if len(s.facts) == MaxFacts || len(f.Value) > MaxValue || s.text+allocated(len(f.Value)) > maxText {
+			continue
+		}
+		s.facts, s.text = append(s.facts, f), s.text+allocated(len(f.Value))
+	}
+	s.changes++
+}
 
 // Tell writes into a verdict who made the device, and each kind's value that was said
 // last. What others said is left out. A nil set has nothing to tell.

@@ -72,6 +72,9 @@ func (p *past) add(probs []float32, again bool, at int64, l *join.Levels) {
 		p.mean.Add(probs)
 	}
 	class, _ := p.mean.Best()
+	if class < 0 { // it counts beside one that was before a restart
+		return
+	}
 	if was >= 0 && class != was && !l.Kin(class, was) {
 		p.first = 0
 	}

@@ -36,6 +36,11 @@ type Config struct {
 	// Ignored reports whether a record makes its device one that gets no verdict from
 	// then on; nil: never.
 	Ignored func(*flows.Record) bool
+	// Model names what judges: of a device that is restored, what another has judged is void.
+	Model string
+	// Noted is called after each event, on the way of records: it must neither wait nor ask
+	// the registry; nil: events are not remembered.
+	Noted func()
 }
 
 // Registry is safe for concurrent use.
@@ -46,9 +51,13 @@ type Registry struct {
 	unknown *list.List               // most recently active first
 	known   *list.List
 	evicted uint64
+	ids     uint64   // the highest number that a device was given
+	gone    []uint64 // numbers of devices that were stored and are no more
+	news
 }
 
 type device struct {
+	id        uint64
 	name      string
 	first     int64
 	last      int64
@@ -56,18 +65,25 @@ type device struct {
 	ipv6      uint64 // of flows
 	packets   uint64
 	bytes     uint64
-	joined    joined
 	newest    int64 // last packet of the newest windowed record
 	addresses []address
 	shared    bool
 	said      said
 	ignored   bool
+	judgement
+	Presence
+	dirt
+	explained // its newest explanation
+	in        *list.List
+}
+
+// judgement is what is known of a device by its model, and by what it does for others.
+type judgement struct {
+	joined joined
 	forwarding
 	change
 	contradiction count // of network and facts
 	hold
-	explained // its newest explanation
-	in        *list.List
 }
 
 // said is what a device's last verdict was.
@@ -116,6 +132,10 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
+	if d.heard(rec.FirstSeen, d.last) {
+		r.happened(d, v1.EventBack, rec.FirstSeen)
+	}
+	d.changed = true
 	d.last = max(d.last, rec.LastSeen)
 	d.flows++
 	if rec.IsIPv6() {
@@ -142,8 +162,10 @@ func (r *Registry) touch(rec *flows.Record) *device {
 	if len(r.devices) >= r.cfg.MaxDevices {
 		r.evict()
 	}
-	d := &device{name: rec.Device, first: rec.FirstSeen, in: r.unknown}
+	r.ids++
+	d := &device{id: r.ids, name: rec.Device, first: rec.FirstSeen, in: r.unknown}
 	r.devices[rec.Device] = d.in.PushFront(d)
+	r.happened(d, v1.EventNew, rec.FirstSeen)
 	return d
 }
 
@@ -152,9 +174,17 @@ func (r *Registry) evict() {
 	if from.Len() == 0 {
 		from = r.known
 	}
-	d := from.Remove(from.Back()).(*device)
-	delete(r.devices, d.name)
+	r.drop(from.Back().Value.(*device))
 	r.evicted++
+}
+
+// drop forgets a device.
+func (r *Registry) drop(d *device) {
+	d.in.Remove(r.devices[d.name])
+	delete(r.devices, d.name)
+	if d.stored {
+		r.gone = append(r.gone, d.id)
+	}
 	if r.cfg.Evicted != nil {
 		r.cfg.Evicted(d.name)
 	}
@@ -194,7 +224,10 @@ func (r *Registry) Window(rec *flows.Record, w *Window) v1.Verdict {
 	d.newest = rec.LastSeen
 	v := r.verdict(d)
 	now := saidIn(&v)
-	v.News, d.said = now != d.said, now
+	if v.News = now != d.said; v.News {
+		r.saidAnew(d, &v, now)
+	}
+	d.said, d.changed = now, true
 	r.move(d, map[bool]*list.List{true: r.known, false: r.unknown}[v.Known])
 	return v
 }
@@ -281,9 +314,7 @@ func (r *Registry) Devices() []v1.DeviceVerdict {
 			Verdict: r.verdict(d), Addresses: []string{},
 			FirstSeen: v1.UnixMicro(d.first), LastSeen: v1.UnixMicro(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
 		}
-		if mac, err := flows.ParseMAC(v.Device); err == nil {
-			v.RandomMAC = mac.IsLocal()
-		}
+		v.RandomMAC = randomMAC(v.Device)
 		for _, a := range d.addresses {
 			v.Addresses = append(v.Addresses, a.addr.String())
 		}

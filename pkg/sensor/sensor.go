@@ -8,10 +8,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -40,6 +42,7 @@ type Config struct {
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool
 	Socket  string // path; empty: no socket
+	State   string // file that the registry outlasts the process in; empty: memory only
 	// NoFacts keeps nothing of what devices say of themselves.
 	NoFacts bool
 	// ExplainRate is how many verdicts a minute are explained; 0: none, and no rows are kept
@@ -80,6 +83,8 @@ type Sensor struct {
 	early    *early    // nil: there is no model
 	ended    sync.Once // of verdicts
 	started  time.Time
+	kept     *kept
+	first    atomic.Int64 // of packets played faster, when the first came, us since the Unix epoch
 
 	mu         sync.Mutex // guards what events change
 	locals     *flows.Locals
@@ -118,13 +123,15 @@ func Open(cfg Config) (*Sensor, error) {
 			return nil, err
 		}
 	}
+	if s.kept, err = s.keep(); err != nil {
+		s.closeSocket()
+		return nil, err
+	}
 	s.cfg.Loader.LocalInterfaces = s.cfg.Loader.Local == nil
 	s.cfg.Loader.HostChanged = s.moved
 	if s.kernel, err = loader.Open(s.cfg.Loader); err != nil {
-		if s.socket != nil {
-			s.socket.Close()
-		}
-		return nil, err
+		s.closeSocket()
+		return nil, errors.Join(err, s.kept.close())
 	}
 	s.verdicts = queue.New(verdictQueue, func(v v1.Verdict) error {
 		if !v.Provisional {
@@ -150,7 +157,7 @@ func Open(cfg Config) (*Sensor, error) {
 // openClassifier prepares what judges records, what it hears of devices, and what explains.
 func (s *Sensor) openClassifier() error {
 	cfg := &s.cfg
-	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: s.judged}
+	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: s.judged, Noted: func() { s.kept.noted() }}
 	if !cfg.NoFacts {
 		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
 		opts.Facts, opts.Evicted = s.facts.Of, s.facts.Forget
@@ -225,6 +232,8 @@ func (s *Sensor) Run(ctx context.Context) error {
 	if s.socket != nil {
 		answering.Go(func() { api.Serve(serving, s.socket, s, s.cfg.Log) })
 	}
+	s.kept.run(ctx)
+	answering.Go(func() { s.watch(serving) })
 	early, flush := context.WithCancel(ctx)
 	defer flush()
 	var judging sync.WaitGroup
@@ -238,7 +247,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 	s.early.end()
 	stop()
 	answering.Wait()
-	return err
+	return errors.Join(err, s.kept.close())
 }
 
 // endVerdicts gives the listener the time to take the last verdicts, once.
@@ -258,10 +267,14 @@ func (s *Sensor) endVerdicts() {
 // Close detaches the kernel half and removes the socket.
 func (s *Sensor) Close() error {
 	s.endVerdicts() // where there was no Run
+	s.closeSocket()
+	return errors.Join(s.kernel.Close(), s.kept.close())
+}
+
+func (s *Sensor) closeSocket() {
 	if s.socket != nil {
 		s.socket.Close()
 	}
-	return s.kernel.Close()
 }
 
 // sink takes the kernel's events, and makes the times of fast-played traffic
@@ -277,6 +290,7 @@ func (k *sink) stamp(t int64) int64 {
 	}
 	if k.t0 == 0 {
 		k.t0 = t
+		k.sensor.first.Store(k.sensor.kernel.Epoch(t))
 	}
 	return k.t0 + int64(float64(t-k.t0)*k.sensor.cfg.Speed)
 }
@@ -356,6 +370,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		DroppedVerdicts:   s.verdicts.Dropped(),
 		EvictedDevices:    s.classifier.Registry().Evicted(),
 		Explanations:      s.explanations(),
+		Registry:          s.kept.stats(),
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
 	}
 	if s.facts != nil {

@@ -17,7 +17,7 @@ import (
 
 // Flags that name files to write, directories to write into, and files to read.
 var (
-	outputFlags = []string{"output", "checkpoint", "predictions"}
+	outputFlags = []string{"output", "state", "checkpoint", "predictions"}
 	reportFlags = []string{"report", "dump"}
 	inputFlags  = []string{"manifest", "strangers", "taxonomy", "model", "like", "labels"}
 )

@@ -47,6 +47,7 @@ func runCommand() *cli.Command {
 			ask.SocketFlag,
 			settings.Flag,
 			terminal.LogFlag,
+			&cli.StringFlag{Name: "state", Usage: "`FILE` that the registry of devices is kept in, beside its snapshot; empty: in memory only"},
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
 			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves: maker, names, services"},
 			&cli.IntFlag{Name: "explain-rate", Usage: "explain `N` verdicts a minute, with a twentieth of a processor, and keep flows for `explain --device` (default: none)"},
@@ -125,7 +126,7 @@ func checkFlags(c *cli.Context) error {
 }
 
 func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
-	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), Speed: c.Float64("speed"), NoFacts: c.Bool("no-facts"), Log: log}
+	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), State: c.String("state"), Speed: c.Float64("speed"), NoFacts: c.Bool("no-facts"), Log: log}
 	if len(c.StringSlice("interface")) == 0 {
 		return cfg, terminal.Usagef("run: -i IFACE is missing, or `interfaces` in the file that --config names")
 	}

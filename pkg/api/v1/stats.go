@@ -19,6 +19,7 @@ type Stats struct {
 	EvictedDevices    uint64           `json:"evicted_devices" means:"devices forgotten for want of room" do:"raise --max-devices; their open flows are still counted"`
 	Facts             FactStats        `json:"facts" means:"what devices say of themselves"`
 	Explanations      ExplanationStats `json:"explanations" means:"with run --explain-rate; else all are 0"`
+	Registry          RegistryStats    `json:"registry" means:"what is kept of devices beyond the process, with --state"`
 	UserCPUS          float64          `json:"user_cpu_s" means:"seconds that this process took in user space"`
 	KernelNSTotal     *uint64          `json:"kernel_ns_total" means:"ns spent in the kernel programs; null without --kernel-stats"`
 	KernelRuns        *uint64          `json:"kernel_runs" means:"runs of these; null without --kernel-stats"`
@@ -82,4 +83,11 @@ type Interface struct {
 	Attached bool    `json:"attached" means:"packets are seen"`
 	Gaps     uint64  `json:"gaps" means:"how often the programs were off it while it was there: others took them off, or they could not be attached" do:"look in the log who takes them off"`
 	GapS     float64 `json:"gap_s" means:"for how many seconds in all"`
+}
+
+// RegistryStats counts what became of writes to the registry's file.
+type RegistryStats struct {
+	Writes    uint64 `json:"writes" means:"to the file of --state; 0 without it"`
+	Failures  uint64 `json:"write_failures" means:"writes that failed: what has changed stays in memory and is tried again" do:"look in the log: mostly the disk is full"`
+	Unwritten uint64 `json:"unwritten" means:"events lost: 4,096 others came before they could be written" do:"see registry.write_failures; or a flood of new devices"`
 }

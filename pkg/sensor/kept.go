@@ -1,0 +1,104 @@
+package sensor
+
+// This file has the registry outlast the process.
+
+import (
+	"context"
+	"sync"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/store"
+)
+
+// kept writes what changes to the file of Config.State. A nil one keeps nothing.
+type kept struct {
+	store  *store.Store
+	keeper *store.Keeper
+	stop   context.CancelFunc // nil: it has not begun
+	ended  chan struct{}
+	once   sync.Once
+	err    error
+}
+
+// keep opens the file, and takes back what it holds.
+func (s *Sensor) keep() (*kept, error) {
+	if s.cfg.State == "" {
+		return nil, nil
+	}
+	file, opened, err := store.Open(s.cfg.State)
+	if err != nil {
+		return nil, err
+	}
+	if opened.Damage != "" {
+		s.cfg.Log.Error("registry: " + opened.Damage)
+	}
+	r := s.classifier.Registry()
+	r.RestoreEvents(opened.Events)
+	if n := r.Restore(opened.Devices); n > 0 {
+		s.cfg.Log.Info("registry: another model judged devices, which begin anew", "devices", n, "of", len(opened.Devices))
+	}
+	source := store.Source{Registry: r}
+	if s.facts != nil {
+		for i := range opened.Devices {
+			name := opened.Devices[i].Name
+			s.facts.Restore(name, opened.Facts[name])
+		}
+		source.Facts = s.factsToKeep
+	}
+	return &kept{store: file, keeper: store.NewKeeper(file, opened, source, s.cfg.Log), ended: make(chan struct{})}, nil
+}
+
+// factsToKeep are a device's facts as a [store.Source] gives them.
+func (s *Sensor) factsToKeep(device string) (changes uint32, list []facts.Fact) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := s.facts.Of(device)
+	if set == nil {
+		return 0, nil
+	}
+	return set.Changes(), append(list, set.All()...)
+}
+
+// run writes until close.
+func (k *kept) run(ctx context.Context) {
+	if k == nil {
+		return
+	}
+	ctx, k.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer close(k.ended)
+		k.err = k.keeper.Run(ctx)
+	}()
+}
+
+// close writes what is left, and closes the file.
+func (k *kept) close() error {
+	if k == nil {
+		return nil
+	}
+	var err error
+	k.once.Do(func() {
+		if k.stop == nil {
+			err = k.store.Close()
+			return
+		}
+		k.stop()
+		<-k.ended
+		err = k.err
+	})
+	return err
+}
+
+func (k *kept) noted() {
+	if k != nil {
+		k.keeper.Noted()
+	}
+}
+
+func (k *kept) stats() v1.RegistryStats {
+	if k == nil {
+		return v1.RegistryStats{}
+	}
+	return k.keeper.Stats()
+}

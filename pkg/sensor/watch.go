@@ -1,0 +1,87 @@
+package sensor
+
+// This file looks, now and then, for what no packet tells: who is gone, and what is lost.
+
+import (
+	"context"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
+)
+
+const (
+	lookEvery = 30 * time.Second
+	// dropsEnd is how many looks after the last loss it is over.
+	dropsEnd = 4
+)
+
+// watch looks until ctx ends.
+func (s *Sensor) watch(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	drops := map[string]*dropping{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if now, since, ok := s.clock(time.Now().UnixMicro()); ok {
+			s.mu.Lock() // what is forgotten is so by all
+			s.classifier.Registry().Look(now, since)
+			s.mu.Unlock()
+		}
+		stats, err := s.Stats()
+		if err != nil {
+			continue // whoever asks for them is told
+		}
+		for counter, n := range map[string]uint64{
+			"samples.ring_full": stats.Samples.RingFull, "packets.table_full": stats.Packets.TableFull, "dropped_verdicts": stats.DroppedVerdicts,
+		} {
+			if drops[counter] == nil {
+				drops[counter] = &dropping{}
+			}
+			if event := drops[counter].look(counter, n); event != nil {
+				event.Time = v1.Time{Time: time.Now()}
+				s.classifier.Registry().Note(*event)
+			}
+		}
+	}
+}
+
+// clock is what time it is for packets, at a time of the wall's clock, and since when there
+// have been some; us since the Unix epoch. ok is false where none has come yet.
+func (s *Sensor) clock(wall int64) (now, since int64, ok bool) {
+	if s.cfg.Speed == 1 {
+		return wall, s.started.UnixMicro(), true
+	}
+	first := s.first.Load()
+	return first + int64(float64(wall-first)*s.cfg.Speed), first, first != 0
+}
+
+// dropping is a counter of losses.
+type dropping struct {
+	n     uint64
+	quiet int  // looks since it was last raised
+	on    bool // it has been said
+}
+
+// look takes the counter's value, and returns what there is to say.
+func (d *dropping) look(counter string, n uint64) *v1.Event {
+	raised := n > d.n
+	d.n = n
+	switch {
+	case raised:
+		d.quiet = 0
+		if !d.on {
+			d.on = true
+			return &v1.Event{Event: v1.EventDropsBegan, New: &counter}
+		}
+	case d.on:
+		if d.quiet++; d.quiet == dropsEnd {
+			d.on = false
+			return &v1.Event{Event: v1.EventDropsEnded, Old: &counter}
+		}
+	}
+	return nil
+}
