@@ -16,6 +16,8 @@ PAPER_SEED := 1
 
 # make demo: more flags for `iotsense demo`, e.g. DEMO_FLAGS='--speed 20'.
 DEMO_FLAGS :=
+# make bench-capture: flags of `iotsense bench capture`.
+CAPTURE_FLAGS :=
 # make fuzz, make bench: time per fuzz target, runs per benchmark.
 FUZZTIME := 30s
 COUNT    := 6
@@ -23,11 +25,11 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate makers build model cross bench peers figures fuzz live exact vmtest docker clean
+.PHONY: help ready demo test lint generate makers build model cross bench bench-capture peers figures fuzz live exact vmtest docker clean
 .NOTPARALLEL:
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ready build ## watch the sensor name devices on an isolated veth pair (root)
 	@scripts/demo.sh $(DEMO_FLAGS)
@@ -70,6 +72,9 @@ cross: ## static binaries for linux/amd64 and linux/arm64
 
 bench: ## every Go benchmark, COUNT=6 runs each, for benchstat
 	@scripts/bench.sh $(COUNT)
+
+bench-capture: build ## the sensor beside tools that capture packets: CAPTURE_FLAGS='--repetitions 1' (root)
+	@scripts/bench-capture.sh $(CAPTURE_FLAGS)
 
 peers: build ## the engine beside Keras, LiteRT, ONNX Runtime and PyTorch, 1.5 GB of packages
 	@scripts/bench-peers.sh

@@ -16,7 +16,7 @@ import (
 func benchCommand() *cli.Command {
 	return &cli.Command{
 		Name: "bench", Usage: "the measurements behind the README's figures",
-		Subcommands: []*cli.Command{benchKernelCommand(), benchInferenceCommand(), benchPipelineCommand(), benchLiveCommand(), benchSamplesCommand(), benchNamingCommand()},
+		Subcommands: []*cli.Command{benchKernelCommand(), benchInferenceCommand(), benchPipelineCommand(), benchLiveCommand(), benchSamplesCommand(), benchNamingCommand(), benchCaptureCommand()},
 		Action: func(c *cli.Context) error {
 			return terminal.Usagef("bench: say what to measure, see iotsense bench --help")
 		},

@@ -1,6 +1,6 @@
 package replay
 
-// This file runs a command in the sensor's namespace.
+// This file runs commands in the namespaces.
 
 import (
 	"fmt"
@@ -12,7 +12,13 @@ import (
 // what cmd.Wait returns. Only the network is another: files, sockets by path and
 // the bpf file system are this process's own, unlike under `ip netns exec`. The
 // kernel kills the command when this process dies.
-func (n *Network) Start(cmd *exec.Cmd) (<-chan error, error) {
+func (n *Network) Start(cmd *exec.Cmd) (<-chan error, error) { return startOn(n.Do, cmd) }
+
+// StartDevice is Start in the devices' namespace.
+func (n *Network) StartDevice(cmd *exec.Cmd) (<-chan error, error) { return startOn(n.DoDevice, cmd) }
+
+// startOn starts cmd on a thread that do has put in place.
+func startOn(do func(func() error) error, cmd *exec.Cmd) (<-chan error, error) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -20,7 +26,7 @@ func (n *Network) Start(cmd *exec.Cmd) (<-chan error, error) {
 	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {
 		// The thread must outlive the command: Pdeathsig is about the thread.
-		err := n.Do(func() error {
+		err := do(func() error {
 			if err := cmd.Start(); err != nil {
 				return err
 			}

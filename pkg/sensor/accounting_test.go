@@ -6,15 +6,12 @@ package sensor_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/vishvananda/netlink"
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -28,9 +25,6 @@ const (
 	longLoad  = time.Minute
 	// loadSpeed makes lives so short that many end under load.
 	loadSpeed = 40
-
-	serverAddr = "10.77.0.1"
-	clientAddr = "10.77.0.2"
 )
 
 func TestAccountingUnderLoad(t *testing.T) {
@@ -55,9 +49,11 @@ func accountUnderLoad(t *testing.T, iperf3 string, hook attach.Hook, length time
 			t.Error(err)
 		}
 	}()
-	addAddresses(t, n)
+	if err := n.Address(0); err != nil {
+		t.Fatal(err)
+	}
 	sensor := startSensor(t, n, sensorConfig{Hook: hook, Direction: flows.Bi, Speed: loadSpeed})
-	server := start(t, n, exec.Command(iperf3, "-s", "-1", "-B", serverAddr))
+	server := start(t, n, exec.Command(iperf3, "-s", "-1", "-B", replay.SensorAddr))
 
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -111,7 +107,7 @@ func playFor(t *testing.T, n *replay.Network, frames []lab.Frame, farEnd bool, l
 func runClient(ctx context.Context, n *replay.Network, iperf3 string, length time.Duration) (out []byte, err error) {
 	client := func() error {
 		seconds := strconv.Itoa(int(length.Seconds()))
-		out, err = exec.CommandContext(ctx, iperf3, "-c", serverAddr, "-t", seconds, "--connect-timeout", "3000").CombinedOutput()
+		out, err = exec.CommandContext(ctx, iperf3, "-c", replay.SensorAddr, "-t", seconds, "--connect-timeout", "3000").CombinedOutput()
 		return err
 	}
 	for range 20 { // the server may not listen yet
@@ -121,48 +117,6 @@ func runClient(ctx context.Context, n *replay.Network, iperf3 string, length tim
 		time.Sleep(100 * time.Millisecond)
 	}
 	return out, err
-}
-
-// addAddresses gives both ends an address, and each the other's MAC: the network
-// has no ARP.
-func addAddresses(t *testing.T, n *replay.Network) {
-	t.Helper()
-	var macs [2]net.HardwareAddr
-	ends := []struct {
-		do          func(func() error) error
-		name        string
-		addr, other string
-	}{
-		{n.Do, replay.Interface, serverAddr, clientAddr},
-		{n.DoDevice, replay.DeviceInterface, clientAddr, serverAddr},
-	}
-	each := func(f func(i int, link netlink.Link) error) {
-		for i, e := range ends {
-			err := e.do(func() error {
-				link, err := netlink.LinkByName(e.name)
-				if err != nil {
-					return err
-				}
-				return f(i, link)
-			})
-			if err != nil {
-				t.Fatalf("%s: %v", e.name, err)
-			}
-		}
-	}
-	each(func(i int, link netlink.Link) error {
-		macs[i] = link.Attrs().HardwareAddr
-		addr, err := netlink.ParseAddr(ends[i].addr + "/24")
-		if err != nil {
-			return err
-		}
-		return netlink.AddrAdd(link, addr)
-	})
-	each(func(i int, link netlink.Link) error {
-		return netlink.NeighSet(&netlink.Neigh{
-			LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT, IP: net.ParseIP(ends[i].other), HardwareAddr: macs[1-i],
-		})
-	})
 }
 
 // quietCounters are the interface's counters once they stand still.

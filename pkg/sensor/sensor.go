@@ -34,10 +34,13 @@ const maxLifetimes = 5
 
 // Config says what to watch and with which model.
 type Config struct {
-	Loader     loader.Config // Direction, Packets, Prefix and Lifetime are set from Model
-	Model      model.Bundle  // nil: records only
-	ModelName  string        // in words
-	MaxDevices int           // 0: registry.DefaultMaxDevices
+	Loader loader.Config // Direction, Packets, Prefix and Lifetime are set from Model
+	Model  model.Bundle  // nil: records only
+	// CountOnly makes no record either: packets are counted, and of each life the kernel
+	// sends the one sample that is the least it can. It needs a nil Model.
+	CountOnly  bool
+	ModelName  string // in words
+	MaxDevices int    // 0: registry.DefaultMaxDevices
 	// Ignored reports whether a record makes its device one that is counted but not
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool
@@ -92,7 +95,8 @@ type Sensor struct {
 	classifier *classify.Classifier
 	facts      *facts.Collector // nil: none are kept
 	explaining *explaining      // nil: nothing is explained
-	failures   uint64           // records that the model refused
+	counts     counts
+	failures   uint64 // records that the model refused
 }
 
 // Open loads and attaches the kernel half and makes the socket. Whatever fails,
@@ -158,7 +162,7 @@ func Open(cfg Config) (*Sensor, error) {
 func (s *Sensor) openClassifier() error {
 	cfg := &s.cfg
 	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: s.judged, Noted: func() { s.kept.noted() }}
-	if !cfg.NoFacts {
+	if !cfg.NoFacts && !cfg.CountOnly {
 		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
 		opts.Facts, opts.Evicted = s.facts.Of, s.facts.Forget
 	}
@@ -209,6 +213,9 @@ func (s *Sensor) recordsOf(bundle model.Bundle) error {
 	s.spec = spec
 	l := &s.cfg.Loader
 	l.Direction, l.Packets, l.Prefix = spec.Direction, spec.Packets, spec.Prefix
+	if s.cfg.CountOnly {
+		l.Packets, l.Prefix = 1, 0
+	}
 	l.Lifetime = time.Duration(float64(spec.Lifetime) / s.cfg.Speed)
 	return nil
 }
@@ -306,6 +313,9 @@ func (k *sink) scaled(c *flows.Close) *flows.Close {
 
 // Sample implements flows.Sink.
 func (k *sink) Sample(e *flows.Sample) {
+	if k.sensor.cfg.CountOnly {
+		return
+	}
 	k.sensor.mu.Lock()
 	defer k.sensor.mu.Unlock()
 	e.Stamp = k.stamp(e.Stamp)
@@ -316,6 +326,11 @@ func (k *sink) Sample(e *flows.Sample) {
 func (k *sink) Close(e *flows.Close) {
 	k.sensor.mu.Lock()
 	defer k.sensor.mu.Unlock()
+	k.sensor.counts.protocol(e)
+	if k.sensor.cfg.CountOnly {
+		k.sensor.counts.device(e, k.sensor.locals.Devices(e.Life.Key, k.sensor.cfg.Loader.Direction))
+		return
+	}
 	e.First, e.Last = k.stamp(e.First), k.stamp(e.Last)
 	k.sensor.assembler.Close(e)
 }
@@ -342,10 +357,11 @@ func (s *Sensor) ID() string { return s.id }
 // Stats implements api.Source.
 func (s *Sensor) Stats() (v1.Stats, error) {
 	var made flows.AssemblerStats
+	var counted counts
 	kernel, err := s.kernel.Stats(func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		made = s.assembler.Stats()
+		made, counted = s.assembler.Stats(), s.counts
 	})
 	if err != nil {
 		return v1.Stats{}, err
@@ -356,12 +372,13 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	kernel.Packets.WithDevice, kernel.Packets.NoDevice = made.WithDevice, made.NoDevice
+	kernel.Packets.WithDevice, kernel.Packets.NoDevice = made.WithDevice+counted.withDevice, made.NoDevice+counted.noDevice
 	stats := v1.Stats{
 		Sensor:            s.id,
 		UptimeS:           time.Since(s.started).Seconds(),
 		Interfaces:        kernel.Interfaces,
 		Packets:           kernel.Packets,
+		Protocols:         counted.protocols,
 		Samples:           kernel.Samples,
 		Flows:             kernel.Flows,
 		Records:           made.Records,

@@ -54,7 +54,7 @@ func runCommand() *cli.Command {
 			terminal.JSONFlag,
 			&cli.DurationFlag{Name: "duration", Usage: "stop after `D`"},
 			&cli.BoolFlag{Name: "kernel-stats", Usage: "measure the time spent in the kernel (needs CAP_SYS_ADMIN)"},
-			&cli.IntFlag{Name: "packets", Usage: "packets sampled per flow (only the model's own value is taken)"},
+			&cli.IntFlag{Name: "packets", Usage: "packets sampled per flow (only the model's own value is taken; 0 with --model none: count, make no records)"},
 			&cli.IntFlag{Name: "prefix", Usage: "payload bytes sampled per packet (only the model's own value is taken)"},
 			&cli.DurationFlag{Name: "flow-timeout", Usage: "a record's life (only the model's own value is taken)"},
 			&cli.StringFlag{Name: "direction", Usage: "bi or uni (only the model's own value is taken)"},
@@ -170,6 +170,7 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 		}
 		cfg.ModelName = ModelText(c.String("model"), cfg.Model)
 	}
+	cfg.CountOnly = countOnly(c)
 	cfg.Loader = loader.Config{
 		Interfaces: c.StringSlice("interface"), Hook: hook, MaxFlows: c.Int("max-flows"), RingSize: ring,
 		Local: local, Pin: c.String("pin"), KernelStats: c.Bool("kernel-stats"), Log: cfg.Log,
@@ -203,6 +204,11 @@ func canBeInterface(name string) bool {
 	return name != "" && len(name) <= longest && !strings.ContainsAny(name, "/ \t\n")
 }
 
+// countOnly reports whether packets are only to be counted.
+func countOnly(c *cli.Context) bool {
+	return c.String("model") == ask.NoModel && c.IsSet("packets") && c.Int("packets") == 0
+}
+
 // checkRecordFlags refuses values that differ from what the model was trained on.
 func checkRecordFlags(c *cli.Context, bundle model.Bundle) error {
 	spec, err := bundle.Record()
@@ -215,7 +221,7 @@ func checkRecordFlags(c *cli.Context, bundle model.Bundle) error {
 		{"flow-timeout", c.Duration("flow-timeout").String(), spec.Lifetime.String()},
 		{"direction", c.String("direction"), spec.Direction.String()},
 	} {
-		if c.IsSet(f.name) && f.asked != f.trained {
+		if c.IsSet(f.name) && f.asked != f.trained && !(f.name == "packets" && countOnly(c)) {
 			return terminal.Usagef("--%s %s: the model needs %s; leave the flag out, or train a model for it", f.name, f.asked, f.trained)
 		}
 	}

@@ -10,6 +10,7 @@ type Stats struct {
 	Model             *string          `json:"model" means:"in words; null: records only"`
 	Interfaces        []Interface      `json:"interfaces" means:"those watched"`
 	Packets           PacketStats      `json:"packets" means:"what became of every packet, in wire packets"`
+	Protocols         ProtocolStats    `json:"protocols" means:"packets.in_closed by IP protocol"`
 	Samples           SampleStats      `json:"samples" means:"a life's first packets with their payload"`
 	Flows             FlowStats        `json:"flows" means:"in lives"`
 	Records           uint64           `json:"records" means:"records made"`
@@ -41,6 +42,15 @@ type PacketStats struct {
 	InClosed   uint64 `json:"in_closed" sum:"with_device no_device" means:"of lives that have ended"`
 	WithDevice uint64 `json:"with_device" means:"of ended lives with a device end"`
 	NoDevice   uint64 `json:"no_device" means:"of ended lives without one" do:"see --local if devices are missing"`
+}
+
+// ProtocolStats are wire packets of ended lives; together they are
+// PacketStats.InClosed.
+type ProtocolStats struct {
+	TCP   uint64 `json:"tcp" means:"TCP"`
+	UDP   uint64 `json:"udp" means:"UDP"`
+	ICMP  uint64 `json:"icmp" means:"ICMP and ICMPv6"`
+	Other uint64 `json:"other" means:"every other protocol"`
 }
 
 // SampleStats counts samples.
