@@ -235,6 +235,7 @@ func (l *learnt) result() *explain.Learnt {
 	if l.labelled {
 		r.Right = &l.right
 	}
+	r.SumFields()
 	return r
 }
 
@@ -270,6 +271,13 @@ func printLearnt(w io.Writer, r *explain.Learnt, most int) {
 	}
 	for i := range r.Wrong {
 		lines(&r.Wrong[i], r.Wrong[i].Label+" given "+*r.Wrong[i].WhyNot)
+	}
+	fields := r.Fields
+	if most > 0 {
+		fields = fields[:min(most, len(fields))]
+	}
+	for _, f := range fields {
+		t.AppendRow(table.Row{"all types", r.Windows, fmt.Sprintf("%+.2f", f.Mean), "field", f.Name})
 	}
 	t.Render()
 }

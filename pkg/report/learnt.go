@@ -25,6 +25,7 @@ const (
 	learntAgainst = 8
 	learntFields  = 8
 	learntTwins   = 8
+	allFields     = 20
 )
 
 // learntView is what the template sees.
@@ -142,6 +143,11 @@ func signed(x explain.Importance, sign float64, most int) (list []explain.Strong
 		}
 	}
 	return list
+}
+
+// AllFields are those of most weight in all types.
+func (v learntView) AllFields() []explain.Weight {
+	return v.Learnt.Fields[:min(allFields, len(v.Learnt.Fields))]
 }
 
 // Fields are those of most weight.

@@ -26,6 +26,7 @@ func TestLearntPage(t *testing.T) {
 			{Label: "lamp", WhyNot: &plug, Windows: 9, Groups: []explain.Weight{weight("facts", 3)}},
 			{Label: "plug", WhyNot: &lamp, Windows: 9, Groups: []explain.Weight{weight("facts", 1)}}},
 	}
+	l.SumFields()
 	dir := t.TempDir()
 	if err := WriteLearnt(dir, l); err != nil {
 		t.Fatal(err)
@@ -37,7 +38,7 @@ func TestLearntPage(t *testing.T) {
 	page := string(text)
 	for _, want := range []string{
 		"5,678 windows, 1,234 of them right", "default-src 'none'", "asks DNS for &lt;a&gt; (fact)", "&#34;HS110&#34; in a payload", "2 of 3",
-		"Fields of most weight: remote_port -1.00.", "lamp and not plug: &#43;3.00 in all", "No window was given another label",
+		"Fields of most weight: remote_port -1.00.", "<tr><td>remote_port<td>-1.000<td>1.000", "lamp and not plug: &#43;3.00 in all", "No window was given another label",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page has no %s", want)

@@ -379,7 +379,14 @@ func TestGlobal(t *testing.T) {
 	if all = g.Labels(); len(all) != 2 || all[0].Windows != 4 || *all[1].WhyNot != "plug" {
 		t.Errorf("%d labels with one set against another", len(all))
 	}
-	learnt := explain.Learnt{Types: all}
+	learnt := explain.Learnt{Types: all[:1]}
+	if learnt.SumFields(); len(learnt.Fields) != 1 || math.Abs(learnt.Fields[0].Mean-2) > 1e-12 {
+		t.Errorf("fields of all types: %+v", learnt.Fields)
+	}
+	learnt.Types = append(learnt.Types, explain.Importance{Label: "none"})
+	if learnt.SumFields(); math.Abs(learnt.Fields[0].Mean-1) > 1e-12 {
+		t.Errorf("with one that lacks it: %+v", learnt.Fields)
+	}
 	strong := all[0].Strongest(2)
 	if len(strong) != 2 || strong[0].Of != "word" || math.Abs(strong[0].Mean-3) > 1e-12 || strong[1].Of != "fact" {
 		t.Errorf("strongest: %+v", strong)

@@ -226,13 +226,19 @@ func mean(key pair, captures map[string]*tally) Importance {
 				w.Mean, w.Magnitude, w.Captures = w.Mean+s.mean*share, w.Magnitude+s.magnitude*share, w.Captures+1
 			}
 		}
-		*list = []Weight{}
-		for _, w := range weights {
-			*list = append(*list, *w)
-		}
-		slices.SortFunc(*list, func(a, b Weight) int {
-			return cmp.Or(cmp.Compare(b.Magnitude, a.Magnitude), cmp.Compare(a.Name, b.Name))
-		})
+		*list = sorted(weights)
 	}
 	return x
+}
+
+// sorted are weights, the greatest Magnitude first.
+func sorted(weights map[string]*Weight) []Weight {
+	list := make([]Weight, 0, len(weights))
+	for _, w := range weights {
+		list = append(list, *w)
+	}
+	slices.SortFunc(list, func(a, b Weight) int {
+		return cmp.Or(cmp.Compare(b.Magnitude, a.Magnitude), cmp.Compare(a.Name, b.Name))
+	})
+	return list
 }

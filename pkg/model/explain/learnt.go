@@ -17,6 +17,23 @@ type Learnt struct {
 	Types   []Importance `json:"types"`   // what speaks for a window's own label
 	Rivals  []Importance `json:"rivals"`  // for it and not for the class that is nearest: of each label the one that is so in most captures
 	Wrong   []Importance `json:"wrong"`   // for it and not for the one that it was given instead: what is below 0 misled
+	Fields  []Weight     `json:"fields"`  // means over the types, greatest Magnitude first; Captures of all of them
+}
+
+// SumFields sets Fields by what Types say.
+func (l *Learnt) SumFields() {
+	all := map[string]*Weight{}
+	for _, t := range l.Types {
+		for _, f := range t.Fields {
+			w := all[f.Name]
+			if w == nil {
+				w = &Weight{Name: f.Name}
+				all[f.Name] = w
+			}
+			w.Mean, w.Magnitude, w.Captures = w.Mean+f.Mean/float64(len(l.Types)), w.Magnitude+f.Magnitude/float64(len(l.Types)), w.Captures+f.Captures
+		}
+	}
+	l.Fields = sorted(all)
 }
 
 // Strong is a weight with its kind: fact, value, word or field.
@@ -46,6 +63,9 @@ func (x *Importance) Strongest(most int) []Strong {
 
 // Cut keeps so many of each list of weights; 0: all.
 func (l *Learnt) Cut(top int) {
+	if top > 0 {
+		l.Fields = l.Fields[:min(top, len(l.Fields))]
+	}
 	for _, part := range [][]Importance{l.Types, l.Rivals, l.Wrong} {
 		for i := range part {
 			for _, list := range []*[]Weight{&part[i].Facts, &part[i].Values, &part[i].Words, &part[i].Fields} {
