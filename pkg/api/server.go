@@ -8,13 +8,11 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -55,7 +53,8 @@ const (
 	apart    = 100 * time.Millisecond // between two computations of an answer,
 	duty     = 10                     // and so many times what the last one took,
 	apartMax = time.Second            // but no more than this
-	flowsAge = time.Second            // of the copy that flows and devices are answered from
+	flowsAge = time.Second            // of the copy that flows are answered from
+	listAge  = flowsAge / 2           // of that of devices, and of an answer made of it
 	keepCopy = 5 * time.Second        // that nobody asks for
 	logApart = time.Minute            // between two lines of the log about clients
 )
@@ -64,24 +63,10 @@ const (
 // when src is no longer asked.
 func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger) {
 	quiet := &quietLog{log: logger}
+	routes, end := routesOf(src, quiet)
 	mux := http.NewServeMux()
-	answers := map[string]*answer{
-		v1.StatsPath:   {compute: encoded(src.Stats)},
-		v1.DevicesPath: {compute: encoded(src.Devices), free: make(chan struct{}, slots), maxAge: flowsAge},
-		v1.FlowsPath:   {compute: flowsOf(src), free: make(chan struct{}, slots), maxAge: flowsAge},
-	}
-	for path, a := range answers {
-		a.log, a.turn = quiet, make(chan struct{}, 1)
-		mux.Handle("GET "+path, a)
-	}
-	for path, of := range ofDevice(src) {
-		one := &answer{free: make(chan struct{}, of.slots), log: quiet, turn: make(chan struct{}, 1)}
-		answers[path] = one
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
-			one.serve(w, r, func(ctx context.Context) (text, error) {
-				return one.alone(ctx, func() (text, error) { return of.compute(ctx, r) })
-			})
-		})
+	for _, r := range routes {
+		mux.Handle("GET "+r.path, r)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		wait(r.Context(), connHeld)
@@ -99,9 +84,7 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 		logger.Error("socket stopped answering", "error", err)
 		server.Close()
 	}
-	for _, a := range answers {
-		a.turn <- struct{}{} // for good: nothing is computed from here on
-	}
+	end()
 }
 
 // signed says in each answer, of whatever status, which sensor gives it.
@@ -110,166 +93,6 @@ func signed(id string, h http.Handler) http.Handler {
 		w.Header().Set(v1.SensorHeader, id)
 		h.ServeHTTP(w, r)
 	})
-}
-
-// text is an encoded answer.
-type text struct {
-	json []byte
-	left int // flows that it is without
-}
-
-// encoded is ask's answer.
-func encoded[T any](ask func() (T, error)) func() (text, error) {
-	return func() (text, error) {
-		v, err := ask()
-		if err != nil {
-			return text{}, err
-		}
-		b, err := json.Marshal(v)
-		return text{json: b}, err
-	}
-}
-
-func flowsOf(src Source) func() (text, error) {
-	return func() (t text, err error) {
-		list, left, err := src.Flows(MaxFlows)
-		if err != nil {
-			return t, err
-		}
-		t.left = left
-		t.json, err = json.Marshal(list)
-		return t, err
-	}
-}
-
-// answer is one that all who ask meanwhile get from one computation: from one that
-// has begun after their request came, or at most maxAge before.
-type answer struct {
-	compute func() (text, error)
-	maxAge  time.Duration
-	free    chan struct{} // has room for those given at once; nil: any number
-	log     *quietLog
-
-	turn  chan struct{} // has who computes; guards what follows
-	begun time.Time
-	took  time.Duration
-	text  text
-	err   error
-}
-
-// ServeHTTP implements http.Handler.
-func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.serve(w, r, a.get) }
-
-// deviceAnswer is one about one device.
-type deviceAnswer struct {
-	slots   int
-	compute func(context.Context, *http.Request) (text, error)
-}
-
-// ofDevice are the answers about one device, by their paths' patterns.
-func ofDevice(src Source) map[string]deviceAnswer {
-	const device = "device"
-	return map[string]deviceAnswer{
-		v1.FactsPath("{" + device + "}"): {slots, func(_ context.Context, r *http.Request) (text, error) {
-			return encoded(func() ([]v1.Fact, error) { return src.Facts(r.PathValue(device)) })()
-		}},
-		// Which may wait until there is time for it: who comes meanwhile is not kept.
-		v1.ExplanationPath("{" + device + "}"): {1, func(ctx context.Context, r *http.Request) (text, error) {
-			q := v1.ParseExplanationRequest(r.URL.Query())
-			return encoded(func() (*v1.Explanation, error) { return src.Explanation(ctx, r.PathValue(device), q) })()
-		}},
-	}
-}
-
-// alone is an answer that is computed for each who asks, one at a time: slots bound their
-// number.
-func (a *answer) alone(ctx context.Context, compute func() (text, error)) (text, error) {
-	select {
-	case a.turn <- struct{}{}:
-	case <-ctx.Done():
-		return text{}, ctx.Err()
-	}
-	defer func() { <-a.turn }()
-	return compute()
-}
-
-// serve gives one of the answers that may be given at once.
-func (a *answer) serve(w http.ResponseWriter, r *http.Request, get func(context.Context) (text, error)) {
-	if !a.enter(r.Context()) {
-		w.Header().Set("Retry-After", "1")
-		w.Header().Set("Connection", "close")
-		http.Error(w, "too many ask at once: ask again", http.StatusServiceUnavailable)
-		return
-	}
-	defer a.leave(time.Now())
-	t, err := get(r.Context())
-	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if t.left > 0 {
-		w.Header().Set(v1.LeftOutHeader, strconv.Itoa(t.left))
-	}
-	if _, err := w.Write(t.json); err != nil {
-		a.log.warn("answer not sent", "path", r.URL.Path, "error", err)
-	}
-}
-
-// enter waits for a place among those who are answered.
-func (a *answer) enter(ctx context.Context) bool {
-	if a.free == nil {
-		return true
-	}
-	select {
-	case a.free <- struct{}{}:
-		return true
-	case <-time.After(slotWait):
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// leave gives the place to another, but not before its time.
-func (a *answer) leave(since time.Time) {
-	if a.free != nil {
-		time.AfterFunc(slotHeld-time.Since(since), func() { <-a.free })
-	}
-}
-
-func (a *answer) get(ctx context.Context) (text, error) {
-	asked := time.Now()
-	select {
-	case a.turn <- struct{}{}:
-	case <-ctx.Done():
-		return text{}, ctx.Err()
-	}
-	defer func() { <-a.turn }()
-	if a.begun.After(asked.Add(-a.maxAge)) {
-		return a.text, a.err
-	}
-	wait(ctx, time.Until(a.begun.Add(min(max(apart, duty*a.took), apartMax))))
-	if err := ctx.Err(); err != nil {
-		return text{}, err
-	}
-	a.begun = time.Now()
-	a.text, a.err = a.compute()
-	a.took = time.Since(a.begun)
-	time.AfterFunc(keepCopy, a.drop)
-	return a.text, a.err
-}
-
-// drop frees an old copy.
-func (a *answer) drop() {
-	select {
-	case a.turn <- struct{}{}:
-	default: // a new one is being made, or there will be none
-		return
-	}
-	defer func() { <-a.turn }()
-	if time.Since(a.begun) >= keepCopy {
-		a.text, a.begun = text{}, time.Time{}
-	}
 }
 
 func wait(ctx context.Context, d time.Duration) {

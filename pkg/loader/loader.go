@@ -42,23 +42,24 @@ type Kernel struct {
 	closers   []io.Closer  // beside programs, maps and network
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
 
-	gate      sync.Mutex // held by who waits for mu, see lock
-	mu        sync.Mutex // guards what follows, the ring and the sweep
-	freed     bool
-	host      Host
-	unfit     []netip.Prefix // local ranges that were to come last, and could not
-	sink      flows.Sink     // nil while Run is not running
-	record    ringbuf.Record
-	pending   []flows.Close // ended by rollover, see sweepSome
-	ended     []flows.Close // all samples of them are delivered, see closeSome
-	sweeping  bool          // a sweep is due or has more to do
-	undeleted uint32        // ended lives that the kernel has not deleted, of the last ones listed
-	stuck     int           // rounds of sweepSome since one that deleted something
-	looked    time.Time     // when the interfaces were last looked at
-	inClosed  uint64        // packets of closes that the sink has got
-	closed    uint64        // such closes
-	refusals  refusals      // reported so far
-	suspended int64         // ns, as the programs know it
+	gate        sync.Mutex // held by who waits for mu, see lock
+	mu          sync.Mutex // guards what follows, the ring and the sweep
+	freed       bool
+	host        Host
+	unfit       []netip.Prefix // local ranges that were to come last, and could not
+	sink        flows.Sink     // nil while Run is not running
+	record      ringbuf.Record
+	pending     []flows.Close // ended by rollover, see sweepSome
+	ended       []flows.Close // all samples of them are delivered, see closeSome
+	sweeping    bool          // a sweep is due or has more to do
+	undeleted   uint32        // ended lives that the kernel has not deleted, of the last ones listed
+	stuck       int           // rounds of sweepSome since one that deleted something
+	looked      time.Time     // when the interfaces were last looked at
+	inClosed    uint64        // packets of closes that the sink has got
+	closed      uint64        // such closes
+	refusals    refusals      // reported so far
+	mostWaiting int           // bytes in the ring when it was read
+	suspended   int64         // ns, as the programs know it
 }
 
 // Open loads the kernel half and attaches it to every interface of cfg that is

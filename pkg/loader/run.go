@@ -121,6 +121,7 @@ func (k *Kernel) read(deadline time.Time) error {
 		}
 		if budget < 0 {
 			budget = k.ring.AvailableBytes()
+			k.mostWaiting = max(k.mostWaiting, budget)
 			k.ring.SetDeadline(time.Unix(1, 0)) // no more waiting
 		} else {
 			const head = 8 // of a ring record, which is padded to 8 bytes

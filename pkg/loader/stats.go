@@ -22,6 +22,8 @@ type Stats struct {
 	Packets    flows.PacketStats // WithDevice and NoDevice are the Assembler's
 	Samples    v1.SampleStats
 	Flows      v1.FlowStats
+	Ring       v1.RingStats
+	MapsBytes  uint64
 	Interfaces []v1.Interface
 	Kernel     *KernelStats // nil without Config.KernelStats
 }
@@ -48,6 +50,7 @@ func (k *Kernel) lock() {
 func (k *Kernel) Stats(also func()) (Stats, error) {
 	k.lock()
 	defer k.mu.Unlock()
+	ring := v1.RingStats{SizeBytes: uint64(k.ring.BufferSize()), WaitingBytes: uint64(k.ring.AvailableBytes())}
 	if k.sink != nil {
 		if err := k.read(time.Unix(1, 0)); err != nil {
 			return Stats{}, err
@@ -84,13 +87,27 @@ func (k *Kernel) Stats(also func()) (Stats, error) {
 		Packets:    flows.PacketStats{InOpen: openPackets, InClosed: k.inClosed},
 		Flows:      v1.FlowStats{Open: open, Closed: k.closed},
 		Interfaces: k.watcher.Interfaces(),
+		Ring:       ring,
+		MapsBytes:  k.mapsBytes(),
 		Kernel:     kernel,
 	}
+	stats.Ring.MostBytes = uint64(k.mostWaiting)
 	stats.fill(c)
 	if also != nil {
 		also()
 	}
 	return stats, nil
+}
+
+// mapsBytes is what the maps take, as the kernel says: a map's grows with its entries.
+func (k *Kernel) mapsBytes() (sum uint64) {
+	for _, m := range k.maps {
+		if info, err := m.Info(); err == nil {
+			n, _ := info.Memlock()
+			sum += n
+		}
+	}
+	return sum
 }
 
 // fill sets the counters that the kernel half keeps under the same name.

@@ -388,6 +388,8 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		EvictedDevices:    s.classifier.Registry().Evicted(),
 		Explanations:      s.explanations(),
 		Registry:          s.kept.stats(),
+		Ring:              kernel.Ring,
+		MapsBytes:         kernel.MapsBytes,
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
 	}
 	if s.facts != nil {

@@ -16,6 +16,11 @@ type Counter struct {
 	Of    string   // key beside it of the counter whose part this is; may be empty
 	Sum   []string // keys beside it of what this is the sum of
 	Value any      // its own; a uint64 where it counts
+
+	// Metric says how it is one of Prometheus': gauge, or a label whose value is the last part
+	// of the key, in a family that Under describes; empty: a counter of its own.
+	Metric string
+	Under  string // what the struct that it lies in means
 }
 
 // Meaning is what the counter means, with its place among the others.
@@ -31,19 +36,20 @@ func (c Counter) Meaning() string {
 
 // Counters are the fields of an answer's struct and, in their place, those of structs
 // in it, in the order of their declaration.
-func Counters(answer any) []Counter { return countersOf("", reflect.ValueOf(answer)) }
+func Counters(answer any) []Counter { return countersOf("", "", reflect.ValueOf(answer)) }
 
-func countersOf(under string, v reflect.Value) (list []Counter) {
+func countersOf(under, means string, v reflect.Value) (list []Counter) {
 	for i := range v.NumField() {
 		tag, value := v.Type().Field(i).Tag, v.Field(i)
 		key := under + tag.Get("json")
 		if value.Kind() == reflect.Struct {
-			list = append(list, countersOf(key+".", value)...)
+			list = append(list, countersOf(key+".", tag.Get("means"), value)...)
 			continue
 		}
 		list = append(list, Counter{
 			Key: key, Means: tag.Get("means"), Do: tag.Get("do"), Of: tag.Get("of"),
 			Sum: strings.Fields(tag.Get("sum")), Value: value.Interface(),
+			Metric: tag.Get("metric"), Under: means,
 		})
 	}
 	return list

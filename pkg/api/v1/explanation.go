@@ -72,6 +72,9 @@ const (
 	Padding  Part = "padding" // behind a flow's payload, and all of a flow that is missing
 )
 
+// Parts are all that there are.
+var Parts = []Part{Metadata, Byte, Begin, End, Padding}
+
 // ExplanationRequest says what is to be explained of a device's newest window: by default
 // the logit of its most probable label.
 type ExplanationRequest struct {

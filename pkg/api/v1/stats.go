@@ -1,12 +1,12 @@
 package v1
 
 // This file declares each counter, once: its JSON key, what it means, what to do about
-// it, and what it is the sum of. Text, log and documents come from here (counters.go).
+// it, and what it is the sum of. Text, log, metrics and documents come from here (counters.go).
 
 // Stats is the answer to `iotsense stats`.
 type Stats struct {
 	Sensor            string           `json:"sensor" means:"the process that counts: another after each start, and with it counters begin anew"`
-	UptimeS           float64          `json:"uptime_s" means:"seconds since the start"`
+	UptimeS           float64          `json:"uptime_s" metric:"gauge" means:"seconds since the start"`
 	Model             *string          `json:"model" means:"in words; null: records only"`
 	Interfaces        []Interface      `json:"interfaces" means:"those watched"`
 	Packets           PacketStats      `json:"packets" means:"what became of every packet, in wire packets"`
@@ -21,6 +21,8 @@ type Stats struct {
 	Facts             FactStats        `json:"facts" means:"what devices say of themselves"`
 	Explanations      ExplanationStats `json:"explanations" means:"with run --explain-rate; else all are 0"`
 	Registry          RegistryStats    `json:"registry" means:"what is kept of devices beyond the process, with --state"`
+	Ring              RingStats        `json:"ring" means:"the buffer from the kernel programs to this process"`
+	MapsBytes         uint64           `json:"maps_bytes" metric:"gauge" means:"memory that the kernel programs' maps take, the ring's among them; 0: the kernel does not say"`
 	UserCPUS          float64          `json:"user_cpu_s" means:"seconds that this process took in user space"`
 	KernelNSTotal     *uint64          `json:"kernel_ns_total" means:"ns spent in the kernel programs; null without --kernel-stats"`
 	KernelRuns        *uint64          `json:"kernel_runs" means:"runs of these; null without --kernel-stats"`
@@ -30,15 +32,15 @@ type Stats struct {
 // exactly when traffic has stopped; see [Check].
 type PacketStats struct {
 	Seen       uint64 `json:"seen" sum:"counted not_ip malformed table_full duplicate" means:"every packet, before its outcome is looked at"`
-	Counted    uint64 `json:"counted" sum:"in_closed in_open" means:"belongs to a life of a flow"`
-	NotIP      uint64 `json:"not_ip" means:"ARP, EAPOL, LLC but for IP in SNAP, PPPoE control, ..." do:"nothing: no record is made of these"`
-	Malformed  uint64 `json:"malformed" means:"link or IP header incomplete or impossible" do:"look at the sender"`
-	TableFull  uint64 `json:"table_full" means:"would open a flow, and that was refused" do:"look for a scan; raise --max-flows (see below)"`
-	Duplicate  uint64 `json:"duplicate" means:"another attached interface carried this direction of the flow first" do:"nothing, or attach to fewer interfaces (see below)"`
+	Counted    uint64 `json:"counted" metric:"outcome" sum:"in_closed in_open" means:"belongs to a life of a flow"`
+	NotIP      uint64 `json:"not_ip" metric:"outcome" means:"ARP, EAPOL, LLC but for IP in SNAP, PPPoE control, ..." do:"nothing: no record is made of these"`
+	Malformed  uint64 `json:"malformed" metric:"outcome" means:"link or IP header incomplete or impossible" do:"look at the sender"`
+	TableFull  uint64 `json:"table_full" metric:"outcome" means:"would open a flow, and that was refused" do:"look for a scan; raise --max-flows (see below)"`
+	Duplicate  uint64 `json:"duplicate" metric:"outcome" means:"another attached interface carried this direction of the flow first" do:"nothing, or attach to fewer interfaces (see below)"`
 	Truncated  uint64 `json:"truncated" of:"counted" means:"frame shorter than its IP length claims" do:"capture with a longer snap length"`
 	Fragment   uint64 `json:"fragment" of:"counted" means:"first or later fragment" do:"nothing: later ones have no ports"`
 	Late       uint64 `json:"late" of:"counted" means:"met a life that was being closed" do:"nothing: it opened the flow's next life"`
-	InOpen     uint64 `json:"in_open" means:"of lives that go on"`
+	InOpen     uint64 `json:"in_open" metric:"gauge" means:"of lives that go on"`
 	InClosed   uint64 `json:"in_closed" sum:"with_device no_device" means:"of lives that have ended"`
 	WithDevice uint64 `json:"with_device" means:"of ended lives with a device end"`
 	NoDevice   uint64 `json:"no_device" means:"of ended lives without one" do:"see --local if devices are missing"`
@@ -55,13 +57,20 @@ type ProtocolStats struct {
 
 // SampleStats counts samples.
 type SampleStats struct {
-	Sent     uint64 `json:"sent" means:"written to the ring for user space"`
-	RingFull uint64 `json:"ring_full" means:"lost, the ring was full: totals stay exact, the record is marked incomplete and enters no window" do:"raise --ring-size"`
+	Sent     uint64 `json:"sent" metric:"outcome" means:"written to the ring for user space"`
+	RingFull uint64 `json:"ring_full" metric:"outcome" means:"lost, the ring was full: totals stay exact, the record is marked incomplete and enters no window" do:"raise --ring-size"`
+}
+
+// RingStats says how full the ring is.
+type RingStats struct {
+	SizeBytes    uint64 `json:"size_bytes" metric:"gauge" means:"its size, as --ring-size"`
+	WaitingBytes uint64 `json:"waiting_bytes" metric:"gauge" means:"in it and not yet read, when asked"`
+	MostBytes    uint64 `json:"most_bytes" metric:"gauge" means:"the most that waited when it was read" do:"near ring.size_bytes: raise --ring-size, before samples are lost"`
 }
 
 // FlowStats counts lives of flows.
 type FlowStats struct {
-	Open        uint64 `json:"open" means:"going on"`
+	Open        uint64 `json:"open" metric:"gauge" means:"going on"`
 	Closed      uint64 `json:"closed" means:"ended"`
 	Refused     uint64 `json:"refused" means:"not opened, one for each packet of table_full" do:"see below"`
 	OverShare   uint64 `json:"over_share" of:"refused" means:"the MAC holds as many flows as one may" do:"one device scans or is scanned; or it needs a larger table"`
@@ -81,8 +90,8 @@ type FactStats struct {
 type ExplanationStats struct {
 	Made      uint64 `json:"made" means:"of verdicts of the sample, and those that were asked for"`
 	Dropped   uint64 `json:"dropped" means:"verdicts of the sample without: a twentieth of a processor is theirs, and that was used up, or it failed" do:"lower --explain-rate; look in the log for errors"`
-	Devices   uint64 `json:"devices" means:"whose last flows are kept"`
-	Bytes     uint64 `json:"bytes" means:"that these flows take"`
+	Devices   uint64 `json:"devices" metric:"gauge" means:"whose last flows are kept"`
+	Bytes     uint64 `json:"bytes" metric:"gauge" means:"that these flows take"`
 	Forgotten uint64 `json:"forgotten" means:"devices whose flows made room for others': 80 MB is for them and for what can be computed again" do:"nothing: after as many more flows it can be explained again"`
 }
 
@@ -90,7 +99,7 @@ type ExplanationStats struct {
 type Interface struct {
 	Name     string  `json:"name" means:"its present one, where it was renamed"`
 	Hook     string  `json:"hook" means:"where packets are seen, as taken; as configured while not attached"`
-	Attached bool    `json:"attached" means:"packets are seen"`
+	Attached bool    `json:"attached" metric:"gauge" means:"packets are seen"`
 	Gaps     uint64  `json:"gaps" means:"how often the programs were off it while it was there: others took them off, or they could not be attached" do:"look in the log who takes them off"`
 	GapS     float64 `json:"gap_s" means:"for how many seconds in all"`
 }

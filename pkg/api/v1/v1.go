@@ -12,8 +12,11 @@ import (
 // DefaultSocket is where the sensor listens when nothing else is said.
 const DefaultSocket = "/run/iotsense/iotsense.sock"
 
-// Paths of the socket; each answers GET with one JSON value.
+// Paths of the socket; each answers GET, those below /v1 with one JSON value.
 const (
+	MetricsPath = "/metrics"      // counters, as Prometheus reads them
+	OpenAPIPath = "/openapi.json" // what these paths answer
+
 	StatsPath   = "/v1/stats"   // a Stats
 	DevicesPath = "/v1/devices" // a list of DeviceVerdict
 	FlowsPath   = "/v1/flows"   // a list of Flow

@@ -14,6 +14,9 @@ const (
 	Ignored   State = "ignored"   // counted, but not judged, by the operator's wish
 )
 
+// States are all that there are.
+var States = []State{Gathering, Known, Likely, Unknown, Gateway, Conflict, Changed, Ignored}
+
 // Verdict is what is known of a device: one line of `classify --json` and
 // `run --json`. A key without a value is null.
 type Verdict struct {

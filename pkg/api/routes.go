@@ -1,0 +1,141 @@
+package api
+
+// This file says what each path answers, once: what serves it and what the document of the
+// paths says of it come from here.
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
+)
+
+const jsonContent = "application/json"
+
+// route is a path that answers GET.
+type route struct {
+	*answer
+	path    string       // a pattern of http.ServeMux
+	summary string       // in a line
+	query   []parameter  // that it may have
+	value   reflect.Type // that is answered as JSON; nil: something else is
+	headers []parameter  // of its answer, beside those of all
+}
+
+// parameter is one of a path's query, or a header.
+type parameter struct {
+	name, means string
+	values      []string // nil: any
+}
+
+// router makes routes that share a source and what it was asked.
+type router struct {
+	src    Source
+	log    *quietLog
+	routes []route
+	ends   []func() // see shared.end
+}
+
+// routesOf are all paths that src answers; end returns when it is no longer asked, for
+// good.
+func routesOf(src Source, log *quietLog) (routes []route, end func()) {
+	r := &router{src: src, log: log}
+	stats := func(context.Context) (v1.Stats, error) { return src.Stats() }
+	devices := share(r, listAge, func(context.Context) ([]v1.DeviceVerdict, error) { return src.Devices() })
+
+	r.add(asked(r, route{path: v1.StatsPath, summary: "counters"}, 0, 0, stats))
+	r.add(asked(r, route{path: v1.DevicesPath, summary: "devices with their verdicts"}, slots, listAge, devices.get))
+	r.add(flowsRoute(r))
+	r.add(about(r, route{path: v1.FactsPath("{device}"), summary: "what a device says of itself; of one never seen, nothing"}, slots,
+		func(_ context.Context, q *http.Request) ([]v1.Fact, error) { return src.Facts(q.PathValue("device")) }))
+	// Which may wait until there is time for it: who comes meanwhile is not kept.
+	r.add(about(r, route{
+		path: v1.ExplanationPath("{device}"), summary: "what the newest window of a device rests on (run --explain-rate)",
+		query: []parameter{
+			{"on", "the output that is explained; left out: logit", []string{"logit", "probability"}},
+			{"why_not", "another label to set it against", nil},
+		},
+	}, 1, func(ctx context.Context, q *http.Request) (*v1.Explanation, error) {
+		return src.Explanation(ctx, q.PathValue("device"), v1.ParseExplanationRequest(q.URL.Query()))
+	}))
+	metrics := share(r, 0, func(ctx context.Context) (text, error) {
+		return exposed(ctx, stats, devices.get)
+	})
+	r.add(route{path: v1.MetricsPath, summary: "counters, as Prometheus reads them", answer: r.answer(slots, metricsContent, metrics.of)})
+
+	var document []byte
+	r.add(route{path: v1.OpenAPIPath, summary: "this document", answer: r.answer(0, jsonContent,
+		func(context.Context, *http.Request) (text, error) { return text{bytes: document}, nil })})
+	document = openAPI(r.routes)
+	return r.routes, func() {
+		for _, end := range r.ends {
+			end()
+		}
+	}
+}
+
+func (r *router) add(one route) { r.routes = append(r.routes, one) }
+
+// answer is one of which so many are given at once; 0: any number.
+func (r *router) answer(most int, kind string, of func(context.Context, *http.Request) (text, error)) *answer {
+	a := &answer{text: of, kind: kind, log: r.log}
+	if most > 0 {
+		a.free = make(chan struct{}, most)
+	}
+	return a
+}
+
+// share is what compute answers, for all who ask.
+func share[T any](r *router, maxAge time.Duration, compute func(context.Context) (T, error)) *shared[T] {
+	s := newShared(maxAge, compute)
+	r.ends = append(r.ends, s.end)
+	return s
+}
+
+// of is the value for a request, whatever it says.
+func (s *shared[T]) of(ctx context.Context, _ *http.Request) (T, error) { return s.get(ctx) }
+
+// asked completes a route whose answer is the same for all who ask meanwhile.
+func asked[T any](r *router, one route, most int, maxAge time.Duration, ask func(context.Context) (T, error)) route {
+	one.value = reflect.TypeFor[T]()
+	one.answer = r.answer(most, jsonContent, share(r, maxAge, encoded(ask)).of)
+	return one
+}
+
+func flowsRoute(r *router) route {
+	list := share(r, flowsAge, func(ctx context.Context) (t text, err error) {
+		list, left, err := r.src.Flows(MaxFlows)
+		if err != nil {
+			return t, err
+		}
+		t, err = encoded(func(context.Context) ([]v1.Flow, error) { return list, nil })(ctx)
+		t.left = left
+		return t, err
+	})
+	return route{
+		path: v1.FlowsPath, summary: "open flows", value: reflect.TypeFor[[]v1.Flow](), answer: r.answer(slots, jsonContent, list.of),
+		headers: []parameter{{v1.LeftOutHeader, "how many more flows there are; left out: none", nil}},
+	}
+}
+
+// about completes a route whose answer is computed for each who asks, one at a time: most
+// bounds their number.
+func about[T any](r *router, one route, most int, ask func(context.Context, *http.Request) (T, error)) route {
+	turn := make(chan struct{}, 1)
+	r.ends = append(r.ends, func() { turn <- struct{}{} })
+	if one.value = reflect.TypeFor[T](); one.value.Kind() == reflect.Pointer { // to a value, or there is an error
+		one.value = one.value.Elem()
+	}
+	one.answer = r.answer(most, jsonContent, func(ctx context.Context, q *http.Request) (text, error) {
+		select {
+		case turn <- struct{}{}:
+		case <-ctx.Done():
+			return text{}, ctx.Err()
+		}
+		defer func() { <-turn }()
+		return encoded(func(ctx context.Context) (T, error) { return ask(ctx, q) })(ctx)
+	})
+	return one
+}
