@@ -73,12 +73,22 @@ func benchCapture(c *cli.Context) error {
 	if err != nil {
 		return fmt.Errorf("bench capture: %w", err)
 	}
-	if dir := c.String("report"); dir != "" {
-		if err := report.WriteJSON(dir, "capture.json", result); err != nil {
-			return err
-		}
+	if err := writeCapture(c.String("report"), result); err != nil {
+		return err
 	}
 	return printCapture(c.App.Writer, result, c.Bool("json"))
+}
+
+// writeCapture writes the page and the figures behind it into a directory; "": none.
+func writeCapture(dir string, result *capturebench.Result) error {
+	if dir == "" {
+		return nil
+	}
+	page, err := report.CaptureReport(result)
+	if err != nil {
+		return fmt.Errorf("bench capture: %w", err)
+	}
+	return errors.Join(report.WriteJSON(dir, "capture.json", result), page.Write(dir, "capture.html"))
 }
 
 func captureConfig(c *cli.Context) (cfg capturebench.Config, err error) {

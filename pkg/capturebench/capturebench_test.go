@@ -128,7 +128,7 @@ func TestHierarchy(t *testing.T) {
 // Medians are of the middle, differences are to no tool and to no traffic, and runs with
 // the kernel's statistics are apart.
 func TestSummary(t *testing.T) {
-	tools, err := ParseTools("none,count,scapy")
+	tools, err := ParseTools("none,count,scapy,softflowd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,6 +147,7 @@ func TestSummary(t *testing.T) {
 		{Scenario: s, Tool: "count", Repetition: 3, OnInterface: 1000, Count: Count{Packets: 1000}, CPUS: 9, WindowS: 20, TrafficS: 10, KernelNS: &kernel},
 		{Scenario: s, Tool: "scapy", OnInterface: 1000, Count: Count{Packets: 1500}, Lost: 250, CPUS: 0.75, WindowS: 10, TrafficS: 10, TrafficCPUS: 0.1},
 		{Scenario: s, Tool: "scapy", Failed: "it fell over"},
+		{Scenario: s, Tool: "softflowd", OnInterface: 1000, Count: Count{Packets: 10}, Lost: 990, CPUS: 0.1, WindowS: 10, TrafficS: 10},
 	}}
 	r.summarise(tools)
 	near := func(what string, got *Range, low, median, high float64) {
@@ -166,6 +167,11 @@ func TestSummary(t *testing.T) {
 	near("loss", scapy.LossPercent, 25, 25, 25)
 	if scapy.NetUS != nil || scapy.Runs != 1 || scapy.Failed != 1 || count.Runs != 3 {
 		t.Errorf("scapy %+v, count %d runs", scapy, count.Runs)
+	}
+	lagging := r.Row(s, "softflowd")
+	near("us a packet that is not counted yet", lagging.PerPacketUS, 100, 100, 100)
+	if lagging.LossPercent != nil {
+		t.Errorf("loss %+v by a count that lags", lagging.LossPercent)
 	}
 	if idle := r.Row("idle", "count"); idle.PerPacketUS != nil || idle.CPUPercent == nil {
 		t.Errorf("idle %+v", idle)

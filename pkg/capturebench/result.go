@@ -146,20 +146,28 @@ func median(values []float64) float64 {
 	return 0
 }
 
+// handled is how many of the interface's packets a tool has counted; the interface's own
+// where it cannot say.
+func (t *Tool) handled(m *Run, loopback bool) uint64 {
+	switch {
+	case t.CountLags:
+		return m.OnInterface
+	case loopback && t.TwiceOnLoopback:
+		return m.Count.Packets / 2
+	}
+	return m.Count.Packets
+}
+
 func (r *Result) row(scenario string, t *Tool, loopback bool, less *reference) Row {
 	const us, ms = 1e6, 1e3
 	row := Row{Scenario: scenario, Tool: t.Name}
-	times := uint64(1)
-	if loopback && t.TwiceOnLoopback {
-		times = 2
-	}
 	each := func(figure func(*Run) (float64, bool)) *Range { return rangeOf(r.values(scenario, t.Name, figure)) }
 	plain := func(figure func(*Run) float64) *Range {
 		return each(func(m *Run) (float64, bool) { return figure(m), true })
 	}
 	perCounted := func(figure func(*Run) float64) *Range {
 		return each(func(m *Run) (float64, bool) {
-			n := m.Count.Packets / times
+			n := t.handled(m, loopback)
 			return us * figure(m) / float64(n), n > 0 && m.OnInterface > 0
 		})
 	}
@@ -171,7 +179,7 @@ func (r *Result) row(scenario string, t *Tool, loopback bool, less *reference) R
 	}
 	row.Counted = plain(func(m *Run) float64 { return float64(m.Count.Packets) })
 	row.LossPercent = each(func(m *Run) (float64, bool) {
-		return 100 * float64(max(0, m.Lost)) / float64(m.OnInterface), m.OnInterface > 0
+		return 100 * float64(max(0, m.Lost)) / float64(m.OnInterface), m.OnInterface > 0 && !t.CountLags
 	})
 	row.CPUPercent = plain(func(m *Run) float64 { return 100 * m.CPUS / m.TrafficS })
 	row.PerPacketUS = perCounted(func(m *Run) float64 { return m.CPUS })

@@ -212,7 +212,7 @@ func (m *measurement) stop(ctx context.Context) error {
 		m.Failed = fmt.Sprintf("%s: %v: %s", m.tool.Name, err, m.p.out.last())
 		return nil
 	}
-	m.Lost = int64(m.OnInterface) - int64(m.handled())
+	m.Lost = int64(m.OnInterface) - int64(m.tool.handled(&m.Run, m.at.iface == loopback))
 	return nil
 }
 
@@ -223,12 +223,4 @@ func (m *measurement) takenOff(ctx context.Context) bool {
 	}
 	stats, err := m.sensor.Stats(ctx)
 	return err == nil && slices.ContainsFunc(stats.Interfaces, func(i v1.Interface) bool { return i.Gaps > 0 })
-}
-
-// handled is how many of the interface's packets the tool has counted.
-func (m *measurement) handled() uint64 {
-	if m.tool.TwiceOnLoopback && m.at.iface == loopback {
-		return m.Count.Packets / 2
-	}
-	return m.Count.Packets
 }

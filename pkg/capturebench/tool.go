@@ -19,6 +19,9 @@ type Tool struct {
 	Ours bool `json:"-"`
 	// TwiceOnLoopback: it sees what goes out there and, as the same packet, what comes in.
 	TwiceOnLoopback bool `json:"twice_on_loopback"`
+	// CountLags: what it says at its end leaves out the last packets, which wait for more; so
+	// its count tells no loss.
+	CountLags bool `json:"count_lags"`
 
 	command []string // %v: venv, %p: scripts, %s: sensor, %i: interface, %o: its socket, %x: hook, %m: model
 	count   func(output string) (Count, error)
@@ -64,7 +67,7 @@ func Tools() []Tool {
 			Does: "dpkt parses every packet, counts protocols; immediate mode, as in the paper"},
 		{Name: "pypcap-ring", count: scriptCount, command: append(python("pypcap_count.py"), "%i", "--ring"), needs: []string{"%v/bin/python"},
 			Does: "the same without immediate mode, a ring of 32 MB"},
-		{Name: "nfstream", count: scriptCount, command: append(python("nfstream_count.py"), "%i"), needs: []string{"%v/bin/python"},
+		{Name: "nfstream", CountLags: true, count: scriptCount, command: append(python("nfstream_count.py"), "%i"), needs: []string{"%v/bin/python"},
 			Does: "makes flows of packets in C, with what nDPI says of their protocol"},
 		{Name: "tcpdump", count: tcpdumpCount, command: []string{"tcpdump", "-n", "-i", "%i", "-w", "/dev/null"}, needs: []string{"tcpdump"},
 			Does: "copies every packet to /dev/null, counts none by protocol"},
@@ -72,7 +75,7 @@ func Tools() []Tool {
 			Does: "counts protocols, in C"},
 		{Name: "gopacket", TwiceOnLoopback: true, count: scriptCount, command: []string{"%v/gopacket_count", "%i"}, needs: []string{"%v/gopacket_count"},
 			Does: "decodes headers from an AF_PACKET ring, counts protocols, in Go"},
-		{Name: "softflowd", count: softflowdCount, command: []string{"%p/softflowd_count.sh", "%i"}, needs: []string{"softflowd"},
+		{Name: "softflowd", CountLags: true, count: softflowdCount, command: []string{"%p/softflowd_count.sh", "%i"}, needs: []string{"softflowd"},
 			Does: "makes flows of packets, exports NetFlow, in C"},
 	}
 }

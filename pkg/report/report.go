@@ -113,6 +113,8 @@ func parse(source string) *template.Template {
 		"bar":     barStyle,
 		"meter":   meterStyle,
 		"n":       thousands,
+		"span":    span,
+		"colour":  func(c string) template.CSS { return template.CSS(c) },
 	}).Parse(source))
 	template.Must(t.New("style").Parse(styleSource))
 	return t

@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 import threading
+import time
 
 from nfstream import NFStreamer
 
 
 def main():
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # for every thread: one waits for it
     reports, writer = os.pipe()
     stdout = os.dup(1)
     os.dup2(writer, 1)
@@ -31,13 +33,13 @@ def main():
 
     def finish():
         signal.sigwait([signal.SIGTERM])
+        time.sleep(3)  # its meter tells of packets a second later, its report another later
         os.write(stdout, f"packets {packets} tcp 0 udp 0 other {packets}\n".encode())
         for child in multiprocessing.active_children():
             child.kill()
         os._exit(0)
 
     streamer = NFStreamer(source=sys.argv[1], n_meters=1, performance_report=1)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     threading.Thread(target=finish, daemon=True).start()
     for _ in streamer:
         pass
