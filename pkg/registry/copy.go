@@ -42,8 +42,7 @@ func (r *Registry) Forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e := r.devices[name]; e != nil {
-		e.Value.(*device).in.Remove(e)
-		delete(r.devices, name)
+		r.drop(e.Value.(*device))
 	}
 }
 
@@ -66,6 +65,7 @@ func (d *device) clone() *device {
 	c := *d
 	c.joined = d.joined.clone()
 	c.addresses = slices.Clone(d.addresses)
+	c.dirt = dirt{}
 	c.network.mean, c.facts.mean = d.network.mean.Clone(), d.facts.mean.Clone()
 	return &c
 }

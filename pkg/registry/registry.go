@@ -220,9 +220,9 @@ func (r *Registry) Window(rec *flows.Record, w *Window) v1.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
-	d.judge(w, rec.FirstSeen, r.cfg.Levels)
+	joined := d.judge(w, rec.FirstSeen, r.cfg.Levels)
 	d.newest = rec.LastSeen
-	v := r.verdict(d)
+	v := r.say(d, joined)
 	now := saidIn(&v)
 	if v.News = now != d.said; v.News {
 		r.saidAnew(d, &v, now)
@@ -241,15 +241,21 @@ func (r *Registry) move(d *device, to *list.List) {
 	}
 }
 
+// verdict is what is said of a device between two windows.
 func (r *Registry) verdict(d *device) v1.Verdict {
+	if d.nameless() { // of its records too
+		d.joined.Hold(1)
+	}
+	return r.say(d, r.cfg.Levels.Verdict(&d.joined.Mean))
+}
+
+// say makes a device's joined verdict one in words.
+func (r *Registry) say(d *device, joined join.Verdict) v1.Verdict {
 	v := v1.Verdict{
 		Device: d.name, Windows: d.joined.windows,
 		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{},
 	}
-	if d.nameless() { // of its records too, before the next window
-		d.joined.Hold(1)
-	}
-	s := &spoken{Verdict: r.cfg.Levels.Verdict(&d.joined.Mean), windowP: d.joined.lastP}
+	s := &spoken{Verdict: joined, windowP: d.joined.lastP}
 	v.State = d.state(&s.Verdict)
 	if s.Class < 0 {
 		return v

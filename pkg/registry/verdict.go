@@ -15,21 +15,24 @@ type joined struct {
 	lastP   float64 // its probability
 }
 
-// judge joins a window, and says what may not be said of the device now.
-func (d *device) judge(w *Window, at int64, l *join.Levels) {
+// judge joins a window, and says what may not be said of the device now: its verdict is
+// without that.
+func (d *device) judge(w *Window, at int64, l *join.Levels) join.Verdict {
 	d.change.window(w, at, l)
 	d.contradiction.add(contradicts(w, l))
 	w.Held = 0
 	d.joined.add(w.Window, l.None())
-	switch v := l.Verdict(&d.joined.Mean); {
-	case d.nameless():
+	v := l.Verdict(&d.joined.Mean)
+	if d.nameless() {
 		w.Held = 1
-	default:
-		if said := d.hold.say(&v); said < v.Level {
-			w.Held = said + 1
-		}
+	} else if said := d.hold.say(&v); said < v.Level {
+		w.Held = said + 1
+	}
+	if w.Held == 0 {
+		return v
 	}
 	d.joined.Hold(w.Held)
+	return l.Verdict(&d.joined.Mean)
 }
 
 // nameless reports whether the device gets no name, however sure the model is.
