@@ -271,13 +271,14 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 		if w.Again, err = again(test[i]); err != nil {
 			return err
 		}
-		both, may := joined(test[i], join.Window{Probs: network[i], Again: w.Again})
-		for j, p := range both {
+		both := joined(test[i], join.Window{Probs: network[i], Again: w.Again})
+		for j, p := range both.Probs {
 			w.Probs[place[j]] = p
 		}
-		if may != nil {
+		w.Maker = both.Maker
+		if both.Named != nil {
 			w.Named = make([]bool, len(v.labels))
-			for j, yes := range may {
+			for j, yes := range both.Named {
 				w.Named[place[j]] = yes
 			}
 		}

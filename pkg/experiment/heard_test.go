@@ -163,7 +163,8 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 	}
 	joined, changed := said.Judge(m), 0
 	for at, i := range windows {
-		probs, named := joined(i, join.Window{Probs: network[at]})
+		both := joined(i, join.Window{Probs: network[at]})
+		probs, named := both.Probs, both.Named
 		from := store.Source(i).Capture
 		if len(verdicts[from]) == 0 {
 			t.Fatalf("%s: more windows than verdicts", from)

@@ -39,6 +39,11 @@ func (f Fact) Tokens() []string {
 	return slices.Compact(t)
 }
 
+// MakerToken is the word of a device whose maker is called so, or has the name in its own.
+func MakerToken(name string) string {
+	return "oui:" + strings.Map(letterOrDigit, strings.ToLower(name))
+}
+
 type tokens []string
 
 func (t *tokens) add(prefix string, words ...string) {

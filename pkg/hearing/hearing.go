@@ -181,11 +181,11 @@ func (h *Listener) Add(m, old *model.Model, training []int, seed int64) (err err
 
 // Judge gives what joins a model's facts with what its network says of examples, those of
 // a stream in order.
-func (h *Listener) Judge(m *model.Model) func(i int, network join.Window) (joint []float32, named []bool) {
+func (h *Listener) Judge(m *model.Model) func(i int, network join.Window) (joint join.Window) {
 	judge, devices := m.Judge(), map[int]*linear.Device{}
-	return func(i int, network join.Window) ([]float32, []bool) {
+	return func(i int, w join.Window) join.Window {
 		if judge == nil {
-			return network.Probs, nil
+			return w
 		}
 		stream, _ := h.store.Stream(i)
 		d := devices[stream]
@@ -196,6 +196,8 @@ func (h *Listener) Judge(m *model.Model) func(i int, network join.Window) (joint
 		if tokens, ok := h.Tokens(i); ok {
 			judge.HearTokens(d, tokens)
 		}
-		return judge.Window(d, network)
+		w.Probs, w.Named = judge.Window(d, w)
+		w.Maker = d.Maker()
+		return w
 	}
 }

@@ -15,6 +15,9 @@ type Window struct {
 	// Named are the classes that the device may be named as now, for what it says of
 	// itself or for how sure the model is; nil: it says nothing, and may be named as any.
 	Named []bool
+	// Maker is the outermost level that has the name of who made the device's MAC, "": none
+	// has. It may be said whatever else is known: see [Levels.Verdict].
+	Maker string
 	Again bool // its newest flow is near-identical to one that counts: see [Seen]
 	// Held is the first level, counted from 1, that may not be said of the device now, for
 	// what else is known of it; 0: each that is safe may.
@@ -35,6 +38,7 @@ type Mean struct {
 	count []int     // outputs whose model has the class
 	named []bool    // by class: a device may be named so; nil: as any
 	flows int       // outputs
+	maker string    // of the newest window
 	held  int       // of the newest window
 	any   bool      // a window has been joined, whether or not it counts
 
@@ -59,7 +63,7 @@ func (m *Mean) Join(w Window) {
 			m.measured++
 		}
 	}
-	m.named, m.held, m.any = append(m.named[:0], w.Named...), w.Held, true
+	m.named, m.maker, m.held, m.any = append(m.named[:0], w.Named...), w.Maker, w.Held, true
 }
 
 // Hold takes a level, and those below it, back that may not be said, as [Window.Held].
@@ -113,7 +117,7 @@ func (m *Mean) Add(probs []float32) {
 func (m *Mean) Merge(o Mean) {
 	m.grow(len(o.sum))
 	if o.any {
-		m.named, m.held, m.any = o.named, o.held, true
+		m.named, m.maker, m.held, m.any = o.named, o.maker, o.held, true
 	}
 	m.flows += o.flows
 	m.distance += o.distance

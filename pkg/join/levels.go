@@ -57,7 +57,7 @@ func (l *Levels) None() int { return l.none }
 type Verdict struct {
 	Class       int     // the best that a device can be given; -1: nothing has been joined
 	Probability float64 // its own
-	Gathering   bool    // there is too little to say more, see [LeastFlows]
+	Gathering   bool    // there is too little to say anything, see [LeastFlows]
 	Known       bool    // the class is safe
 
 	Level int     // how many parts of the class's path are safe, 0: none
@@ -68,10 +68,13 @@ type Verdict struct {
 // Verdict is the best class, and its path as deep as the sum of the probabilities below
 // reaches the threshold. What none has is not handed over: where it has more than a
 // level, or comes before the class, that is not safe; nor is a level of which the device
-// may be named as no class; nor one that is held.
+// may be named as no class; nor one that is held. The outermost level asks for less: where
+// the device's MAC is of the maker that it is of, it may be said of few flows, and of a device
+// that may be named as no class.
 func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	v.Class, v.Probability = m.BestBut(l.none)
-	if v.Gathering = m.Gathering(); v.Class < 0 || v.Gathering {
+	gathering := m.Gathering()
+	if v.Gathering = gathering; v.Class < 0 {
 		return v
 	}
 	first, most := m.Best()
@@ -84,10 +87,13 @@ func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	for depth := deepest; depth > 0; depth-- {
 		at := &levels[depth-1]
 		sum, class := m.sumOf(at.below), depth == len(levels)
-		if sum < at.threshold || none && (class || sum < most) || !slices.ContainsFunc(at.below, m.Names) {
+		if sum < at.threshold || none && (class || sum < most) {
 			continue
 		}
-		v.Known, v.Level, v.Path, v.Sum = class, depth, at.path, sum
+		if made := depth == 1 && !class && m.maker == at.path; !made && (gathering || !slices.ContainsFunc(at.below, m.Names)) {
+			continue
+		}
+		v.Gathering, v.Known, v.Level, v.Path, v.Sum = false, class, depth, at.path, sum
 		break
 	}
 	return v

@@ -90,6 +90,46 @@ func TestEvidence(t *testing.T) {
 	}
 }
 
+// The maker of a MAC lets its level be said of few flows, and of what may be named as no class.
+func TestMaker(t *testing.T) {
+	l := join.NewLevels([][]string{{"A", "x", "a"}, {"A", "y", "b"}, {"B"}, {"none"}}, 3, func(int) float64 { return .8 }, .8)
+	for _, tt := range []struct {
+		name      string
+		probs     []float32
+		maker     string
+		named     []bool
+		windows   int
+		gathering bool
+		path      string
+	}{
+		{"of one flow", []float32{.9, .1, 0, 0}, "A", make([]bool, 4), 1, false, "A"},
+		{"another's", []float32{.9, .1, 0, 0}, "B", make([]bool, 4), 1, true, ""},
+		{"of no class", []float32{.9, .1, 0, 0}, "A", make([]bool, 4), 3, false, "A"},
+		{"of no class, another's", []float32{.9, .1, 0, 0}, "B", make([]bool, 4), 3, false, ""},
+		{"a fact says more", []float32{.9, .1, 0, 0}, "A", []bool{true, false, false, false}, 1, false, "A/x/a"},
+		{"too little", []float32{.4, .3, .3, 0}, "A", make([]bool, 4), 1, true, ""},
+		{"none of them", []float32{.1, 0, 0, .9}, "A", make([]bool, 4), 3, false, ""},
+		{"a class is no maker", []float32{0, 0, 1, 0}, "B", make([]bool, 4), 1, true, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var earlier, later join.Mean
+			for range tt.windows {
+				later.Join(join.Window{Probs: tt.probs, Named: tt.named, Maker: tt.maker})
+			}
+			earlier.Merge(later)
+			for _, m := range []*join.Mean{&later, &earlier} {
+				if v := l.Verdict(m); v.Gathering != tt.gathering || v.Path != tt.path || v.Known != (tt.path == "A/x/a") {
+					t.Errorf("%+v, want gathering %v, path %q", v, tt.gathering, tt.path)
+				}
+			}
+			later.Hold(1)
+			if v := l.Verdict(&later); v.Level != 0 {
+				t.Errorf("held: %+v", v)
+			}
+		})
+	}
+}
+
 // What is far from all that is known, in the mean of what counts, is named by what it says
 // of itself alone.
 func TestBeyond(t *testing.T) {

@@ -5,6 +5,9 @@ package model
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/iotsense/iotsense/pkg/facts/linear"
 )
@@ -25,7 +28,13 @@ func (m *Model) Judge() *linear.Judge {
 	for i, l := range m.Labels {
 		thresholds[i] = m.Thresholds.For(l)
 	}
-	return linear.NewJudge(m.Facts, m.noneIndex(), thresholds)
+	var makers []string
+	for _, path := range slices.Sorted(maps.Values(m.Taxonomy)) {
+		if maker, _, above := strings.Cut(path, "/"); above {
+			makers = append(makers, maker)
+		}
+	}
+	return linear.NewJudge(m.Facts, m.noneIndex(), thresholds, makers)
 }
 
 // noneIndex is the output of [NoneLabel], -1 if there is none.

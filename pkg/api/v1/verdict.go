@@ -4,7 +4,7 @@ package v1
 type State string
 
 const (
-	Gathering State = "gathering" // no window yet, or too few distinct flows and no telling fact
+	Gathering State = "gathering" // no window yet, or too few distinct flows and no telling fact, nor a level by the MAC's maker
 	Known     State = "known"     // confidence at or over the label's threshold
 	Likely    State = "likely"    // not known, but a level above the label has enough confidence
 	Unknown   State = "unknown"   // windows, but no label or level with enough confidence

@@ -135,19 +135,28 @@ type Judge struct {
 	model      *Model
 	none       int
 	thresholds []float64
+	makers     map[string]string // levels by the token of their maker
 	joint      []float32
 	named      []bool
 }
 
 // NewJudge joins a valid model with a network: none is the class for what is of no other,
 // -1 if there is none; thresholds are the probabilities from which the network may name a
-// class by itself.
-func NewJudge(m *Model, none int, thresholds []float64) *Judge {
-	return &Judge{m, none, thresholds, make([]float32, len(m.Bias)), make([]bool, len(m.Bias))}
+// class by itself; makers are the outermost levels of the classes.
+func NewJudge(m *Model, none int, thresholds []float64, makers []string) *Judge {
+	j := &Judge{m, none, thresholds, map[string]string{}, make([]float32, len(m.Bias)), make([]bool, len(m.Bias))}
+	for _, level := range makers {
+		j.makers[facts.MakerToken(level)] = level
+	}
+	return j
 }
 
 // Clone is the same Judge for another goroutine.
-func (j *Judge) Clone() *Judge { return NewJudge(j.model, j.none, j.thresholds) }
+func (j *Judge) Clone() *Judge {
+	c := *j
+	c.joint, c.named = make([]float32, len(j.joint)), make([]bool, len(j.named))
+	return &c
+}
 
 // Device is what a Judge keeps of a device. The zero Device has not been seen.
 type Device struct {
@@ -158,6 +167,7 @@ type Device struct {
 	count   int    // facts by until
 	probs   []float32
 	telling []bool
+	maker   string
 }
 
 // Clone is the same device, and goes its own way.
@@ -166,6 +176,9 @@ func (d *Device) Clone() *Device {
 	c.network, c.probs, c.telling = d.network.Clone(), slices.Clone(d.probs), slices.Clone(d.telling)
 	return &c
 }
+
+// Maker is the outermost level that has the name of who made the device's MAC, "": none has.
+func (d *Device) Maker() string { return d.maker }
 
 // Probabilities are those that the facts alone give; nil where there are none.
 func (d *Device) Probabilities() []float32 {
@@ -186,7 +199,7 @@ func (d *Device) Until() int64 { return d.until }
 // Hear takes what is known of the device; nil: nothing.
 func (j *Judge) Hear(d *Device, s *facts.Set) {
 	if s == nil {
-		d.heard = false
+		d.heard, d.maker = false, ""
 		return
 	}
 	changes, count := s.State(d.until)
@@ -205,6 +218,12 @@ func (j *Judge) HearTokens(d *Device, tokens []string) {
 	d.heard = true
 	j.model.Probabilities(tokens, d.probs)
 	j.model.told(tokens, d.telling)
+	d.maker = ""
+	for _, t := range tokens {
+		if level, is := j.makers[t]; is {
+			d.maker = level
+		}
+	}
 }
 
 // least keeps one of two from ruling a class out alone, by what it rounds to 0.

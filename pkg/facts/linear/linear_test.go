@@ -108,7 +108,7 @@ func TestWindow(t *testing.T) {
 		{"zeros alone", []string{"oui:maker"}, [][]float32{{0, 0, 0, 1}}, []float64{.25, .25, .25, .25}, []bool{false, false, false, false}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+			j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
 			var d linear.Device
 			if tt.tokens != nil {
 				j.HearTokens(&d, tt.tokens)
@@ -133,7 +133,7 @@ func TestWindow(t *testing.T) {
 
 // Windows whose flows are near-identical to earlier ones make no network sure.
 func TestWindowAgain(t *testing.T) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
 	var d linear.Device
 	j.HearTokens(&d, []string{"oui:maker"})
 	for i, again := range []bool{false, true, true, false, true, false} {
@@ -146,7 +146,7 @@ func TestWindowAgain(t *testing.T) {
 
 // A network that is sure of what is far from all that it knows names nothing.
 func TestWindowBeyond(t *testing.T) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
 	for _, distance := range []float64{.9, 1.1} {
 		var d linear.Device
 		j.HearTokens(&d, []string{"oui:maker"})
@@ -161,6 +161,21 @@ func TestWindowBeyond(t *testing.T) {
 		if _, named = j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Distance: distance, Measured: true}); !named[1] {
 			t.Errorf("distance %v, and a fact: named %v", distance, named)
 		}
+	}
+}
+
+// The level that has the name of a MAC's maker, or a word of it.
+func TestMaker(t *testing.T) {
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, []string{"TP-Link", "eQ-3"})
+	var d linear.Device
+	for _, tt := range []struct{ maker, want string }{{"TP-LINK", "TP-Link"}, {"eQ-3 Entwicklung", "eQ-3"}, {"Link", ""}, {"", ""}} {
+		if j.HearTokens(&d, facts.Tokens([]facts.Fact{{Kind: facts.Maker, Value: tt.maker}})); d.Maker() != tt.want {
+			t.Errorf("%q: level %q, want %q", tt.maker, d.Maker(), tt.want)
+		}
+	}
+	j.HearTokens(&d, []string{"oui:eq3"})
+	if j.Hear(&d, nil); d.Maker() != "" {
+		t.Error("what was forgotten still has a maker")
 	}
 }
 
@@ -179,7 +194,7 @@ func TestHearsNothingOfLater(t *testing.T) {
 	}
 	ask(5, "a.twin.example")
 	ask(9, "other.example")
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
 	var d linear.Device
 	hears := func(want ...bool) {
 		t.Helper()
@@ -205,7 +220,7 @@ func TestHearsNothingOfLater(t *testing.T) {
 }
 
 func BenchmarkWindow(b *testing.B) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8})
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
 	var d linear.Device
 	c := facts.NewCollector(0)
 	for i := range 64 {
