@@ -31,8 +31,9 @@ func Add(old *linear.Model, added []int, training []Example, c Config) (*linear.
 		known[class] = true
 	}
 	examples := slices.Concat(training, c.retell(m, known, training))
-	d := &data{classes: c.Classes, tokens: len(m.Tokens), fixed: known}
+	d := &data{classes: c.Classes, none: c.None, tokens: len(m.Tokens), fixed: known}
 	d.take(m, c.with(examples, 0))
+	d.take(m, c.masked(training))
 	if err := d.fit(m); err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
 	}

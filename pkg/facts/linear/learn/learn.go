@@ -14,6 +14,9 @@ import (
 	"github.com/iotsense/iotsense/pkg/facts/linear"
 )
 
+// anyClass is that of a sample of any class but none.
+const anyClass = -1
+
 // Example is what a device said of itself at some time.
 type Example struct {
 	Tokens []string // sorted, each once
@@ -53,8 +56,9 @@ func Train(training, validation []Example, c Config) (*linear.Model, error) {
 	if len(m.Tokens) == 0 {
 		return nil, ErrTooLittle
 	}
-	d := &data{classes: c.Classes, tokens: len(m.Tokens)}
+	d := &data{classes: c.Classes, none: c.None, tokens: len(m.Tokens)}
 	d.take(m, c.with(training, 0))
+	d.take(m, c.masked(training))
 	if err := d.fit(m); err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
 	}
@@ -95,9 +99,9 @@ func captures(examples []Example) map[string]map[int]int {
 
 // data are examples as a fit takes them.
 type data struct {
-	classes, tokens int
-	fixed           []bool // by class: its weights stay; nil: of none
-	sets            []sample
+	classes, none, tokens int
+	fixed                 []bool // by class: its weights stay; nil: of none
+	sets                  []sample
 }
 
 // sample is one example; the place after the last token is the bias's.
@@ -169,19 +173,17 @@ func (d *data) loss(x, gradient []float64) (loss float64) {
 				logits[c] += w
 			}
 		}
-		top, sum, own := slices.Max(logits), 0.0, logits[s.class]
-		for c, l := range logits {
-			logits[c] = math.Exp(l - top)
-			sum += logits[c]
-		}
-		loss += s.weight * (math.Log(sum) - own + top)
+		whole, own := d.logSums(logits, s.class)
+		loss += s.weight * (whole - own)
 		if gradient == nil {
 			continue
 		}
-		for c := range logits {
-			logits[c] *= s.weight / sum
+		for c, l := range logits {
+			logits[c] = s.weight * math.Exp(l-whole)
+			if d.is(c, s.class) {
+				logits[c] -= s.weight * math.Exp(l-own)
+			}
 		}
-		logits[s.class] -= s.weight
 		for _, t := range s.tokens {
 			for c, l := range logits {
 				gradient[t*d.classes+c] += l
@@ -200,6 +202,27 @@ func (d *data) loss(x, gradient []float64) (loss float64) {
 		}
 	}
 	return loss
+}
+
+// is reports whether a sample of a class may be of c.
+func (d *data) is(c, class int) bool { return c == class || class == anyClass && c != d.none }
+
+// logSums are the logarithms of the sums of the logits' exponentials: of all, and of those
+// that a sample of a class may be of.
+func (d *data) logSums(logits []float64, class int) (whole, own float64) {
+	top, most := slices.Max(logits), math.Inf(-1)
+	for c, l := range logits {
+		if d.is(c, class) {
+			most = max(most, l)
+		}
+	}
+	for c, l := range logits {
+		whole += math.Exp(l - top)
+		if d.is(c, class) {
+			own += math.Exp(l - most)
+		}
+	}
+	return top + math.Log(whole), most + math.Log(own)
 }
 
 // groups are the classes that the model does not tell apart on what it was trained on,

@@ -80,6 +80,38 @@ func TestTrain(t *testing.T) {
 	}
 }
 
+// A MAC that names no maker is neither for nor against classes whose devices all had one,
+// though strangers that had none were learned from.
+func TestNoMaker(t *testing.T) {
+	training := said(20)
+	for from := range 20 {
+		tokens := []string{"agent:phone", "oui:random", "to:udp/53"}
+		training = append(training, Example{tokens, 4, 1000 + from, 1000})
+	}
+	m, err := Train(training, nil, config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(m.Tokens, "oui:random") {
+		t.Fatalf("tokens %q", m.Tokens)
+	}
+	probs := make([]float32, 5)
+	for _, tt := range []struct {
+		class  int
+		tokens []string
+	}{{2, []string{"opt55:0103", "sni:third.example", "to:udp/53"}}, {3, []string{"host:fourth", "to:udp/53"}}} {
+		for _, maker := range noMaker {
+			m.Probabilities(append([]string{maker}, tt.tokens...), probs)
+			if best := slices.Index(probs, slices.Max(probs)); best != tt.class {
+				t.Errorf("%s, %s: %v, want class %d", maker, tt.tokens, probs, tt.class)
+			}
+		}
+	}
+	if m.Probabilities([]string{"agent:phone", "oui:random", "to:udp/53"}, probs); slices.Max(probs) != probs[4] {
+		t.Errorf("a phone: %v", probs)
+	}
+}
+
 // The same examples and seed give the same bits, another seed other ones.
 func TestTrainIsRepeatable(t *testing.T) {
 	first, err := Train(said(4), said(2), config())
@@ -99,7 +131,7 @@ func TestTrainIsRepeatable(t *testing.T) {
 
 // The gradient is that of the loss.
 func TestGradient(t *testing.T) {
-	d := &data{classes: 3, tokens: 2, sets: []sample{{[]int{0, 2}, 1, .5}, {[]int{0, 1, 2}, 0, 2}, {[]int{2}, 2, 1}}}
+	d := &data{classes: 3, none: 2, tokens: 2, sets: []sample{{[]int{0, 2}, 1, .5}, {[]int{0, 1, 2}, 0, 2}, {[]int{2}, 2, 1}, {[]int{1, 2}, anyClass, 3}}}
 	x, gradient := []float64{.1, -.2, .3, .5, 0, -1, .2, .4, -.1}, make([]float64, 9)
 	d.loss(x, gradient)
 	for i := range x {

@@ -3,7 +3,6 @@ package learn
 // This file makes what a model learns the class of no other from.
 
 import (
-	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -18,11 +17,18 @@ const (
 	// maker so often.
 	leastClasses, mostClasses = 3, 6
 	keptToken, keptMaker      = 0.3, 0.6
+	// An example of a class counts for so much once more, as if the device's MAC told no maker.
+	maskedWeight = 0.2
 	// drawStream keeps these random numbers apart from others of the same seed.
 	drawStream = 4 << 32
 )
 
 const makerPrefix = "oui:"
+
+// noMaker are what a MAC says that tells no maker that a class has.
+var noMaker = []string{"oui:random", "oui:none", makerPrefix}
+
+func ofMaker(token string) bool { return strings.HasPrefix(token, makerPrefix) }
 
 // with are the examples of a part of the data with
 // a class for what is of no other: machines that are of none, together a tenth of the
@@ -46,6 +52,22 @@ func (c Config) with(examples []Example, part uint64) []Example {
 		strange[i].Weight *= min(1, strangeShare*captures/strangers)
 	}
 	return slices.Concat(named, strange, c.chimeras(named, captures*chimeraShare, part))
+}
+
+// masked are the examples of classes as of devices whose MACs tell no maker, of any class but
+// none: that all units of a class had their maker's is nothing against one that hides it, and
+// what else a device says tells its class already.
+func (c Config) masked(examples []Example) (list []Example) {
+	for i, e := range examples {
+		if e.Class == c.None || c.None < 0 {
+			continue
+		}
+		e.Class, e.Weight = anyClass, e.Weight*maskedWeight
+		e.Tokens = append(slices.DeleteFunc(slices.Clone(e.Tokens), ofMaker), noMaker[i%len(noMaker)])
+		slices.Sort(e.Tokens)
+		list = append(list, e)
+	}
+	return list
 }
 
 // chimeras are mixtures of examples of several classes, that count together for so many
@@ -78,15 +100,14 @@ func chimera(classes [][]Example, rng *rand.Rand) (tokens []string) {
 	maker := rng.Float64() < keptMaker
 	for place, at := range rng.Perm(len(classes))[:n] {
 		for _, t := range classes[at][rng.IntN(len(classes[at]))].Tokens {
-			ofMaker := strings.HasPrefix(t, makerPrefix)
-			if ofMaker && place == 0 && maker || !ofMaker && rng.Float64() < keptToken {
+			if ofMaker(t) && place == 0 && maker || !ofMaker(t) && rng.Float64() < keptToken {
 				tokens = append(tokens, t)
 			}
 		}
 	}
-	if other := rng.IntN(3); !maker { // one that no class has, or nobody assigned it
-		tokens = append(tokens, []string{"oui:random", "oui:none", makerPrefix}[other])
+	if other := rng.IntN(len(noMaker)); !maker {
+		tokens = append(tokens, noMaker[other])
 	}
-	slices.SortFunc(tokens, cmp.Compare)
+	slices.Sort(tokens)
 	return slices.Compact(tokens)
 }
