@@ -144,7 +144,7 @@ class Bars:
             with open(self.file(r, "csv"), newline="") as file:
                 rows = csv.reader(file)
                 header = next(rows)
-                behind = 9 if header[7] == "again" else 7  # files made before repeats counted once
+                behind = 1 + max(header.index(c) for c in ("named", "again", "distance") if c in header)  # older files lack some
                 header = header[behind:]
                 parts = collections.defaultdict(list)  # by change, and whether it is a device's verdict
                 for row in rows:
