@@ -110,7 +110,7 @@ func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.leave(time.Now())
 	t, err := a.text(r.Context(), r)
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusInternalServerError)
+		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
 	w.Header().Set("Content-Type", a.kind)

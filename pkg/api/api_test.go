@@ -93,9 +93,9 @@ func TestPaths(t *testing.T) {
 	ask := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
 	for at, want := range map[string]int{
 		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK, v1.FactsPath("x"): http.StatusOK,
-		v1.ExplanationPath("x"): http.StatusOK,
-		v1.DevicesPath + "/x":   http.StatusNotFound,
-		"/stats":                http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
+		v1.ExplanationPath("x"): http.StatusOK, v1.EventsPath: http.StatusOK, v1.CorrectionPath("x", v1.DoForget): http.StatusNotFound,
+		v1.DevicesPath + "/x": http.StatusNotFound,
+		"/stats":              http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
 	} {
 		answer, err := ask.Get("http://iotsense" + at)
 		if err != nil {

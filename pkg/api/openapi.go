@@ -22,7 +22,7 @@ func openAPI(routes []route) []byte {
 	types := schemas{}
 	paths := object{}
 	for _, r := range routes {
-		paths[r.path] = object{"get": operation(r, types)}
+		paths[r.path] = object{strings.ToLower(r.method()): operation(r, types)}
 	}
 	document, err := json.Marshal(object{
 		"openapi": "3.1.0",
@@ -72,14 +72,18 @@ func operation(r route, types schemas) object {
 	why := func(description string) object {
 		return object{"description": description, "content": object{"text/plain": object{"schema": object{"type": "string"}}}}
 	}
-	return object{
-		"operationId": name, "summary": r.summary, "parameters": parameters,
-		"responses": object{
-			strconv.Itoa(http.StatusOK):                  object{"description": r.summary, "headers": headers, "content": object{content: object{"schema": schema}}},
-			strconv.Itoa(http.StatusInternalServerError): why("it cannot be made; the text says why"),
-			strconv.Itoa(http.StatusServiceUnavailable):  why("too many ask at once: ask again after a second"),
-		},
+	responses := object{
+		strconv.Itoa(http.StatusOK):                  object{"description": r.summary, "headers": headers, "content": object{content: object{"schema": schema}}},
+		strconv.Itoa(http.StatusInternalServerError): why("it cannot be made; the text says why"),
+		strconv.Itoa(http.StatusServiceUnavailable):  why("too many ask at once: ask again after a second"),
 	}
+	o := object{"operationId": name, "summary": r.summary, "parameters": parameters, "responses": responses}
+	if r.body != nil {
+		o["requestBody"] = object{"required": true, "content": object{jsonContent: object{"schema": types.of(r.body)}}}
+		responses[strconv.Itoa(http.StatusForbidden)] = why("who asks may not write; the text says who may")
+		responses[strconv.Itoa(http.StatusConflict)] = why("it is not taken; the text says why")
+	}
+	return o
 }
 
 func (p parameter) schema() object {

@@ -19,7 +19,7 @@ type few struct{ answers }
 func (few) Stats() (v1.Stats, error) { return v1.Stats{Interfaces: []v1.Interface{}}, nil }
 
 func (few) Devices() ([]v1.DeviceVerdict, error) {
-	return []v1.DeviceVerdict{{Verdict: v1.Verdict{Device: "02:00:00:00:00:01", State: v1.Gathering, Votes: map[string]int{}}, Addresses: []string{}}}, nil
+	return []v1.DeviceVerdict{{Verdict: v1.Verdict{Device: "02:00:00:00:00:01", State: v1.Gathering, Votes: map[string]int{}}, Addresses: []string{}, MACs: []string{}}}, nil
 }
 
 func (few) Explanation(context.Context, string, v1.ExplanationRequest) (*v1.Explanation, error) {
@@ -44,7 +44,7 @@ func (full) Devices() ([]v1.DeviceVerdict, error) {
 			Time: v1.UnixMicro(1), Device: "ip:192.0.2.1", Capture: &text, Label: &text, Confidence: &number, State: v1.Known, Path: &text, PathConfidence: &number,
 			UserLabel: &text, Vendor: &text, Facts: v1.Facts{"maker": "x"}, Distance: &number, Votes: map[string]int{"x": 1}, WindowLabel: &text,
 			WindowConfidence: &number, PaddingFraction: &number, Trusted: &yes,
-		}, Addresses: []string{"192.0.2.1"}, FirstSeen: v1.UnixMicro(1), LastSeen: v1.UnixMicro(1)},
+		}, Addresses: []string{"192.0.2.1"}, MACs: []string{"x"}, Name: &text, NameFrom: &text, FirstSeen: v1.UnixMicro(1), LastSeen: v1.UnixMicro(1)},
 	}, nil
 }
 
@@ -61,9 +61,13 @@ func described(t *testing.T, document []byte) map[string]*jsonschema.Schema {
 		t.Fatal(err)
 	}
 	list := map[string]*jsonschema.Schema{}
-	for path := range all.(object)["paths"].(object) {
+	for path, methods := range all.(object)["paths"].(object) {
+		method := "/get"
+		if _, posts := methods.(object)["post"]; posts {
+			method = "/post"
+		}
 		at := "openapi.json#/paths/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(path) +
-			"/get/responses/200/content/application~1json/schema"
+			method + "/responses/200/content/application~1json/schema"
 		if path == v1.MetricsPath {
 			continue
 		}
@@ -113,7 +117,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		at := serve(t, src)
 		document, _ := get(t, at, v1.OpenAPIPath)
 		list := described(t, document)
-		for _, path := range []string{v1.StatsPath, v1.DevicesPath, v1.FlowsPath, v1.FactsPath("{device}"), v1.ExplanationPath("{device}"), v1.OpenAPIPath} {
+		for _, path := range []string{v1.StatsPath, v1.DevicesPath, v1.FlowsPath, v1.FactsPath("{device}"), v1.ExplanationPath("{device}"), v1.OpenAPIPath, v1.EventsPath} {
 			schema := list[path]
 			delete(list, path)
 			if schema == nil {
@@ -131,6 +135,13 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			if path != v1.OpenAPIPath && schema.Validate(spoilt(t, body)) == nil {
 				t.Errorf("%s: an answer without a key passes", path)
 			}
+		}
+		for _, w := range corrections { // which TestWords says
+			path := v1.CorrectionPath("{device}", w.do)
+			if schema := list[path]; schema == nil || schema.Validate(map[string]any{"device": "x", "kept": true}) != nil || schema.Validate(map[string]any{"device": "x"}) == nil {
+				t.Errorf("%s is not described as it is", path)
+			}
+			delete(list, path)
 		}
 		for path := range list {
 			t.Errorf("%s is described, and not looked at here", path)

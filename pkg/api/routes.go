@@ -7,6 +7,7 @@ import (
 	"context"
 	"net/http"
 	"reflect"
+	"strconv"
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -14,14 +15,22 @@ import (
 
 const jsonContent = "application/json"
 
-// route is a path that answers GET.
+// route is a path that answers GET, or takes a word by POST.
 type route struct {
 	*answer
 	path    string       // a pattern of http.ServeMux
 	summary string       // in a line
 	query   []parameter  // that it may have
+	body    reflect.Type // that POST has as JSON; nil: it is GET
 	value   reflect.Type // that is answered as JSON; nil: something else is
 	headers []parameter  // of its answer, beside those of all
+}
+
+func (r *route) method() string {
+	if r.body != nil {
+		return http.MethodPost
+	}
+	return http.MethodGet
 }
 
 // parameter is one of a path's query, or a header.
@@ -50,6 +59,16 @@ func routesOf(src Source, log *quietLog) (routes []route, end func()) {
 	r.add(flowsRoute(r))
 	r.add(about(r, route{path: v1.FactsPath("{device}"), summary: "what a device says of itself; of one never seen, nothing"}, slots,
 		func(_ context.Context, q *http.Request) ([]v1.Fact, error) { return src.Facts(q.PathValue("device")) }))
+	r.add(about(r, route{
+		path: v1.EventsPath, summary: "what happened, of what is remembered, oldest first",
+		query: []parameter{{v1.After, "the number of an event that others are to come behind", nil}},
+	}, slots, func(_ context.Context, q *http.Request) ([]v1.Event, error) {
+		after, _ := strconv.ParseUint(q.URL.Query().Get(v1.After), 10, 64) // else all of them
+		return r.src.Events(after)
+	}))
+	for _, w := range corrections {
+		r.add(w.route(r))
+	}
 	// Which may wait until there is time for it: who comes meanwhile is not kept.
 	r.add(about(r, route{
 		path: v1.ExplanationPath("{device}"), summary: "what the newest window of a device rests on (run --explain-rate)",

@@ -32,7 +32,20 @@ type Source interface {
 	// Explanation is of the newest window of a device; it may wait until there is time
 	// for it, but no longer than ctx.
 	Explanation(ctx context.Context, device string, q v1.ExplanationRequest) (*v1.Explanation, error)
+	// Events are those behind the one of that number that are remembered.
+	Events(after uint64) ([]v1.Event, error)
+	// Correct takes an operator's word on a device, and returns when it is on the disk. What
+	// is not taken is a [RefusedError].
+	Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error)
 }
+
+// RefusedError is an operator's word that is not taken.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // MaxFlows is how many lines an answer to v1.FlowsPath has at most: those of a full table
 // of the default size, each flow with a device at both ends.
@@ -66,7 +79,7 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 	routes, end := routesOf(src, quiet)
 	mux := http.NewServeMux()
 	for _, r := range routes {
-		mux.Handle("GET "+r.path, r)
+		mux.Handle(r.method()+" "+r.path, r)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		wait(r.Context(), connHeld)
@@ -77,6 +90,7 @@ func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger)
 		IdleTimeout: idleAfter, WriteTimeout: writeAnswer,
 		ErrorLog:    log.New(quiet, "", 0),
 		BaseContext: func(net.Listener) context.Context { return ctx },
+		ConnContext: withPeer,
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()

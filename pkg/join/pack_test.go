@@ -14,7 +14,7 @@ func means() []Mean {
 	list := make([]Mean, 20)
 	for i := range list {
 		for range i {
-			w := Window{Probs: make([]float32, 9), Held: i % 3, Again: i%5 == 1, Distance: random.Float64(), Measured: i%3 > 0}
+			w := Window{Probs: make([]float32, 9), Held: i % 3, Again: i%5 == 1, Distance: random.Float64(), Measured: i%3 > 0, Maker: []string{"", "TP-Link"}[i%2]}
 			for c := range w.Probs {
 				w.Probs[c] = float32(random.Float64())
 				if i%4 == 0 && c < 3 {

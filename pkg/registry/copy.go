@@ -34,7 +34,7 @@ func (r *Registry) Copy(name string, to *Registry) {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	d.in = to.unknown
-	to.devices[name] = d.in.PushFront(d)
+	to.put(d)
 }
 
 // Forget drops a device.
@@ -42,7 +42,7 @@ func (r *Registry) Forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if e := r.devices[name]; e != nil {
-		r.drop(e.Value.(*device))
+		r.drop(e.Value.(*device), false)
 	}
 }
 

@@ -4,6 +4,7 @@ package registry
 
 import (
 	"cmp"
+	"container/list"
 	"slices"
 	"time"
 
@@ -142,6 +143,9 @@ func (r *Registry) Look(now, since int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for d := range r.each {
+		if d.flows == 0 {
+			continue
+		}
 		if d.silent(now, max(d.last, since)) {
 			r.happened(d, v1.EventGone, d.last)
 		}
@@ -149,17 +153,22 @@ func (r *Registry) Look(now, since int64) {
 		if randomMAC(d.name) {
 			keep = KeepRandom
 		}
-		if now-d.last > keep.Microseconds() {
-			r.drop(d)
+		if now-d.last > keep.Microseconds() && d.in != r.kept {
+			r.drop(d, false)
 		}
 	}
 }
 
-// each gives the devices, in no order.
+// each gives the devices, the most recently active of each list first; one may be dropped
+// meanwhile.
 func (r *Registry) each(yield func(*device) bool) {
-	for _, e := range r.devices {
-		if !yield(e.Value.(*device)) {
-			return
+	for _, l := range []*list.List{r.kept, r.known, r.unknown} {
+		for e := l.Front(); e != nil; {
+			next := e.Next()
+			if !yield(e.Value.(*device)) {
+				return
+			}
+			e = next
 		}
 	}
 }

@@ -125,7 +125,7 @@ func TestRetention(t *testing.T) {
 	}
 	r.Look(registry.KeepRandom.Microseconds()+2*second, 0)
 	r.Look(registry.KeepFor.Microseconds()+2*second, 0)
-	if _, gone := r.Changed(10); fmt.Sprint(forgotten) != "[52:c7:bf:00:00:01 50:c7:bf:00:00:01]" || fmt.Sprint(gone) != "[2 1]" {
+	if _, gone := r.Changed(10); fmt.Sprint(forgotten) != "[52:c7:bf:00:00:01 50:c7:bf:00:00:01]" || fmt.Sprint(gone) != "[{2 [52:c7:bf:00:00:01] false} {1 [50:c7:bf:00:00:01] false}]" {
 		t.Errorf("forgotten %v, gone %v", forgotten, gone)
 	}
 }

@@ -47,18 +47,20 @@ type Config struct {
 type Registry struct {
 	cfg     Config
 	mu      sync.Mutex
-	devices map[string]*list.Element // of *device
+	devices map[string]*list.Element // of *device, by each of its names
 	unknown *list.List               // most recently active first
 	known   *list.List
+	kept    *list.List // of which the operator has said something: they never make room
 	evicted uint64
-	ids     uint64   // the highest number that a device was given
-	gone    []uint64 // numbers of devices that were stored and are no more
+	ids     uint64 // the highest number that a device was given
+	gone    []Gone // devices that were stored and are no more
 	news
 }
 
 type device struct {
 	id        uint64
 	name      string
+	word      word
 	first     int64
 	last      int64
 	flows     uint64
@@ -122,7 +124,7 @@ func New(cfg Config) *Registry {
 	if cfg.Levels == nil {
 		cfg.Levels = join.NewLevels(nil, -1, nil, 0)
 	}
-	return &Registry{cfg: cfg, devices: map[string]*list.Element{}, unknown: list.New(), known: list.New()}
+	return &Registry{cfg: cfg, devices: map[string]*list.Element{}, unknown: list.New(), known: list.New(), kept: list.New()}
 }
 
 // Record counts one record of a device, and reports whether the device is ignored:
@@ -132,6 +134,10 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.touch(rec)
+	if d.flows == 0 { // it was but spoken of, if that
+		d.first = rec.FirstSeen
+		r.happened(d, v1.EventNew, rec.FirstSeen)
+	}
 	if d.heard(rec.FirstSeen, d.last) {
 		r.happened(d, v1.EventBack, rec.FirstSeen)
 	}
@@ -154,19 +160,39 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 
 // touch finds or adds the record's device and makes it the most recently active.
 func (r *Registry) touch(rec *flows.Record) *device {
-	if e, ok := r.devices[rec.Device]; ok {
-		d := e.Value.(*device)
-		d.in.MoveToFront(e)
-		return d
+	e, ok := r.devices[rec.Device]
+	if !ok {
+		e = r.add(rec.Device)
 	}
-	if len(r.devices) >= r.cfg.MaxDevices {
+	d := e.Value.(*device)
+	d.in.MoveToFront(e)
+	return d
+}
+
+// add adds a device of which nothing is known.
+func (r *Registry) add(name string) *list.Element {
+	if r.unknown.Len()+r.known.Len() >= r.cfg.MaxDevices {
 		r.evict()
 	}
 	r.ids++
-	d := &device{id: r.ids, name: rec.Device, first: rec.FirstSeen, in: r.unknown}
-	r.devices[rec.Device] = d.in.PushFront(d)
-	r.happened(d, v1.EventNew, rec.FirstSeen)
-	return d
+	return r.put(&device{id: r.ids, name: name, in: r.unknown})
+}
+
+// put makes a device the most recently active of the list that it is in.
+func (r *Registry) put(d *device) *list.Element {
+	e := d.in.PushFront(d)
+	for _, name := range d.names() {
+		r.devices[name] = e
+	}
+	return e
+}
+
+// take takes a device out of its list, and its names.
+func (r *Registry) take(d *device) {
+	d.in.Remove(r.devices[d.name])
+	for _, name := range d.names() {
+		delete(r.devices, name)
+	}
 }
 
 func (r *Registry) evict() {
@@ -174,19 +200,20 @@ func (r *Registry) evict() {
 	if from.Len() == 0 {
 		from = r.known
 	}
-	r.drop(from.Back().Value.(*device))
+	r.drop(from.Back().Value.(*device), false)
 	r.evicted++
 }
 
-// drop forgets a device.
-func (r *Registry) drop(d *device) {
-	d.in.Remove(r.devices[d.name])
-	delete(r.devices, d.name)
-	if d.stored {
-		r.gone = append(r.gone, d.id)
+// drop forgets a device, and what was said of it too where said is set.
+func (r *Registry) drop(d *device, said bool) {
+	r.take(d)
+	if d.stored || said {
+		r.gone = append(r.gone, Gone{d.id, d.names(), said})
 	}
 	if r.cfg.Evicted != nil {
-		r.cfg.Evicted(d.name)
+		for _, name := range d.names() {
+			r.cfg.Evicted(name)
+		}
 	}
 }
 
@@ -234,10 +261,13 @@ func (r *Registry) Window(rec *flows.Record, w *Window) v1.Verdict {
 
 // move puts the most recently active device into the list it belongs to.
 func (r *Registry) move(d *device, to *list.List) {
+	if d.spoken() {
+		to = r.kept
+	}
 	if to != d.in {
-		d.in.Remove(r.devices[d.name])
+		r.take(d)
 		d.in = to
-		r.devices[d.name] = to.PushFront(d)
+		r.put(d)
 	}
 }
 
@@ -253,7 +283,11 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 func (r *Registry) say(d *device, joined join.Verdict) v1.Verdict {
 	v := v1.Verdict{
 		Device: d.name, Windows: d.joined.windows,
-		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{},
+		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{}, Others: d.word.macs,
+	}
+	if d.word.label != "" {
+		label := d.word.label
+		v.UserLabel = &label
 	}
 	s := &spoken{Verdict: joined, windowP: d.joined.lastP}
 	v.State = d.state(&s.Verdict)
@@ -313,12 +347,11 @@ type spoken struct {
 func (r *Registry) Devices() []v1.DeviceVerdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	list := make([]v1.DeviceVerdict, 0, len(r.devices))
-	for _, e := range r.devices {
-		d := e.Value.(*device)
+	list := make([]v1.DeviceVerdict, 0, r.unknown.Len()+r.known.Len()+r.kept.Len())
+	for d := range r.each {
 		v := v1.DeviceVerdict{
-			Verdict: r.verdict(d), Addresses: []string{},
-			FirstSeen: v1.UnixMicro(d.first), LastSeen: v1.UnixMicro(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
+			Verdict: r.verdict(d), Addresses: []string{}, ID: d.id, MACs: d.names(), Locked: d.word.locked, Gone: d.Gone,
+			FirstSeen: moment(d.first), LastSeen: moment(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
 		}
 		v.RandomMAC = randomMAC(v.Device)
 		for _, a := range d.addresses {
@@ -330,12 +363,21 @@ func (r *Registry) Devices() []v1.DeviceVerdict {
 	return list
 }
 
-// Knows reports whether a device's verdict is a known one: it makes room last.
+// moment is a time, none where nothing has been.
+func moment(us int64) v1.Time {
+	if us == 0 {
+		return v1.Time{}
+	}
+	return v1.UnixMicro(us)
+}
+
+// Knows reports whether a device's verdict is a known one, or the operator has said
+// something of it: it makes room last.
 func (r *Registry) Knows(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.devices[name]
-	return e != nil && e.Value.(*device).in == r.known
+	return e != nil && e.Value.(*device).in != r.unknown
 }
 
 // Evicted is the number of devices dropped to make room.

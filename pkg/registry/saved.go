@@ -17,8 +17,12 @@ import (
 
 // Saved is what outlasts the process of a device. Times are us since the Unix epoch.
 type Saved struct {
-	ID          uint64 // never another device's, never 0
-	Name        string // MAC or "ip:ADDR", as verdicts have it
+	ID          uint64   // never another device's, never 0
+	Name        string   // MAC or "ip:ADDR", as verdicts have it
+	MACs        []string // others that are its too
+	Label       string   // that the operator gave it; empty: none
+	Labelled    int64    // when; 0: never
+	Locked      bool     // what the operator said of it stays
 	First, Last int64
 	Flows, IPv6 uint64
 	Packets     uint64
@@ -40,6 +44,13 @@ type SavedAddress struct {
 	Last, Back int64 // active, and used again after another that was used since
 }
 
+// Gone is a device that is no more.
+type Gone struct {
+	ID    uint64
+	Names []string
+	Said  bool // nothing may be left of it, events neither
+}
+
 // dirt is what is to be written of a device.
 type dirt struct {
 	changed bool
@@ -47,12 +58,12 @@ type dirt struct {
 }
 
 // Changed are devices that have changed since they were given the last time, at most so
-// many, and the numbers of those that were given and are no more. Who could not keep them
+// many, and those that were given and are no more. Who could not keep them
 // says so to Unsaved.
-func (r *Registry) Changed(most int) (changed []Saved, gone []uint64) {
+func (r *Registry) Changed(most int) (changed []Saved, gone []Gone) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, l := range []*list.List{r.known, r.unknown} {
+	for _, l := range []*list.List{r.kept, r.known, r.unknown} {
 		for e := l.Front(); e != nil && len(changed) < most; e = e.Next() {
 			if d := e.Value.(*device); d.changed {
 				changed = append(changed, r.save(d))
@@ -65,7 +76,7 @@ func (r *Registry) Changed(most int) (changed []Saved, gone []uint64) {
 }
 
 // Unsaved takes back what Changed gave and could not be kept.
-func (r *Registry) Unsaved(changed []Saved, gone []uint64) {
+func (r *Registry) Unsaved(changed []Saved, gone []Gone) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range changed {
@@ -81,15 +92,15 @@ func (r *Registry) Unsaved(changed []Saved, gone []uint64) {
 func (r *Registry) Resave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, e := range r.devices {
-		e.Value.(*device).changed = true
+	for d := range r.each {
+		d.changed = true
 	}
 	r.gone = nil
 }
 
 func (r *Registry) save(d *device) Saved {
 	s := Saved{
-		ID: d.id, Name: d.name, First: d.first, Last: d.last, Flows: d.flows, IPv6: d.ipv6, Packets: d.packets, Bytes: d.bytes,
+		ID: d.id, Name: d.name, MACs: d.word.macs, Label: d.word.label, Labelled: d.word.labelled, Locked: d.word.locked, First: d.first, Last: d.last, Flows: d.flows, IPv6: d.ipv6, Packets: d.packets, Bytes: d.bytes,
 		Newest: d.newest, Shared: d.shared, Presence: d.Presence, State: d.said.state, As: d.said.as,
 		Model: r.cfg.Model, Judged: d.pack(len(r.cfg.Labels)),
 	}
@@ -109,14 +120,11 @@ func (r *Registry) Restore(saved []Saved) (restarted int) {
 	slices.SortStableFunc(saved, func(a, b Saved) int { return int(a.Last - b.Last) })
 	for i := range saved {
 		s := &saved[i]
-		if _, there := r.devices[s.Name]; there || s.ID == 0 {
+		if s.ID == 0 || slices.ContainsFunc(append([]string{s.Name}, s.MACs...), func(name string) bool { return r.devices[name] != nil }) {
 			continue
 		}
-		if len(r.devices) >= r.cfg.MaxDevices {
-			r.evict()
-		}
 		d := &device{
-			id: s.ID, name: s.Name, first: s.First, last: s.Last, flows: s.Flows, ipv6: s.IPv6, packets: s.Packets, bytes: s.Bytes,
+			id: s.ID, name: s.Name, word: word{s.MACs, s.Label, s.Labelled, s.Locked}, first: s.First, last: s.Last, flows: s.Flows, ipv6: s.IPv6, packets: s.Packets, bytes: s.Bytes,
 			newest: s.Newest, shared: s.Shared, Presence: s.Presence, said: said{s.State, s.As}, dirt: dirt{stored: true}, in: r.unknown,
 		}
 		for _, a := range s.Addresses[:min(len(s.Addresses), MaxAddresses)] {
@@ -128,7 +136,12 @@ func (r *Registry) Restore(saved []Saved) (restarted int) {
 		} else if r.cfg.Levels.Verdict(&d.joined.Mean).Known {
 			d.in = r.known
 		}
-		r.devices[s.Name] = d.in.PushFront(d)
+		if d.spoken() {
+			d.in = r.kept
+		} else if r.unknown.Len()+r.known.Len() >= r.cfg.MaxDevices {
+			r.evict()
+		}
+		r.put(d)
 		r.ids = max(r.ids, s.ID)
 	}
 	return restarted

@@ -30,7 +30,9 @@ func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 		at: map[string]int{}, ignored: s.cfg.Ignored,
 	}
 	for i := range l.list {
-		l.at[l.list[i].Device] = i
+		for _, mac := range l.list[i].MACs {
+			l.at[mac] = i
+		}
 	}
 	for i := range open {
 		f := &open[i]
@@ -40,8 +42,12 @@ func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 		}
 	}
 	for i := range l.list {
-		s.early.overlay(&l.list[i].Verdict)
-		s.addFacts(&l.list[i].Verdict)
+		d := &l.list[i]
+		label, others := d.UserLabel, d.Others
+		s.early.overlay(&d.Verdict)
+		d.UserLabel, d.Others = label, others // of now
+		s.addFacts(&d.Verdict)
+		d.Call()
 	}
 	slices.SortFunc(l.list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
 	return l.list, nil
@@ -55,6 +61,15 @@ func (s *Sensor) addFacts(v *v1.Verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.facts.Of(v.Device).Tell(v)
+	for _, mac := range v.Others {
+		var o v1.Verdict
+		s.facts.Of(mac).Tell(&o)
+		for kind, value := range o.Facts {
+			if v.Facts[kind] == "" {
+				v.Facts[kind] = value
+			}
+		}
+	}
 }
 
 // Facts implements api.Source.
@@ -64,7 +79,12 @@ func (s *Sensor) Facts(device string) ([]v1.Fact, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.facts.Of(device).Lines(device, nil), nil
+	lines := []v1.Fact{}
+	v := s.classifier.Registry().Verdict(device)
+	for _, mac := range append([]string{v.Device}, v.Others...) {
+		lines = append(lines, s.facts.Of(mac).Lines(mac, nil)...)
+	}
+	return lines, nil
 }
 
 // listing is a list of devices that grows to the most there may be.
@@ -104,7 +124,7 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
 func (l *listing) gathering(device string, addr netip.Addr, first int64) v1.DeviceVerdict {
 	d := v1.DeviceVerdict{
 		Verdict:   v1.Verdict{Device: device, State: v1.Gathering, Votes: map[string]int{}},
-		Addresses: []string{}, FirstSeen: v1.UnixMicro(first),
+		Addresses: []string{}, FirstSeen: v1.UnixMicro(first), MACs: []string{device},
 	}
 	if mac, err := flows.ParseMAC(device); err == nil {
 		d.RandomMAC = mac.IsLocal()

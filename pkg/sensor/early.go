@@ -230,3 +230,13 @@ func (e *early) overlay(v *v1.Verdict) {
 		*v = p.Verdict
 	}
 }
+
+// forget drops what was said of a device.
+func (e *early) forget(device string) {
+	if e == nil {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.said, device)
+}

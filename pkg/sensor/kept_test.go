@@ -1,20 +1,26 @@
 package sensor_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/api/client"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/replay"
 	"github.com/iotsense/iotsense/pkg/sensor"
+	"github.com/iotsense/iotsense/pkg/store"
 )
 
 // A sensor that begins again says of devices what it said when it ended, without a packet.
@@ -37,13 +43,16 @@ func TestRegistryOutlastsTheSensor(t *testing.T) {
 		}
 		lists = append(lists, c.Frames)
 	}
-	state := filepath.Join(t.TempDir(), "registry.db")
+	dir := t.TempDir()
+	state, socket := filepath.Join(dir, "registry.db"), filepath.Join(dir, "s.sock")
+	ask := client.New(socket)
+	const unseen = "fe:00:00:00:0f:0f"
 	run := func(during func(context.Context, *sensor.Sensor)) []v1.DeviceVerdict {
 		t.Helper()
 		var s *sensor.Sensor
 		err := n.Do(func() (err error) {
 			s, err = sensor.Open(sensor.Config{
-				Loader: loader.Config{Interfaces: []string{replay.Interface}, MaxFlows: 1024}, Model: bundle, Speed: 60, State: state,
+				Loader: loader.Config{Interfaces: []string{replay.Interface}, MaxFlows: 1024}, Model: bundle, Speed: 60, State: state, Socket: socket,
 				Log: slog.New(slog.DiscardHandler),
 			})
 			return err
@@ -70,8 +79,41 @@ func TestRegistryOutlastsTheSensor(t *testing.T) {
 		if _, err := n.Play(ctx, replay.Merge(0, lists...), replay.PlayOptions{Speed: 60}); err != nil {
 			t.Fatal(err)
 		}
+		if done, err := ask.Correct(ctx, unseen, v1.DoLabel, v1.Correction{Label: "Kettle"}); err != nil || !done.Kept {
+			t.Errorf("%+v, %v", done, err)
+		}
+		if _, err := ask.Correct(ctx, unseen, v1.DoLabel, v1.Correction{Label: "a//b"}); err == nil || !strings.Contains(err.Error(), "a path of them") {
+			t.Errorf("a label that is none: %v", err)
+		}
 	})
 	after := run(func(context.Context, *sensor.Sensor) {})
+	last := run(func(ctx context.Context, _ *sensor.Sensor) {
+		if done, err := ask.Correct(ctx, before[0].Device, v1.DoForget, v1.Correction{}); err != nil || !done.Kept {
+			t.Errorf("%+v, %v", done, err)
+		}
+		events, err := ask.Events(ctx, 0)
+		if err != nil {
+			t.Error(err)
+		}
+		happened := map[string]bool{}
+		for _, e := range events {
+			happened[e.Event] = true
+			if *e.Device == before[0].Device {
+				t.Errorf("an event of the forgotten: %s", e.Event)
+			}
+		}
+		if !happened[v1.EventNew] || !happened[v1.EventLabelled] {
+			t.Errorf("events of two starts before: %v", happened)
+		}
+	})
+	if len(last) != len(before)-1 || last[0].Device == before[0].Device {
+		t.Errorf("after one was forgotten, %d devices of %d", len(last), len(before))
+	}
+	for _, name := range []string{state, state + store.SnapshotSuffix} {
+		if text, err := os.ReadFile(name); err != nil || bytes.Contains(text, []byte(before[0].Device)) {
+			t.Errorf("%s, of the forgotten: %v", name, err)
+		}
+	}
 	judged := 0
 	for _, d := range before {
 		if d.Windows > 0 && len(d.Facts) > 0 {
@@ -80,6 +122,9 @@ func TestRegistryOutlastsTheSensor(t *testing.T) {
 	}
 	if judged < 4 {
 		t.Fatalf("%d of %d devices were judged", judged, len(before))
+	}
+	if d := before[slices.IndexFunc(before, func(d v1.DeviceVerdict) bool { return d.Device == unseen })]; d.UserLabel == nil || *d.UserLabel != "Kettle" || *d.NameFrom != "user" {
+		t.Errorf("labelled: %+v", d)
 	}
 	for i := range before { // probabilities are kept to seven digits
 		for _, d := range []*v1.DeviceVerdict{&before[i], &after[i]} {

@@ -168,7 +168,7 @@ func TestPowerLoss(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "r.db")
 	d := newDisk(t)
-	s, _, err := open(path, d.name)
+	s, _, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,10 +6,13 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -52,12 +55,13 @@ type Keeper struct {
 	log    *slog.Logger
 	events chan struct{}     // there are some
 	wait   chan chan<- error // who waits for what has changed to be on the disk
-	facts  map[uint64]told   // by device
+	facts  map[string]told   // by MAC
 	seq    uint64            // of the last event written
 	budget float64           // of writes that events bring about
 	spent  time.Time         // when it was last looked at
 	failed bool              // the last write did
 	shot   time.Time         // the last snapshot
+	word   bool              // there was an operator's word since
 	closed chan struct{}     // no longer runs
 	now    func() time.Time
 	stats  struct{ writes, failures, unwritten atomic.Uint64 }
@@ -73,19 +77,16 @@ type told struct {
 // be called.
 func NewKeeper(s *Store, opened *Opened, source Source, log *slog.Logger) *Keeper {
 	k := &Keeper{
-		store: s, source: source, log: log, events: make(chan struct{}, 1), wait: make(chan chan<- error), facts: map[uint64]told{},
+		store: s, source: source, log: log, events: make(chan struct{}, 1), wait: make(chan chan<- error), facts: map[string]told{},
 		budget: eventsAnHour, closed: make(chan struct{}), now: time.Now,
 	}
 	k.spent, k.shot = k.now(), k.now()
 	if n := len(opened.Events); n > 0 {
 		k.seq = opened.Events[n-1].Seq
 	}
-	if source.Facts != nil {
-		for i := range opened.Devices {
-			d := &opened.Devices[i]
-			if changes, list := source.Facts(d.Name); len(list) > 0 {
-				k.facts[d.ID] = told{changes, k.now()}
-			}
+	for name := range opened.Facts {
+		if changes, list := k.factsOf(name); len(list) > 0 {
+			k.facts[name] = told{changes, k.now()}
 		}
 	}
 	return k
@@ -142,8 +143,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 		case <-after:
 			after = nil
 			_, _ = k.write(factsApart)
-		case done := <-k.wait:
+		case done := <-k.wait: // the operator's word
 			done <- k.writeAll(math.MaxInt64)
+			k.word = true
 		}
 	}
 }
@@ -199,11 +201,17 @@ func (k *Keeper) write(apart time.Duration) (more bool, err error) {
 	if n := len(c.Events); n > 0 {
 		k.seq = c.Events[n-1].Seq
 	}
-	for _, id := range c.Gone {
-		delete(k.facts, id)
+	for _, g := range c.Gone {
+		for _, name := range g.Names {
+			delete(k.facts, name)
+		}
 	}
-	for id, t := range written {
-		k.facts[id] = t
+	maps.Copy(k.facts, written)
+	if slices.ContainsFunc(c.Gone, func(g registry.Gone) bool { return g.Said }) {
+		if err := k.store.purge(); err != nil {
+			k.failure(err)
+			return false, err
+		}
 	}
 	if k.failed {
 		k.failed = false
@@ -212,22 +220,29 @@ func (k *Keeper) write(apart time.Duration) (more bool, err error) {
 	return len(c.Devices) == most, nil
 }
 
-// addFacts adds the facts of devices that are to be written.
-func (k *Keeper) addFacts(c *Change, apart time.Duration) (written map[uint64]told) {
-	written = map[uint64]told{}
+// factsOf are what is known of a MAC.
+func (k *Keeper) factsOf(name string) (changes uint32, list []facts.Fact) {
 	if k.source.Facts == nil {
-		return written
+		return 0, nil
 	}
+	return k.source.Facts(name)
+}
+
+// addFacts adds the facts of devices that are to be written.
+func (k *Keeper) addFacts(c *Change, apart time.Duration) (written map[string]told) {
+	written = map[string]told{}
 	now := k.now()
 	for i := range c.Devices {
 		d := &c.Devices[i]
-		had, known := k.facts[d.ID]
-		young := d.Last-d.First < factsApart.Microseconds()
-		if known && !young && now.Sub(had.at) < apart {
-			continue
-		}
-		if changes, list := k.source.Facts(d.Name); len(list) > 0 && (!known || changes != had.changes || apart == 0) {
-			c.Facts[d.Name], written[d.ID] = list, told{changes, now}
+		for _, name := range append([]string{d.Name}, d.MACs...) {
+			had, known := k.facts[name]
+			young := d.Last-d.First < factsApart.Microseconds()
+			if known && !young && now.Sub(had.at) < apart {
+				continue
+			}
+			if changes, list := k.factsOf(name); len(list) > 0 && (!known || changes != had.changes || apart == 0) {
+				c.Facts[name], written[name] = list, told{changes, now}
+			}
 		}
 	}
 	return written
@@ -258,14 +273,22 @@ func (k *Keeper) renew(damage error) {
 	k.log.Error("the registry's file is damaged: it was put aside, and is written anew from memory", "error", damage, "file", k.store.path)
 }
 
-// snapshot takes one when it is time.
+// snapshot takes one when it is time, or there is an operator's word to keep.
 func (k *Keeper) snapshot() {
-	if now := k.now(); now.Sub(k.shot) >= snapshotApart {
-		k.shot = now
+	if now := k.now(); k.word || now.Sub(k.shot) >= snapshotApart {
+		k.shot, k.word = now, false
 		if err := k.store.Snapshot(); err != nil {
 			k.failure(err)
 		}
 	}
+}
+
+// purge leaves nothing of what was deleted: in the log, and in the last snapshot.
+func (s *Store) purge() error {
+	if err := s.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		return fmt.Errorf("write %s: %w", s.path, err)
+	}
+	return s.Snapshot()
 }
 
 // renew puts the file aside and makes another.

@@ -21,11 +21,8 @@ const MaxEvents = 10_000
 // Write changes the file. When it returns without an error, what it was given is on the disk.
 func (s *Store) Write(c *Change) error {
 	err := s.atOnce(func() error {
-		for _, id := range c.Gone {
-			if err := s.exec("DELETE FROM fact WHERE device IN (SELECT name FROM device WHERE id=?)", int64(id)); err != nil {
-				return err
-			}
-			if err := s.exec("DELETE FROM device WHERE id=?", int64(id)); err != nil {
+		for i := range c.Gone {
+			if err := s.delete(&c.Gone[i]); err != nil {
 				return err
 			}
 		}
@@ -47,6 +44,25 @@ func (s *Store) Write(c *Change) error {
 	})
 	if err != nil {
 		return fmt.Errorf("write %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// delete removes a device that is gone.
+func (s *Store) delete(g *registry.Gone) error {
+	if err := s.exec("DELETE FROM device WHERE id=?", int64(g.ID)); err != nil {
+		return err
+	}
+	for _, name := range g.Names {
+		if err := s.exec("DELETE FROM fact WHERE device=?", name); err != nil {
+			return err
+		}
+		if !g.Said {
+			continue
+		}
+		if err := s.exec("DELETE FROM event WHERE device=?", name); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -187,9 +203,14 @@ func deviceRow(d *registry.Saved) ([]any, error) {
 	if err != nil {
 		return nil, err
 	}
+	macs, err := json.Marshal(d.MACs)
+	if err != nil {
+		return nil, err
+	}
 	return []any{
 		int64(d.ID), d.Name, d.First, d.Last, int64(d.Flows), int64(d.IPv6), int64(d.Packets), int64(d.Bytes), d.Newest, boolean(d.Shared),
-		string(addresses), boolean(d.Presence.Gone), d.Presence.Since, d.Presence.After, string(d.State), d.As, d.Model, d.Judged,
+		string(addresses), boolean(d.Presence.Gone), d.Presence.Since, d.Presence.After, string(d.State), d.As, d.Model, blob(d.Judged),
+		string(macs), d.Label, d.Labelled, boolean(d.Locked),
 	}, nil
 }
 
@@ -201,6 +222,12 @@ func deviceOf(row []any) (d registry.Saved, err error) {
 		State:    v1.State(text(row[14])), As: text(row[15]), Model: text(row[16]),
 	}
 	d.Judged, _ = row[17].([]byte)
+	d.Label, d.Labelled, d.Locked = text(row[19]), number(row[20]), number(row[21]) != 0
+	if macs := text(row[18]); macs != "" { // the row is not of the first version
+		if err := json.Unmarshal([]byte(macs), &d.MACs); err != nil {
+			return d, fmt.Errorf("macs: %w", err)
+		}
+	}
 	if err := json.Unmarshal([]byte(text(row[10])), &d.Addresses); err != nil {
 		return d, fmt.Errorf("addresses: %w", err)
 	}
@@ -234,6 +261,14 @@ func optional(s *string) any {
 		return nil
 	}
 	return *s
+}
+
+// blob is bytes, or no value: SQLite does not tell an empty one from none.
+func blob(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
 }
 
 func boolean(v bool) int64 {

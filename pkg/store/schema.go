@@ -29,6 +29,10 @@ var versions = []string{
 		seq INTEGER PRIMARY KEY, time INTEGER, event TEXT, device TEXT, label TEXT, path TEXT, old TEXT, new TEXT,
 		sum INTEGER NOT NULL) STRICT;
 	CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER, sum INTEGER NOT NULL) STRICT, WITHOUT ROWID`,
+	`ALTER TABLE device ADD COLUMN macs TEXT;
+	ALTER TABLE device ADD COLUMN label TEXT;
+	ALTER TABLE device ADD COLUMN labelled INTEGER;
+	ALTER TABLE device ADD COLUMN locked INTEGER`,
 }
 
 // table is one with its columns, but for the sum.
@@ -38,7 +42,7 @@ type table struct {
 }
 
 var (
-	deviceTable = table{"device", strings.Fields("id name first last flows ipv6_flows packets bytes newest shared addresses gone active_since gone_after state said model judged")}
+	deviceTable = table{"device", strings.Fields("id name first last flows ipv6_flows packets bytes newest shared addresses gone active_since gone_after state said model judged macs label labelled locked")}
 	factTable   = table{"fact", strings.Fields("device kind value source first last count place")}
 	eventTable  = table{"event", strings.Fields("seq time event device label path old new")}
 	metaTable   = table{"meta", strings.Fields("key value")}
@@ -47,7 +51,7 @@ var (
 // prepare brings an open database to the newest version.
 func (s *Store) prepare() error {
 	version, err := s.version()
-	if err != nil || version == len(versions) {
+	if err != nil || version >= len(s.versions) {
 		return err
 	}
 	var mode string
@@ -63,15 +67,15 @@ func (s *Store) prepare() error {
 		}
 	}
 	err = s.atOnce(func() error {
-		for _, statements := range versions[version:] {
+		for _, statements := range s.versions[version:] {
 			if err := s.exec(statements); err != nil {
 				return err
 			}
 		}
-		if err := s.put(metaTable, "version", int64(len(versions))); err != nil {
+		if err := s.put(metaTable, "version", int64(len(s.versions))); err != nil {
 			return err
 		}
-		return s.exec(fmt.Sprintf("PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, len(versions)))
+		return s.exec(fmt.Sprintf("PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, len(s.versions)))
 	})
 	if err != nil || version > 0 {
 		return err
@@ -106,8 +110,8 @@ func (s *Store) version() (int, error) {
 		return 0, err
 	case said != int64(version):
 		return 0, damagedf("its header says version %d, itself %d", version, said)
-	case version > len(versions):
-		return 0, fmt.Errorf("version %d of its schema, this is %d: %w", version, len(versions), ErrNewer)
+	case version > len(s.versions):
+		return 0, fmt.Errorf("version %d of its schema, this is %d: %w", version, len(s.versions), ErrNewer)
 	}
 	return version, nil
 }

@@ -57,7 +57,7 @@ type Content struct {
 
 // Change is what one write changes. All of it is on the disk, or nothing.
 type Change struct {
-	Gone    []uint64                // devices of which nothing is kept any more, before what follows
+	Gone    []registry.Gone         // of which nothing is kept any more, before what follows
 	Devices []registry.Saved        // new and changed ones
 	Facts   map[string][]facts.Fact // all of those devices, or theirs stay as they are
 	Events  []v1.Event              // new ones
@@ -68,10 +68,11 @@ func (c *Change) Empty() bool { return len(c.Gone)+len(c.Devices)+len(c.Events) 
 
 // Store is an open file. It is for one goroutine.
 type Store struct {
-	path string
-	vfs  string // of SQLite; empty: the system's files
-	conn *sql.Conn
-	db   *sql.DB
+	path     string
+	vfs      string   // of SQLite; empty: the system's files
+	versions []string // of the schema
+	conn     *sql.Conn
+	db       *sql.DB
 }
 
 // Opened is what there was to read and to say when a file was opened.
@@ -83,13 +84,15 @@ type Opened struct {
 }
 
 // Open opens a file, or makes it; of one that is damaged the last snapshot takes the place.
-func Open(path string) (*Store, *Opened, error) { return open(path, "") }
+func Open(path string) (*Store, *Opened, error) {
+	return (&Store{path: path, versions: versions}).open()
+}
 
-func open(path, vfs string) (*Store, *Opened, error) {
+func (s *Store) open() (*Store, *Opened, error) {
+	path := s.path
 	if err := make0600(path); err != nil {
 		return nil, nil, fmt.Errorf("registry: %w", err)
 	}
-	s := &Store{path: path, vfs: vfs}
 	content, err := s.read()
 	var damage *damageError
 	if errors.As(err, &damage) {
@@ -237,7 +240,7 @@ func (s *Store) connect() error {
 	for _, pragma := range []string{
 		"locking_mode=EXCLUSIVE", // no shared memory, and nobody else writes
 		"busy_timeout=1000",
-		"trusted_schema=OFF", "cell_size_check=ON",
+		"trusted_schema=OFF", "cell_size_check=ON", "secure_delete=ON", // what is forgotten is gone
 		"cache_size=-512", // KiB: the registry is in memory
 		"synchronous=FULL", "wal_autocheckpoint=512", "journal_size_limit=2097152",
 	} {

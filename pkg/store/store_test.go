@@ -102,7 +102,7 @@ func TestWriteAndOpen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Change{Gone: []uint64{1, 3}, Devices: []registry.Saved{saved(2, 9)}, Facts: map[string][]facts.Fact{saved(2, 9).Name: nil}, Events: []v1.Event{event(41)}}
+	c := &Change{Gone: []registry.Gone{{ID: 1, Names: []string{saved(1, 1).Name}}, {ID: 3, Names: []string{saved(3, 1).Name}}}, Devices: []registry.Saved{saved(2, 9), {ID: 50, Name: "ip:10.0.0.1", Label: "not seen yet"}}, Facts: map[string][]facts.Fact{saved(2, 9).Name: nil}, Events: []v1.Event{event(41)}}
 	if err := s.Write(c); err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestWriteAndOpen(t *testing.T) {
 		t.Fatal(err)
 	}
 	o = opened(t, path)
-	if n := len(o.Devices); n != 38 || !reflect.DeepEqual(o.Devices[0], saved(2, 9)) || len(o.Facts) != 37 || len(o.Events) != 41 {
+	if n := len(o.Devices); n != 39 || o.Devices[38].Label != "not seen yet" || !reflect.DeepEqual(o.Devices[0], saved(2, 9)) || len(o.Facts) != 37 || len(o.Events) != 41 {
 		t.Errorf("%d devices, %d with facts, %d events; first %+v", n, len(o.Facts), len(o.Events), o.Devices[0])
 	}
 	for _, name := range []string{path, path + SnapshotSuffix} {
@@ -359,7 +359,7 @@ func TestFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
 	d := newDisk(t)
 	d.quiet = true
-	s, o, err := open(path, d.name)
+	s, o, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -391,4 +391,114 @@ func TestFullDisk(t *testing.T) {
 	if got := opened(t, path); got.Damage != "" || len(got.Devices) != 1 {
 		t.Errorf("%q, %d devices", got.Damage, len(got.Devices))
 	}
+}
+
+// A file of each earlier version is brought to the newest with all that it holds, and a
+// snapshot of what it was stays until the next.
+func TestMigration(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	old := &Store{path: path, versions: versions[:1]}
+	if _, _, err := old.open(); err == nil {
+		t.Fatal("a file without the later columns was read as if it had them")
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path + SnapshotSuffix); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(make0600(path), old.connect(), old.prepare()); err != nil {
+		t.Fatal(err)
+	}
+	first := table{"device", deviceTable.columns[:18]}
+	row, err := deviceRow(ptr(saved(1, 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(old.put(first, row[:18]...), old.disconnect()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if o := opened(t, path); o.Damage != "" || !reflect.DeepEqual(o.Devices, []registry.Saved{saved(1, 1)}) {
+			t.Fatalf("%q, %+v", o.Damage, o.Devices)
+		}
+	}
+	s, _, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := saved(1, 1)
+	d.MACs, d.Label, d.Labelled, d.Locked = []string{"50:c7:bf:00:00:02"}, "TP-Link/plug", 9, true
+	if err := errors.Join(s.Write(&Change{Devices: []registry.Saved{d}}), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if o := opened(t, path); !reflect.DeepEqual(o.Devices, []registry.Saved{d}) {
+		t.Errorf("%+v, want %+v", o.Devices, d)
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+// Of what is erased no byte is left: in the file, beside it, in the snapshot.
+func TestErasedIsGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	s, o, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := registry.New(registry.Config{Noted: func() {}})
+	r.RestoreEvents([]v1.Event{event(1), event(2)})
+	r.Restore([]registry.Saved{saved(1, 1), saved(2, 1)})
+	r.Resave()
+	if err := r.Label(saved(1, 1).Name, "A secret name", 3); err != nil {
+		t.Fatal(err)
+	}
+	k := NewKeeper(s, o, Source{Registry: r, Facts: func(name string) (uint32, []facts.Fact) {
+		return 1, []facts.Fact{{Kind: facts.DHCPHost, Source: facts.Sent, Value: "host of " + name}}
+	}}, slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- k.Run(ctx) }()
+	if err := k.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if left(t, path, saved(1, 1).Name) == 0 || left(t, path, "A secret name") == 0 {
+		t.Fatal("this test looks at the wrong place")
+	}
+	if _, err := r.Erase(saved(1, 1).Name); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{saved(1, 1).Name, "A secret name"} {
+		if n := left(t, path, text); n > 0 {
+			t.Errorf("%q stands in %d places", text, n)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if o := opened(t, path); o.Damage != "" || len(o.Devices) != 1 || o.Devices[0].Name != saved(2, 1).Name || len(o.Facts) != 1 {
+		t.Errorf("%+v", o)
+	}
+}
+
+// left counts a text in a file and all beside it.
+func left(t *testing.T, path, text string) (n int) {
+	t.Helper()
+	dir := filepath.Dir(path)
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range list {
+		data, err := os.ReadFile(filepath.Join(dir, f.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += strings.Count(string(data), text)
+	}
+	return n
 }

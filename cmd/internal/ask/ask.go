@@ -31,14 +31,19 @@ const NoModel = "none"
 // must be wrong.
 const NoDeviceAfter = time.Minute
 
-// Commands list the devices and the open flows of a running sensor, and its counters.
+// Commands list the devices and the open flows of a running sensor, its counters and events,
+// and say something of devices.
 func Commands() []*cli.Command {
 	flags := []cli.Flag{SocketFlag, terminal.JSONFlag}
-	return []*cli.Command{
+	return append([]*cli.Command{
 		{Name: "devices", Usage: "the devices a running sensor knows", ArgsUsage: "[MAC|IP]", Flags: flags, Action: devices},
 		{Name: "flows", Usage: "the open flows of a running sensor", Flags: flags, Action: openFlows},
 		{Name: "stats", Usage: "what a running sensor has counted, and what it missed", Flags: flags, Action: stats},
-	}
+		{
+			Name: "events", Usage: "what happened to devices: new, known, gone, ...", Action: events,
+			Flags: append([]cli.Flag{&cli.BoolFlag{Name: "follow", Usage: "go on with what happens, until stopped"}}, flags...),
+		},
+	}, wordCommands()...)
 }
 
 func devices(c *cli.Context) error {
@@ -111,7 +116,7 @@ func (n DeviceName) is(d *v1.DeviceVerdict) bool {
 		text := n.Addr.String()
 		return d.Device == "ip:"+text || slices.Contains(d.Addresses, text)
 	}
-	return n.Name == "" || n.Name == d.Device
+	return n.Name == "" || n.Name == d.Device || slices.Contains(d.MACs, n.Name)
 }
 
 // printDevices prints what fits a terminal, and in the first minute, or without a
@@ -151,6 +156,12 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	t.AppendRows([]table.Row{
 		{"device", d.Device}, {"label", label}, {"confidence", confidence}, {"state", d.State}, {"windows", d.Windows},
 	})
+	if d.Name != nil {
+		t.AppendRow(table.Row{"name", fmt.Sprintf("%s (%s)", *d.Name, *d.NameFrom)})
+	}
+	if len(d.MACs) > 1 {
+		t.AppendRow(table.Row{"MACs", strings.Join(d.MACs, ", ")})
+	}
 	if d.Path != nil {
 		t.AppendRow(table.Row{"safe level", fmt.Sprintf("%s %.3f", *d.Path, *d.PathConfidence)})
 	}
@@ -206,8 +217,17 @@ func clock(t, now time.Time) string {
 
 // LabelText is a verdict's best guess, with a question mark where it is not safe, behind
 // the level above it that is; and how sure that is, or the guess where no level is. There is
-// none of a gateway.
+// none of a gateway. What the operator calls it comes first.
 func LabelText(v *v1.Verdict) (label, confidence string) {
+	label, confidence = guessText(v)
+	if v.UserLabel != nil {
+		label = fmt.Sprintf("%s (%s)", terminal.Cell(*v.UserLabel), label)
+	}
+	return label, confidence
+}
+
+// guessText is what the model and the facts say.
+func guessText(v *v1.Verdict) (label, confidence string) {
 	if v.Label == nil || v.State == v1.Gateway {
 		return "-", "-"
 	}

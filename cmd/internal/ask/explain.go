@@ -17,23 +17,29 @@ import (
 
 // Explanation asks a sensor what the present state of a device rests on.
 func Explanation(ctx context.Context, socket, device string, q v1.ExplanationRequest) (*v1.Explanation, error) {
-	wanted, err := ParseDeviceName(device)
+	sensor := client.New(socket)
+	name, err := nameOf(ctx, sensor, device)
 	if err != nil {
 		return nil, err
 	}
-	sensor, name := client.New(socket), wanted.Name
-	if name == "" { // by address, as the sensor has seen it
-		list, err := sensor.Devices(ctx)
-		if err != nil {
-			return nil, err
-		}
-		i := slices.IndexFunc(list, func(d v1.DeviceVerdict) bool { return wanted.is(&d) })
-		if i < 0 {
-			return nil, fmt.Errorf("device %s: the sensor has not seen it", device)
-		}
-		name = list[i].Device
-	}
 	return sensor.Explanation(ctx, name, q)
+}
+
+// nameOf is the device that people name, by its address as the sensor has seen it too.
+func nameOf(ctx context.Context, sensor *client.Client, device string) (string, error) {
+	wanted, err := ParseDeviceName(device)
+	if err != nil || wanted.Name != "" {
+		return wanted.Name, err
+	}
+	list, err := sensor.Devices(ctx)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(list, func(d v1.DeviceVerdict) bool { return wanted.is(&d) })
+	if i < 0 {
+		return "", fmt.Errorf("device %s: the sensor has not seen it", device)
+	}
+	return list[i].Device, nil
 }
 
 // PrintExplanation prints what an output rests on most, in words: the top values and

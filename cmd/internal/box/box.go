@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/kept"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 )
@@ -20,7 +21,7 @@ const Usage = "tell which IoT device is behind every address on the network, how
 // Commands are those that every program has, but for `model`, which some do more with.
 func Commands() []*cli.Command {
 	return slices.Concat([]*cli.Command{runCommand()}, ask.Commands(),
-		[]*cli.Command{classifyCommand(), extractCommand(), factsCommand(), doctorCommand(), settings.Command(runCommand, checkFlags)})
+		[]*cli.Command{classifyCommand(), extractCommand(), factsCommand(), doctorCommand(), kept.Command(), settings.Command(runCommand, checkFlags)})
 }
 
 // What the full tool alone has, and what its `model` has.

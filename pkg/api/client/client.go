@@ -78,12 +78,32 @@ func (c *Client) Flows(ctx context.Context) (f []v1.Flow, left int, err error) {
 	return f, left, err
 }
 
+// Events asks what happened after the event of that number.
+func (c *Client) Events(ctx context.Context, after uint64) (e []v1.Event, err error) {
+	_, err = c.ask(ctx, v1.EventsPath+"?"+v1.After+"="+strconv.FormatUint(after, 10), &e)
+	return e, err
+}
+
+// Correct says something of a device, and returns once it is on the disk.
+func (c *Client) Correct(ctx context.Context, device, do string, word v1.Correction) (done v1.Corrected, err error) {
+	body, err := json.Marshal(word)
+	if err != nil {
+		return done, err
+	}
+	_, err = c.request(ctx, http.MethodPost, v1.CorrectionPath(url.PathEscape(device), do), body, &done)
+	return done, err
+}
+
 // tries is how often a busy sensor is asked, a second apart.
 const tries = 5
 
 func (c *Client) ask(ctx context.Context, path string, into any) (http.Header, error) {
+	return c.request(ctx, http.MethodGet, path, nil, into)
+}
+
+func (c *Client) request(ctx context.Context, method, path string, body []byte, into any) (http.Header, error) {
 	for n := 1; ; n++ {
-		header, busy, err := c.askOnce(ctx, path, into)
+		header, busy, err := c.askOnce(ctx, method, path, body, into)
 		if !busy || n == tries {
 			return header, err
 		}
@@ -96,8 +116,8 @@ func (c *Client) ask(ctx context.Context, path string, into any) (http.Header, e
 }
 
 // askOnce decodes the answer; busy tells of an error that may be gone soon.
-func (c *Client) askOnce(ctx context.Context, path string, into any) (header http.Header, busy bool, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://iotsense"+path, nil)
+func (c *Client) askOnce(ctx context.Context, method, path string, body []byte, into any) (header http.Header, busy bool, err error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://iotsense"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, false, err
 	}
@@ -107,7 +127,10 @@ func (c *Client) askOnce(ctx context.Context, path string, into any) (header htt
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what was read is better than nothing
+		why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))                           // what was read is better than nothing
+		if s := response.StatusCode; s == http.StatusConflict || s == http.StatusForbidden { // it says all that there is to say
+			return nil, false, errors.New(string(bytes.TrimSpace(why)))
+		}
 		return nil, response.StatusCode == http.StatusServiceUnavailable,
 			fmt.Errorf("ask the sensor for %s: %s: %s", path, response.Status, bytes.TrimSpace(why))
 	}

@@ -12,7 +12,8 @@ import (
 // DefaultSocket is where the sensor listens when nothing else is said.
 const DefaultSocket = "/run/iotsense/iotsense.sock"
 
-// Paths of the socket; each answers GET, those below /v1 with one JSON value.
+// Paths of the socket; each answers GET, those below /v1 with one JSON value. What may be
+// said of a device is POSTed below it, see [CorrectionPath].
 const (
 	MetricsPath = "/metrics"      // counters, as Prometheus reads them
 	OpenAPIPath = "/openapi.json" // what these paths answer
@@ -20,6 +21,7 @@ const (
 	StatsPath   = "/v1/stats"   // a Stats
 	DevicesPath = "/v1/devices" // a list of DeviceVerdict
 	FlowsPath   = "/v1/flows"   // a list of Flow
+	EventsPath  = "/v1/events"  // a list of Event, oldest first; the newest of those that are remembered
 
 	factsOf       = "/facts"       // below a device: a list of Fact
 	explanationOf = "/explanation" // below a device: an Explanation

@@ -45,6 +45,7 @@ type Verdict struct {
 	PaddingFraction  *float64       `json:"padding_fraction"`  // of the newest explanation
 	Trusted          *bool          `json:"trusted"`           // known and padding fraction within its threshold
 	News             bool           `json:"-"`                 // of Window: the state, or a known label, is another than before
+	Others           []string       `json:"-"`                 // other MACs that are the device's, beside Device
 }
 
 // Facts are what a device says of itself, by kind.
@@ -54,10 +55,40 @@ type Facts map[string]string
 // `devices --json`, and with more of `classify --json`.
 type DeviceVerdict struct {
 	Verdict
+	ID        uint64   `json:"id"`        // its number, never another device's; 0: it has no record yet
+	MACs      []string `json:"macs"`      // all that are its, Device the first
+	Name      *string  `json:"name"`      // what to call it: of the next, the first that there is
+	NameFrom  *string  `json:"name_from"` // user (its label), fact (a host name that it gives), network (a known label)
+	Locked    bool     `json:"locked"`    // what the operator said of it stays
+	Gone      bool     `json:"gone"`      // silent for long
 	Addresses []string `json:"addresses"` // most recently active first
 	FirstSeen Time     `json:"first_seen"`
 	LastSeen  Time     `json:"last_seen"`
 	SharedMAC bool     `json:"shared_mac"` // two IPv4 addresses within one minute: a repeater or router
 	RandomMAC bool     `json:"random_mac"` // no manufacturer's: the device may come back under another
 	IPv6Flows uint64   `json:"ipv6_flows"` // of flows: most models leave these out
+}
+
+// hostNames are the kinds of facts by which a device names itself, the likeliest first to
+// be what people call it.
+var hostNames = []string{"dhcp_host", "mdns_host", "dhcp6_host", "netbios", "llmnr_host", "mdns_name"}
+
+// Call says what to call a device: what its operator calls it, else it itself, else the
+// model, where that is sure.
+func (d *DeviceVerdict) Call() {
+	call := func(name, from string) { d.Name, d.NameFrom = &name, &from }
+	d.Name, d.NameFrom = nil, nil
+	if d.UserLabel != nil {
+		call(*d.UserLabel, "user")
+		return
+	}
+	for _, kind := range hostNames {
+		if name := d.Facts[kind]; name != "" {
+			call(name, "fact")
+			return
+		}
+	}
+	if d.Known && d.Label != nil {
+		call(*d.Label, "network")
+	}
 }

@@ -1,0 +1,159 @@
+package ask
+
+// This file says something of devices, and prints what happened to them.
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/api/client"
+	"github.com/iotsense/iotsense/pkg/api/v1"
+)
+
+// word is a command that says something of a device.
+type word struct {
+	name, usage, args string
+	count             int    // of arguments
+	off               string // of --off; empty: there is no such flag
+	// say is what is said with these arguments, with --off where set.
+	say func(args []string, off bool) (do string, c v1.Correction)
+	did string
+}
+
+var wordList = []word{
+	{"label", "give a device a name: a path like TP-Link/plug/HS110, or any other", "MAC NAME", 2, "take the name back",
+		func(args []string, off bool) (string, v1.Correction) {
+			if off {
+				return v1.DoLabel, v1.Correction{}
+			}
+			return v1.DoLabel, v1.Correction{Label: args[1]}
+		}, "labelled"},
+	{"forget", "remove all that is known of a device", "MAC", 1, "",
+		func([]string, bool) (string, v1.Correction) { return v1.DoForget, v1.Correction{} }, "forgotten"},
+	{"merge", "make one device of two: the second's MACs are the first's from now on", "MAC MAC", 2, "", nil, "merged"},
+	{"split", "make a MAC that was merged a device of its own again", "MAC", 1, "",
+		func([]string, bool) (string, v1.Correction) { return v1.DoSplit, v1.Correction{} }, "split off"},
+	{"lock", "keep what was said of a device as it is", "MAC", 1, "let it be changed again",
+		func(_ []string, off bool) (string, v1.Correction) {
+			if off {
+				return v1.DoUnlock, v1.Correction{}
+			}
+			return v1.DoLock, v1.Correction{}
+		}, "locked"},
+}
+
+// wordCommands are those of wordList.
+func wordCommands() (list []*cli.Command) {
+	for _, w := range wordList {
+		flags := []cli.Flag{SocketFlag, terminal.JSONFlag}
+		if w.off != "" {
+			flags = append(flags, &cli.BoolFlag{Name: "off", Usage: w.off})
+		}
+		list = append(list, &cli.Command{Name: w.name, Usage: w.usage, ArgsUsage: w.args, Flags: flags, Action: w.run})
+	}
+	return list
+}
+
+func (w word) run(c *cli.Context) error {
+	args, count := c.Args().Slice(), w.count
+	if c.Bool("off") {
+		count = 1
+	}
+	if len(args) != count {
+		return terminal.Usagef("%s: want %s, got %d arguments", w.name, w.args, len(args))
+	}
+	sensor := client.New(c.String("socket"))
+	device, err := nameOf(c.Context, sensor, args[0])
+	if err != nil {
+		return err
+	}
+	var do string
+	var said v1.Correction
+	if w.say != nil {
+		do, said = w.say(args, c.Bool("off"))
+	} else {
+		do = v1.DoMerge
+		if said.With, err = nameOf(c.Context, sensor, args[1]); err != nil {
+			return err
+		}
+	}
+	done, err := sensor.Correct(c.Context, device, do, said)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", w.name, device, err)
+	}
+	if c.Bool("json") {
+		return terminal.PrintJSON(c.App.Writer, done)
+	}
+	text := w.did
+	if c.Bool("off") {
+		text = "no longer " + text
+	}
+	if !done.Kept {
+		text += ", until the sensor ends: it runs without --state"
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s: %s\n", device, text)
+	return err
+}
+
+// followEvery is how often a sensor is asked what happened.
+const followEvery = time.Second
+
+func events(c *cli.Context) error {
+	if c.Args().Present() {
+		return terminal.Usagef("events: no argument wanted, got %q", c.Args().First())
+	}
+	sensor, after := client.New(c.String("socket")), uint64(0)
+	for {
+		list, err := sensor.Events(c.Context, after)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			if err := printEvent(c.App.Writer, &list[i], c.Bool("json")); err != nil {
+				return err
+			}
+			after = list[i].Seq
+		}
+		if !c.Bool("follow") {
+			return nil
+		}
+		if !waited(c.Context, followEvery) {
+			return nil
+		}
+	}
+}
+
+// waited reports whether a time has passed before ctx ended.
+func waited(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+func printEvent(w io.Writer, e *v1.Event, json bool) error {
+	if json {
+		return terminal.PrintJSON(w, e)
+	}
+	text := func(s *string) string {
+		if s == nil {
+			return "-"
+		}
+		return terminal.Cell(*s)
+	}
+	change := ""
+	if e.Old != nil || e.New != nil {
+		change = fmt.Sprintf("%s -> %s", text(e.Old), text(e.New))
+	}
+	if _, err := fmt.Fprintf(w, "%s  %-17s  %-11s  %s\n", e.Time.Local().Format(time.DateTime), text(e.Device), e.Event, change); err != nil {
+		return fmt.Errorf("write output: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,29 @@
+package v1
+
+// What an operator may say of a device: the last part of [CorrectionPath].
+const (
+	DoLabel  = "label"  // gives it the label of the Correction; without one, takes it back
+	DoForget = "forget" // removes all that is known of it
+	DoMerge  = "merge"  // makes the device With part of it
+	DoSplit  = "split"  // makes a MAC that was merged a device of its own again
+	DoLock   = "lock"   // keeps what was said of it as it is
+	DoUnlock = "unlock"
+)
+
+// Correction is what is said with it; POST has it as JSON.
+type Correction struct {
+	Label string `json:"label"`
+	With  string `json:"with"`
+}
+
+// Corrected is the answer, given once it is on the disk.
+type Corrected struct {
+	Device string `json:"device"` // as it is called now
+	Kept   bool   `json:"kept"`   // on the disk; false: in memory only, without --state
+}
+
+// CorrectionPath is where something is said of a device, by its name in a Verdict.
+func CorrectionPath(device, do string) string { return DevicesPath + "/" + device + "/" + do }
+
+// After is the query of [EventsPath] for the number that events come behind.
+const After = "after"

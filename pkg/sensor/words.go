@@ -1,0 +1,70 @@
+package sensor
+
+// This file takes an operator's word on devices.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/registry"
+)
+
+// Events implements api.Source.
+func (s *Sensor) Events(after uint64) ([]v1.Event, error) {
+	return s.classifier.Registry().Events(after, registry.MaxEvents), nil
+}
+
+// Correct implements api.Source.
+func (s *Sensor) Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
+	if err := s.say(device, do, c); err != nil {
+		if errors.Is(err, registry.ErrRefused) {
+			err = &api.RefusedError{Err: err}
+		}
+		return v1.Corrected{}, err
+	}
+	done := v1.Corrected{Device: s.classifier.Registry().Verdict(device).Device}
+	if s.kept == nil {
+		return done, nil
+	}
+	if err := s.kept.keeper.Sync(ctx); err != nil {
+		return done, fmt.Errorf("taken, but not on the disk yet: %w", err)
+	}
+	done.Kept = true
+	return done, nil
+}
+
+// say takes it in memory.
+func (s *Sensor) say(device, do string, c v1.Correction) error {
+	r := s.classifier.Registry()
+	switch do {
+	case v1.DoLabel:
+		return r.Label(device, c.Label, time.Now().UnixMicro())
+	case v1.DoForget:
+		return s.forget(device)
+	case v1.DoMerge:
+		return r.Merge(device, c.With)
+	case v1.DoSplit:
+		return r.Split(device)
+	case v1.DoLock, v1.DoUnlock:
+		return r.Lock(device, do == v1.DoLock)
+	}
+	return fmt.Errorf("%w: no such word: %s", registry.ErrRefused, do)
+}
+
+// forget removes all that is known of a device.
+func (s *Sensor) forget(device string) error {
+	s.mu.Lock() // records wait: what they add is not lost
+	defer s.mu.Unlock()
+	names, err := s.classifier.Registry().Erase(device) // has the others forget it, as evicted
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		s.early.forget(name)
+	}
+	return nil
+}
