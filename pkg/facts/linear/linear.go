@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/pkg/facts"
@@ -18,7 +19,7 @@ import (
 const MaxTokens = 1 << 16
 
 // Model is a softmax regression: a class's logit is its bias and the weights of the tokens
-// that are there. It is read only once built.
+// that are there, see [Model.Places]. It is read only once built.
 type Model struct {
 	Tokens []string `json:"tokens"` // sorted
 	// Groups are the classes, each in one, those that facts do not tell apart together; a
@@ -87,16 +88,52 @@ func (m *Model) validateGroups(classes, none int) error {
 	return nil
 }
 
+// words are the kinds of tokens in which a device says what its maker named; of others, as
+// ports, what no known device had says nothing.
+var words = []string{"agent", "asks", "dns", "host", "http", "offers", "server", "sni", "ssdp", "tplink", "txt", "upnp"}
+
+// Unheard is the token of a device of whose words of a token's kind a model knows none; "" if
+// the kind has no words.
+func Unheard(token string) string {
+	kind, _, _ := strings.Cut(token, ":")
+	if !slices.Contains(words, kind) {
+		return ""
+	}
+	return kind + ":?"
+}
+
+// Places are those of the tokens that have weights, ascending, for what a device says: tokens,
+// sorted and each once. Of a kind of words of which it says unknown ones alone it is that of
+// [Unheard].
+func (m *Model) Places(tokens []string) []int {
+	places := make([]int, 0, len(tokens))
+	kind, known := "", true // of the words that come just before: they are sorted by kinds
+	end := func() {
+		if i, has := slices.BinarySearch(m.Tokens, kind); has && !known {
+			places = append(places, i)
+		}
+	}
+	for _, t := range tokens {
+		of := Unheard(t)
+		if of != kind {
+			end()
+			kind, known = of, of == ""
+		}
+		if i, has := slices.BinarySearch(m.Tokens, t); has && t != of {
+			places, known = append(places, i), true
+		}
+	}
+	end()
+	slices.Sort(places)
+	return places
+}
+
 // Logits writes the classes' logits, before calibration, for tokens, sorted and each once.
 func (m *Model) Logits(tokens []string, logits []float64) {
 	for c, b := range m.Bias {
 		logits[c] = float64(b)
 	}
-	for _, t := range tokens {
-		i, known := slices.BinarySearch(m.Tokens, t)
-		if !known {
-			continue
-		}
+	for _, i := range m.Places(tokens) {
 		for c, w := range m.Weights[i*len(m.Bias):][:len(m.Bias)] {
 			logits[c] += float64(w)
 		}

@@ -247,3 +247,23 @@ func BenchmarkWindow(b *testing.B) {
 		})
 	}
 }
+
+// Of a kind of words of which a device says unknown ones alone stands one place, of others
+// none; what a device can call itself is no such token.
+func TestPlaces(t *testing.T) {
+	m := &linear.Model{Tokens: []string{"dns:?", "dns:a.example", "sni:?", "sni:a.example", "to:udp/53"}}
+	for _, tt := range []struct {
+		tokens []string
+		want   []int
+	}{
+		{nil, []int{}},
+		{[]string{"at:udp/9", "opt55:01", "oui:other"}, []int{}},
+		{[]string{"dns:a.example", "dns:b.example", "sni:b.example", "sni:c.example", "to:udp/53"}, []int{1, 2, 4}},
+		{[]string{"dns:b.example", "host:b", "sni:a.example"}, []int{0, 3}},
+		{[]string{"dns:?", "dns:a.example", "sni:?"}, []int{1, 2}},
+	} {
+		if got := m.Places(tt.tokens); !slices.Equal(got, tt.want) {
+			t.Errorf("%q: %v, want %v", tt.tokens, got, tt.want)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/facts/linear"
 )
 
 // facts adds the facts' part: their own output, against that for a device which says
@@ -34,13 +35,15 @@ func (e *Explainer) facts(x *v1.Explanation, t target, heard []facts.Fact) {
 	value, base := t.value(logits), t.value(nothing)
 	x.FactsValue, x.FactsBaseValue = &value, &base
 	shares := map[string]float64{}
-	for _, token := range tokens {
-		i, known := slices.BinarySearch(m.Tokens, token)
-		if !known {
-			continue
+	for _, i := range m.Places(tokens) {
+		of := []string{m.Tokens[i]}
+		if other := linear.Unheard(of[0]); other == of[0] { // of all of that kind together
+			of = slices.DeleteFunc(slices.Clone(tokens), func(token string) bool { return linear.Unheard(token) != other })
 		}
 		for c, w := range m.Weights[i*len(m.Bias):][:len(m.Bias)] {
-			shares[token] += factors[c] * float64(w) * unit
+			for _, token := range of {
+				shares[token] += factors[c] * float64(w) * unit / float64(len(of))
+			}
 		}
 	}
 	e.said(x, heard, tokens, shares)

@@ -72,15 +72,19 @@ func Train(training, validation []Example, c Config) (*linear.Model, error) {
 	return m, m.Validate(c.Classes, c.None)
 }
 
-// vocabulary are the tokens of three captures or more, sorted.
+// vocabulary are the tokens of three captures or more, sorted, and those for other words of
+// their kinds.
 func vocabulary(examples []Example) (tokens []string) {
 	for t, from := range captures(examples) {
 		if len(from) >= leastCaptures {
 			tokens = append(tokens, t)
+			if other := linear.Unheard(t); other != "" {
+				tokens = append(tokens, other)
+			}
 		}
 	}
 	slices.Sort(tokens)
-	return tokens
+	return slices.Compact(tokens)
 }
 
 // captures are those in which each token was said, with their classes.
@@ -117,10 +121,8 @@ func (d *data) take(m *linear.Model, examples []Example) {
 	for _, e := range examples {
 		s := sample{nil, e.Class, e.Weight}
 		key := []string{fmt.Sprint(e.Class)}
-		for _, t := range e.Tokens {
-			if i, ok := slices.BinarySearch(m.Tokens, t); ok {
-				s.tokens, key = append(s.tokens, i), append(key, t)
-			}
+		for _, i := range m.Places(e.Tokens) {
+			s.tokens, key = append(s.tokens, i), append(key, m.Tokens[i])
 		}
 		s.tokens = append(s.tokens, d.tokens)
 		text := strings.Join(key, "\n")
@@ -287,13 +289,12 @@ func telling(m *linear.Model, examples []Example) []int {
 			group[c] = g
 		}
 	}
-	tells := make([]int, len(m.Tokens))
+	tells := slices.Repeat([]int{-1}, len(m.Tokens))
 	for t, from := range captures(examples) {
 		i, known := slices.BinarySearch(m.Tokens, t)
 		if !known {
 			continue
 		}
-		tells[i] = -1
 		first := true
 		for _, class := range from {
 			g, of := group[class]

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/iotsense/iotsense/pkg/facts/linear"
 )
 
 // said is captures of classes: two twins that say the same but for the order of chance, two
@@ -35,7 +37,7 @@ func said(captures int) (list []Example) {
 func config() Config { return Config{Classes: 5, None: 4, Least: .8, Seed: 1} }
 
 func TestTrain(t *testing.T) {
-	training := said(4)
+	training := said(8)
 	training = append(training, Example{[]string{"dns:once.example", "oui:third"}, 2, 900, 1}, Example{[]string{"dns:once.example"}, 2, 901, 1})
 	m, err := Train(training, said(2), config())
 	if err != nil {
@@ -109,6 +111,35 @@ func TestNoMaker(t *testing.T) {
 	}
 	if m.Probabilities([]string{"agent:phone", "oui:random", "to:udp/53"}, probs); slices.Max(probs) != probs[4] {
 		t.Errorf("a phone: %v", probs)
+	}
+}
+
+// What does as a device of a class does, and says no word of its kind that one has said, is
+// of none; a word that the class has said outweighs those that nobody has.
+func TestWordsThatNobodyHasSaid(t *testing.T) {
+	m, err := Train(said(8), said(2), config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	probs := make([]float32, 5)
+	for _, tt := range []struct {
+		class  int
+		tokens []string
+	}{
+		{2, []string{"opt55:0103", "oui:third", "to:udp/53"}},
+		{4, []string{"dns:other.example", "opt55:0103", "oui:third", "to:udp/53"}},
+		{2, []string{"dns:other.example", "opt55:0103", "oui:third", "sni:third.example", "to:udp/53"}},
+		{2, []string{"at:udp/9", "opt55:0103", "oui:third", "to:udp/53"}}, // no word
+	} {
+		m.Probabilities(tt.tokens, probs)
+		if best := slices.Index(probs, slices.Max(probs)); best != tt.class {
+			t.Errorf("%q: %v, want class %d", tt.tokens, probs, tt.class)
+		}
+	}
+	for i, token := range m.Tokens {
+		if linear.Unheard(token) == token && m.Telling[i] >= 0 {
+			t.Errorf("%s tells group %d", token, m.Telling[i])
+		}
 	}
 }
 

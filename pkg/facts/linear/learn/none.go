@@ -7,12 +7,14 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+
+	"github.com/iotsense/iotsense/pkg/facts/linear"
 )
 
 const (
-	// What machines of no class said, and chimeras, count together for each of the
-	// classes' streams, and one chimera for at most.
-	strangeShare, chimeraShare, chimeraWeight = 0.1, 0.2, 0.2
+	// What machines of no class said, chimeras, and invented machines count together for each
+	// of the classes' streams, and one that is made for at most.
+	strangeShare, chimeraShare, inventedShare, madeWeight = 0.1, 0.2, 0.05, 0.2
 	// A chimera has tokens of so many classes, each kept so often, and the first one's
 	// maker so often.
 	leastClasses, mostClasses = 3, 6
@@ -20,7 +22,7 @@ const (
 	// An example of a class counts for so much once more, as if the device's MAC told no maker.
 	maskedWeight = 0.2
 	// drawStream keeps these random numbers apart from others of the same seed.
-	drawStream = 4 << 32
+	drawStream, inventedStream = 4 << 32, 6 << 32
 )
 
 const makerPrefix = "oui:"
@@ -32,7 +34,8 @@ func ofMaker(token string) bool { return strings.HasPrefix(token, makerPrefix) }
 
 // with are the examples of a part of the data with
 // a class for what is of no other: machines that are of none, together a tenth of the
-// others, and a fifth of chimeras. Parts differ by their numbers.
+// others, a fifth of chimeras and a twentieth of invented machines. Parts differ by their
+// numbers.
 func (c Config) with(examples []Example, part uint64) []Example {
 	if c.None < 0 {
 		return examples
@@ -51,7 +54,47 @@ func (c Config) with(examples []Example, part uint64) []Example {
 	for i := range strange {
 		strange[i].Weight *= min(1, strangeShare*captures/strangers)
 	}
-	return slices.Concat(named, strange, c.chimeras(named, captures*chimeraShare, part))
+	of := make([][]Example, c.Classes)
+	for _, e := range named {
+		of[e.Class] = append(of[e.Class], e)
+	}
+	classes := slices.DeleteFunc(of, func(examples []Example) bool { return len(examples) == 0 })
+	made := c.made(invented, classes, captures*inventedShare, inventedStream+part)
+	if len(classes) >= leastClasses {
+		made = append(made, c.made(chimera, classes, captures*chimeraShare, drawStream+part)...)
+	}
+	return slices.Concat(named, strange, made)
+}
+
+// made are examples of machines that there are not, that count together for so many streams.
+func (c Config) made(one func(classes [][]Example, rng *rand.Rand) []string, classes [][]Example, share float64, draw uint64) []Example {
+	rng := rand.New(rand.NewPCG(uint64(c.Seed), draw))
+	list := make([]Example, int(math.Ceil(share/madeWeight)))
+	for i := range list {
+		tokens := one(classes, rng)
+		slices.Sort(tokens)
+		list[i] = Example{Tokens: slices.Compact(tokens), Class: c.None, From: -1 - i, Weight: share / float64(len(list))}
+	}
+	return list
+}
+
+// invented does what a device of a class did, by the same ports and DHCP client, and says
+// nothing that one said: a machine on the same board, or of the same maker.
+func invented(classes [][]Example, rng *rand.Rand) (tokens []string) {
+	of := classes[rng.IntN(len(classes))]
+	tokens = append(tokens, linear.Unheard("dns:")) // what all say something of
+	maker := rng.Float64() < keptMaker
+	for _, t := range of[rng.IntN(len(of))].Tokens {
+		if other := linear.Unheard(t); other != "" {
+			tokens = append(tokens, other)
+		} else if maker || !ofMaker(t) {
+			tokens = append(tokens, t)
+		}
+	}
+	if other := rng.IntN(len(noMaker)); !maker {
+		tokens = append(tokens, noMaker[other])
+	}
+	return tokens
 }
 
 // masked are the examples of classes as of devices whose MACs tell no maker, of any class but
@@ -70,30 +113,6 @@ func (c Config) masked(examples []Example) (list []Example) {
 	return list
 }
 
-// chimeras are mixtures of examples of several classes, that count together for so many
-// streams.
-func (c Config) chimeras(named []Example, share float64, part uint64) []Example {
-	var classes [][]Example
-	of := make([][]Example, c.Classes)
-	for _, e := range named {
-		of[e.Class] = append(of[e.Class], e)
-	}
-	for _, examples := range of {
-		if len(examples) > 0 {
-			classes = append(classes, examples)
-		}
-	}
-	if len(classes) < leastClasses {
-		return nil
-	}
-	rng := rand.New(rand.NewPCG(uint64(c.Seed), drawStream+part))
-	list := make([]Example, int(math.Ceil(share/chimeraWeight)))
-	for i := range list {
-		list[i] = Example{Tokens: chimera(classes, rng), Class: c.None, From: -1 - i, Weight: share / float64(len(list))}
-	}
-	return list
-}
-
 // chimera mixes what devices of some classes said. A device has one maker or none.
 func chimera(classes [][]Example, rng *rand.Rand) (tokens []string) {
 	n := min(len(classes), leastClasses+rng.IntN(mostClasses-leastClasses+1))
@@ -108,6 +127,5 @@ func chimera(classes [][]Example, rng *rand.Rand) (tokens []string) {
 	if other := rng.IntN(len(noMaker)); !maker {
 		tokens = append(tokens, noMaker[other])
 	}
-	slices.Sort(tokens)
-	return slices.Compact(tokens)
+	return tokens
 }
