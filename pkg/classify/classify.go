@@ -256,7 +256,7 @@ func (s *stream) next(d *cached, step flows.Step, said *join.Window, r *flows.Re
 		return err
 	}
 	said.Distance, said.Measured = s.engine.Distance()
-	said.Again = d.seen.Again(r.Likeness(s.ports(r.DevPort, r.RemPort)))
+	said.Like, said.Again = d.seen.At(r.Likeness(s.ports(r.DevPort, r.RemPort)), r.FirstSeen)
 	return nil
 }
 

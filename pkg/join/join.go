@@ -19,6 +19,7 @@ type Window struct {
 	// has. It may be said whatever else is known: see [Levels.Verdict].
 	Maker string
 	Again bool // its newest flow is near-identical to one that counts: see [Seen]
+	Like  Like // when that was so
 	// Held is the first level, counted from 1, that may not be said of the device now, for
 	// what else is known of it; 0: each that is safe may.
 	Held int

@@ -27,6 +27,16 @@ func TestSeen(t *testing.T) {
 			t.Errorf("kind %d again: %v, want %v", tt.kind, got, tt.want)
 		}
 	}
+	s = join.Seen{}
+	for i, tt := range []struct {
+		kind uint64
+		at   int64
+		want join.Like
+	}{{1, 5e6, join.Like{}}, {2, 6e6, join.Like{}}, {1, 7_900_000, join.Like{First: 5e6, Last: 5e6}}, {1, 9e6, join.Like{First: 5e6, Last: 7e6}}, {3, -1, join.Like{}}} {
+		if before, again := s.At(tt.kind, tt.at); before != tt.want || again != (tt.want != join.Like{}) {
+			t.Errorf("%d: %+v, %v, want %+v", i, before, again, tt.want)
+		}
+	}
 	if n := testing.AllocsPerRun(100, func() { s.Again(7); s.Again(8) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}

@@ -86,6 +86,17 @@ func (p *past) add(probs []float32, again bool, at int64, l *join.Levels) {
 	}
 }
 
+// compare reports whether a window is strange to the kind that the device has long been, or
+// may be of it. What lies between, or has no past, is neither.
+func (p *past) compare(probs []float32, l *join.Levels) (strange, own bool) {
+	class, ok := p.kind(l)
+	if !ok || probs == nil {
+		return false, false
+	}
+	kind, ok := l.KindOf(probs, class)
+	return ok && kind <= Strange, ok && kind >= Own
+}
+
 // change compares a device with its past, as its network and its facts see it.
 type change struct {
 	network, facts past
@@ -95,20 +106,11 @@ type change struct {
 }
 
 func (c *change) window(w *Window, at int64, l *join.Levels) {
-	strange, own := false, false
-	for _, part := range []struct {
-		past  *past
-		probs []float32
-	}{{&c.network, w.Network}, {&c.facts, w.Facts}} {
-		class, ok := part.past.kind(l)
-		if !ok || part.probs == nil {
-			continue
-		}
-		if kind, ok := l.KindOf(part.probs, class); ok {
-			strange, own = strange || kind <= Strange, own || kind >= Own
-		}
-	}
-	c.strange.add(strange && !w.Again, own && !strange)
+	strange, own := c.network.compare(w.Network, l)
+	lost := strange && c.familiar(w) && join.Best(w.Network) == l.None()
+	says, said := c.facts.compare(w.Facts, l)
+	strange, own, lost = strange || says, own || said, lost && !says
+	c.strange.add(strange && !w.Again, own && !strange || lost)
 	switch {
 	case c.strange.n == 0:
 		c.since, c.left = 0, false
@@ -121,6 +123,13 @@ func (c *change) window(w *Window, at int64, l *join.Levels) {
 		c.network.add(w.Network, w.Again, at, l)
 		c.facts.add(w.Facts, w.Again, at, l)
 	}
+}
+
+// familiar reports whether a window's newest flow is like one of the past, and the first of
+// its kind since windows have been strange. If it too is none of them to the network, it is
+// the network that is lost, not the device that is another.
+func (c *change) familiar(w *Window) bool {
+	return c.since != 0 && w.Again && w.Like.First <= c.since-PastFor.Microseconds() && w.Like.Last < c.since
 }
 
 // contradicts reports whether network and facts are sure of different kinds, by a flow that

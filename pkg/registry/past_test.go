@@ -83,6 +83,56 @@ func TestChanged(t *testing.T) {
 	}
 }
 
+// A network to which flows like old ones are none of them as well is lost: as many of these
+// as of new ones, each kind once, and the device has not changed.
+func TestChangedByFamiliarFlows(t *testing.T) {
+	begin := time.Unix(1_500_000_000, 0)
+	at := func(d time.Duration) int64 { return begin.Add(d).UnixMicro() }
+	const spell = 61 * time.Minute
+	old := join.Like{First: at(time.Second), Last: at(time.Hour)}
+	for name, tt := range map[string]struct {
+		like           join.Like // of every other window, which is no new kind
+		network, facts []float32
+		want           v1.State
+	}{
+		"old flows":                    {old, none, nil, v1.Known},
+		"old flows, facts of before":   {old, none, camera, v1.Known},
+		"old flows of another's kind":  {old, plug, nil, v1.Changed},
+		"old flows, facts of another":  {old, none, plug, v1.Changed},
+		"one old flow again and again": {join.Like{First: at(time.Second), Last: at(spell + time.Minute)}, none, nil, v1.Changed},
+		"flows of the last minutes":    {join.Like{First: at(spell - 30*time.Minute), Last: at(time.Hour)}, none, nil, v1.Changed},
+	} {
+		r := registry.New(registry.Config{
+			Labels: []string{"camera", "cameraTwo", "plug", "none"},
+			Levels: join.NewLevels([][]string{{"A", "camera", "camera"}, {"A", "camera", "cameraTwo"}, {"B", "plug", "plug"}, {"none"}}, 3, func(int) float64 { return .8 }, .8),
+		})
+		window := func(now int64, w registry.Window) v1.State {
+			rec := record("m", "10.0.0.1", now, now)
+			r.Record(rec)
+			w.Probs = camera
+			return r.Window(rec, &w).State
+		}
+		for i := range 61 {
+			facts := tt.facts
+			if facts != nil {
+				facts = camera
+			}
+			window(at(time.Duration(i)*time.Minute), registry.Window{Network: camera, Facts: facts})
+		}
+		var got v1.State
+		for i := range 40 {
+			w := registry.Window{Network: tt.network, Facts: tt.facts}
+			if w.Again = i%2 == 1; w.Again {
+				w.Like = tt.like
+			}
+			got = window(at(spell+time.Duration(i)*30*time.Second), w)
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s, want %s", name, got, tt.want)
+		}
+	}
+}
+
 func TestConflict(t *testing.T) {
 	const known, conflict = v1.Known, v1.Conflict
 	for _, tt := range []struct {
