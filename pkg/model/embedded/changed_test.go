@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"cmp"
 	"path"
 	"path/filepath"
 	"slices"
@@ -121,6 +122,27 @@ func (p *player) play(device string, parts ...[]*piece) (told []map[v1.State]tim
 	return told
 }
 
+// beside is a piece with another device's own ones played into it, every ten minutes one.
+func (p *piece) beside(own []*piece) *piece {
+	both := *p
+	both.records = slices.Clone(p.records)
+	end := p.records[len(p.records)-1].FirstSeen
+	at := p.records[0].FirstSeen + time.Minute.Microseconds()
+	for i := 0; at < end; i, at = i+1, at+10*time.Minute.Microseconds() {
+		o := own[i%len(own)]
+		later := at - o.records[0].FirstSeen
+		for _, r := range o.records {
+			moved := *r
+			moved.FirstSeen, moved.LastSeen = r.FirstSeen+later, r.LastSeen+later
+			if moved.FirstSeen <= end {
+				both.records = append(both.records, &moved)
+			}
+		}
+	}
+	slices.SortStableFunc(both.records, func(a, b *flows.Record) int { return cmp.Compare(a.FirstSeen, b.FirstSeen) })
+	return &both
+}
+
 // byClass are pieces by their labels, and these in order.
 func byClass(list []*piece) (of map[string][]*piece, labels []string) {
 	of = map[string][]*piece{}
@@ -150,7 +172,7 @@ func TestChangedTraffic(t *testing.T) {
 		}
 	}
 	p, paths := newPlayer(t, bundle), bundle[""].Taxonomy
-	var quiet, swaps, infected [2]int // of so many, changed
+	var quiet, swaps, infected, beside [2]int // of so many, changed
 	var after []time.Duration
 	count := func(of *[2]int, told []map[v1.State]time.Duration) {
 		of[0]++
@@ -175,11 +197,12 @@ func TestChangedTraffic(t *testing.T) {
 		}
 		for _, m := range malware {
 			count(&infected, p.play(own[0].device, own, []*piece{m}))
+			count(&beside, p.play(own[0].device, own, []*piece{m.beside(own)}))
 		}
 	}
 	slices.Sort(after)
-	t.Logf("%d of %d told something of their own traffic; changed: %d of %d swapped, %d of %d infected, the median after %v",
-		quiet[1], quiet[0], swaps[1], swaps[0], infected[1], infected[0], after[len(after)/2].Round(time.Second))
+	t.Logf("%d of %d told something of their own traffic; changed: %d of %d swapped, %d of %d infected, %d of %d of these beside their own set-ups, the median after %v",
+		quiet[1], quiet[0], swaps[1], swaps[0], infected[1], infected[0], beside[1], beside[0], after[len(after)/2].Round(time.Second))
 	if quiet[1] > 0 || swaps[1]*2 < swaps[0] || infected[1]*4 < 3*infected[0] {
 		t.Error("too few have changed, or one that has not")
 	}
