@@ -32,9 +32,9 @@ const (
 	eventsAnHour = 12
 	// most is how many devices and events one write takes; the others are the next one's.
 	most = 512
-	// factsApart is the time between two writes of a device's facts, but in its first hour:
-	// names that it asks for come and go.
-	factsApart = time.Hour
+	// factsApart is the time between two writes of a device's facts, of a young one its
+	// age: names that it asks for come and go.
+	factsApart = 6 * time.Hour
 	// snapshotApart is the time between two snapshots.
 	snapshotApart = 24 * time.Hour
 )
@@ -236,8 +236,8 @@ func (k *Keeper) addFacts(c *Change, apart time.Duration) (written map[string]to
 		d := &c.Devices[i]
 		for _, name := range append([]string{d.Name}, d.MACs...) {
 			had, known := k.facts[name]
-			young := d.Last-d.First < factsApart.Microseconds()
-			if known && !young && now.Sub(had.at) < apart {
+			age := time.Duration(d.Last-d.First) * time.Microsecond
+			if known && now.Sub(had.at) < min(apart, max(age, Every)) {
 				continue
 			}
 			if changes, list := k.factsOf(name); len(list) > 0 && (!known || changes != had.changes || apart == 0) {

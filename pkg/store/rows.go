@@ -4,6 +4,7 @@ package store
 
 import (
 	"context"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"hash/crc32"
@@ -54,7 +55,7 @@ func (s *Store) delete(g *registry.Gone) error {
 		return err
 	}
 	for _, name := range g.Names {
-		if err := s.exec("DELETE FROM fact WHERE device=?", name); err != nil {
+		if err := s.exec("DELETE FROM fact WHERE mac=?", name); err != nil {
 			return err
 		}
 		if !g.Said {
@@ -67,15 +68,21 @@ func (s *Store) delete(g *registry.Gone) error {
 	return nil
 }
 
-// writeFacts replaces those of a device.
-func (s *Store) writeFacts(device string, list []facts.Fact) error {
-	if err := s.exec("DELETE FROM fact WHERE device=?", device); err != nil {
+// writeFacts replaces those of a MAC: [kind, source, value, count, first, last] of each, as
+// JSON.
+func (s *Store) writeFacts(mac string, list []facts.Fact) error {
+	if len(list) == 0 {
+		return s.exec("DELETE FROM fact WHERE mac=?", mac)
+	}
+	rows := make([][6]any, len(list))
+	for i, f := range list {
+		rows[i] = [6]any{f.Kind, f.Source, f.Value, f.Count, f.First, f.Last}
+	}
+	text, err := json.Marshal(rows)
+	if err != nil {
 		return err
 	}
-	return s.each(factTable, len(list), func(i int) ([]any, error) {
-		f := &list[i]
-		return []any{device, f.Kind.String(), f.Value, f.Source.String(), f.First, f.Last, int64(f.Count), int64(i)}, nil
-	})
+	return s.put(factTable, mac, string(text))
 }
 
 // each puts n rows into a table.
@@ -175,7 +182,7 @@ func (s *Store) load() (*Content, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.rows(factTable, " ORDER BY device, place", func(row []any) error { return c.addFact(row) }); err != nil {
+	if err := s.rows(factTable, "", c.addFacts); err != nil {
 		return nil, err
 	}
 	return c, s.rows(eventTable, " ORDER BY seq", func(row []any) error {
@@ -184,24 +191,32 @@ func (s *Store) load() (*Content, error) {
 	})
 }
 
-// addFact takes a row of facts.
-func (c *Content) addFact(row []any) error {
-	f := facts.Fact{Value: text(row[2]), First: number(row[4]), Last: number(row[5]), Count: uint32(number(row[6]))}
-	if err := f.Kind.UnmarshalText([]byte(text(row[1]))); err != nil {
-		return nil // of another version, or of this one's future
+// addFacts takes a row of facts. What another version calls otherwise is left out.
+func (c *Content) addFacts(row []any) error {
+	var list [][6]json.RawMessage
+	if err := json.Unmarshal([]byte(text(row[1])), &list); err != nil {
+		return err
 	}
-	if err := f.Source.UnmarshalText([]byte(text(row[3]))); err != nil {
-		return nil
+	for i := range list {
+		var f facts.Fact
+		if json.Unmarshal(list[i][0], &f.Kind) != nil || json.Unmarshal(list[i][1], &f.Source) != nil {
+			continue
+		}
+		for at, into := range []any{&f.Value, &f.Count, &f.First, &f.Last} {
+			if err := json.Unmarshal(list[i][2+at], into); err != nil {
+				return err
+			}
+		}
+		mac := text(row[0])
+		c.Facts[mac] = append(c.Facts[mac], f)
 	}
-	device := text(row[0])
-	c.Facts[device] = append(c.Facts[device], f)
 	return nil
 }
 
 func deviceRow(d *registry.Saved) ([]any, error) {
-	addresses, err := json.Marshal(d.Addresses)
-	if err != nil {
-		return nil, err
+	var addresses []byte // a line each: it, last, back
+	for _, a := range d.Addresses {
+		addresses = fmt.Appendf(addresses, "%s %d %d\n", a.Addr, a.Last, a.Back)
 	}
 	macs, err := json.Marshal(d.MACs)
 	if err != nil {
@@ -228,10 +243,26 @@ func deviceOf(row []any) (d registry.Saved, err error) {
 			return d, fmt.Errorf("macs: %w", err)
 		}
 	}
-	if err := json.Unmarshal([]byte(text(row[10])), &d.Addresses); err != nil {
-		return d, fmt.Errorf("addresses: %w", err)
+	for line := range strings.Lines(text(row[10])) {
+		var a registry.SavedAddress
+		if _, err := fmt.Sscan(line, textOf{&a.Addr}, &a.Last, &a.Back); err != nil {
+			return d, fmt.Errorf("addresses: %w", err)
+		}
+		d.Addresses = append(d.Addresses, a)
 	}
 	return d, nil
+}
+
+// textOf scans what reads text.
+type textOf struct{ encoding.TextUnmarshaler }
+
+// Scan implements fmt.Scanner.
+func (t textOf) Scan(state fmt.ScanState, _ rune) error {
+	word, err := state.Token(true, nil)
+	if err != nil {
+		return err
+	}
+	return t.UnmarshalText(word)
 }
 
 func eventRow(e *v1.Event) []any {

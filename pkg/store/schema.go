@@ -22,9 +22,7 @@ var versions = []string{
 		id INTEGER PRIMARY KEY, name TEXT, first INTEGER, last INTEGER, flows INTEGER, ipv6_flows INTEGER, packets INTEGER, bytes INTEGER,
 		newest INTEGER, shared INTEGER, addresses TEXT, gone INTEGER, active_since INTEGER, gone_after INTEGER,
 		state TEXT, said TEXT, model TEXT, judged BLOB, sum INTEGER NOT NULL) STRICT;
-	CREATE TABLE fact (
-		device TEXT, kind TEXT, value TEXT, source TEXT, first INTEGER, last INTEGER, count INTEGER, place INTEGER, sum INTEGER NOT NULL,
-		PRIMARY KEY (device, kind, source, value)) STRICT, WITHOUT ROWID;
+	CREATE TABLE fact (mac TEXT PRIMARY KEY, facts TEXT, sum INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 	CREATE TABLE event (
 		seq INTEGER PRIMARY KEY, time INTEGER, event TEXT, device TEXT, label TEXT, path TEXT, old TEXT, new TEXT,
 		sum INTEGER NOT NULL) STRICT;
@@ -43,7 +41,7 @@ type table struct {
 
 var (
 	deviceTable = table{"device", strings.Fields("id name first last flows ipv6_flows packets bytes newest shared addresses gone active_since gone_after state said model judged macs label labelled locked")}
-	factTable   = table{"fact", strings.Fields("device kind value source first last count place")}
+	factTable   = table{"fact", strings.Fields("mac facts")}
 	eventTable  = table{"event", strings.Fields("seq time event device label path old new")}
 	metaTable   = table{"meta", strings.Fields("key value")}
 )

@@ -242,7 +242,7 @@ func (s *Store) connect() error {
 		"busy_timeout=1000",
 		"trusted_schema=OFF", "cell_size_check=ON", "secure_delete=ON", // what is forgotten is gone
 		"cache_size=-512", // KiB: the registry is in memory
-		"synchronous=FULL", "wal_autocheckpoint=512", "journal_size_limit=2097152",
+		"synchronous=FULL", "wal_autocheckpoint=1000", "journal_size_limit=4194304",
 	} {
 		if err := s.exec("PRAGMA " + pragma); err != nil {
 			return errors.Join(err, s.disconnect())

@@ -308,7 +308,7 @@ func TestKeeper(t *testing.T) {
 		r := registry.New(registry.Config{Noted: func() {}})
 		said := uint32(1)
 		k := NewKeeper(s, o, Source{Registry: r, Facts: func(string) (uint32, []facts.Fact) { return said, spoken(1, int(said)) }}, slog.New(slog.DiscardHandler))
-		r.Restore([]registry.Saved{saved(1, 20), saved(2, 20)}) // no longer young
+		r.Restore([]registry.Saved{saved(1, 200), saved(2, 200)}) // no longer young
 		r.Resave()
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
@@ -321,7 +321,7 @@ func TestKeeper(t *testing.T) {
 			var n int
 			var c uint32
 			synctest.Wait()
-			if err := s.conn.QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM device), (SELECT count FROM fact WHERE device=? AND kind='maker')", saved(1, 1).Name).Scan(&n, &c); err != nil {
+			if err := s.conn.QueryRowContext(t.Context(), "SELECT (SELECT count(*) FROM device), (SELECT json_extract(facts, '$[0][3]') FROM fact WHERE mac=?)", saved(1, 1).Name).Scan(&n, &c); err != nil {
 				t.Fatal(err)
 			}
 			if got := k.Stats(); n != devices || c != count || got.Writes != uint64(writes) || got.Failures > 0 {
