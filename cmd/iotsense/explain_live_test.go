@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -18,7 +17,6 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/internal/testenv"
-	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
@@ -49,15 +47,7 @@ func (explainer) Explanation(_ context.Context, device string, q v1.ExplanationR
 // A running sensor is asked what a device's present state rests on; what is for files alone
 // is refused by name.
 func TestLiveExplain(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "s.sock")
-	l, err := api.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	ctx, stop := context.WithCancel(t.Context())
-	go func() { api.Serve(ctx, l, explainer{}, slog.New(slog.DiscardHandler)); close(done) }()
-	defer func() { stop(); <-done }()
+	path := answer(t, explainer{})
 	for _, tt := range []struct {
 		args   string
 		status int

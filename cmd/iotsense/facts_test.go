@@ -40,17 +40,24 @@ func (knowing) Devices() ([]v1.DeviceVerdict, error) { return nil, nil }
 
 func (knowing) Flows(int) ([]v1.Flow, int, error) { return nil, 0, nil }
 
-// A running sensor is asked for one device.
-func TestLiveFacts(t *testing.T) {
+// answer has source answer on a socket until the test ends, and returns the socket's path.
+func answer(t *testing.T, source api.Source) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "s.sock")
 	l, err := api.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
-	ctx, stop := context.WithCancel(t.Context())
-	go func() { api.Serve(ctx, l, knowing{}, slog.New(slog.DiscardHandler)); close(done) }()
-	defer func() { stop(); <-done }()
+	ctx, stop := context.WithCancel(context.Background())
+	go func() { api.Serve(ctx, l, source, slog.New(slog.DiscardHandler)); close(done) }()
+	t.Cleanup(func() { stop(); <-done })
+	return path
+}
+
+// A running sensor is asked for one device.
+func TestLiveFacts(t *testing.T) {
+	path := answer(t, knowing{})
 	for _, tt := range []struct {
 		args   []string
 		status int

@@ -39,12 +39,7 @@ func classifyFiles(c *cli.Context) error {
 	}
 	show, end := terminal.Progress(c.Command.Name)
 	defer end()
-	data, err := DataOptions(c)
-	if err != nil {
-		return err
-	}
-	data.Capture.RecordSpec, data.Progress = spec, show
-	set, err := Open(data)
+	set, err := OpenData(c, spec, show)
 	if err != nil {
 		return err
 	}

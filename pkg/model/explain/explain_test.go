@@ -63,10 +63,7 @@ func refer(t testing.TB, m *model.Model, streams ...[]flows.Row) {
 func TestExplanationsAddUp(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for name, m := range models(t, r) {
-		e, err := explain.New(m)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := explainer(t, m)
 		engine, err := model.NewEngine(m)
 		if err != nil {
 			t.Fatal(err)
@@ -147,10 +144,7 @@ func TestOnlyWhatDiffersHasAShare(t *testing.T) {
 			rec := *rows[0].Record
 			rec.Packets = slices.Clone(rec.Packets)
 			tt.change(&rec)
-			e, err := explain.New(m)
-			if err != nil {
-				t.Fatal(err)
-			}
+			e := explainer(t, m)
 			x, err := e.Explain(explain.Request{Rows: []flows.Row{{Record: &rec}}, Label: m.Labels[1]})
 			if err != nil {
 				t.Fatal(err)
@@ -172,19 +166,27 @@ func TestOnlyWhatDiffersHasAShare(t *testing.T) {
 	}
 }
 
+// explainer explains a model's outputs.
+func explainer(t *testing.T, m *model.Model) *explain.Explainer {
+	t.Helper()
+	e, err := explain.New(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 // A label against another is the difference of both; a label's probability, too.
 func TestWhyNot(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for name, m := range models(t, r) {
-		e, err := explain.New(m)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := explainer(t, m)
 		rows := modeltest.Stream(r, 3)
 		for _, output := range []explain.Output{explain.Logit, explain.Probability} {
 			var of [3]*v1.Explanation
 			for i, q := range []explain.Request{{Label: m.Labels[0]}, {Label: m.Labels[2]}, {Label: m.Labels[0], WhyNot: m.Labels[2]}} {
 				q.Rows, q.Output = rows, output
+				var err error
 				if of[i], err = e.Explain(q); err != nil {
 					t.Fatal(err)
 				}
@@ -225,10 +227,7 @@ func TestFactsShares(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	m := models(t, r)["stream"]
 	withFacts(m)
-	e, err := explain.New(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := explainer(t, m)
 	heard := []facts.Fact{
 		{Kind: facts.Maker, Source: facts.Link, Value: "Maker"},
 		{Kind: facts.DHCPHost, Source: facts.Sent, Value: "lamp-1"},
@@ -282,10 +281,7 @@ func TestFactsShares(t *testing.T) {
 func TestExplainRefuses(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	m := models(t, r)["stream"]
-	e, err := explain.New(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := explainer(t, m)
 	rows := modeltest.Stream(r, 1)
 	for _, tt := range []struct {
 		request explain.Request
@@ -474,10 +470,7 @@ func TestReferencesRefused(t *testing.T) {
 func TestFieldsSayWhatTheyAre(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for name, m := range models(t, r) {
-		e, err := explain.New(m)
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := explainer(t, m)
 		rows := modeltest.Stream(r, 3)
 		x, err := e.Explain(explain.Request{Rows: rows})
 		if err != nil {
