@@ -247,9 +247,14 @@ func (c *Content) add(l *line) error {
 		}
 	}
 	d := registry.Saved{
-		Name: l.Device, MACs: l.MACs, Label: l.UserLabel, Labelled: l.Labelled, Locked: l.Locked, First: l.First, Last: l.Last,
+		Name: l.Device, Label: l.UserLabel, Labelled: l.Labelled, Locked: l.Locked, First: l.First, Last: l.Last,
 		Flows: l.Flows, IPv6: l.IPv6, Packets: l.Packets, Bytes: l.Bytes, Newest: l.Newest, Shared: l.Shared,
 		Presence: registry.Presence{Gone: l.Gone, Since: l.Since, After: l.After}, State: l.State, As: l.Said, Model: l.Model, Judged: l.Judged,
+	}
+	for _, mac := range l.MACs { // `devices` lists the device's own among them
+		if mac != d.Name && !slices.Contains(d.MACs, mac) {
+			d.MACs = append(d.MACs, mac)
+		}
 	}
 	for _, a := range l.Addresses {
 		if !a.Address.IsValid() || len(d.Addresses) == registry.MaxAddresses {

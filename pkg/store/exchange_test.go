@@ -69,6 +69,26 @@ func errorsOf(path string, c *Change) error {
 	return s.Close()
 }
 
+// A device's own name among its MACs, and one that is there twice, is none that can be split
+// off: a registry would lose the device by it.
+func TestImportTakesEachMACOnce(t *testing.T) {
+	in, err := Import(strings.NewReader("device,macs\n50:c7:bf:00:00:01,50:c7:bf:00:00:01 50:c7:bf:00:00:02 50:c7:bf:00:00:02\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if macs := in.Devices[0].MACs; !reflect.DeepEqual(macs, []string{"50:c7:bf:00:00:02"}) {
+		t.Errorf("%q", macs)
+	}
+	r := registry.New(registry.Config{})
+	r.Restore((&Content{}).Merge(in).Devices)
+	if err := r.Split("50:c7:bf:00:00:01"); err == nil {
+		t.Error("a device was split off itself")
+	}
+	if v := r.Verdict("50:c7:bf:00:00:01"); len(v.Others) != 1 {
+		t.Errorf("it has other MACs %q", v.Others)
+	}
+}
+
 func TestImportRefuses(t *testing.T) {
 	for text, says := range map[string]string{
 		"":                   "empty",
