@@ -114,7 +114,7 @@ func IsName(name string) bool {
 	}
 	text, isIP := strings.CutPrefix(name, "ip:")
 	addr, err := netip.ParseAddr(text)
-	return isIP && err == nil && addr.String() == text
+	return isIP && err == nil && addr.Zone() == "" && addr.String() == text // a zone may be any text
 }
 
 // Merge makes one device of two: other's MACs are the device's from now on, and what is known

@@ -257,7 +257,7 @@ func (c *Content) add(l *line) error {
 		}
 	}
 	for _, a := range l.Addresses {
-		if !a.Address.IsValid() || len(d.Addresses) == registry.MaxAddresses {
+		if !a.Address.IsValid() || a.Address.Zone() != "" || len(d.Addresses) == registry.MaxAddresses {
 			return fmt.Errorf("address %v: it is none, or one too many", a.Address)
 		}
 		d.Addresses = append(d.Addresses, registry.SavedAddress{Addr: a.Address, Last: a.Last, Back: a.Back})
