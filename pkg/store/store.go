@@ -203,13 +203,17 @@ func (s *Store) read() (content *Content, err error) {
 	return content, nil
 }
 
-// foreign reports whether a file is no database, and never was a registry.
+// foreign reports whether a file is no database, and never was a registry. The error is why
+// it cannot be written.
 func (s *Store) foreign() (bool, error) {
-	f, err := os.Open(s.path)
+	f, err := os.OpenFile(s.path, os.O_RDWR, 0) // which does not wait for who writes to a FIFO
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return true, err
+	}
 	const magic = "SQLite format 3\x00" // https://www.sqlite.org/fileformat.html, section 1.3
 	head := make([]byte, len(magic))
 	n, err := io.ReadFull(f, head)

@@ -14,6 +14,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -182,6 +183,14 @@ func TestOpenRefuses(t *testing.T) {
 		}
 		if after, err := os.ReadFile(path(name)); err != nil || !slices.Equal(before, after) {
 			t.Errorf("%s: it was changed, %v", name, err)
+		}
+	}
+	if err := syscall.Mkfifo(path("fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{os.DevNull, path("fifo")} { // the latter for good
+		if _, _, err := Open(path); !errors.Is(err, ErrForeign) {
+			t.Fatalf("%s: %v", path, err)
 		}
 	}
 	if left, err := filepath.Glob(path("*" + DamagedSuffix + "*")); err != nil || len(left) > 0 {
