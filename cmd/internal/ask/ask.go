@@ -173,7 +173,7 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	}
 	t.AppendRows([]table.Row{
 		{"flows", d.Flows}, {"  IPv6", d.IPv6Flows}, {"packets", d.Packets}, {"bytes", d.Bytes},
-		{"first seen", d.FirstSeen.Local().Format(time.DateTime)}, {"last seen", d.LastSeen.Local().Format(time.DateTime)},
+		{"first seen", date(d.FirstSeen)}, {"last seen", date(d.LastSeen)},
 		{"addresses", strings.Join(d.Addresses, ", ")},
 	})
 	for _, kind := range slices.Sorted(maps.Keys(d.Facts)) {
@@ -206,9 +206,20 @@ func addressText(addresses []string) string {
 	return text
 }
 
-// clock is a time of today, or the day.
+// date is a time in full.
+func date(t v1.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// clock is a time of today, or the day; of what has never been there is none.
 func clock(t, now time.Time) string {
 	t, now = t.Local(), now.Local()
+	if t.IsZero() {
+		return "-"
+	}
 	if t.YearDay() == now.YearDay() && t.Year() == now.Year() {
 		return t.Format(time.TimeOnly)
 	}

@@ -42,6 +42,8 @@ func TestPrintDevices(t *testing.T) {
 	early.Provisional = true
 	yesterday := deviceOf("00:17:88:0a:0b:0d", "Plug", 0.5, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
 	yesterday.LastSeen.Time = now.Add(-20 * time.Hour)
+	never := deviceOf("00:17:88:0a:0b:0d", "", 0)
+	never.LastSeen = v1.Time{}
 	for _, tt := range []struct {
 		name    string
 		list    []v1.DeviceVerdict
@@ -57,6 +59,7 @@ func TestPrintDevices(t *testing.T) {
 			[]string{"ip:192.168.100.200", "Weather Station of the Garden"}, nil},
 		{"gathering", []v1.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20, Model: &model},
 			[]string{"gathering for 20s", model, "seconds after"}, nil},
+		{"labelled before it was seen", []v1.DeviceVerdict{never}, v1.Stats{UptimeS: 300, Model: &model}, []string{never.Device}, []string{"Jan"}},
 		{"provisional", []v1.DeviceVerdict{early}, v1.Stats{UptimeS: 9, Model: &model}, []string{"provisional", "Plug"}, []string{"gathering"}},
 		{"nothing yet", nil, v1.Stats{UptimeS: 20, Model: &model}, []string{"gathering for 20s", model}, []string{"DEVICE"}},
 		{"records only", []v1.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20}, []string{"--model none"}, nil},
