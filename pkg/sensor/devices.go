@@ -108,7 +108,7 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
 		l.list = append(l.list, l.gathering(device, addr, first))
 	}
 	d := &l.list[i]
-	if t := v1.UnixMicro(first); t.Before(d.FirstSeen.Time) { // flows come in no order
+	if t := v1.UnixMicro(first); d.FirstSeen.IsZero() || t.Before(d.FirstSeen.Time) { // flows come in no order
 		d.FirstSeen = t
 	}
 	if t := v1.UnixMicro(last); t.After(d.LastSeen.Time) {

@@ -49,6 +49,16 @@ func TestListingOfOpenFlows(t *testing.T) {
 	}
 }
 
+// A device that had a label before it was seen is seen for the first time by an open flow.
+func TestListingOfOneNotSeenBefore(t *testing.T) {
+	const name = "00:1d:aa:01:02:03"
+	l := listing{list: []v1.DeviceVerdict{{Verdict: v1.Verdict{Device: name}}}, at: map[string]int{name: 0}, most: 1}
+	l.seen(name, netip.MustParseAddr("10.0.0.1"), 5e6, 6e6)
+	if d := l.list[0]; d.FirstSeen.IsZero() || d.FirstSeen.UnixMicro() != 5e6 || d.LastSeen.UnixMicro() != 6e6 {
+		t.Errorf("first seen %v, last %v", d.FirstSeen, d.LastSeen)
+	}
+}
+
 // A MAC with open flows of thousands of addresses is listed with the last few.
 func TestListingBoundsAddresses(t *testing.T) {
 	l := listing{at: map[string]int{}, most: 1}
