@@ -41,8 +41,10 @@ func (s *Sensor) keep() (*kept, error) {
 	source := store.Source{Registry: r}
 	if s.facts != nil {
 		for i := range opened.Devices {
-			name := opened.Devices[i].Name
-			s.facts.Restore(name, opened.Facts[name])
+			d := &opened.Devices[i]
+			for _, mac := range append([]string{d.Name}, d.MACs...) {
+				s.facts.Restore(mac, opened.Facts[mac])
+			}
 		}
 		source.Facts = s.factsToKeep
 	}
