@@ -62,6 +62,7 @@ type Keeper struct {
 	failed bool              // the last write did
 	shot   time.Time         // the last snapshot
 	word   bool              // there was an operator's word since
+	erased bool              // of what was deleted something may be left
 	closed chan struct{}     // no longer runs
 	now    func() time.Time
 	stats  struct{ writes, failures, unwritten atomic.Uint64 }
@@ -189,7 +190,7 @@ func (k *Keeper) write(apart time.Duration) (more bool, err error) {
 	}
 	written := k.addFacts(c, apart)
 	if c.Empty() {
-		return false, nil
+		return false, k.purge()
 	}
 	if err := k.store.Write(c); err != nil {
 		k.source.Registry.Unsaved(c.Devices, c.Gone)
@@ -207,11 +208,9 @@ func (k *Keeper) write(apart time.Duration) (more bool, err error) {
 		}
 	}
 	maps.Copy(k.facts, written)
-	if slices.ContainsFunc(c.Gone, func(g registry.Gone) bool { return g.Said }) {
-		if err := k.store.purge(); err != nil {
-			k.failure(err)
-			return false, err
-		}
+	k.erased = k.erased || slices.ContainsFunc(c.Gone, func(g registry.Gone) bool { return g.Said })
+	if err := k.purge(); err != nil {
+		return false, err
 	}
 	if k.failed {
 		k.failed = false
@@ -276,11 +275,25 @@ func (k *Keeper) renew(damage error) {
 // snapshot takes one when it is time, or there is an operator's word to keep.
 func (k *Keeper) snapshot() {
 	if now := k.now(); k.word || now.Sub(k.shot) >= snapshotApart {
-		k.shot, k.word = now, false
 		if err := k.store.Snapshot(); err != nil {
 			k.failure(err)
+			return
 		}
+		k.shot, k.word = now, false
 	}
+}
+
+// purge leaves nothing of what was deleted, and is tried until it succeeds.
+func (k *Keeper) purge() error {
+	if !k.erased {
+		return nil
+	}
+	if err := k.store.purge(); err != nil {
+		k.failure(err)
+		return err
+	}
+	k.erased = false
+	return nil
 }
 
 // purge leaves nothing of what was deleted: in the log, and in the last snapshot.

@@ -19,6 +19,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/registry"
@@ -491,6 +493,53 @@ func TestErasedIsGone(t *testing.T) {
 	}
 	if o := opened(t, path); o.Damage != "" || len(o.Devices) != 1 || o.Devices[0].Name != saved(2, 1).Name || len(o.Facts) != 1 {
 		t.Errorf("%+v", o)
+	}
+}
+
+// What was erased is gone from the snapshot too when the disk has room for another, and not
+// told to be so before.
+func TestErasedWaitsForTheSnapshot(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	d := newDisk(t)
+	d.quiet = true
+	s, o, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := registry.New(registry.Config{Noted: func() {}})
+	k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.DiscardHandler))
+	name := saved(1, 1).Name
+	if err := errors.Join(r.Label(name, "A secret name", 3), k.writeAll(0), s.Snapshot()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Erase(name); err != nil {
+		t.Fatal(err)
+	}
+	d.set(func(o op) int32 {
+		if strings.Contains(o.file, SnapshotSuffix) {
+			return full(o)
+		}
+		return sqlite3.SQLITE_OK
+	})
+	for range 2 {
+		if err := k.writeAll(0); err == nil {
+			t.Fatal("told to be gone while the snapshot has it")
+		}
+	}
+	k.word = true
+	k.snapshot()
+	if !k.word {
+		t.Error("a snapshot that failed is not taken again")
+	}
+	d.set(nil)
+	if err := k.writeAll(0); err != nil {
+		t.Fatal(err)
+	}
+	if n := left(t, path, "A secret name"); n > 0 {
+		t.Errorf("it stands in %d places", n)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
