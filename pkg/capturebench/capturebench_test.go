@@ -128,7 +128,7 @@ func TestHierarchy(t *testing.T) {
 // Medians are of the middle, differences are to no tool and to no traffic, and runs with
 // the kernel's statistics are apart.
 func TestSummary(t *testing.T) {
-	tools, err := ParseTools("none,count,scapy,softflowd")
+	tools, err := ParseTools("none,count,pypcap,scapy,softflowd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,6 +145,8 @@ func TestSummary(t *testing.T) {
 		{Scenario: s, Tool: "count", OnInterface: 1000, Count: Count{Packets: 1000}, CPUS: 0.05, WindowS: 20, TrafficS: 10, TrafficCPUS: 0.13},
 		{Scenario: s, Tool: "count", OnInterface: 1000, Count: Count{Packets: 1000}, CPUS: 0.04, WindowS: 20, TrafficS: 10, TrafficCPUS: 0.11},
 		{Scenario: s, Tool: "count", Repetition: 3, OnInterface: 1000, Count: Count{Packets: 1000}, CPUS: 9, WindowS: 20, TrafficS: 10, KernelNS: &kernel},
+		{Scenario: "idle", Tool: Pypcap, CPUS: 0, WindowS: 10, TrafficS: 10},
+		{Scenario: s, Tool: Pypcap, OnInterface: 1000, Count: Count{Packets: 1000}, CPUS: 0.06, WindowS: 20, TrafficS: 10},
 		{Scenario: s, Tool: "scapy", OnInterface: 1000, Count: Count{Packets: 1500}, Lost: 250, CPUS: 0.75, WindowS: 10, TrafficS: 10, TrafficCPUS: 0.1},
 		{Scenario: s, Tool: "scapy", Failed: "it fell over"},
 		{Scenario: s, Tool: "softflowd", OnInterface: 1000, Count: Count{Packets: 10}, Lost: 990, CPUS: 0.1, WindowS: 10, TrafficS: 10},
@@ -157,16 +159,19 @@ func TestSummary(t *testing.T) {
 		}
 	}
 	count := r.Row(s, "count")
-	near("us a packet", count.PerPacketUS, 30, 40, 50)
+	near("us a packet", count.PerPacketUS, 20, 30, 40)
 	near("less idle", count.NetUS, 10, 20, 30)
 	near("others", count.OthersUS, 10, 20, 30)
 	near("kernel", count.KernelUS, 0.3, 0.3, 0.3)
-	near("CPU, %", count.CPUPercent, 0.3, 0.4, 0.5)
+	near("CPU, %", count.CPUPercent, 0.2, 0.3, 0.4)
 	scapy := r.Row(s, "scapy")
 	near("us a packet counted twice", scapy.PerPacketUS, 1000, 1000, 1000)
 	near("loss", scapy.LossPercent, 25, 25, 25)
 	if scapy.NetUS != nil || scapy.Runs != 1 || scapy.Failed != 1 || count.Runs != 3 {
 		t.Errorf("scapy %+v, count %d runs", scapy, count.Runs)
+	}
+	if count.OfPypcap == nil || abs(*count.OfPypcap-30.3/60) > 1e-9 || count.NetOfPypcap == nil || abs(*count.NetOfPypcap-20.3/60) > 1e-9 {
+		t.Errorf("of pypcap's: %v, net %v", count.OfPypcap, count.NetOfPypcap)
 	}
 	lagging := r.Row(s, "softflowd")
 	near("us a packet that is not counted yet", lagging.PerPacketUS, 100, 100, 100)

@@ -43,10 +43,12 @@ type Row struct {
 	Runs     int    `json:"runs"`        // that went well
 	Failed   int    `json:"failed_runs"` // that did not
 
-	Packets     *Range `json:"packets"`              // on the interface
-	Counted     *Range `json:"counted_packets"`      // by the tool
-	LossPercent *Range `json:"loss_percent"`         // of those on the interface; what it counted too much is no loss
-	CPUPercent  *Range `json:"cpu_percent"`          // of a core, over the time of the traffic
+	Packets     *Range `json:"packets"`         // on the interface
+	Counted     *Range `json:"counted_packets"` // by the tool
+	LossPercent *Range `json:"loss_percent"`    // of those on the interface; what it counted too much is no loss
+	// CPUPercent is of a core, over the time of the traffic: what was used while the tool came
+	// to rest counts, what it uses without traffic does so for that time alone.
+	CPUPercent  *Range `json:"cpu_percent"`
 	PerPacketUS *Range `json:"cpu_us_per_packet"`    // the tool's tree, for each packet that it counted
 	NetUS       *Range `json:"net_us_per_packet"`    // less what the same tool uses without traffic
 	UserUS      *Range `json:"user_us_per_packet"`   // of cpu_us_per_packet, in user space
@@ -60,6 +62,11 @@ type Row struct {
 	PeakRSSMB      *Range `json:"rss_peak_mb"`
 	DrainMS        *Range `json:"drain_ms"`   // from the last packet until the tool was at rest
 	EndCPUMS       *Range `json:"end_cpu_ms"` // used from SIGTERM on
+	// OfPypcap is cpu_us_per_packet with kernel_us_per_packet, by that of pypcap with dpkt in the
+	// same scenario (without its cost in the kernel): medians. NetOfPypcap is the same of
+	// net_us_per_packet.
+	OfPypcap    *float64 `json:"of_pypcap"`
+	NetOfPypcap *float64 `json:"net_of_pypcap"`
 }
 
 // rangeOf is nil for no value.
@@ -104,6 +111,30 @@ func (r *Result) summarise(tools []Tool) {
 			row := r.row(s.Name, &tools[i], s.Group == groupLoopback, &reference{b, measured, rate, known})
 			r.Rows = append(r.Rows, row)
 		}
+	}
+	r.compare()
+}
+
+// compare sets what a row is of pypcap's.
+func (r *Result) compare() {
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		base := r.Row(row.Scenario, Pypcap)
+		if base == nil {
+			continue
+		}
+		of := func(own, other *Range) *float64 {
+			if own == nil || other == nil || other.Median == 0 {
+				return nil
+			}
+			sum := own.Median
+			if row.KernelUS != nil {
+				sum += row.KernelUS.Median
+			}
+			ratio := sum / other.Median
+			return &ratio
+		}
+		row.OfPypcap, row.NetOfPypcap = of(row.PerPacketUS, base.PerPacketUS), of(row.NetUS, base.NetUS)
 	}
 }
 
@@ -181,8 +212,9 @@ func (r *Result) row(scenario string, t *Tool, loopback bool, less *reference) R
 	row.LossPercent = each(func(m *Run) (float64, bool) {
 		return 100 * float64(max(0, m.Lost)) / float64(m.OnInterface), m.OnInterface > 0 && !t.CountLags
 	})
-	row.CPUPercent = plain(func(m *Run) float64 { return 100 * m.CPUS / m.TrafficS })
-	row.PerPacketUS = perCounted(func(m *Run) float64 { return m.CPUS })
+	used := func(m *Run) float64 { return max(0, m.CPUS-less.idle*(m.WindowS-m.TrafficS)) }
+	row.CPUPercent = plain(func(m *Run) float64 { return 100 * used(m) / m.TrafficS })
+	row.PerPacketUS = perCounted(used)
 	row.UserUS = perCounted(func(m *Run) float64 { return m.UserS })
 	if less.known {
 		row.NetUS = perCounted(func(m *Run) float64 { return max(0, m.CPUS-less.idle*m.WindowS) })
