@@ -10,7 +10,7 @@ if [ -n "$unformatted" ]; then
 fi
 scripts/go vet ./...
 scripts/go tool staticcheck ./...
-shellcheck scripts/* .ci/run
+shellcheck scripts/* bench/peers/capture/*.sh .ci/run
 scripts/notices.sh --check
 if command -v systemd-analyze >/dev/null; then # it wants the program to be there
   mkdir -p build

@@ -191,8 +191,8 @@ func (m *measurement) stop(ctx context.Context) error {
 	if m.p == nil {
 		return nil
 	}
-	if m.takenOff(ctx) {
-		m.Failed = "another program has taken the sensor's off the interface meanwhile"
+	if m.hasGaps(ctx) {
+		m.Failed = takenOff
 	}
 	before, err := m.group.CPU()
 	if err != nil {
@@ -216,8 +216,12 @@ func (m *measurement) stop(ctx context.Context) error {
 	return nil
 }
 
-// takenOff reports whether the sensor was kept from seeing what others saw.
-func (m *measurement) takenOff(ctx context.Context) bool {
+// takenOff is why a run of the sensor has no figures that was kept from seeing what others
+// see.
+const takenOff = "another program has taken the sensor's off the interface meanwhile"
+
+// hasGaps reports whether the sensor was off the interface for a while.
+func (m *measurement) hasGaps(ctx context.Context) bool {
 	if m.sensor == nil {
 		return false
 	}

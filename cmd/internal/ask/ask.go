@@ -139,6 +139,8 @@ func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Tim
 	}
 	up := time.Duration(s.UptimeS * float64(time.Second)).Round(time.Second)
 	switch {
+	case s.Model == nil && s.Records == 0 && s.Packets.WithDevice > 0:
+		fmt.Fprintln(w, "packets are counted only (--packets 0): no device is listed")
 	case len(list) == 0 && up > NoDeviceAfter:
 		terminal.PrintParagraph(w, fmt.Sprintf("no device seen in %v: %s", up, WhyNoDevice(s.Packets)))
 	case s.Model == nil:

@@ -63,6 +63,7 @@ func TestPrintDevices(t *testing.T) {
 		{"provisional", []v1.DeviceVerdict{early}, v1.Stats{UptimeS: 9, Model: &model}, []string{"provisional", "Plug"}, []string{"gathering"}},
 		{"nothing yet", nil, v1.Stats{UptimeS: 20, Model: &model}, []string{"gathering for 20s", model}, []string{"DEVICE"}},
 		{"records only", []v1.DeviceVerdict{deviceOf("00:17:88:0a:0b:0c", "", 0)}, v1.Stats{UptimeS: 20}, []string{"--model none"}, nil},
+		{"counting only", nil, v1.Stats{UptimeS: 300, Packets: flows.PacketStats{Seen: 9, Counted: 9, WithDevice: 8}}, []string{"counted only", "--packets 0"}, []string{"no device seen", "WAN"}},
 		{"the wrong side", nil, v1.Stats{UptimeS: 300, Model: &model, Packets: flows.PacketStats{Seen: 9, Counted: 8, NoDevice: 8}}, []string{"no device seen in 5m0s", "WAN", "--local"}, []string{"gathering"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
