@@ -3,9 +3,24 @@ package embedded_test
 import (
 	"testing"
 
+	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
+
+// What a training of today gives a model of streams, the files have: facts, references to
+// explain by, centres to tell by what is far.
+func TestFilesAreWhole(t *testing.T) {
+	for name, read := range map[string]func() (model.Bundle, error){"default": embedded.Default, "lab": embedded.Lab} {
+		bundle, err := read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := bundle[""]; m.Facts == nil || m.Centres == nil || len(m.Compared) == 0 || len(m.Background) == 0 {
+			t.Errorf("%s: facts %v, centres %v, %d values of references, %d of the background", name, m.Facts != nil, m.Centres != nil, len(m.Compared), len(m.Background))
+		}
+	}
+}
 
 // The taxonomy that `make model` trains with has each class of the default model, at
 // maker, kind and class, and twins under one kind.
