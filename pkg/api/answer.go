@@ -12,14 +12,31 @@ import (
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
+// turn has who computes.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
+
+// end returns when nobody has it from here on.
+func (t turn) end() { t <- struct{}{} }
+
 // shared is a value that all who ask meanwhile get from one computation: from one that
 // has begun after their request came, or at most maxAge before.
 type shared[T any] struct {
 	compute func(context.Context) (T, error)
 	maxAge  time.Duration
 
-	turn  chan struct{} // has who computes; guards what follows
-	begun time.Time     // of the last computation
+	turn  turn      // guards what follows
+	begun time.Time // of the last computation
 	took  time.Duration
 	made  time.Time // when that of value began; zero: there is none
 	value T
@@ -27,17 +44,15 @@ type shared[T any] struct {
 }
 
 func newShared[T any](maxAge time.Duration, compute func(context.Context) (T, error)) *shared[T] {
-	return &shared[T]{compute: compute, maxAge: maxAge, turn: make(chan struct{}, 1)}
+	return &shared[T]{compute: compute, maxAge: maxAge, turn: make(turn, 1)}
 }
 
 func (s *shared[T]) get(ctx context.Context) (none T, err error) {
 	asked := time.Now()
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return none, ctx.Err()
+	if err := s.turn.take(ctx); err != nil {
+		return none, err
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.give()
 	if s.made.After(asked.Add(-s.maxAge)) {
 		return s.value, s.err
 	}
@@ -63,20 +78,18 @@ func (s *shared[T]) drop() {
 	default: // a new one is being made, or there will be none
 		return
 	}
-	defer func() { <-s.turn }()
+	defer s.turn.give()
 	if time.Since(s.made) >= keepCopy {
 		var none T
 		s.value, s.made = none, time.Time{}
 	}
 }
 
-// end returns when nothing is computed from here on.
-func (s *shared[T]) end() { s.turn <- struct{}{} }
-
 // text is an encoded answer.
 type text struct {
-	bytes []byte
-	left  int // flows that it is without
+	bytes  []byte
+	left   int // flows that it is without
+	status int // of HTTP; 0: 200
 }
 
 // encoded is ask's answer as JSON.
@@ -116,6 +129,9 @@ func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", a.kind)
 	if t.left > 0 {
 		w.Header().Set(v1.LeftOutHeader, strconv.Itoa(t.left))
+	}
+	if t.status != 0 {
+		w.WriteHeader(t.status)
 	}
 	if _, err := w.Write(t.bytes); err != nil {
 		a.log.warn("answer not sent", "path", r.URL.Path, "error", err)

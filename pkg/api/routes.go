@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -44,7 +45,7 @@ type router struct {
 	src    Source
 	log    *quietLog
 	routes []route
-	ends   []func() // see shared.end
+	ends   []func() // see turn.end
 }
 
 // routesOf are all paths that src answers; end returns when it is no longer asked, for
@@ -52,17 +53,21 @@ type router struct {
 func routesOf(src Source, log *quietLog) (routes []route, end func()) {
 	r := &router{src: src, log: log}
 	stats := func(context.Context) (v1.Stats, error) { return src.Stats() }
-	devices := share(r, listAge, func(context.Context) ([]v1.DeviceVerdict, error) { return src.Devices() })
+	devices := share(r, copyAge, func(context.Context) ([]v1.DeviceVerdict, error) { return src.Devices() })
 
 	r.add(asked(r, route{path: v1.StatsPath, summary: "counters"}, 0, 0, stats))
-	r.add(asked(r, route{path: v1.DevicesPath, summary: "devices with their verdicts"}, slots, listAge, devices.get))
-	r.add(flowsRoute(r))
-	r.add(about(r, route{path: v1.FactsPath("{device}"), summary: "what a device says of itself; of one never seen, nothing"}, slots,
+	r.add(asked(r, route{path: v1.DevicesPath, summary: "devices with their verdicts"}, slots, 0, devices.get))
+	flows := share(r, copyAge, func(context.Context) (l flowList, err error) {
+		l.list, l.left, err = src.Flows(MaxFlows)
+		return l, err
+	})
+	r.add(flowsRoute(r, flows))
+	r.add(about(r, route{path: v1.FactsPath("{device}"), summary: "what a device says of itself; of one never seen, nothing"}, slots, r.turn(),
 		func(_ context.Context, q *http.Request) ([]v1.Fact, error) { return src.Facts(q.PathValue("device")) }))
 	r.add(about(r, route{
 		path: v1.EventsPath, summary: "what happened, of what is remembered, oldest first",
 		query: []parameter{{v1.After, "the number of an event that others are to come behind", nil}},
-	}, slots, func(_ context.Context, q *http.Request) ([]v1.Event, error) {
+	}, slots, r.turn(), func(_ context.Context, q *http.Request) ([]v1.Event, error) {
 		after, _ := strconv.ParseUint(q.URL.Query().Get(v1.After), 10, 64) // else all of them
 		return r.src.Events(after)
 	}))
@@ -70,13 +75,14 @@ func routesOf(src Source, log *quietLog) (routes []route, end func()) {
 		r.add(w.route(r))
 	}
 	// Which may wait until there is time for it: who comes meanwhile is not kept.
+	explain := explaining{src, r.turn()}
 	r.add(about(r, route{
 		path: v1.ExplanationPath("{device}"), summary: "what the newest window of a device rests on (run --explain-rate)",
 		query: []parameter{
 			{"on", "the output that is explained; left out: logit", []string{"logit", "probability"}},
 			{"why_not", "another label to set it against", nil},
 		},
-	}, 1, func(ctx context.Context, q *http.Request) (*v1.Explanation, error) {
+	}, 1, explain.turn, func(ctx context.Context, q *http.Request) (*v1.Explanation, error) {
 		return src.Explanation(ctx, q.PathValue("device"), v1.ParseExplanationRequest(q.URL.Query()))
 	}))
 	metrics := share(r, 0, func(ctx context.Context) (text, error) {
@@ -88,11 +94,19 @@ func routesOf(src Source, log *quietLog) (routes []route, end func()) {
 	r.add(route{path: v1.OpenAPIPath, summary: "this document", answer: r.answer(0, jsonContent,
 		func(context.Context, *http.Request) (text, error) { return text{bytes: document}, nil })})
 	document = openAPI(r.routes)
+	(&pages{router: r, stats: stats, devices: devices, flows: flows, explain: explain}).routes() // for people: not in the document
 	return r.routes, func() {
 		for _, end := range r.ends {
 			end()
 		}
 	}
+}
+
+// turn is one for all that is computed with it.
+func (r *router) turn() turn {
+	t := make(turn, 1)
+	r.ends = append(r.ends, t.end)
+	return t
 }
 
 func (r *router) add(one route) { r.routes = append(r.routes, one) }
@@ -109,7 +123,7 @@ func (r *router) answer(most int, kind string, of func(context.Context, *http.Re
 // share is what compute answers, for all who ask.
 func share[T any](r *router, maxAge time.Duration, compute func(context.Context) (T, error)) *shared[T] {
 	s := newShared(maxAge, compute)
-	r.ends = append(r.ends, s.end)
+	r.ends = append(r.ends, s.turn.end)
 	return s
 }
 
@@ -123,38 +137,57 @@ func asked[T any](r *router, one route, most int, maxAge time.Duration, ask func
 	return one
 }
 
-func flowsRoute(r *router) route {
-	list := share(r, flowsAge, func(ctx context.Context) (t text, err error) {
-		list, left, err := r.src.Flows(MaxFlows)
+// flowList is an answer of Source.Flows.
+type flowList struct {
+	list []v1.Flow
+	left int
+}
+
+func flowsRoute(r *router, flows *shared[flowList]) route {
+	texts := share(r, 0, func(ctx context.Context) (text, error) {
+		l, err := flows.get(ctx)
 		if err != nil {
-			return t, err
+			return text{}, err
 		}
-		t, err = encoded(func(context.Context) ([]v1.Flow, error) { return list, nil })(ctx)
-		t.left = left
+		t, err := encoded(func(context.Context) ([]v1.Flow, error) { return l.list, nil })(ctx)
+		t.left = l.left
 		return t, err
 	})
 	return route{
-		path: v1.FlowsPath, summary: "open flows", value: reflect.TypeFor[[]v1.Flow](), answer: r.answer(slots, jsonContent, list.of),
+		path: v1.FlowsPath, summary: "open flows", value: reflect.TypeFor[[]v1.Flow](), answer: r.answer(slots, jsonContent, texts.of),
 		headers: []parameter{{v1.LeftOutHeader, "how many more flows there are; left out: none", nil}},
 	}
 }
 
 // about completes a route whose answer is computed for each who asks, one at a time: most
 // bounds their number.
-func about[T any](r *router, one route, most int, ask func(context.Context, *http.Request) (T, error)) route {
-	turn := make(chan struct{}, 1)
-	r.ends = append(r.ends, func() { turn <- struct{}{} })
+func about[T any](r *router, one route, most int, t turn, ask func(context.Context, *http.Request) (T, error)) route {
 	if one.value = reflect.TypeFor[T](); one.value.Kind() == reflect.Pointer { // to a value, or there is an error
 		one.value = one.value.Elem()
 	}
 	one.answer = r.answer(most, jsonContent, func(ctx context.Context, q *http.Request) (text, error) {
-		select {
-		case turn <- struct{}{}:
-		case <-ctx.Done():
-			return text{}, ctx.Err()
+		if err := t.take(ctx); err != nil {
+			return text{}, err
 		}
-		defer func() { <-turn }()
+		defer t.give()
 		return encoded(func(ctx context.Context) (T, error) { return ask(ctx, q) })(ctx)
 	})
 	return one
+}
+
+// explaining explains for who is not kept waiting behind others.
+type explaining struct {
+	src  Source
+	turn turn
+}
+
+// now explains a device's newest window, unless another is being explained.
+func (e explaining) now(ctx context.Context, device string) (*v1.Explanation, error) {
+	select {
+	case e.turn <- struct{}{}:
+		defer e.turn.give()
+		return e.src.Explanation(ctx, device, v1.ExplanationRequest{})
+	default:
+		return nil, errors.New("another device is being explained: ask again in a moment")
+	}
 }

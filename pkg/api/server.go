@@ -8,7 +8,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"log"
 	"log/slog"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/api/page"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
@@ -66,38 +66,41 @@ const (
 	apart    = 100 * time.Millisecond // between two computations of an answer,
 	duty     = 10                     // and so many times what the last one took,
 	apartMax = time.Second            // but no more than this
-	flowsAge = time.Second            // of the copy that flows are answered from
-	listAge  = flowsAge / 2           // of that of devices, and of an answer made of it
+	copyAge  = time.Second            // of the copy that devices and flows are answered from
 	keepCopy = 5 * time.Second        // that nobody asks for
 	logApart = time.Minute            // between two lines of the log about clients
 )
 
-// Serve answers on l until ctx ends; then it closes all connections, and returns
-// when src is no longer asked.
-func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger) {
+// server is what all doors answer with.
+type server struct {
+	handler http.Handler
+	errors  *log.Logger // of connections
+	log     *slog.Logger
+}
+
+// Serve answers on l, and at other doors, until ctx ends; then it closes all connections, and
+// returns when src is no longer asked.
+func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger, others ...Door) {
 	quiet := &quietLog{log: logger}
 	routes, end := routesOf(src, quiet)
 	mux := http.NewServeMux()
 	for _, r := range routes {
 		mux.Handle(r.method()+" "+r.path, r)
 	}
+	mux.HandleFunc("GET "+page.AssetsPath+"{file}", assets)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		wait(r.Context(), connHeld)
 		http.NotFound(w, r)
 	})
-	server := &http.Server{
-		Handler: signed(src.ID(), mux), MaxHeaderBytes: maxHeader, ReadHeaderTimeout: readRequest, ReadTimeout: writeAnswer,
-		IdleTimeout: idleAfter, WriteTimeout: writeAnswer,
-		ErrorLog:    log.New(quiet, "", 0),
-		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnContext: withPeer,
+	s := &server{handler: signed(src.ID(), http.NewCrossOriginProtection().Handler(mux)), errors: log.New(quiet, "", 0), log: logger}
+	var doors sync.WaitGroup
+	if l != nil {
+		others = append(others, Door{Listener: l})
 	}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(&limited{l, make(chan struct{}, maxConns)}); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		logger.Error("socket stopped answering", "error", err)
-		server.Close()
+	for _, d := range others {
+		doors.Go(func() { s.open(ctx, d) })
 	}
+	doors.Wait()
 	end()
 }
 

@@ -43,7 +43,7 @@ var corrections = []correction{
 
 func (w correction) route(r *router) route {
 	one := route{path: v1.CorrectionPath("{device}", w.do), summary: w.summary, body: reflect.TypeFor[v1.Correction]()}
-	return about(r, one, slots, func(ctx context.Context, q *http.Request) (done v1.Corrected, err error) {
+	return about(r, one, slots, r.turn(), func(ctx context.Context, q *http.Request) (done v1.Corrected, err error) {
 		if err := mayWrite(ctx); err != nil {
 			return done, err
 		}

@@ -45,7 +45,9 @@ type Config struct {
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool
 	Socket  string // path; empty: no socket
-	State   string // file that the registry outlasts the process in; empty: memory only
+	// Gate is where else the sensor answers; nil: nowhere.
+	Gate  *api.Gate
+	State string // file that the registry outlasts the process in; empty: memory only
 	// NoFacts keeps nothing of what devices say of themselves.
 	NoFacts bool
 	// ExplainRate is how many verdicts a minute are explained; 0: none, and no rows are kept
@@ -80,7 +82,8 @@ type Sensor struct {
 	id       string
 	spec     flows.RecordSpec // of the records that the model needs
 	kernel   *loader.Kernel
-	socket   net.Listener
+	socket   net.Listener // nil: there is none
+	doors    []api.Door   // beside it
 	verdicts *queue.Queue[v1.Verdict]
 	sink     *sink
 	early    *early    // nil: there is no model
@@ -122,10 +125,8 @@ func Open(cfg Config) (*Sensor, error) {
 		return nil, err
 	}
 	var err error
-	if cfg.Socket != "" {
-		if s.socket, err = api.Listen(cfg.Socket); err != nil {
-			return nil, err
-		}
+	if err := s.openDoors(); err != nil {
+		return nil, err
 	}
 	if s.kept, err = s.keep(); err != nil {
 		s.closeSocket()
@@ -156,6 +157,29 @@ func Open(cfg Config) (*Sensor, error) {
 	s.assembler, s.sink = flows.NewAssembler(assembly), &sink{sensor: s}
 	s.early = s.newEarly()
 	return s, nil
+}
+
+// openDoors makes the socket, and listens where the sensor answers beside it.
+func (s *Sensor) openDoors() (err error) {
+	if s.cfg.Socket != "" {
+		if s.socket, err = api.Listen(s.cfg.Socket); err != nil {
+			return err
+		}
+	}
+	if s.cfg.Gate == nil {
+		return nil
+	}
+	l, err := s.cfg.Gate.Listen()
+	if err != nil {
+		s.closeSocket()
+		return err
+	}
+	s.doors = append(s.doors, api.Door{Listener: l, Gate: s.cfg.Gate})
+	s.cfg.Log.Info("answering who has the token", "at", l.Addr().String())
+	if s.cfg.Gate.Clear() {
+		s.cfg.Log.Warn("the token crosses the network in the clear: give --listen a --tls-cert and --tls-key, or a loopback address")
+	}
+	return nil
 }
 
 // openClassifier prepares what judges records, what it hears of devices, and what explains.
@@ -236,8 +260,8 @@ func (s *Sensor) moved(h loader.Host) {
 func (s *Sensor) Run(ctx context.Context) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var answering sync.WaitGroup
-	if s.socket != nil {
-		answering.Go(func() { api.Serve(serving, s.socket, s, s.cfg.Log) })
+	if s.socket != nil || s.doors != nil {
+		answering.Go(func() { api.Serve(serving, s.socket, s, s.cfg.Log, s.doors...) })
 	}
 	s.kept.run(ctx)
 	answering.Go(func() { s.watch(serving) })
@@ -281,6 +305,9 @@ func (s *Sensor) Close() error {
 func (s *Sensor) closeSocket() {
 	if s.socket != nil {
 		s.socket.Close()
+	}
+	for _, d := range s.doors {
+		d.Close()
 	}
 }
 

@@ -142,7 +142,7 @@ func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Tim
 	case s.Model == nil && s.Records == 0 && s.Packets.WithDevice > 0:
 		fmt.Fprintln(w, "packets are counted only (--packets 0): no device is listed")
 	case len(list) == 0 && up > NoDeviceAfter:
-		terminal.PrintParagraph(w, fmt.Sprintf("no device seen in %v: %s", up, WhyNoDevice(s.Packets)))
+		terminal.PrintParagraph(w, fmt.Sprintf("no device seen in %v: %s", up, v1.WhyNoDevice(s.Packets)))
 	case s.Model == nil:
 		fmt.Fprintln(w, "records only (--model none): no device is named")
 	case !judged:
@@ -277,17 +277,6 @@ func OnlyIPv6(d *v1.DeviceVerdict) bool {
 	return d.Windows == 0 && d.Flows > 0 && d.IPv6Flows == d.Flows
 }
 
-// WhyNoDevice is what the counters of a sensor without a device tell.
-func WhyNoDevice(p flows.PacketStats) string {
-	switch {
-	case p.Seen == 0:
-		return "no packet passed: is this the interface that the devices' traffic takes?"
-	case p.Counted == 0:
-		return fmt.Sprintf("none of %d packets is a flow's (%d not IP, %d malformed)", p.Seen, p.NotIP, p.Malformed)
-	}
-	return fmt.Sprintf("neither end of %d packets is local: is this the WAN side? Watch the interface of the LAN, or name its range with --local CIDR", p.Counted)
-}
-
 func openFlows(c *cli.Context) error {
 	list, left, err := client.New(c.String("socket")).Flows(c.Context)
 	if err != nil {
@@ -314,7 +303,7 @@ func printFlows(w io.Writer, list []v1.Flow) {
 			device = *f.Device
 		}
 		longest = max(longest, len(f.Remote))
-		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, portText(f.DevPort), protocolName(f.Proto), f.Remote, portText(f.RemPort), f.Packets, f.Bytes, f.Interface})
+		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, portText(f.DevPort), v1.ProtocolName(f.Proto), f.Remote, portText(f.RemPort), f.Packets, f.Bytes, f.Interface})
 	}
 	t.Fit(5, longest)
 	t.Render()
@@ -325,15 +314,6 @@ func portText(port int32) string {
 		return "-"
 	}
 	return fmt.Sprint(port)
-}
-
-// protocolName is an IP protocol as people call it (IANA's registry), else its number.
-func protocolName(n uint8) string {
-	name, ok := map[uint8]string{1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 41: "ipv6", 47: "gre", 50: "esp", 51: "ah", 58: "icmpv6", 132: "sctp"}[n]
-	if !ok {
-		return fmt.Sprint(n)
-	}
-	return name
 }
 
 // interfaceText says how an interface is watched, and for how long it was not.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
@@ -45,6 +47,10 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-flows", Value: object.DefaultMaxFlows, Usage: "`N` flows open at once"},
 			&cli.IntFlag{Name: "max-devices", Value: registry.DefaultMaxDevices, Usage: "`N` devices remembered"},
 			ask.SocketFlag,
+			&cli.StringFlag{Name: "listen", Usage: "answer at `HOST:PORT` too, page and all, to who has the token (default: on the socket alone)"},
+			&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token of --listen, which only its owner and group may read"},
+			&cli.StringFlag{Name: "tls-cert", Usage: "certificate `FILE` (PEM) for --listen"},
+			&cli.StringFlag{Name: "tls-key", Usage: "its key's `FILE` (PEM)"},
 			settings.Flag,
 			terminal.LogFlag,
 			&cli.StringFlag{Name: "state", Usage: "`FILE` that the registry of devices is kept in, beside its snapshot; empty: in memory only"},
@@ -146,13 +152,11 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if err != nil {
 		return cfg, terminal.WrongUsage(fmt.Errorf("--ring-size: %w", err))
 	}
-	for _, name := range []string{"max-flows", "max-devices"} {
-		if c.Int(name) < 1 {
-			return cfg, terminal.Usagef("--%s %d: want at least 1", name, c.Int(name))
-		}
+	if err := checkNumbers(c); err != nil {
+		return cfg, err
 	}
-	if c.Float64("speed") < 1 {
-		return cfg, terminal.Usagef("--speed %v: want 1 or more", c.Float64("speed"))
+	if cfg.Gate, err = parseGate(c); err != nil {
+		return cfg, err
 	}
 	if cfg.ExplainRate, err = parseExplainRate(c); err != nil {
 		return cfg, err
@@ -185,6 +189,19 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	return cfg, checkRecordFlags(c, cfg.Model)
 }
 
+// checkNumbers refuses numbers that are too small.
+func checkNumbers(c *cli.Context) error {
+	for _, name := range []string{"max-flows", "max-devices"} {
+		if c.Int(name) < 1 {
+			return terminal.Usagef("--%s %d: want at least 1", name, c.Int(name))
+		}
+	}
+	if c.Float64("speed") < 1 {
+		return terminal.Usagef("--speed %v: want 1 or more", c.Float64("speed"))
+	}
+	return nil
+}
+
 // parseExplainRate reads how many verdicts a minute are explained.
 func parseExplainRate(c *cli.Context) (int, error) {
 	rate := c.Int("explain-rate")
@@ -195,6 +212,30 @@ func parseExplainRate(c *cli.Context) (int, error) {
 		return 0, terminal.Usagef("--explain-rate %d: with --model none there is no verdict to explain", rate)
 	}
 	return rate, nil
+}
+
+// parseGate reads where else than on its socket the sensor answers; nil: nowhere.
+func parseGate(c *cli.Context) (*api.Gate, error) {
+	g := api.GateConfig{Addr: c.String("listen"), TokenFile: c.String("token-file"), Cert: c.String("tls-cert"), Key: c.String("tls-key")}
+	switch {
+	case g == api.GateConfig{}:
+		return nil, nil
+	case g.Addr == "":
+		return nil, terminal.Usagef("--token-file, --tls-cert and --tls-key are of --listen HOST:PORT, which is missing")
+	case g.TokenFile == "":
+		return nil, terminal.Usagef("--listen %s: --token-file FILE is missing; nobody may ask over TCP without a token", g.Addr)
+	case (g.Cert == "") != (g.Key == ""):
+		return nil, terminal.Usagef("--tls-cert and --tls-key go together: one of them is missing")
+	}
+	gate, err := api.NewGate(g)
+	var wrong *net.AddrError
+	switch {
+	case errors.As(err, &wrong):
+		return nil, terminal.WrongUsage(fmt.Errorf("--listen: %w", err))
+	case err != nil:
+		return nil, fmt.Errorf("--listen: %w", err)
+	}
+	return gate, nil
 }
 
 // canBeInterface reports whether an interface of the name, or alternative name, can

@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/sensor"
 )
@@ -77,7 +78,7 @@ func warnWithoutDevice(ctx context.Context, s api.Source, log *slog.Logger) {
 				continue
 			}
 			if devices, err := s.Devices(); err == nil && len(devices) == 0 { // of flows still open too
-				log.Warn("no device seen", "why", ask.WhyNoDevice(stats.Packets))
+				log.Warn("no device seen", "why", v1.WhyNoDevice(stats.Packets))
 			}
 			return
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
 
@@ -38,7 +39,7 @@ func TestNoDevice(t *testing.T) {
 			if due, done := n.look(tt.packets, begin.Add(ask.NoDeviceAfter)); due != tt.due || done != tt.done {
 				t.Errorf("after a minute: %v, %v; want %v, %v", due, done, tt.due, tt.done)
 			}
-			if why := ask.WhyNoDevice(tt.packets); !strings.Contains(why, tt.why) {
+			if why := v1.WhyNoDevice(tt.packets); !strings.Contains(why, tt.why) {
 				t.Errorf("%q is not in %q", tt.why, why)
 			}
 		})

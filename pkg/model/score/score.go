@@ -5,11 +5,9 @@ package score
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
-	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
@@ -31,8 +29,7 @@ type Output struct {
 type Device struct {
 	Name    string
 	Capture string
-	Label   string   // the true class
-	State   v1.State // in the end; "": not told
+	Label   string // the true class
 }
 
 // Config says what is scored and how.
@@ -64,10 +61,6 @@ type Result struct {
 	Confidence      Confidence `json:"confidence"`
 	Devices         Devices    `json:"devices"`
 	Levels          []Level    `json:"levels"` // of the classes' paths, outermost first
-
-	// States are how many devices were in each in the end, as a reader of live verdicts is told;
-	// nil: not told.
-	States map[v1.State]int `json:"states"`
 
 	Models map[string]Made `json:"models"` // by service, "" of one for everything; nil: not told
 
@@ -144,7 +137,6 @@ type Scorer struct {
 	classes *classes
 	modes   [2]*tally // by model.WindowMode
 	hours   float64
-	states  map[v1.State]int
 }
 
 // New returns a Scorer that has seen nothing. It reports classes that are merged
@@ -184,12 +176,6 @@ func (s *Scorer) Capture(devices []Device, hours float64) {
 			continue
 		}
 		scored = true
-		if d.State != "" {
-			if s.states == nil {
-				s.states = map[v1.State]int{}
-			}
-			s.states[d.State]++
-		}
 		for _, t := range s.modes {
 			t.device(d.Capture, d.Name, d.Label)
 		}
@@ -208,7 +194,7 @@ func (s *Scorer) Result() (*Result, error) {
 	names := slices.Sorted(slices.Values(s.classes.names))
 	r := &Result{
 		WindowMode: s.cfg.Mode.String(), Modes: map[string]Summary{}, ClassesMissing: []string{},
-		States: maps.Clone(s.states), Merged: append([][]string{}, s.cfg.Merge...), LeftOut: append([]string{}, s.cfg.LeaveOut...),
+		Merged: append([][]string{}, s.cfg.Merge...), LeftOut: append([]string{}, s.cfg.LeaveOut...),
 	}
 	for mode, t := range s.modes {
 		r.Modes[model.WindowMode(mode).String()] = t.summary(names)

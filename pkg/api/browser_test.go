@@ -1,0 +1,177 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/api/v1"
+)
+
+const testToken = "a-token-of-some-length"
+
+// gateway opens a gate on the loopback interface and answers there until the test, or stop,
+// ends it.
+func gateway(t *testing.T, src Source) (url string, stop func()) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(testToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g, err := NewGate(GateConfig{Addr: "127.0.0.1:0", TokenFile: file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := g.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { Serve(ctx, nil, src, slog.New(slog.DiscardHandler), Door{l, g}); close(done) }()
+	stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(stop)
+	return "http://" + l.Addr().String(), stop
+}
+
+var _ net.Listener = Door{}
+
+// browser is Chromium, with what it complained of.
+type browser struct {
+	context.Context
+	mu    sync.Mutex
+	wrong []string
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(testenv.Tool(t, "chromium")), chromedp.NoSandbox,
+		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1024, 900))
+	all, stopAll := chromedp.NewExecAllocator(context.Background(), opts...)
+	ctx, stop := chromedp.NewContext(all)
+	ctx, end := context.WithTimeout(ctx, 4*time.Minute)
+	t.Cleanup(func() { end(); stop(); stopAll() })
+	b := &browser{Context: ctx}
+	chromedp.ListenTarget(ctx, func(event any) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		switch e := event.(type) {
+		case *runtime.EventExceptionThrown:
+			b.wrong = append(b.wrong, e.ExceptionDetails.Error())
+		case *runtime.EventConsoleAPICalled:
+			for _, a := range e.Args {
+				b.wrong = append(b.wrong, fmt.Sprintf("console %s: %s", e.Type, a.Value))
+			}
+		case *log.EventEntryAdded:
+			b.wrong = append(b.wrong, fmt.Sprintf("%s: %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL))
+		}
+	})
+	return b
+}
+
+// complaints are those since the last look.
+func (b *browser) complaints() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	text := strings.Join(b.wrong, "\n")
+	b.wrong = nil
+	return text
+}
+
+func (b *browser) do(t *testing.T, what string, actions ...chromedp.Action) {
+	t.Helper()
+	if err := chromedp.Run(b, actions...); err != nil {
+		t.Fatalf("%s: %v; the browser says %q", what, err, b.complaints())
+	}
+}
+
+// shots writes pictures of the page in three widths, light and dark, below build/.
+func (b *browser) shots(t *testing.T, name string) {
+	t.Helper()
+	dir := filepath.Join("..", "..", "build", "page")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{390, 1024, 1920} {
+			var picture []byte
+			var overflow bool
+			b.do(t, name,
+				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
+				chromedp.EmulateViewport(width, 900), chromedp.Sleep(100*time.Millisecond),
+				chromedp.Evaluate(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &overflow),
+				chromedp.FullScreenshot(&picture, 100))
+			if overflow {
+				t.Errorf("%s at %d px is wider than the screen", name, width)
+			}
+			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d-%s.png", name, width, scheme)), picture, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	b.do(t, name, chromedp.EmulateViewport(1024, 900))
+}
+
+// A page in a real browser: who has the token comes in, what devices call themselves is
+// text, a device that comes appears, keys and search work, and a sensor that has gone is told.
+func TestBrowser(t *testing.T) {
+	b := newBrowser(t)
+	home := newHouse()
+	url, stop := gateway(t, home)
+	var title, text string
+	var attacked, focused bool
+	b.do(t, "log in", chromedp.Navigate(url), chromedp.WaitVisible("#token"))
+	b.shots(t, "login")
+	b.do(t, "log in", chromedp.SendKeys("#token", testToken+"\r"), chromedp.WaitVisible("#rows"), chromedp.Title(&title), chromedp.Sleep(2500*time.Millisecond),
+		chromedp.Evaluate(`window.attacked === 1`, &attacked), chromedp.Text("#cards", &text))
+	if attacked || !strings.Contains(text, "<script>window.attacked=1</script>") {
+		t.Errorf("attacked: %v; %s", attacked, text)
+	}
+	b.shots(t, "list")
+	home.add("12:34:56:78:9a:bc", v1.Unknown, "Aria", 0.5, nil, "", v1.Facts{"dhcp_host": "newcomer"})
+	b.do(t, "a device comes", chromedp.Poll(`document.getElementById("d-12:34:56:78:9a:bc")?.textContent.includes("newcomer")`, nil),
+		chromedp.Poll(`document.querySelector(".card a").textContent.length > 0`, nil))
+	b.do(t, "keys", chromedp.KeyEvent("j"), chromedp.KeyEvent("j"), chromedp.Sleep(3*time.Second),
+		chromedp.Evaluate(`document.activeElement === document.querySelectorAll("#rows th a")[1]`, &focused))
+	if !focused {
+		t.Error("the second device has not the focus after two keys and an update")
+	}
+	// A browser drops the key that is not to be typed; this one is told each by itself.
+	b.do(t, "search", chromedp.KeyEvent("/"), chromedp.Poll(`document.activeElement.id === "q"`, nil), chromedp.Evaluate(`document.getElementById("q").value = ""`, nil), chromedp.SendKeys("#q", "socket-3"))
+	b.do(t, "search", chromedp.Poll(`document.querySelectorAll("#rows tr").length === 1`, nil),
+		chromedp.Poll(`location.search === "?q=socket-3"`, nil))
+	b.do(t, "nothing found", chromedp.SendKeys("#q", "zzz"), chromedp.WaitVisible(".empty"))
+	b.shots(t, "empty")
+	b.do(t, "cleared", chromedp.KeyEvent("\x1b"), chromedp.Poll(`document.querySelectorAll("#rows tr").length === 18`, nil))
+	b.do(t, "a device", chromedp.Navigate(url+"/devices/50:c7:bf:00:fc:a3"), chromedp.WaitVisible("#explanation"), chromedp.Click("#explanation a.button"),
+		chromedp.WaitVisible("#explanation table"), chromedp.Text("#main", &text))
+	for _, want := range []string{"HS110", "203.0.113.4", "remote port 50443"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the device's page has no %q: %s", want, text)
+		}
+	}
+	b.shots(t, "device")
+	b.do(t, "back", chromedp.KeyEvent("u"), chromedp.WaitVisible("#rows"))
+	if wrong := b.complaints(); wrong != "" {
+		t.Errorf("the browser says:\n%s", wrong)
+	}
+	stop()
+	b.do(t, "the sensor has gone", chromedp.WaitVisible("#stale"), chromedp.Text("#stale", &text))
+	if !strings.Contains(text, "No answer from the sensor since") {
+		t.Errorf("%q", text)
+	}
+	b.shots(t, "stale")
+}

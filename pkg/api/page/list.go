@@ -1,0 +1,261 @@
+package page
+
+// This file makes the page of all devices, and the strip of the sensor's health.
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
+)
+
+const (
+	maxRows  = 250 // of a list: who has more devices narrows it down
+	maxCards = 6
+	maxQuery = 100 // characters of a search
+)
+
+// Health is how the sensor fares.
+type Health struct {
+	Stats v1.Stats
+	// PacketsPerS and CPU, a share of one processor, are of the last seconds; below 0: not
+	// known yet.
+	PacketsPerS, CPU float64
+}
+
+// Between is the health at the later of two looks at a sensor.
+func Between(before, now v1.Stats) Health {
+	h := Health{Stats: now, PacketsPerS: -1, CPU: -1}
+	if took := now.UptimeS - before.UptimeS; before.Sensor == now.Sensor && took > 0 {
+		h.PacketsPerS = float64(now.Packets.Seen-before.Packets.Seen) / took
+		h.CPU = (now.UserCPUS - before.UserCPUS) / took
+	}
+	return h
+}
+
+// Filter says which devices a list has.
+type Filter struct {
+	Text  string // in its name, addresses, vendor, label, path or facts
+	State v1.State
+}
+
+// ParseFilter reads a path's query.
+func ParseFilter(query url.Values) Filter {
+	return Filter{Text: shorten(strings.TrimSpace(query.Get("q")), maxQuery), State: v1.State(shorten(query.Get("state"), maxQuery))}
+}
+
+func (f Filter) query() string {
+	v := url.Values{}
+	if f.Text != "" {
+		v.Set("q", f.Text)
+	}
+	if f.State != "" {
+		v.Set("state", string(f.State))
+	}
+	if len(v) == 0 {
+		return ListPath
+	}
+	return ListPath + "?" + v.Encode()
+}
+
+// has reports whether a device's text has the filter's.
+func (f Filter) has(d *v1.DeviceVerdict) bool {
+	wanted := strings.ToLower(f.Text)
+	in := func(s string) bool { return strings.Contains(strings.ToLower(s), wanted) }
+	for _, s := range []*string{&d.Device, d.Name, d.UserLabel, d.Vendor, d.Label, d.Path} {
+		if s != nil && in(*s) {
+			return true
+		}
+	}
+	for _, value := range d.Facts {
+		if in(value) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(d.Addresses, in) || slices.ContainsFunc(d.MACs, in)
+}
+
+// row is a device of a list, and what a card says of it.
+type row struct {
+	*v1.DeviceVerdict
+	Link, Name, Address, What string
+	Sure                      string // empty: nothing is said
+	Bar                       int    // of 100
+	Says                      []said
+	Behaves, Sentence, Needs  string
+	Notes                     []string
+}
+
+func rowOf(d *v1.DeviceVerdict) row {
+	r := row{DeviceVerdict: d, Link: link(d.Device), Name: shorten(name(d), 60), Address: address(d.Addresses)}
+	text, sure := what(&d.Verdict)
+	if r.What = text; sure != nil {
+		r.Sure, r.Bar = percent(*sure), int(100**sure)
+	}
+	r.Says, r.Behaves, r.Sentence, r.Needs, r.Notes = telling(&d.Verdict, 4), behaves(&d.Verdict), sentence(&d.Verdict), needs(&d.Verdict), notes(d)
+	return r
+}
+
+// Label is what to call it where there is room for one name.
+func (r row) Label() string { return cmp.Or(r.Name, r.Device) }
+
+// address is the one to know a device by, and how many more it has.
+func address(all []string) string {
+	if len(all) == 0 {
+		return ""
+	}
+	text := all[0]
+	if i := slices.IndexFunc(all, func(a string) bool { return !strings.Contains(a, ":") }); i >= 0 {
+		text = all[i]
+	}
+	if more := len(all) - 1; more > 0 {
+		text += fmt.Sprintf(" +%d", more)
+	}
+	return text
+}
+
+// choice is a state that a list can be narrowed down to.
+type choice struct {
+	Name, Link string
+	Count      int
+	Chosen     bool
+}
+
+// listing is what the template of a list takes.
+type listing struct {
+	Title    string
+	Filter   Filter
+	Health   strip
+	Choices  []choice
+	Cards    []row
+	MoreNew  int // strangers without a card
+	Rows     []row
+	Left     int // devices that match and have no row
+	All      int
+	Empty    string // why there is no device
+	Narrowed bool
+}
+
+// List is the page of the devices that the filter lets through.
+func List(devices []v1.DeviceVerdict, h Health, f Filter) ([]byte, error) {
+	l := listing{Title: "iotsense", Filter: f, Health: stripOf(h), All: len(devices), Narrowed: f != Filter{}}
+	if len(devices) == 0 {
+		l.Empty = "The sensor has seen no device yet."
+		if h.Stats.UptimeS > 5 {
+			l.Empty += " So far: " + v1.WhyNoDevice(h.Stats.Packets)
+		}
+	}
+	counts := map[v1.State]int{}
+	var found []*v1.DeviceVerdict
+	for i := range devices {
+		d := &devices[i]
+		if f.Text != "" && !f.has(d) {
+			continue
+		}
+		counts[d.State]++
+		if f.State == "" || d.State == f.State {
+			found = append(found, d)
+		}
+	}
+	l.choices(f, counts)
+	slices.SortStableFunc(found, func(a, b *v1.DeviceVerdict) int {
+		return cmp.Or(cmp.Compare(rank(a.State), rank(b.State)), b.FirstSeen.Compare(a.FirstSeen.Time))
+	})
+	for _, d := range found[:min(len(found), maxRows)] {
+		l.Rows = append(l.Rows, rowOf(d))
+	}
+	l.Left = len(found) - len(l.Rows)
+	l.cards(found)
+	return render("list", &l)
+}
+
+func (l *listing) choices(f Filter, counts map[v1.State]int) {
+	all := 0
+	for _, s := range v1.States {
+		all += counts[s]
+	}
+	l.Choices = []choice{{"all", Filter{Text: f.Text}.query(), all, f.State == ""}}
+	states := slices.Clone(v1.States)
+	slices.SortFunc(states, func(a, b v1.State) int { return cmp.Compare(rank(a), rank(b)) })
+	for _, s := range states {
+		if counts[s] > 0 || s == f.State {
+			l.Choices = append(l.Choices, choice{string(s), Filter{f.Text, s}.query(), counts[s], s == f.State})
+		}
+	}
+}
+
+// cards are those of strangers, the newest first.
+func (l *listing) cards(found []*v1.DeviceVerdict) {
+	var strangers []*v1.DeviceVerdict
+	for _, d := range found {
+		if stranger(d.State) {
+			strangers = append(strangers, d)
+		}
+	}
+	slices.SortStableFunc(strangers, func(a, b *v1.DeviceVerdict) int { return b.FirstSeen.Compare(a.FirstSeen.Time) })
+	for _, d := range strangers[:min(len(strangers), maxCards)] {
+		l.Cards = append(l.Cards, rowOf(d))
+	}
+	l.MoreNew = len(strangers) - len(l.Cards)
+}
+
+// strip is the health as the template takes it.
+type strip struct {
+	PacketsPerS, Packets, CPU, Ring string
+	Lost                            []loss
+	Interfaces                      []v1.Interface
+	Model, Uptime                   string
+}
+
+// loss is a counter of what got lost.
+type loss struct{ Name, Count, Means string }
+
+// losses are the keys of counters that should be 0, and what a strip calls them.
+var losses = map[string]string{
+	"packets.table_full": "packets refused", "packets.malformed": "packets malformed", "samples.ring_full": "samples lost",
+	"dropped_verdicts": "verdicts dropped", "evicted_devices": "devices evicted", "facts.forgotten": "devices' facts dropped",
+	"registry.write_failures": "writes failed", "registry.unwritten": "events lost",
+}
+
+func stripOf(h Health) strip {
+	s := strip{
+		Interfaces: h.Stats.Interfaces, Packets: count(h.Stats.Packets.Seen), PacketsPerS: "…", CPU: "…", Ring: "–",
+		Model: "records only", Uptime: uptime(h.Stats.UptimeS),
+	}
+	if h.Stats.Model != nil {
+		s.Model = *h.Stats.Model
+	}
+	if h.PacketsPerS >= 0 {
+		s.PacketsPerS, s.CPU = count(uint64(h.PacketsPerS+0.5)), fmt.Sprintf("%.1f %%", 100*h.CPU)
+	}
+	if size := h.Stats.Ring.SizeBytes; size > 0 {
+		s.Ring = percent(float64(h.Stats.Ring.MostBytes) / float64(size))
+	}
+	for _, c := range v1.Counters(h.Stats) {
+		if n, _ := c.Value.(uint64); n > 0 && losses[c.Key] != "" {
+			means := c.Means
+			if c.Do != "" {
+				means += "; to do: " + c.Do
+			}
+			s.Lost = append(s.Lost, loss{losses[c.Key], count(n), means})
+		}
+	}
+	return s
+}
+
+func uptime(s float64) string {
+	d := time.Duration(s * float64(time.Second))
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}

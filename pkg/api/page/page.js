@@ -1,0 +1,146 @@
+"use strict";
+// Keeps a page up to date: it asks for itself every two seconds and takes over what has
+// changed. What it shows was escaped where it was made; nothing here makes markup of text.
+(() => {
+  const every = 2000, patience = 3;
+  const sources = new WeakMap(); // of elements, as the sensor sent them
+  const source = (e) => sources.get(e) ?? e.outerHTML;
+
+  // Times as how long ago, where that is short.
+  const ago = (time) => {
+    const at = Date.parse(time.dateTime), s = Math.round((Date.now() - at) / 1000);
+    const text = s < 5 ? "now" : s < 60 ? s + " s ago" : s < 3600 ? Math.floor(s / 60) + " min ago"
+      : s < 86400 ? Math.floor(s / 3600) + " h ago" : new Date(at).toLocaleDateString();
+    time.title ||= new Date(at).toLocaleString();
+    if (time.textContent !== text) time.textContent = text;
+  };
+  const times = () => document.querySelectorAll("time[datetime]").forEach(ago);
+
+  const remember = (root) => {
+    for (const e of root.querySelectorAll("[data-live], [data-live] > [id]")) sources.set(e, e.outerHTML);
+  };
+
+  // put makes old what now is; children with ids are kept where they have not changed, with
+  // the focus that is in them.
+  const put = (old, now) => {
+    const text = sources.get(now);
+    if (source(old) === text) return;
+    if (!now.firstElementChild?.id || !old.isConnected) {
+      focused(old, () => old.replaceWith(now), now);
+      return;
+    }
+    const kept = new Map([...old.children].map((c) => [c.id, c]));
+    let place = old.firstElementChild;
+    for (const next of [...now.children]) {
+      let mine = kept.get(next.id);
+      if (mine && source(mine) === source(next)) kept.delete(next.id);
+      else {
+        const gone = mine;
+        mine = next;
+        if (gone) {
+          kept.delete(next.id);
+          if (place === gone) place = gone.nextElementSibling;
+          focused(gone, () => gone.replaceWith(mine), mine);
+        }
+      }
+      if (mine === place) place = place.nextElementSibling;
+      else old.insertBefore(mine, place);
+    }
+    for (const gone of kept.values()) gone.remove();
+    sources.set(old, text);
+  };
+
+  // focused changes what may have the focus, and gives it to the same link afterwards.
+  const focused = (old, change, now) => {
+    const at = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    change();
+    if (at) [...now.querySelectorAll("a")].find((a) => a.getAttribute("href") === at)?.focus({ preventScroll: true });
+  };
+
+  let failures = 0, answered = new Date(), asking;
+  const stale = (text) => {
+    const p = document.getElementById("stale");
+    if (!p) return;
+    p.hidden = !text;
+    if (p.textContent !== text) p.textContent = text;
+  };
+  const look = async () => {
+    asking?.abort();
+    const mine = asking = new AbortController();
+    const limit = setTimeout(() => mine.abort(), 8000);
+    try {
+      const url = location.pathname + location.search.replace(/([?&])explain=1/, "$1");
+      const answer = await fetch(url, { signal: mine.signal, cache: "no-store", redirect: "follow" });
+      if (answer.redirected && new URL(answer.url).pathname === "/login") return location.reload();
+      if (answer.status !== 200) throw new Error(answer.status + " " + answer.statusText);
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      if (mine !== asking) return;
+      remember(page);
+      const live = [...document.querySelectorAll("[data-live]")], now = [...page.querySelectorAll("[data-live]")];
+      if (live.map((e) => e.id).join() !== now.map((e) => e.id).join()) swap(page);
+      else live.forEach((e, i) => put(e, document.adoptNode(now[i])));
+      failures = 0;
+      answered = new Date();
+      stale("");
+    } catch (error) {
+      if (mine !== asking) return;
+      if (++failures >= patience) stale("No answer from the sensor since " + answered.toLocaleTimeString() + ": what is shown is as it was then.");
+    } finally {
+      clearTimeout(limit);
+    }
+    times();
+  };
+  // swap takes over a page of another make: the first device has come, or the last has gone.
+  const swap = (page) => {
+    const field = document.getElementById("q"), typed = field?.value, active = document.activeElement === field;
+    document.getElementById("main").replaceWith(document.adoptNode(page.getElementById("main")));
+    if (active && field) { field.value = typed; field.focus(); }
+  };
+
+  // Search while typing, without a page in the history for each letter.
+  let typing;
+  const search = (form) => {
+    const query = new URLSearchParams(new FormData(form));
+    if (!query.get("q")) query.delete("q");
+    history.replaceState(null, "", query.size ? "/?" + query : "/");
+    look();
+  };
+  document.addEventListener("input", (e) => {
+    if (e.target.id !== "q") return;
+    clearTimeout(typing);
+    typing = setTimeout(search, 250, e.target.form);
+  });
+  document.addEventListener("submit", (e) => {
+    if (!e.target.matches(".search")) return;
+    e.preventDefault();
+    clearTimeout(typing);
+    search(e.target);
+  });
+  document.addEventListener("click", (e) => {
+    const busy = e.target.closest?.("[data-busy]");
+    if (busy) { busy.textContent = busy.dataset.busy; busy.setAttribute("aria-busy", "true"); }
+  });
+
+  document.addEventListener("keydown", (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey) return;
+    const field = document.getElementById("q"), typing = e.target.matches?.("input");
+    if (e.key === "Escape" && field) {
+      if (field.value) { field.value = ""; search(field.form); }
+      field.blur();
+    } else if (typing) return;
+    else if (e.key === "/" && field) { e.preventDefault(); field.focus(); field.select(); }
+    else if (e.key === "u") location.href = "/";
+    else if (e.key === "j" || e.key === "k") {
+      const links = [...document.querySelectorAll("#rows th a")], at = links.indexOf(document.activeElement);
+      links[Math.min(links.length - 1, Math.max(0, at + (e.key === "j" ? 1 : -1)))]?.focus();
+    }
+  });
+
+  remember(document);
+  times();
+  setInterval(times, 1000);
+  if (document.querySelector("[data-live]")) {
+    setInterval(() => { if (!document.hidden) look(); }, every);
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+  }
+})();
