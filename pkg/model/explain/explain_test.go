@@ -205,24 +205,24 @@ func TestWhyNot(t *testing.T) {
 	}
 }
 
-// withFacts gives a model facts of three tokens.
+// withFacts gives a model facts of three tokens, and one for words that are not known.
 func withFacts(m *model.Model) {
 	n := len(m.Labels)
 	m.Facts = &linear.Model{
-		Tokens: []string{"dns:a.example", "host:lamp", "oui:maker"}, Telling: []int{0, -1, -1}, Temperature: 1.3, Captures: 3,
-		Weights: make([]float32, 3*n), Bias: make([]float32, n),
+		Tokens: []string{"dns:a.example", "host:lamp", "oui:maker", "sni:?"}, Telling: []int{0, -1, -1, -1}, Temperature: 1.3, Captures: 3,
+		Weights: make([]float32, 4*n), Bias: make([]float32, n),
 	}
 	for c := range n {
 		m.Facts.Groups = append(m.Facts.Groups, []int{c})
 		m.Facts.Bias[c] = float32(c) / 10
-		for token := range 3 {
+		for token := range 4 {
 			m.Facts.Weights[token*n+c] = float32((c*7+token*3)%5) - 2
 		}
 	}
 }
 
 // A fact's share of a logit is what any order of hearing them gives it; facts with the
-// same word have equal parts; both parts together are the joined verdict.
+// same word have equal parts, and those of unknown words of one kind; both parts together are the joined verdict.
 func TestFactsShares(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	m := models(t, r)["stream"]
@@ -234,6 +234,8 @@ func TestFactsShares(t *testing.T) {
 		{Kind: facts.DHCPHost, Source: facts.Sent, Value: "lamp-2"},
 		{Kind: facts.DNSName, Source: facts.Heard, Value: "a.example"},
 		{Kind: facts.DNSName, Source: facts.Sent, Value: "unknown.example"},
+		{Kind: facts.TLSName, Source: facts.Sent, Value: "one.example"},
+		{Kind: facts.TLSName, Source: facts.Sent, Value: "other.example"},
 	}
 	rows := modeltest.Stream(r, 2)
 	unit := m.Temperature() / m.Facts.Temperature
@@ -244,7 +246,7 @@ func TestFactsShares(t *testing.T) {
 			t.Fatal(err)
 		}
 		w := func(token int) float64 { return unit * float64(m.Facts.Weights[token*len(m.Labels)+c]) }
-		want := map[string]float64{"Maker": w(2), "lamp-1": w(1) / 2, "lamp-2": w(1) / 2}
+		want := map[string]float64{"Maker": w(2), "lamp-1": w(1) / 2, "lamp-2": w(1) / 2, "one.example": w(3) / 2, "other.example": w(3) / 2}
 		for _, f := range x.Facts {
 			if math.Abs(f.Phi-want[f.Value]) > 1e-9 {
 				t.Errorf("%s: %s has %v, want %v", label, f.Value, f.Phi, want[f.Value])
