@@ -63,9 +63,11 @@ type Keeper struct {
 	shot   time.Time         // the last snapshot
 	word   bool              // there was an operator's word since
 	erased bool              // of what was deleted something may be left
-	closed chan struct{}     // no longer runs
-	now    func() time.Time
-	stats  struct{ writes, failures, unwritten atomic.Uint64 }
+	// renewed: the file was begun anew, and holds nothing yet
+	renewed bool
+	closed  chan struct{} // no longer runs
+	now     func() time.Time
+	stats   struct{ writes, failures, unwritten atomic.Uint64 }
 }
 
 // told are the facts of a device that the file has.
@@ -179,8 +181,20 @@ func (k *Keeper) writeAll(apart time.Duration) error {
 }
 
 // write writes a part of what has changed, facts of a device that were written so long ago;
-// more is true where there may be another part.
+// more is true where there may be another part. A file that was begun anew gets all at once:
+// a process that ended before would leave nothing of what was known.
 func (k *Keeper) write(apart time.Duration) (more bool, err error) {
+	if more, err = k.part(apart); err == nil || !k.renewed {
+		return more, err
+	}
+	k.renewed = false
+	for more, err = k.part(0); more && err == nil; {
+		more, err = k.part(0)
+	}
+	return more, err
+}
+
+func (k *Keeper) part(apart time.Duration) (more bool, err error) {
 	c := &Change{Facts: map[string][]facts.Fact{}}
 	c.Devices, c.Gone = k.source.Registry.Changed(most)
 	c.Events = k.source.Registry.Events(k.seq, math.MaxInt)
@@ -255,8 +269,8 @@ func (k *Keeper) failure(err error) {
 	}
 	k.failed = true
 	var damage *damageError
-	if errors.As(asDamage(err, false), &damage) {
-		k.renew(damage)
+	if errors.As(asDamage(err, false), &damage) || k.store.conn == nil { // it could not be begun anew the last time
+		k.renew(err)
 	}
 }
 
@@ -268,7 +282,7 @@ func (k *Keeper) renew(damage error) {
 	}
 	k.source.Registry.Resave()
 	clear(k.facts)
-	k.seq = 0
+	k.seq, k.renewed = 0, true
 	k.log.Error("the registry's file is damaged: it was put aside, and is written anew from memory", "error", damage, "file", k.store.path)
 }
 
@@ -304,21 +318,31 @@ func (s *Store) purge() error {
 	return s.Snapshot()
 }
 
-// renew puts the file aside and makes another.
+// renew puts the file aside and makes another. It may be called again where it failed.
 func (s *Store) renew() error {
 	if s.conn != nil {
 		_ = s.disconnect() // of what is damaged
 	}
-	aside, err := s.putAside()
-	if err != nil {
-		return err
-	}
-	if err := os.Rename(s.path+SnapshotSuffix, aside+SnapshotSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	if s.aside { // what is there is but half made
+		for _, suffix := range beside {
+			if err := remove(s.path + suffix); err != nil {
+				return err
+			}
+		}
+	} else {
+		aside, err := s.putAside()
+		if err != nil {
+			return err
+		}
+		if err := os.Rename(s.path+SnapshotSuffix, aside+SnapshotSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		s.aside = true
 	}
 	if err := make0600(s.path); err != nil {
 		return err
 	}
-	_, err = s.read()
+	_, err := s.read()
+	s.aside = err != nil
 	return err
 }

@@ -73,6 +73,7 @@ type Store struct {
 	versions []string // of the schema
 	conn     *sql.Conn
 	db       *sql.DB
+	aside    bool // the damaged file is, and another could not be made yet
 }
 
 // Opened is what there was to read and to say when a file was opened.

@@ -404,6 +404,59 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// A file that turns out to be damaged is begun anew, with all that there is in memory before
+// anything is told to be on the disk; where the disk has no room for another, as soon as it has.
+func TestDamagedWhileItIsWritten(t *testing.T) {
+	for _, room := range []bool{true, false} {
+		path := filepath.Join(t.TempDir(), "r.db")
+		d := newDisk(t)
+		d.quiet = true
+		s, o, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := registry.New(registry.Config{Noted: func() {}})
+		k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.DiscardHandler))
+		r.Restore([]registry.Saved{saved(1, 1), saved(2, 1)})
+		r.Resave()
+		if err := k.writeAll(0); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Label(saved(1, 1).Name, "Kettle", 3); err != nil {
+			t.Fatal(err)
+		}
+		damaged := false
+		d.set(func(o op) int32 {
+			switch {
+			case !damaged && o.kind == opWrite:
+				damaged = true
+				return sqlite3.SQLITE_CORRUPT
+			case damaged && !room:
+				return full(o)
+			}
+			return sqlite3.SQLITE_OK
+		})
+		for range 5 {
+			if err := k.writeAll(0); (err == nil) != room {
+				t.Fatalf("room %t: %v", room, err)
+			}
+		}
+		d.set(nil)
+		if err := k.writeAll(0); err != nil {
+			t.Fatalf("room %t, then with room: %v", room, err)
+		}
+		if err := s.disconnect(); err != nil { // as a process that is killed: without a last write
+			t.Fatal(err)
+		}
+		if got := opened(t, path); got.Damage != "" || len(got.Devices) != 2 || got.Devices[0].Label+got.Devices[1].Label != "Kettle" {
+			t.Errorf("room %t: %q, %+v", room, got.Damage, got.Devices)
+		}
+		if old, err := filepath.Glob(path + DamagedSuffix + "*Z"); err != nil || len(old) != 1 {
+			t.Errorf("room %t: put aside %v, %v", room, old, err)
+		}
+	}
+}
+
 // A file of each earlier version is brought to the newest with all that it holds, and a
 // snapshot of what it was stays until the next.
 func TestMigration(t *testing.T) {
