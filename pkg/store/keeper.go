@@ -199,7 +199,7 @@ func (k *Keeper) part(apart time.Duration) (more bool, err error) {
 	c.Devices, c.Gone = k.source.Registry.Changed(most)
 	c.Events = k.source.Registry.Events(k.seq, math.MaxInt)
 	lost := 0
-	if len(c.Events) > 0 && c.Events[0].Seq > k.seq+1 {
+	if len(c.Events) == registry.MaxEvents && c.Events[0].Seq > k.seq+1 { // else those between were erased
 		lost = int(c.Events[0].Seq - k.seq - 1)
 	}
 	written := k.addFacts(c, apart)

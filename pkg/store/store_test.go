@@ -549,6 +549,33 @@ func TestErasedIsGone(t *testing.T) {
 	}
 }
 
+// An event that was erased before it was written is not one that was lost.
+func TestErasedIsNotUnwritten(t *testing.T) {
+	s, o, err := Open(filepath.Join(t.TempDir(), "r.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	r := registry.New(registry.Config{Noted: func() {}})
+	k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.DiscardHandler))
+	if err := r.Label(saved(1, 1).Name, "Kettle", 3); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Erase(saved(1, 1).Name); err != nil {
+		t.Fatal(err)
+	}
+	r.Note(event(0))
+	if err := k.writeAll(0); err != nil || k.Stats().Unwritten != 0 {
+		t.Errorf("%+v, %v", k.Stats(), err)
+	}
+	for range 2*registry.MaxEvents + 1 {
+		r.Note(event(0))
+	}
+	if err := k.writeAll(0); err != nil || k.Stats().Unwritten != registry.MaxEvents+1 {
+		t.Errorf("more than are remembered: %+v, %v", k.Stats(), err)
+	}
+}
+
 // What was erased is gone from the snapshot too when the disk has room for another, and not
 // told to be so before.
 func TestErasedWaitsForTheSnapshot(t *testing.T) {
