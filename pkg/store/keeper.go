@@ -202,6 +202,11 @@ func (k *Keeper) part(apart time.Duration) (more bool, err error) {
 	if len(c.Events) == registry.MaxEvents && c.Events[0].Seq > k.seq+1 { // else those between were erased
 		lost = int(c.Events[0].Seq - k.seq - 1)
 	}
+	for _, g := range c.Gone { // with their facts: one that is back has all to be written
+		for _, name := range g.Names {
+			delete(k.facts, name)
+		}
+	}
 	written := k.addFacts(c, apart)
 	if c.Empty() {
 		return false, k.purge()
@@ -215,11 +220,6 @@ func (k *Keeper) part(apart time.Duration) (more bool, err error) {
 	k.stats.unwritten.Add(uint64(lost))
 	if n := len(c.Events); n > 0 {
 		k.seq = c.Events[n-1].Seq
-	}
-	for _, g := range c.Gone {
-		for _, name := range g.Names {
-			delete(k.facts, name)
-		}
 	}
 	maps.Copy(k.facts, written)
 	k.erased = k.erased || slices.ContainsFunc(c.Gone, func(g registry.Gone) bool { return g.Said })

@@ -23,6 +23,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -546,6 +547,34 @@ func TestErasedIsGone(t *testing.T) {
 	}
 	if o := opened(t, path); o.Damage != "" || len(o.Devices) != 1 || o.Devices[0].Name != saved(2, 1).Name || len(o.Facts) != 1 {
 		t.Errorf("%+v", o)
+	}
+}
+
+// A device that made room for another and is back before the next write has its facts in
+// the file.
+func TestFactsOfOneThatIsBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	s, o, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := registry.New(registry.Config{MaxDevices: 1, Noted: func() {}})
+	k := NewKeeper(s, o, Source{Registry: r, Facts: func(string) (uint32, []facts.Fact) { return 1, spoken(1, 1) }}, slog.New(slog.DiscardHandler))
+	names := []string{saved(1, 1).Name, saved(2, 1).Name, saved(1, 1).Name}
+	for i, name := range names {
+		r.Record(&flows.Record{Device: name, FirstSeen: int64(i) + 1, LastSeen: int64(i) + 1})
+		if i == 1 { // written next with the third
+			continue
+		}
+		if err := k.writeAll(math.MaxInt64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := opened(t, path); len(got.Devices) != 1 || len(got.Facts[names[0]]) == 0 {
+		t.Errorf("%+v", got)
 	}
 }
 
