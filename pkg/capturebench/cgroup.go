@@ -40,6 +40,10 @@ func NewGroup(name string) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newGroup(root, v2, name)
+}
+
+func newGroup(root string, v2 bool, name string) (*Group, error) {
 	g := &Group{filepath.Join(root, fmt.Sprintf("iotsense-bench-%d-%s", os.Getpid(), name)), v2}
 	if err := os.Mkdir(g.path, 0o755); err != nil {
 		return nil, fmt.Errorf("make a cgroup: %w", err)
