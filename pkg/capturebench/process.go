@@ -20,7 +20,7 @@ const (
 	endPatience   = 10 * time.Second // from SIGTERM to its count
 	pollEvery     = 20 * time.Millisecond
 	restWindow    = 100 * time.Millisecond
-	restWindows   = 3    // one after the other, for a tool to be at rest
+	restWindows   = 10   // one after the other, for a tool to be at rest, and not kept from a CPU
 	restShare     = 0.05 // of a core, that a tool at rest may use
 	// ringPatience is how long libpcap may let packets wait in its ring (1 s by default),
 	// with the tool at rest meanwhile.

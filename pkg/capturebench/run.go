@@ -152,8 +152,11 @@ func (m *measurement) watch(ctx context.Context, t *traffic) error {
 	if err != nil {
 		return err
 	}
-	const drain = 3 // times the length of the traffic, as in the paper
-	since, err := m.group.rest(ctx, ringPatience, max(2*ringPatience, drain*sent.at.Sub(before.at)))
+	const (
+		drain = 3                // times the length of the traffic, as in the paper
+		least = 10 * time.Second // where that is short
+	)
+	since, err := m.group.rest(ctx, ringPatience, max(least, drain*sent.at.Sub(before.at)))
 	if err != nil {
 		return err
 	}
