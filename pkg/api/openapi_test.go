@@ -19,7 +19,7 @@ type few struct{ answers }
 func (few) Stats() (v1.Stats, error) { return v1.Stats{Interfaces: []v1.Interface{}}, nil }
 
 func (few) Devices() ([]v1.DeviceVerdict, error) {
-	return []v1.DeviceVerdict{{Verdict: v1.Verdict{Device: "02:00:00:00:00:01", State: v1.Gathering, Votes: map[string]int{}}, Addresses: []string{}, MACs: []string{}}}, nil
+	return []v1.DeviceVerdict{{Verdict: v1.Verdict{Device: "02:00:00:00:00:01", State: v1.Gathering, Votes: map[string]int{}}, Addresses: []string{}, MACs: []string{}, SameAs: []string{}}}, nil
 }
 
 func (few) Explanation(context.Context, string, v1.ExplanationRequest) (*v1.Explanation, error) {
@@ -44,7 +44,7 @@ func (full) Devices() ([]v1.DeviceVerdict, error) {
 			Time: v1.UnixMicro(1), Device: "ip:192.0.2.1", Capture: &text, Label: &text, Confidence: &number, State: v1.Known, Path: &text, PathConfidence: &number,
 			UserLabel: &text, Vendor: &text, Facts: v1.Facts{"maker": "x"}, Distance: &number, Votes: map[string]int{"x": 1}, WindowLabel: &text,
 			WindowConfidence: &number, PaddingFraction: &number, Trusted: &yes,
-		}, Addresses: []string{"192.0.2.1"}, MACs: []string{"x"}, Name: &text, NameFrom: &text, FirstSeen: v1.UnixMicro(1), LastSeen: v1.UnixMicro(1)},
+		}, Addresses: []string{"192.0.2.1"}, MACs: []string{"x"}, SameAs: []string{"y"}, Name: &text, NameFrom: &text, FirstSeen: v1.UnixMicro(1), LastSeen: v1.UnixMicro(1)},
 	}, nil
 }
 

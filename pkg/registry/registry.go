@@ -350,7 +350,7 @@ func (r *Registry) Devices() []v1.DeviceVerdict {
 	list := make([]v1.DeviceVerdict, 0, r.unknown.Len()+r.known.Len()+r.kept.Len())
 	for d := range r.each {
 		v := v1.DeviceVerdict{
-			Verdict: r.verdict(d), Addresses: []string{}, ID: d.id, MACs: d.names(), Locked: d.word.locked, Gone: d.Gone,
+			Verdict: r.verdict(d), Addresses: []string{}, SameAs: []string{}, ID: d.id, MACs: d.names(), Locked: d.word.locked, Gone: d.Gone,
 			FirstSeen: moment(d.first), LastSeen: moment(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
 		}
 		v.RandomMAC = randomMAC(v.Device)

@@ -49,6 +49,7 @@ func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 		s.addFacts(&d.Verdict)
 		d.Call()
 	}
+	suggestSame(l.list)
 	slices.SortFunc(l.list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
 	return l.list, nil
 }

@@ -37,8 +37,11 @@ func (s *Sensor) Correct(ctx context.Context, device, do string, c v1.Correction
 	return done, nil
 }
 
-// say takes it in memory.
+// say takes it in memory. Records wait meanwhile: who makes room for another, or is
+// forgotten, is so by all.
 func (s *Sensor) say(device, do string, c v1.Correction) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	r := s.classifier.Registry()
 	switch do {
 	case v1.DoLabel:
@@ -55,10 +58,8 @@ func (s *Sensor) say(device, do string, c v1.Correction) error {
 	return fmt.Errorf("%w: no such word: %s", registry.ErrRefused, do)
 }
 
-// forget removes all that is known of a device.
+// forget removes all that is known of a device; the lock is held.
 func (s *Sensor) forget(device string) error {
-	s.mu.Lock() // records wait: what they add is not lost
-	defer s.mu.Unlock()
 	names, err := s.classifier.Registry().Erase(device) // has the others forget it, as evicted
 	if err != nil {
 		return err

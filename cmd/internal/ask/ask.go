@@ -190,6 +190,9 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	if d.RandomMAC {
 		t.AppendRow(table.Row{"random MAC", "no manufacturer's: the device may come back under another"})
 	}
+	if len(d.SameAs) > 0 {
+		t.AppendRow(table.Row{"may be", strings.Join(d.SameAs, ", ") + ": the same host name, and never at the same time; merge says so"})
+	}
 	t.Render()
 }
 

@@ -102,12 +102,13 @@ func captureVerdicts(s dataset.CaptureSummary, devices []v1.DeviceVerdict) []fil
 	for _, d := range s.Unseen {
 		devices = append(devices, v1.DeviceVerdict{
 			Verdict:   v1.Verdict{Device: d.Name, State: v1.Gathering, Votes: map[string]int{}},
-			Addresses: []string{},
+			Addresses: []string{}, MACs: []string{d.Name}, SameAs: []string{},
 		})
 	}
 	list := make([]fileVerdict, len(devices))
 	for i, d := range devices {
 		d.Capture = &s.Name
+		d.Call()
 		list[i].DeviceVerdict = d
 		if s.Stats.Seen > 0 {
 			list[i].Truncated = &s.Stats.Truncated

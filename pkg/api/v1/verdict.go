@@ -61,6 +61,7 @@ type DeviceVerdict struct {
 	NameFrom  *string  `json:"name_from"` // user (its label), fact (a host name that it gives), network (a known label)
 	Locked    bool     `json:"locked"`    // what the operator said of it stays
 	Gone      bool     `json:"gone"`      // silent for long
+	SameAs    []string `json:"same_as"`   // that it may be: of the same host name, one of the two under a random MAC, never at the same time
 	Addresses []string `json:"addresses"` // most recently active first
 	FirstSeen Time     `json:"first_seen"`
 	LastSeen  Time     `json:"last_seen"`
@@ -82,13 +83,21 @@ func (d *DeviceVerdict) Call() {
 		call(*d.UserLabel, "user")
 		return
 	}
-	for _, kind := range hostNames {
-		if name := d.Facts[kind]; name != "" {
-			call(name, "fact")
-			return
-		}
+	if name := d.HostName(); name != "" {
+		call(name, "fact")
+		return
 	}
 	if d.Known && d.Label != nil {
 		call(*d.Label, "network")
 	}
+}
+
+// HostName is the one that the device gives; empty: none.
+func (d *DeviceVerdict) HostName() string {
+	for _, kind := range hostNames {
+		if name := d.Facts[kind]; name != "" {
+			return name
+		}
+	}
+	return ""
 }
