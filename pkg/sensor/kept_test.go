@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -126,12 +127,11 @@ func TestRegistryOutlastsTheSensor(t *testing.T) {
 	if d := before[slices.IndexFunc(before, func(d v1.DeviceVerdict) bool { return d.Device == unseen })]; d.UserLabel == nil || *d.UserLabel != "Kettle" || *d.NameFrom != "user" {
 		t.Errorf("labelled: %+v", d)
 	}
-	for i := range before { // probabilities are kept to seven digits
-		for _, d := range []*v1.DeviceVerdict{&before[i], &after[i]} {
-			for _, p := range []*float64{d.Confidence, d.PathConfidence, d.WindowConfidence, d.Distance} {
-				if p != nil {
-					*p = float64(int(*p*1e5+.5)) / 1e5
-				}
+	for i := range min(len(before), len(after)) { // probabilities are kept to seven digits
+		b, a := &before[i], &after[i]
+		for _, p := range [][2]*float64{{b.Confidence, a.Confidence}, {b.PathConfidence, a.PathConfidence}, {b.WindowConfidence, a.WindowConfidence}, {b.Distance, a.Distance}} {
+			if p[0] != nil && p[1] != nil && math.Abs(*p[0]-*p[1]) <= 1e-6**p[0] {
+				*p[1] = *p[0]
 			}
 		}
 	}
