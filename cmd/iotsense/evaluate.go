@@ -134,13 +134,13 @@ func evaluate(c *cli.Context) error {
 		return err
 	}
 	var all any = stressed
-	tables := stressed.Tables()
+	tables, states := stressed.Tables(), experiment.StatesTable("States", stressed.States)
 	if len(tables) == 0 {
 		all = stressed.Result
 	}
 	if dir := c.String("report"); dir != "" {
 		if err = report.WriteJSON(dir, "evaluate.json", all); err == nil {
-			err = report.WriteEvaluation(dir, stressed.Result, tables...)
+			err = report.WriteEvaluation(dir, stressed.Result, append([]report.Table{states}, tables...)...)
 		}
 	}
 	if c.Bool("json") {
@@ -148,6 +148,7 @@ func evaluate(c *cli.Context) error {
 	}
 	printScore(c, stressed.Result)
 	printLevels(c.App.Writer, stressed.Result)
+	printTable(c.App.Writer, states)
 	for _, t := range tables {
 		printTable(c.App.Writer, t)
 	}

@@ -83,11 +83,12 @@ func TestEvaluateStress(t *testing.T) {
 			Windows   *int
 			Stress    []map[string]any
 			Strangers map[string]any
+			States    map[string]int
 		}
 		if err := json.Unmarshal([]byte(text), &got); err != nil {
 			t.Fatal(err)
 		}
-		if got.Windows == nil || len(got.Stress) != 11 || len(got.Stress[0]) != 10 || len(got.Strangers) != 5 || got.Strangers["devices"] != 1. {
+		if got.Windows == nil || len(got.Stress) != 11 || len(got.Stress[0]) != 10 || len(got.Strangers) != 7 || got.Strangers["devices"] != 1. || got.States["gathering"] != 1 {
 			t.Errorf("%s", text)
 		}
 	}
@@ -100,7 +101,7 @@ func TestEvaluateStress(t *testing.T) {
 		}
 	}
 	if stdout, stderr, status = command(t, "evaluate", "--manifest", "manifest.csv", "--stress", "--strangers", "manifest.csv"); status != 0 ||
-		!strings.Contains(stdout, "another-home") || !strings.Contains(stdout, "STRANGERS") {
+		!strings.Contains(stdout, "another-home") || !strings.Contains(stdout, "STRANGERS") || strings.Count(stdout, "STATE IN THE END") != 2 {
 		t.Errorf("status %d: %s%s", status, stdout, stderr)
 	}
 	if stdout, _, _ = command(t, "evaluate", "--manifest", "manifest.csv", "--json"); strings.Contains(stdout, `"stress"`) {

@@ -276,6 +276,23 @@ func (e *PartialError) Error() string { return e.Err.Error() }
 // Unwrap gives the cause.
 func (e *PartialError) Unwrap() error { return e.Err }
 
+// InPart is how many captures an error says were read in part.
+func InPart(err error) int {
+	switch e := err.(type) {
+	case *PartialError:
+		return 1
+	case interface{ Unwrap() error }:
+		return InPart(e.Unwrap())
+	case interface{ Unwrap() []error }:
+		n := 0
+		for _, one := range e.Unwrap() {
+			n += InPart(one)
+		}
+		return n
+	}
+	return 0
+}
+
 // OnlyPartial reports whether an error says nothing but that captures were read in
 // part, so that what was read can be used.
 func OnlyPartial(err error) bool {

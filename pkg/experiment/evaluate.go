@@ -3,18 +3,22 @@ package experiment
 // This file scores models on labelled data.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/score"
+	"github.com/iotsense/iotsense/pkg/report"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
@@ -109,7 +113,7 @@ func (e Evaluation) score(ctx context.Context, set *dataset.Set, bundle model.Bu
 	damaged := classify.Captures(ctx, set, bundle, classify.Options{WindowMode: &padded, NoFacts: e.NoFacts, Judged: s.judged}, s.record,
 		func(c dataset.CaptureSummary, k *classify.Classifier) error {
 			done(c, k)
-			s.capture(c)
+			s.capture(c, states(k))
 			return s.err
 		})
 	switch {
@@ -265,8 +269,28 @@ func (s *scoring) result() (*score.Result, error) {
 	return r, nil
 }
 
+// states are those of a capture's devices in the end; k is nil where there was no record.
+func states(k *classify.Classifier) func(device string) v1.State {
+	of := map[string]v1.State{}
+	if k != nil {
+		for _, d := range k.Registry().Devices() {
+			of[d.Device] = d.State
+		}
+	}
+	return func(device string) v1.State { return cmp.Or(of[device], v1.Gathering) }
+}
+
+// StatesTable shows how many devices were in each state in the end.
+func StatesTable(title string, of map[v1.State]int) report.Table {
+	t := report.Table{Title: title, Header: []string{"State in the end", "Devices"}}
+	for _, state := range slices.Sorted(maps.Keys(of)) {
+		t.Rows = append(t.Rows, []string{string(state), fmt.Sprint(of[state])})
+	}
+	return t
+}
+
 // capture takes a capture that has been read.
-func (s *scoring) capture(c dataset.CaptureSummary) {
+func (s *scoring) capture(c dataset.CaptureSummary, states func(device string) v1.State) {
 	read := s.reading[c.Name]
 	delete(s.reading, c.Name)
 	var devices []score.Device
@@ -274,7 +298,7 @@ func (s *scoring) capture(c dataset.CaptureSummary) {
 		if s.predictions != nil {
 			s.predictions.device(read, c.Name, d)
 		}
-		devices = append(devices, score.Device{Name: d.Name, Capture: c.Name, Label: d.Label})
+		devices = append(devices, score.Device{Name: d.Name, Capture: c.Name, Label: d.Label, State: states(d.Name)})
 		s.known = s.known || slices.Contains(s.labels, d.Label)
 	}
 	s.devices += len(devices)

@@ -57,11 +57,15 @@ type Strangers struct {
 	NamedEver     int `json:"named_ever"`      // at some time
 	SafeWrong     int `json:"safe_wrong"`      // in the end
 	SafeWrongEver int `json:"safe_wrong_ever"` // at some time
+
+	States map[v1.State]int `json:"states"`  // devices in each in the end
+	InPart int              `json:"in_part"` // captures that are damaged, and were read up to there
 }
 
 // add counts a device by what was said of it in the end and at all.
-func (s *Strangers) add(paths taxonomy.Taxonomy, label string, last, ever spoken) {
+func (s *Strangers) add(paths taxonomy.Taxonomy, label string, last, ever spoken, state v1.State) {
 	s.Devices++
+	s.States[state]++
 	s.Named += count(last.known)
 	s.NamedEver += count(ever.known)
 	s.SafeWrong += count(last.wrong(paths, label))
@@ -102,9 +106,9 @@ func (s *Stressed) Tables() (tables []report.Table) {
 	}
 	if r := s.Strangers; r != nil {
 		tables = append(tables, report.Table{
-			Title: "Devices that no class describes", Header: []string{"Strangers", "Named in the end", "Named at some time", "At a wrong level in the end", "At a wrong level at some time"},
-			Rows: [][]string{{fmt.Sprint(r.Devices), fmt.Sprint(r.Named), fmt.Sprint(r.NamedEver), fmt.Sprint(r.SafeWrong), fmt.Sprint(r.SafeWrongEver)}},
-		})
+			Title: "Devices that no class describes", Header: []string{"Strangers", "Named in the end", "Named at some time", "At a wrong level in the end", "At a wrong level at some time", "Captures read in part"},
+			Rows: [][]string{{fmt.Sprint(r.Devices), fmt.Sprint(r.Named), fmt.Sprint(r.NamedEver), fmt.Sprint(r.SafeWrong), fmt.Sprint(r.SafeWrongEver), fmt.Sprint(r.InPart)}},
+		}, StatesTable("Their states", r.States))
 	}
 	return tables
 }
@@ -189,7 +193,8 @@ type again struct{ Watcher }
 func (again) Opened(*dataset.Set) {}
 
 // strangers counts the names that the bundle gives to devices it cannot know. Devices of
-// the manifest that are of a class it has are left out.
+// the manifest that are of a class it has are left out. Damaged captures are counted, and
+// are no error: what was read of them is as good a stranger.
 func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watcher) (*Strangers, error) {
 	show, end := w.Files("strangers")
 	defer end()
@@ -198,10 +203,10 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 		return nil, err
 	}
 	classes, paths, known := classify.Classes(bundle), e.paths(bundle), 0
-	found, ever := &Strangers{}, map[string]spoken{} // ever: of devices of the capture being read
+	found, ever := &Strangers{States: map[v1.State]int{}}, map[string]spoken{} // ever: of devices of the capture being read
 	opts := classify.Options{WindowMode: e.WindowMode, NoFacts: e.NoFacts, Verdict: func(v v1.Verdict) { ever[v.Device] = ever[v.Device].and(&v) }}
 	damaged := classify.Captures(ctx, set, bundle, opts, nil, func(c dataset.CaptureSummary, k *classify.Classifier) error {
-		last := map[string]spoken{}
+		last, state := map[string]spoken{}, states(k)
 		if k != nil {
 			for _, d := range k.Registry().Devices() {
 				last[d.Device] = spoken{}.and(&d.Verdict)
@@ -212,7 +217,7 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 				known++
 				continue
 			}
-			found.add(paths, d.Label, last[d.Name], ever[d.Name])
+			found.add(paths, d.Label, last[d.Name], ever[d.Name], state(d.Name))
 		}
 		clear(ever)
 		return nil
@@ -229,7 +234,8 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 	if found.Devices == 0 {
 		return nil, damaged
 	}
-	return found, damaged
+	found.InPart = dataset.InPart(damaged)
+	return found, tolerated(w, damaged)
 }
 
 func count(yes bool) int {

@@ -9,12 +9,14 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -183,7 +185,7 @@ func TestStrangers(t *testing.T) {
 		m.Thresholds = model.Thresholds{Default: 1} // so that none is named
 	}
 	s, err := e.Stressed(t.Context(), other, nil, &notes{})
-	if err != nil || *s.Strangers != (Strangers{Devices: devices}) || s.Stress != nil {
+	if err != nil || !reflect.DeepEqual(s.Strangers, &Strangers{Devices: devices, States: map[v1.State]int{v1.Unknown: devices}}) || s.Stress != nil {
 		t.Errorf("%+v, %v; want %d devices", s, err, devices)
 	}
 	for _, m := range other {
@@ -208,11 +210,11 @@ func TestStrangers(t *testing.T) {
 		}
 		m.Thresholds = model.Thresholds{Default: 0.99}
 	}
-	if s, err = e.Stressed(t.Context(), own, nil, &notes{}); err != nil || *s.Strangers != (Strangers{1, 0, 0, 1, 1}) {
+	if s, err = e.Stressed(t.Context(), own, nil, &notes{}); err != nil || !reflect.DeepEqual(s.Strangers, &Strangers{1, 0, 0, 1, 1, map[v1.State]int{v1.Likely: 1}, 0}) {
 		t.Errorf("%+v, %v; want one, of which the maker is said", s, err)
 	}
 	e.Taxonomy.Paths = taxonomy.Taxonomy{"a stranger": "maker/kind/a stranger"}
-	if s, err = e.Stressed(t.Context(), own, nil, &notes{}); err != nil || *s.Strangers != (Strangers{1, 0, 0, 0, 0}) {
+	if s, err = e.Stressed(t.Context(), own, nil, &notes{}); err != nil || !reflect.DeepEqual(s.Strangers, &Strangers{1, 0, 0, 0, 0, map[v1.State]int{v1.Likely: 1}, 0}) {
 		t.Errorf("%+v, %v; want one, of which the maker is said rightly", s, err)
 	}
 	if text := strings.Join(told.warned, "\n"); !strings.Contains(text, "left out") {
@@ -225,6 +227,31 @@ func TestStrangers(t *testing.T) {
 	e.Strangers = "/nonexistent/strangers.csv"
 	if r, err := e.Run(t.Context(), own, &notes{}); r != nil || err == nil || !strings.Contains(err.Error(), e.Strangers) {
 		t.Errorf("without a manifest: %v, %v", r, err)
+	}
+}
+
+// A stranger's capture that is cut is warned of and counted, and no error.
+func TestCutStrangers(t *testing.T) {
+	e, own, _ := scored(t)
+	capture, err := filepath.Glob(filepath.Join(filepath.Dir(e.Data.Manifest), "camera-*", "*.pcap"))
+	if err != nil || len(capture) == 0 {
+		t.Fatal(capture, err)
+	}
+	rows, err := os.ReadFile(e.Data.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Strangers = filepath.Join(filepath.Dir(e.Data.Manifest), "strangers.csv")
+	if err := os.WriteFile(e.Strangers, []byte(strings.ReplaceAll(string(rows), ",camera,", ",a stranger,")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(capture[0], 20_000); err != nil {
+		t.Fatal(err)
+	}
+	var told notes
+	s, err := e.Stressed(t.Context(), own, nil, &told)
+	if err != nil || s.Strangers.InPart != 1 || s.Strangers.Devices != len(capture) || !strings.Contains(strings.Join(told.warned, "\n"), "damaged captures") {
+		t.Errorf("%+v, %v, warned of %q", s, err, told.warned)
 	}
 }
 

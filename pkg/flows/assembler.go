@@ -301,8 +301,8 @@ func (a *Assembler) OpenDevices(yield func(OpenDevice) bool) {
 func (a *Assembler) IsOpen(device string) bool { return a.devices[device] != nil }
 
 // Preview gives the records of a device, most at most, that would be emitted next if all
-// its lives ended now. counted is what the source has counted of a life, nil: nothing
-// beyond its samples. Nothing changes by it.
+// its lives ended now. counted is what the source has counted of a life of which as much has
+// been sampled as can be, nil: nothing beyond its samples. Nothing changes by it.
 func (a *Assembler) Preview(device string, most int, counted func(Life) *Close) (records []*Record) {
 	q := a.devices[device]
 	if q == nil {
@@ -314,7 +314,11 @@ func (a *Assembler) Preview(device string, most int, counted func(Life) *Close) 
 		r := o.record
 		if r == nil {
 			l := a.lives[o.life].sorted()
-			r = a.record(l.soFar(o, counted(o.life)), l, o)
+			var c *Close
+			if len(l.samples) >= a.cfg.Spec.Packets {
+				c = counted(o.life)
+			}
+			r = a.record(l.soFar(o, c), l, o)
 		}
 		records = append(records, r)
 	}

@@ -5,9 +5,11 @@ package score
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
@@ -29,7 +31,8 @@ type Output struct {
 type Device struct {
 	Name    string
 	Capture string
-	Label   string // the true class
+	Label   string   // the true class
+	State   v1.State // in the end; "": not told
 }
 
 // Config says what is scored and how.
@@ -61,6 +64,10 @@ type Result struct {
 	Confidence      Confidence `json:"confidence"`
 	Devices         Devices    `json:"devices"`
 	Levels          []Level    `json:"levels"` // of the classes' paths, outermost first
+
+	// States are how many devices were in each in the end, as a reader of live verdicts is told;
+	// nil: not told.
+	States map[v1.State]int `json:"states"`
 
 	Models map[string]Made `json:"models"` // by service, "" of one for everything; nil: not told
 
@@ -137,6 +144,7 @@ type Scorer struct {
 	classes *classes
 	modes   [2]*tally // by model.WindowMode
 	hours   float64
+	states  map[v1.State]int
 }
 
 // New returns a Scorer that has seen nothing. It reports classes that are merged
@@ -176,6 +184,12 @@ func (s *Scorer) Capture(devices []Device, hours float64) {
 			continue
 		}
 		scored = true
+		if d.State != "" {
+			if s.states == nil {
+				s.states = map[v1.State]int{}
+			}
+			s.states[d.State]++
+		}
 		for _, t := range s.modes {
 			t.device(d.Capture, d.Name, d.Label)
 		}
@@ -194,7 +208,7 @@ func (s *Scorer) Result() (*Result, error) {
 	names := slices.Sorted(slices.Values(s.classes.names))
 	r := &Result{
 		WindowMode: s.cfg.Mode.String(), Modes: map[string]Summary{}, ClassesMissing: []string{},
-		Merged: append([][]string{}, s.cfg.Merge...), LeftOut: append([]string{}, s.cfg.LeaveOut...),
+		States: maps.Clone(s.states), Merged: append([][]string{}, s.cfg.Merge...), LeftOut: append([]string{}, s.cfg.LeaveOut...),
 	}
 	for mode, t := range s.modes {
 		r.Modes[model.WindowMode(mode).String()] = t.summary(names)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/taxonomy"
@@ -55,7 +56,7 @@ func sample() Input {
 			{Device: "3", Capture: "y", Label: "b", Window: told([]float32{0.9, 0.1, 0}), Since: time.Minute, Local: 5, Padded: true},      // wrong as a, high
 			{Device: "4", Capture: "z", Label: "d", Window: told([]float32{0, 0.5, 0.5}), Since: 61 * time.Second, Local: 1, Padded: true}, // wrong as b (the first of equals), low
 		},
-		Devices: []Device{{"1", "x", "a"}, {"5", "w", "a"}, {"3", "y", "b"}},
+		Devices: []Device{{"1", "x", "a", v1.Known}, {"5", "w", "a", v1.Gathering}, {"3", "y", "b", v1.Gathering}},
 	}
 }
 
@@ -106,6 +107,9 @@ func TestEvaluateByHand(t *testing.T) {
 	}
 	value(t, "coverage", r.Coverage, 2./3)
 	value(t, "workload_per_hour", r.WorkloadPerHour, 2.5)
+	if want := map[v1.State]int{v1.Known: 1, v1.Gathering: 2}; !reflect.DeepEqual(r.States, want) {
+		t.Errorf("states %v, want %v", r.States, want)
+	}
 
 	c := r.Confidence
 	value(t, "threshold", &c.Threshold, 0.8)
@@ -257,8 +261,8 @@ func TestLeaveOutHours(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Capture([]Device{{"1", "x", "a"}}, 10)
-	s.Capture([]Device{{"2", "y", "b"}, {"1", "y", "a"}}, 2)
+	s.Capture([]Device{{"1", "x", "a", ""}}, 10)
+	s.Capture([]Device{{"2", "y", "b", ""}, {"1", "y", "a", ""}}, 2)
 	if err := s.Add(Output{Device: "2", Capture: "y", Label: "b", Window: told([]float32{0, 1})}); err != nil {
 		t.Fatal(err)
 	}
@@ -353,9 +357,9 @@ func TestNoneOfThem(t *testing.T) {
 		{Device: "3", Capture: "y", Label: "b", Window: told([]float32{0, 0.05, 0.95})},
 		{Device: "9", Capture: "z", Label: model.NoneLabel, Window: told([]float32{1, 0, 0})},
 	}
-	in.Devices = []Device{{"9", "z", model.NoneLabel}}
+	in.Devices = []Device{{"9", "z", model.NoneLabel, v1.Unknown}}
 	r := evaluate(t, in)
-	if r.Windows != 3 || r.Devices.Count != 2 || r.Devices.NamedRight+r.Devices.NamedWrong != 0 || r.Devices.Refused != 2 {
+	if r.Windows != 3 || r.Devices.Count != 2 || r.States != nil || r.Devices.NamedRight+r.Devices.NamedWrong != 0 || r.Devices.Refused != 2 {
 		t.Errorf("%d windows, devices %+v", r.Windows, r.Devices)
 	}
 	value(t, "macro_f1", r.MacroF1, (2./3+0)/2)
@@ -389,7 +393,7 @@ func TestLevels(t *testing.T) {
 			{Device: "another", Label: "B1", Window: told([]float32{.3, .3, .05, .25, .1})},
 			{Device: "stranger", Label: "B1", Window: told([]float32{0, 0, .1, .3, .6})},
 		},
-		Devices: []Device{{"silent", "", "A1"}},
+		Devices: []Device{{"silent", "", "A1", ""}},
 	}
 	for _, tt := range []struct {
 		name        string
@@ -498,7 +502,7 @@ func TestEvaluateNothing(t *testing.T) {
 		`"classes":[{"label":"a","precision":0,"recall":0,"f1":0,"support":0}],"classes_missing":[],"confusion":[[0]],` +
 		`"coverage":null,"workload_per_hour":null,"confidence":{"threshold":0.8,"mean_correct":null,"mean_wrong":null,` +
 		`"low_fraction":null,"high_wrong":null,"high_wrong_count":0,"ece":null,"ece_device":null,"wrong_high":null,"low_local":null},` +
-		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0,"safe_right":0,"safe_wrong":0},"levels":[{"level":1,"accuracy":null,"named":0,"named_wrong":0}],"models":null,"alone":null,"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
+		`"devices":{"count":0,"accuracy":null,"macro_f1":null,"with_window":0,"accuracy_with_window":null,"named_right":0,"named_wrong":0,"refused":0,"without_window":0,"safe_right":0,"safe_wrong":0},"levels":[{"level":1,"accuracy":null,"named":0,"named_wrong":0}],"states":null,"models":null,"alone":null,"modes":{"padded":` + nothing + `,"strict":` + nothing + `},` +
 		`"intervals":null,"histogram":null,"local_flows":[],"by_seconds":[],"worst_captures":[],"merged":[],"left_out":[],"devices_confusion":[[0]]}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
