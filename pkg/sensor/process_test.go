@@ -56,6 +56,7 @@ type sensorConfig struct {
 	Hook      attach.Hook
 	Direction flows.Direction
 	Speed     float64
+	Socket    string // empty: none
 }
 
 // sensorResult is what a sensor has made, its flows closed.
@@ -87,6 +88,7 @@ func beSensor(text string) error {
 		Loader: loader.Config{Interfaces: []string{replay.Interface}, Hook: cfg.Hook},
 		Model:  bundle,
 		Speed:  cfg.Speed,
+		Socket: cfg.Socket,
 		Record: func(r *flows.Record) { result.Records = append(result.Records, *r) },
 		Verdict: func(v v1.Verdict) error {
 			if v.Provisional {

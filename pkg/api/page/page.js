@@ -64,7 +64,9 @@
     p.hidden = !text;
     if (p.textContent !== text) p.textContent = text;
   };
-  const look = async () => {
+  // look asks; one that waits for its answer is given up only for another question.
+  const look = async (anew) => {
+    if (asking && !anew) return;
     asking?.abort();
     const mine = asking = new AbortController();
     const limit = setTimeout(() => mine.abort(), 8000);
@@ -87,6 +89,7 @@
       if (++failures >= patience) stale("No answer from the sensor since " + answered.toLocaleTimeString() + ": what is shown is as it was then.");
     } finally {
       clearTimeout(limit);
+      if (mine === asking) asking = null;
     }
     times();
   };
@@ -103,7 +106,7 @@
     const query = new URLSearchParams(new FormData(form));
     if (!query.get("q")) query.delete("q");
     history.replaceState(null, "", query.size ? "/?" + query : "/");
-    look();
+    look(true);
   };
   document.addEventListener("input", (e) => {
     if (e.target.id !== "q") return;
