@@ -157,6 +157,9 @@ func (d *device) absorb(o *device) {
 	if o.last > d.last {
 		d.Presence = o.Presence
 	}
+	if o.newest > d.newest {
+		d.joined.last, d.joined.lastP = o.joined.last, o.joined.lastP
+	}
 	d.last, d.newest = max(d.last, o.last), max(d.newest, o.newest)
 	d.flows, d.ipv6, d.packets, d.bytes = d.flows+o.flows, d.ipv6+o.ipv6, d.packets+o.packets, d.bytes+o.bytes
 	all := slices.SortedStableFunc(slices.Values(slices.Concat(d.addresses, o.addresses)), func(a, b address) int { return cmp.Compare(b.last, a.last) })

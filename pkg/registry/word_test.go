@@ -127,6 +127,26 @@ func TestMergeAndSplit(t *testing.T) {
 	}
 }
 
+// A device without a window takes over the newest of the one that is merged into it.
+func TestMergeIntoOneNotSeen(t *testing.T) {
+	r := modelled("m", 9)
+	play(r, 0, 41)
+	const unseen = "50:c7:bf:00:00:ff"
+	for _, name := range []string{first, other} {
+		before := r.Verdict(name)
+		if err := errors.Join(r.Label(unseen, "Plug", 3), r.Merge(unseen, name)); err != nil {
+			t.Fatal(err)
+		}
+		v := r.Verdict(name)
+		if v.Device != unseen || *v.WindowLabel != *before.WindowLabel || *v.WindowConfidence != *before.WindowConfidence {
+			t.Errorf("%s, before it was merged %s", jsonText(t, v), jsonText(t, before))
+		}
+		if _, err := r.Erase(unseen); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // What is locked stays as it is until it is unlocked.
 func TestLock(t *testing.T) {
 	r := modelled("m", 9)
