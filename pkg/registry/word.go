@@ -21,6 +21,9 @@ var ErrRefused = errors.New("refused")
 // MaxLabel is how many bytes a label has at most.
 const MaxLabel = 128
 
+// MaxMACs is how many MACs are merged into a device at most.
+const MaxMACs = 64
+
 // word is what the operator has said of a device.
 type word struct {
 	macs     []string // others that are the device's; replaced, never changed
@@ -132,6 +135,9 @@ func (r *Registry) Merge(name, other string) error {
 	}
 	if d == o {
 		return fmt.Errorf("%w: %s and %s are one device already", ErrRefused, name, other)
+	}
+	if n := len(d.word.macs) + len(o.names()); n > MaxMACs {
+		return fmt.Errorf("%w: %s would have %d MACs beside its own: want %d at most", ErrRefused, name, n, MaxMACs)
 	}
 	r.take(o)
 	r.take(d)

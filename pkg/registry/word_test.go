@@ -147,6 +147,27 @@ func TestMergeIntoOneNotSeen(t *testing.T) {
 	}
 }
 
+// No more MACs are merged into a device than an import takes of one.
+func TestMergeIsBounded(t *testing.T) {
+	r := modelled("m", 9)
+	for i := range registry.MaxMACs + 2 {
+		name := fmt.Sprintf("50:c7:bf:00:01:%02x", i)
+		if err := r.Label(name, "Plug", 3); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			continue
+		}
+		err := r.Merge("50:c7:bf:00:01:00", name)
+		if refused := errors.Is(err, registry.ErrRefused); refused != (i > registry.MaxMACs) {
+			t.Fatalf("MAC %d: %v", i, err)
+		}
+	}
+	if n := len(r.Devices()); n != 2 {
+		t.Errorf("%d devices", n)
+	}
+}
+
 // What is locked stays as it is until it is unlocked.
 func TestLock(t *testing.T) {
 	r := modelled("m", 9)

@@ -25,7 +25,6 @@ import (
 const (
 	maxLine  = 1 << 20 // bytes
 	maxLines = 1 << 16
-	mostMACs = 64 // of a device
 )
 
 // line is a device as JSON has it; times are us since the Unix epoch.
@@ -233,8 +232,8 @@ func (c *Content) add(l *line) error {
 	if len(c.Devices) == maxLines {
 		return fmt.Errorf("more than %d devices", maxLines)
 	}
-	if len(l.MACs) > mostMACs {
-		return fmt.Errorf("device with %d MACs: want %d at most", len(l.MACs), mostMACs)
+	if len(l.MACs) > registry.MaxMACs {
+		return fmt.Errorf("device with %d MACs: want %d at most", len(l.MACs), registry.MaxMACs)
 	}
 	for _, name := range append([]string{l.Device}, l.MACs...) {
 		if !registry.IsName(name) {
