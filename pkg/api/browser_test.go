@@ -109,11 +109,16 @@ func (b *browser) shots(t *testing.T, name string) {
 		for _, width := range []int64{390, 1024, 1920} {
 			var picture []byte
 			var overflow bool
+			var cut string
 			b.do(t, name,
 				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}),
 				chromedp.EmulateViewport(width, 900), chromedp.Sleep(100*time.Millisecond),
 				chromedp.Evaluate(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &overflow),
+				chromedp.Evaluate(`[...document.querySelectorAll("td, th, dd")].filter(e => e.offsetWidth > 1 && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent).join()`, &cut),
 				chromedp.FullScreenshot(&picture, 100))
+			if cut != "" {
+				t.Errorf("%s at %d px: too wide for their cells: %s", name, width, cut)
+			}
 			if overflow {
 				t.Errorf("%s at %d px is wider than the screen", name, width)
 			}
