@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 
@@ -175,6 +176,21 @@ func loginPage(w http.ResponseWriter, status int) {
 	w.Write(b) // whoever does not take it has none
 }
 
+// local answers who asks by no name of the world's. A browser that comes to the socket through
+// ssh -L asks for localhost; one that was told that another site's name is this machine asks for
+// that, for a page of the site, which reads what is answered.
+func local(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := (&url.URL{Host: r.Host}).Hostname()
+		if net.ParseIP(host) == nil && strings.Contains(host, ".") {
+			wait(r.Context(), connHeld)
+			http.Error(w, "the socket is nobody's of that name: ask for localhost", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
 // Door is a listener, and who may come in by it.
 type Door struct {
 	net.Listener
@@ -184,7 +200,9 @@ type Door struct {
 // open answers at a door until ctx ends.
 func (s *server) open(ctx context.Context, d Door) {
 	h, l := s.handler, net.Listener(&limited{d.Listener, make(chan struct{}, maxConns)})
-	if d.Gate != nil {
+	if d.Gate == nil {
+		h = local(h)
+	} else {
 		h = d.Gate.guard(h)
 		if d.Gate.tls != nil {
 			l = tls.NewListener(l, d.Gate.tls)

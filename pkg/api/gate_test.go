@@ -220,6 +220,22 @@ func TestOtherSitesAreNotHeard(t *testing.T) {
 	}
 }
 
+// A browser for which a site's name leads to this machine reads nothing, and says nothing, for
+// that site's pages; all that people call the socket does.
+func TestOtherNamesAreNotAnswered(t *testing.T) {
+	path := serve(t, newHouse())
+	c := plain()
+	c.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}
+	for host, want := range map[string]int{
+		"localhost:8080": 200, "127.0.0.1:8080": 200, "[::1]:8080": 200, "iotsense": 200, "x": 200,
+		"elsewhere.example:8080": http.StatusMisdirectedRequest, "elsewhere.example": http.StatusMisdirectedRequest, "localhost.:8080": http.StatusMisdirectedRequest,
+	} {
+		if got := do(t, c, "GET", "http://"+host+v1.StatsPath, "").StatusCode; got != want {
+			t.Errorf("%s: status %d, want %d", host, got, want)
+		}
+	}
+}
+
 // Whatever 500 clients do at once, of a kind each: who is served is, and the sensor is asked
 // no more often than for one.
 func TestManyAtTheGate(t *testing.T) {
