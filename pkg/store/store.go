@@ -344,7 +344,14 @@ func (s *Store) putAside() (aside string, err error) {
 		return "", err
 	}
 	slices.Sort(old)
-	for _, path := range old[:max(0, len(old)-MaxDamaged)] {
+	kept := 0
+	for _, path := range slices.Backward(old) {
+		if !empty(path) {
+			kept++
+		}
+		if path == aside || !empty(path) && kept <= MaxDamaged {
+			continue
+		}
 		for _, suffix := range append(beside, SnapshotSuffix) {
 			if err := remove(path + suffix); err != nil {
 				return "", err
@@ -352,6 +359,17 @@ func (s *Store) putAside() (aside string, err error) {
 		}
 	}
 	return aside, nil
+}
+
+// empty reports whether a damaged file has nothing to tell: starts on a full disk leave one
+// each, which must not take the place of what they were to replace.
+func empty(path string) bool {
+	for _, suffix := range beside {
+		if info, err := os.Stat(path + suffix); err == nil && info.Size() > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // globEscape is a path as a pattern.

@@ -309,6 +309,25 @@ func TestDamagedAreBounded(t *testing.T) {
 	}
 }
 
+// Empty files, which starts leave that find no room for the snapshot, do not push out the
+// damaged one that was there before.
+func TestEmptyOnesPushNothingOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	made(t, path, 1)
+	for n := range 2 + MaxDamaged {
+		if err := os.Truncate(path, int64(max(0, 1-n))*5000); err != nil {
+			t.Fatal(err)
+		}
+		if got := opened(t, path); got.Damage == "" {
+			t.Fatal("this test damages nothing")
+		}
+	}
+	old, err := filepath.Glob(path + DamagedSuffix + "*Z")
+	if err != nil || len(old) != 2 || empty(old[0]) {
+		t.Errorf("left: %v, %v", old, err)
+	}
+}
+
 // A keeper writes what changes, the facts of a device now and then, and at the end all.
 func TestKeeper(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
