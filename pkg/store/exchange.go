@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts"
@@ -227,6 +228,26 @@ func (c *Content) importCSV(r io.Reader) error {
 	}
 }
 
+// lastTime is the end of the last year that times in answers can have, us since the Unix epoch.
+var lastTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() - 1
+
+// checkTimes refuses a line with a time that no answer can tell.
+func (l *line) checkTimes() error {
+	times := []int64{l.Labelled, l.First, l.Last, l.Newest, l.Since, l.After}
+	for _, a := range l.Addresses {
+		times = append(times, a.Last, a.Back)
+	}
+	for _, f := range l.Facts {
+		times = append(times, f.First, f.Last)
+	}
+	for _, t := range times {
+		if t < 0 || t > lastTime {
+			return fmt.Errorf("time %d: want us since the Unix epoch, up to %d", t, lastTime)
+		}
+	}
+	return nil
+}
+
 // add adds a line's device.
 func (c *Content) add(l *line) error {
 	if len(c.Devices) == maxLines {
@@ -244,6 +265,9 @@ func (c *Content) add(l *line) error {
 		if err := registry.CheckLabel(l.UserLabel); err != nil {
 			return err
 		}
+	}
+	if err := l.checkTimes(); err != nil {
+		return err
 	}
 	d := registry.Saved{
 		Name: l.Device, Label: l.UserLabel, Labelled: l.Labelled, Locked: l.Locked, First: l.First, Last: l.Last,
