@@ -230,7 +230,7 @@ def report(args, mine, other, runs, manifest, weights):
     for name, of in (("strangers", mine), ("strangers_against", other)):
         if of:
             result[name] = {k: {"median": statistics.median(s[k] for s in of.strangers), "least": min(s[k] for s in of.strangers),
-                                "most": max(s[k] for s in of.strangers)} for k in of.strangers[0]}
+                                "most": max(s[k] for s in of.strangers)} for k in ("devices", "named", "named_ever")}
     (mine.out / "bars.json").write_text(json.dumps(result, indent=1))
     (mine.out / "bars.md").write_text(markdown(result))
 
