@@ -16,9 +16,12 @@ struct scratch {
 	struct packet packet;
 	struct clock  clock;   /* of the packet */
 	struct sample sample;  /* its key is the packet's */
+	__u64         print;   /* the key's fingerprint */
+	struct flow   fresh;   /* an entry about to be made */
 	bool          closing; /* when the packet came; see check_entry */
 	bool          looked;  /* at both entries of the flow */
 	bool          late;    /* met a life that was being closed */
+	bool          collided; /* met an entry of another flow */
 };
 
 struct {
@@ -119,6 +122,11 @@ static __always_inline void emit_samples(const struct hook *h, const struct pack
 		emit_sample(h, p, i, s, g->index + i, c);
 }
 
+static __always_inline __u64 total_bytes(__u64 word)
+{
+	return word & ((1ULL << TOTAL_SHIFT) - 1);
+}
+
 /* Room for a close event, taken before the life is ended: a life that cannot be
  * reported is not ended. */
 static __always_inline struct close *reserve_close(void)
@@ -139,8 +147,10 @@ static __always_inline __u64 emit_close(struct close *e, const struct flow_key *
 	e->life = life;
 	e->last_ns = last_ns;
 	for (int i = 0; i < 2; i++) {
-		e->packets[i] = __sync_lock_test_and_set(&f->packets[i], 0);
-		e->bytes[i] = __sync_lock_test_and_set(&f->bytes[i], 0);
+		__u64 total = __sync_lock_test_and_set(&f->total[i].word, 0);
+
+		e->packets[i] = __sync_lock_test_and_set(&f->packets[i], 0) + (total >> TOTAL_SHIFT);
+		e->bytes[i] = __sync_lock_test_and_set(&f->bytes[i], 0) + total_bytes(total);
 	}
 	packets = side ? e->packets[1] : e->packets[0];
 	bpf_ringbuf_submit(e, wakeup(c, sizeof(*e)));

@@ -10,7 +10,7 @@
  *            deletes the entry.
  *
  * A packet that meets a marked life is late: it belongs to the flow's next life,
- * which lives in a second entry under the same key with alt flipped. There is
+ * which lives in a second entry, at the same place but for PLACE_ALT. There is
  * no third: user space deletes what it marked before it marks again, and the
  * sweep and a packet (see roll) mark an entry only while the other has no mark.
  *
@@ -22,7 +22,7 @@
 #pragma once
 
 #define ROLL_TRIES 4  /* each failure means that another CPU's packet got in first */
-#define COUNT_TRIES 4 /* see count_packet */
+#define COUNT_TRIES 6 /* see count_packet */
 
 static __always_inline __u64 life_first(__u64 life)
 {
@@ -86,81 +86,15 @@ static __always_inline __u64 new_life(__u64 first_us, __u32 taken, enum payer pa
 	       (__u64)payer << LIFE_PAYER_SHIFT;
 }
 
-static __always_inline bool listed_local(__u32 version, const __u64 *addr)
+static __always_inline bool packet_key(const struct packet *p, struct flow_key *key, __u64 *print)
 {
-	struct prefix_key k = { .bits = version == 4 ? 64 : 160, .version = version };
+	struct names n = {
+		.src = { p->src[0], p->src[1] }, .dst = { p->dst[0], p->dst[1] },
+		.eth = &p->eth, .src_port = p->src_port, .dst_port = p->dst_port,
+		.version = p->version, .proto = p->proto, .has_ports = p->has_ports,
+	};
 
-	__builtin_memcpy(k.addr, addr, 16);
-	return bpf_map_lookup_elem(&local_prefixes, &k);
-}
-
-/* Is the address in a local range? Ranges alone decide, as in flows.Locals. */
-static __always_inline bool is_local(__u32 version, const __u64 *addr)
-{
-	__u32 head = bpf_ntohl((__u32)addr[0]);
-
-	if (version == 4)
-		return head == 0 ||                                /* 0.0.0.0, no address yet */
-		       head >> 16 == 0xa9fe ||                     /* 169.254/16, RFC 3927 */
-		       (cfg.private_local && (head >> 24 == 10 ||   /* RFC 1918 */
-					      head >> 20 == 0xac1 || head >> 16 == 0xc0a8)) ||
-		       (prefixes_v4 && listed_local(version, addr));
-	return !(addr[0] | addr[1]) ||                             /* :: */
-	       head >> 22 == 0x3fa ||                              /* fe80::/10, RFC 4291 */
-	       (cfg.private_local && head >> 25 == 0x7e) ||        /* fc00::/7, RFC 4193 */
-	       (prefixes_v6 && listed_local(version, addr));
-}
-
-/* struct flow_end as words, in the registers: what the key is made of in pieces
- * the hash function would have to wait for. */
-struct end_words {
-	__u64 addr[2];
-	__u64 mac_port;
-};
-
-static __always_inline struct end_words make_end(__u32 version, const __u64 *addr,
-						 const __u8 *mac, __u16 port)
-{
-	struct end_words e = { { addr[0], addr[1] }, (__u64)port << 48 };
-
-	if (is_local(version, addr))
-		e.mac_port |= *(const __u32 *)mac | (__u64)*(const __u16 *)(mac + 4) << 32;
-	return e;
-}
-
-/* Order of two ends: address, port, MAC, each as flows.Key has it. */
-static __always_inline bool end_before(const struct end_words *x, const struct end_words *y)
-{
-	for (int i = 0; i < 2; i++) {
-		if (x->addr[i] != y->addr[i])
-			return bpf_be64_to_cpu(x->addr[i]) < bpf_be64_to_cpu(y->addr[i]);
-	}
-	if (x->mac_port >> 48 != y->mac_port >> 48)
-		return x->mac_port >> 48 < y->mac_port >> 48;
-	return bpf_be64_to_cpu(x->mac_port << 16) <= bpf_be64_to_cpu(y->mac_port << 16);
-}
-
-static __always_inline void store_end(struct flow_end *to, const struct end_words *e)
-{
-	__u64 *w = (__u64 *)to;
-
-	w[0] = e->addr[0];
-	w[1] = e->addr[1];
-	w[2] = e->mac_port;
-}
-
-/* Builds the key of p; returns whether its sender is key.a. */
-static __always_inline bool make_key(const struct packet *p, struct flow_key *key)
-{
-	struct end_words src = make_end(p->version, p->src, p->eth.h_source, p->src_port);
-	struct end_words dst = make_end(p->version, p->dst, p->eth.h_dest, p->dst_port);
-	bool from_a = cfg.uni || end_before(&src, &dst);
-
-	store_end(&key->a, from_a ? &src : &dst);
-	store_end(&key->b, from_a ? &dst : &src);
-	/* version, proto, has_ports, alt and padding in one store */
-	*(__u64 *)&key->version = p->version | p->proto << 8 | p->has_ports << 16;
-	return from_a;
+	return make_key(&n, key, print);
 }
 
 static __always_inline __u64 wire_bytes(const struct packet *p)
@@ -170,14 +104,58 @@ static __always_inline __u64 wire_bytes(const struct packet *p)
 	return p->payload + (__u64)p->segments * p->headers;
 }
 
-static __always_inline bool sibling_marked(const struct flow_key *key)
+/* Is there an entry of key's flow in f? What is in f can change under a packet that has
+ * come while user space deletes: see check_entry. */
+static __always_inline bool entry_of(const struct flow_key *key, const struct flow *f)
 {
-	struct flow_key k = *key;
+	return f && same_flow(key, &f->key);
+}
+
+/* key's entry is at place. */
+static __always_inline bool sibling_marked(const struct flow_key *key, __u64 place)
+{
 	struct flow *f;
 
-	k.alt ^= 1;
-	f = bpf_map_lookup_elem(&flows, &k);
-	return f && life_marked(f->life);
+	place ^= PLACE_ALT;
+	f = bpf_map_lookup_elem(&flows, &place);
+	return entry_of(key, f) && life_marked(f->life);
+}
+
+/* The place where a stray entry of the packet's flow is, 0: nowhere. */
+static __noinline __u32 find_stray(struct scratch *work)
+{
+	struct flow *f;
+	__u64 place;
+
+	for (__u32 i = 1; i < PLACES; i++) {
+		place = work->print | i;
+		f = bpf_map_lookup_elem(&flows, &place);
+		if (entry_of(&work->sample.key, f))
+			return i;
+	}
+	return 0;
+}
+
+/* Moves what total[side] holds to the counters that cannot overflow. Whatever comes
+ * meanwhile is in one of the two; what another CPU takes out of both just then, because
+ * the life ends, has its place in the flow's next life. */
+static __noinline void spill(struct flow *f, __u32 side)
+{
+	__u64 total = __sync_lock_test_and_set(&f->total[side & 1].word, 0);
+
+	__sync_fetch_and_add(&f->packets[side & 1], total >> TOTAL_SHIFT);
+	__sync_fetch_and_add(&f->bytes[side & 1], total_bytes(total));
+}
+
+/* Adds wire packets, fewer than TOTAL_MOST_PACKETS of fewer than TOTAL_MOST_BYTES. Whoever
+ * sees a part half full moves both out, so that until that is done each CPU can add once. */
+static __always_inline void add_total(struct flow *f, __u32 side, __u64 packets, __u64 bytes)
+{
+	__u64 add = packets << TOTAL_SHIFT | bytes;
+	__u64 half = 1ULL << 63 | 1ULL << (TOTAL_SHIFT - 1);
+
+	if ((__sync_fetch_and_add(&f->total[side].word, add) + add) & half)
+		spill(f, side);
 }
 
 enum outcome {
@@ -185,14 +163,17 @@ enum outcome {
 	ELSEWHERE, /* another attachment owns this direction */
 	CLOSING,   /* the life is marked */
 	AGAIN,     /* the entry has just been deleted, or opened by another CPU */
+	TAKEN,     /* the entry is another flow's */
 	REFUSED,   /* there is no room for another life */
 };
 
 /* Ends the life in f, which is past its time, and begins the next with p. */
-static __always_inline enum outcome roll(const struct flow_key *key, struct flow *f,
-					 const struct packet *p, bool from_a, __u64 now,
-					 struct grant *g, struct counters *c)
+static __always_inline enum outcome roll(struct scratch *work, struct flow *f, bool from_a,
+					 __u64 now, struct grant *g, struct counters *c)
 {
+	const struct flow_key *key = &work->sample.key;
+	const struct packet *p = &work->packet;
+
 	for (int i = 0; i < ROLL_TRIES; i++) {
 		__u64 life = read_life(f), last_ns = f->last_ns;
 		struct close *e;
@@ -205,7 +186,7 @@ static __always_inline enum outcome roll(const struct flow_key *key, struct flow
 		if (!e) {
 			/* A full ring leaves the life to the sweep. While the other
 			 * entry is being closed too, it goes on past its lifetime. */
-			if (sibling_marked(key))
+			if (sibling_marked(key, work->print | key->alt))
 				return ADDED;
 			if (swap_life(f, life, life | LIFE_MARKED))
 				return CLOSING;
@@ -253,31 +234,38 @@ static __always_inline enum outcome take(struct flow *f, const struct packet *p,
  * atomic operation that returns a value orders what is around it (LKMM, "fully
  * ordered"; on arm64 LDSETAL, or a loop and a barrier), and at all other times a load
  * will do. */
-static __always_inline bool check_entry(const struct flow_key *key, struct flow *f, bool closing,
-					__u64 *life)
+static __always_inline enum outcome check_entry(const struct scratch *work, struct flow *f, __u64 *life)
 {
-	if (!closing) {
+	__u64 place = work->print | work->sample.key.alt;
+	struct flow *again;
+
+	if (!work->closing) {
 		*life = read_life(f);
-		return true;
+		return same_flow(&work->sample.key, &f->key) ? ADDED : TAKEN;
 	}
 	*life = __sync_fetch_and_or(&f->life, 0);
-	return bpf_map_lookup_elem(&flows, key) == f;
+	again = bpf_map_lookup_elem(&flows, &place);
+	if (!again || again != f)
+		return AGAIN;
+	barrier_var(again); /* read through what was found: then no processor reads it before */
+	return same_flow(&work->sample.key, &again->key) ? ADDED : TAKEN;
 }
 
 /* Tries to add p to the life in f. g says which samples p has taken of it. */
 static __always_inline enum outcome add(struct scratch *work, struct flow *f, bool from_a,
 					__u32 owner, struct grant *g, struct counters *c)
 {
-	const struct flow_key *key = &work->sample.key;
 	const struct packet *p = &work->packet;
 	struct clock *t = &work->clock;
-	__u32 side = !from_a, holder = *(volatile __u32 *)&f->owner[side];
-	enum outcome o = ADDED;
-	__u64 life;
+	__u32 side = !from_a, holder;
+	enum outcome o;
+	__u64 life, bytes;
 	bool sampled;
 
-	if (!check_entry(key, f, work->closing, &life))
-		return AGAIN;
+	o = check_entry(work, f, &life);
+	if (o != ADDED)
+		return o;
+	holder = *(volatile __u32 *)&f->owner[side];
 	/* The owner decides even for a marked life: the second sight of a packet
 	 * that was added before the mark is no late packet. */
 	if (holder && holder != owner)
@@ -293,15 +281,20 @@ static __always_inline enum outcome add(struct scratch *work, struct flow *f, bo
 	if (sampled || expired(life, coarse_ns(t) + cfg.coarse_ns))
 		exact_ns(t);
 	if (expired(life, t->ns))
-		o = roll(key, f, p, from_a, t->ns, g, c);
+		o = roll(work, f, from_a, t->ns, g, c);
 	else if (sampled)
 		o = take(f, p, g);
 	if (o != ADDED)
 		return o;
 	if (f->last_ns < t->ns) /* the coarse clock can be behind an earlier packet */
 		f->last_ns = t->ns;
-	__sync_fetch_and_add(&f->packets[side], p->segments);
-	__sync_fetch_and_add(&f->bytes[side], wire_bytes(p));
+	bytes = wire_bytes(p);
+	if (p->segments < TOTAL_MOST_PACKETS && bytes < TOTAL_MOST_BYTES) {
+		add_total(f, side, p->segments, bytes);
+	} else {
+		__sync_fetch_and_add(&f->packets[side], p->segments);
+		__sync_fetch_and_add(&f->bytes[side], bytes);
+	}
 	return ADDED;
 }
 
@@ -313,26 +306,25 @@ static __always_inline enum outcome open_life(struct scratch *work, bool from_a,
 	const struct flow_key *key = &work->sample.key;
 	const struct packet *p = &work->packet;
 	__u64 now = exact_ns(&work->clock);
-	struct flow f = {};
+	struct flow *f = &work->fresh;
+	__u64 place = work->print | key->alt;
 	enum payer payer;
 	int err; /* before Linux 6.4 the upper half of a map helper's result is not its sign */
 
 	if (!take_entry(key, from_a, work->closing, &payer, c))
 		return REFUSED;
 	*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->samples) };
-	f.life = new_life(g->first_us, g->count, payer);
-	f.last_ns = now;
-	/* No index that varies: the verifier wants stack offsets constant. */
-	f.packets[0] = from_a ? p->segments : 0;
-	f.packets[1] = from_a ? 0 : p->segments;
-	f.bytes[0] = from_a ? wire_bytes(p) : 0;
-	f.bytes[1] = from_a ? 0 : wire_bytes(p);
-	f.owner[0] = from_a ? owner : 0;
-	f.owner[1] = from_a ? 0 : owner;
+	__builtin_memset(f, 0, sizeof(*f));
+	f->key = *key;
+	f->life = new_life(g->first_us, g->count, payer);
+	f->last_ns = now;
+	f->packets[!from_a] = p->segments;
+	f->bytes[!from_a] = wire_bytes(p);
+	f->owner[!from_a] = owner;
 	/* Raised before the entry is there, so that no packet can miss it. */
 	if (key->alt)
 		__sync_fetch_and_add(&alt_created, 1);
-	err = bpf_map_update_elem(&flows, key, &f, BPF_NOEXIST);
+	err = bpf_map_update_elem(&flows, &place, f, BPF_NOEXIST);
 	if (!err) {
 		c->opened++;
 		return ADDED;
@@ -343,46 +335,83 @@ static __always_inline enum outcome open_life(struct scratch *work, bool from_a,
 	return err == -EEXIST ? AGAIN : REFUSED;
 }
 
-/* One try to put the packet into a life of its flow. */
-static __always_inline enum outcome try_life(struct scratch *work, bool from_a, __u32 owner,
-					     struct grant *g, struct counters *c)
+/* One try to put the packet into a life of its flow; f is what is at the place of its
+ * key. If that is not the flow's, its entry can be a stray: at another place. */
+static __always_inline enum outcome try_life(struct scratch *work, struct flow *f, bool from_a,
+					     __u32 owner, struct grant *g, struct counters *c)
 {
 	struct flow_key *key = &work->sample.key;
-	struct flow *f = bpf_map_lookup_elem(&flows, key);
+	enum outcome o;
 
-	if (!f && !work->looked && alt_created != alt_deleted) {
+	if (!work->looked && alt_created != alt_deleted && !entry_of(key, f)) {
+		__u32 stray = find_stray(work);
+
 		work->looked = true;
-		key->alt = 1;
-		f = bpf_map_lookup_elem(&flows, key);
-		if (!f)
-			key->alt = 0;
+		if (stray) {
+			key->alt = stray;
+			return AGAIN;
+		}
 	}
-	return f ? add(work, f, from_a, owner, g, c) : open_life(work, from_a, owner, g, c);
+	o = f ? add(work, f, from_a, owner, g, c) : open_life(work, from_a, owner, g, c);
+	if (o == TAKEN) {
+		work->collided = work->looked = true;
+		key->alt ^= PLACE_SECOND;
+	}
+	return o;
 }
 
-/* Puts the packet into a life of its flow. A try fails on a mark, or when another
- * CPU opens the entry first. What is marked while the packet is here stays until
- * it is done, so more failures than tries need a run that outlasts a lifetime. */
+/* How far the fast path came. */
+enum sight_state {
+	UNREAD, /* it is nothing for it */
+	LOOKED, /* key and from_a hold, and the entry was looked up */
+	DONE,   /* the packet is counted */
+};
+
+/* What the fast path hands over, beside the entry that it found. */
+struct sight {
+	struct flow_key key;
+	__u64 print; /* its fingerprint */
+	__u32 from_a;
+	__u32 state; /* enum sight_state */
+};
+
+/* Puts the packet into a life of its flow; s and found are from the fast path. A try
+ * fails on a mark, or when another CPU opens the entry first. What is marked while the
+ * packet is here stays until it is done, so more failures than tries need a run that
+ * outlasts a lifetime. */
 static __always_inline void count_packet(const struct hook *h, struct scratch *work, __u32 owner,
-					 struct counters *c)
+					 struct counters *c, const struct sight *s, struct flow *found)
 {
 	struct flow_key *key = &work->sample.key;
 	struct packet *p = &work->packet;
-	bool from_a = make_key(p, key);
 	enum outcome o = AGAIN;
 	struct grant g = {};
+	bool from_a;
 
 	work->clock = (struct clock){};
 	work->closing = closing;
-	work->looked = work->late = false;
-	for (int i = 0; i < COUNT_TRIES && (o == AGAIN || o == CLOSING); i++) {
+	work->looked = work->late = work->collided = false;
+	if (s->state == LOOKED) {
+		*key = s->key;
+		work->print = s->print;
+		from_a = s->from_a;
+	} else {
+		from_a = packet_key(p, key, &work->print);
+	}
+	for (int i = 0; i < COUNT_TRIES && (o == AGAIN || o == CLOSING || o == TAKEN); i++) {
 		g.count = 0;
-		o = try_life(work, from_a, owner, &g, c);
+		if (i || s->state != LOOKED) {
+			__u64 place = work->print | key->alt;
+
+			found = bpf_map_lookup_elem(&flows, &place);
+		}
+		o = try_life(work, found, from_a, owner, &g, c);
 		if (o == CLOSING) {
 			work->late = work->looked = true;
-			key->alt ^= 1;
+			key->alt ^= PLACE_ALT;
 		}
 	}
+	c->collided += work->collided;
 	if (o == ELSEWHERE) {
 		c->duplicate += p->segments;
 		return;

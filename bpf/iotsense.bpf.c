@@ -24,7 +24,9 @@
 #include "parse.h"
 #include "emit.h"
 #include "share.h"
+#include "key.h"
 #include "flow.h"
+#include "fast.h"
 #include "sweep.h"
 
 /* Types and constants that bpf2go shall find although no map holds them. */
@@ -34,6 +36,8 @@ const struct collect_args *unused_collect_args __attribute__((unused));
 const enum limits *unused_limits __attribute__((unused));
 const enum life_word *unused_life_word __attribute__((unused));
 const enum mac_word *unused_mac_word __attribute__((unused));
+const enum place *unused_place __attribute__((unused));
+const enum total_word *unused_total_word __attribute__((unused));
 const enum event_kind *unused_event_kind __attribute__((unused));
 
 static __always_inline struct hook tc_hook(struct __sk_buff *skb, bool ethernet)
@@ -62,10 +66,22 @@ static __always_inline void count_frame(const struct hook *h, __u32 owner)
 {
 	__u32 zero = 0;
 	struct counters *c = bpf_map_lookup_elem(&packet_counters, &zero);
-	struct scratch *work = bpf_map_lookup_elem(&scratch, &zero);
+	struct sight s;
+	struct flow *found = NULL;
+	struct scratch *work;
 	enum verdict v;
 
-	if (!c || !work)
+	if (!c)
+		return;
+	s.state = UNREAD;
+	if (h->xdp)
+		found = glance_xdp(h->ctx, owner, c, &s);
+	else if (h->ethernet)
+		found = glance_tc(h->ctx, owner, c, &s);
+	if (s.state == DONE)
+		return;
+	work = bpf_map_lookup_elem(&scratch, &zero);
+	if (!work)
 		return;
 	v = parse(h, &work->packet);
 	c->seen += work->packet.segments;
@@ -74,7 +90,7 @@ static __always_inline void count_frame(const struct hook *h, __u32 owner)
 	else if (v == MALFORMED)
 		c->malformed += work->packet.segments;
 	else
-		count_packet(h, work, owner, c);
+		count_packet(h, work, owner, c, &s, found);
 }
 
 SEC("tc")

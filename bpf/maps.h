@@ -32,7 +32,7 @@ volatile __u32 prefixes_v4, prefixes_v6;
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 65536); /* set at load */
-	__type(key, struct flow_key);
+	__type(key, __u64); /* fingerprint and enum place */
 	__type(value, struct flow);
 } flows SEC(".maps");
 

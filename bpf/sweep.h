@@ -6,12 +6,11 @@
 
 /* Marks a life that is too old, unless the flow's other one is marked: late
  * packets must have somewhere to go. */
-static __always_inline bool mark_old(const struct flow_key *key, struct flow *f, __u64 life,
-				     struct sweep_args *a)
+static __always_inline bool mark_old(__u64 place, struct flow *f, __u64 life, struct sweep_args *a)
 {
 	if (life_first(life) >= a->first_before_us)
 		return false;
-	if (sibling_marked(key)) {
+	if (sibling_marked(&f->key, place)) {
 		a->left++;
 		return false;
 	}
@@ -31,25 +30,26 @@ static __always_inline void free_owner(struct flow *f, __u32 ifindex)
 
 /* One life as the sweep program sees it: marked if it is too old, and listed for
  * the collect program. What is not listed counts as open. A full list ends the walk. */
-static long sweep_life(void *map, struct flow_key *key, struct flow *f, struct sweep_args *a)
+static long sweep_life(void *map, __u64 *place, struct flow *f, struct sweep_args *a)
 {
 	__u64 life = read_life(f);
 
 	if (a->limit && a->marked >= a->limit)
 		return 1;
 	free_owner(f, a->gone_ifindex);
-	if (a->limit && (life_marked(life) || mark_old(key, f, life, a))) {
+	if (a->limit && (life_marked(life) || mark_old(*place, f, life, a))) {
 		struct marked_life *slot = bpf_map_lookup_elem(&marked, &a->marked);
 
 		if (slot) {
-			slot->key = *key;
+			slot->place = *place;
 			slot->flow.life = 0;
 			a->marked++;
 			return 0;
 		}
 	}
 	a->open++;
-	a->open_packets += f->packets[0] + f->packets[1];
+	a->open_packets += f->packets[0] + f->packets[1] +
+			   (f->total[0].word >> TOTAL_SHIFT) + (f->total[1].word >> TOTAL_SHIFT);
 	return 0;
 }
 
@@ -69,19 +69,19 @@ static long sweep_mac(void *map, __u64 *mac, struct mac_share *s, struct sweep_a
 static long collect_life(__u32 i, struct collect_args *a)
 {
 	struct marked_life *m = bpf_map_lookup_elem(&marked, &i);
-	struct flow *f = m ? bpf_map_lookup_elem(&flows, &m->key) : NULL;
+	struct flow *f = m ? bpf_map_lookup_elem(&flows, &m->place) : NULL;
 	struct mac_share *s;
 	struct flow flow;
 
 	if (!m || !f)
 		return 0;
 	flow = *f;
-	if (bpf_map_delete_elem(&flows, &m->key))
+	if (bpf_map_delete_elem(&flows, &m->place))
 		return 0;
 	m->flow = flow;
-	if (m->key.alt)
+	if (flow.key.alt)
 		__sync_fetch_and_add(&alt_deleted, 1);
-	s = give_entry(&m->key, life_payer(m->flow.life));
+	s = give_entry(&m->flow.key, life_payer(m->flow.life));
 	if (s)
 		s->freed_us = bpf_ktime_get_boot_ns() / 1000;
 	note_record(s);

@@ -55,24 +55,49 @@ struct flow_end {
 };
 
 /* A flow's identity. a and b stand in an order that both directions share (bi)
- * or are sender and receiver (uni). alt tells the two entries apart that a flow
- * can have: while one life is being closed, the next one is already open. */
+ * or are sender and receiver (uni). alt tells the entries of a flow apart, see
+ * enum place. */
 struct flow_key {
 	struct flow_end a, b;
 	__u8 version; /* 4 or 6 */
 	__u8 proto;   /* IPv6: the last header reached */
 	__u8 has_ports;
 	__u8 alt;
-	__u8 pad[4]; /* zero: a key is compared as bytes */
+	__u8 pad[4]; /* zero: a key is compared in words */
+};
+
+/* Where in the flow table an entry is: its key there is the fingerprint of its flow,
+ * whose last bits are these. flow_key.alt has them too. */
+enum place {
+	PLACE_ALT    = 0x1, /* the flow's next life, while the one before is being closed */
+	PLACE_SECOND = 0x2, /* the first place was another flow's, of the same fingerprint */
+	PLACES       = 4,
+};
+
+/* Wire packets and the bytes of their IP total lengths, added in one atomic operation.
+ * Both are moved out when one reaches half of what it can hold (see spill). */
+enum total_word {
+	TOTAL_SHIFT        = 36,      /* packets are above it, bytes below */
+	TOTAL_MOST_PACKETS = 1 << 10, /* of one add: while those are moved out, 2^17 of these ... */
+	TOTAL_MOST_BYTES   = 1 << 20, /* ... or 2^15 have room, one of each CPU */
+};
+
+union total {
+	__u64 word;
+	struct {
+		__u64 bytes : TOTAL_SHIFT, packets : 64 - TOTAL_SHIFT;
+	} parts; /* for bpftool */
 };
 
 /* One life of a flow. Index 0 of each pair: packets sent by key.a. */
 struct flow {
+	struct flow_key key;
 	__u64 life;       /* enum life_word; changed by compare-and-swap only */
 	__u64 last_ns;    /* latest packet, CLOCK_BOOTTIME; see struct clock */
+	union total total[2]; /* what is not in packets and bytes */
+	__u32 owner[2];   /* attachment that carried the direction first, 0: none yet */
 	__u64 packets[2]; /* wire packets */
 	__u64 bytes[2];   /* IP total lengths of the wire packets */
-	__u32 owner[2];   /* attachment that carried the direction first, 0: none yet */
 };
 
 /* What the first field of every ring event says. */
@@ -124,10 +149,15 @@ struct counters {
 	__u64 refused;    /* lives: one for each packet that could not open one */
 	__u64 over_share;   /* of refused: its MAC holds as much as one may */
 	__u64 over_reserve; /* of refused: what is left is for known MACs */
+	__u64 collided;     /* lives: another flow has the fingerprint; at its second place, or refused */
 };
+
+/* Words of one row of config.secret: a constant, and one for each 32 bits of a key. */
+#define SECRET_WORDS 14
 
 /* Load-time constants. */
 struct config {
+	__u64 secret[2][SECRET_WORDS]; /* random, see fingerprint */
 	__u64 lifetime_ns;
 	__u64 coarse_ns;     /* what the coarse clock can be late at most */
 	__u32 samples;       /* per life, at most MAX_SAMPLES */
@@ -151,7 +181,7 @@ struct prefix_key {
 
 /* A life that is being closed. */
 struct marked_life {
-	struct flow_key key;
+	__u64 place;      /* its key in the flow table */
 	struct flow flow; /* filled in by the collect program; life 0: not deleted */
 };
 

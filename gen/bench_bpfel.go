@@ -57,7 +57,9 @@ const (
 	BenchVarUnusedLifeWord    = "unused_life_word"
 	BenchVarUnusedLimits      = "unused_limits"
 	BenchVarUnusedMacWord     = "unused_mac_word"
+	BenchVarUnusedPlace       = "unused_place"
 	BenchVarUnusedSweepArgs   = "unused_sweep_args"
+	BenchVarUnusedTotalWord   = "unused_total_word"
 )
 
 // LoadBench returns the embedded CollectionSpec for Bench.
@@ -155,7 +157,9 @@ type BenchVariableSpecs struct {
 	UnusedLifeWord    *ebpf.VariableSpec `ebpf:"unused_life_word"`
 	UnusedLimits      *ebpf.VariableSpec `ebpf:"unused_limits"`
 	UnusedMacWord     *ebpf.VariableSpec `ebpf:"unused_mac_word"`
+	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedSweepArgs   *ebpf.VariableSpec `ebpf:"unused_sweep_args"`
+	UnusedTotalWord   *ebpf.VariableSpec `ebpf:"unused_total_word"`
 }
 
 // BenchObjects contains all objects after they have been loaded into the kernel.
@@ -223,7 +227,9 @@ type BenchVariables struct {
 	UnusedLifeWord    *ebpf.Variable `ebpf:"unused_life_word"`
 	UnusedLimits      *ebpf.Variable `ebpf:"unused_limits"`
 	UnusedMacWord     *ebpf.Variable `ebpf:"unused_mac_word"`
+	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
 	UnusedSweepArgs   *ebpf.Variable `ebpf:"unused_sweep_args"`
+	UnusedTotalWord   *ebpf.Variable `ebpf:"unused_total_word"`
 }
 
 // BenchPrograms contains all programs after they have been loaded into the kernel.

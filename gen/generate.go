@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-//go:generate go tool bpf2go -target bpfel -go-package gen -cflags "-O2 -g -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" -type limits -type life_word -type event_kind -type sample -type close -type sweep_args -type collect_args -type mac_word Iotsense ../bpf/iotsense.bpf.c
+//go:generate go tool bpf2go -target bpfel -go-package gen -cflags "-O2 -g -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" -type limits -type life_word -type event_kind -type sample -type close -type sweep_args -type collect_args -type flow_key -type mac_word -type total_word -type place Iotsense ../bpf/iotsense.bpf.c
 //go:generate go tool bpf2go -target bpfel -go-package gen -cflags "-O2 -g -mcpu=v3 -fno-strict-aliasing -Wall -Wextra -Werror -Wno-unused-parameter -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu" -no-global-types Bench ../bpf/bench.bpf.c
 
 // Object is the compiled kernel half of the sensor, an ELF file.

@@ -32,6 +32,7 @@ type IotsenseCollectArgs struct {
 
 type IotsenseConfig struct {
 	_            structs.HostLayout
+	Secret       [2][14]uint64
 	LifetimeNs   uint64
 	CoarseNs     uint64
 	Samples      uint32
@@ -64,6 +65,7 @@ type IotsenseCounters struct {
 	Refused     uint64
 	OverShare   uint64
 	OverReserve uint64
+	Collided    uint64
 }
 
 type IotsenseEventKind uint32
@@ -74,12 +76,17 @@ const (
 )
 
 type IotsenseFlow struct {
-	_       structs.HostLayout
-	Life    uint64
-	LastNs  uint64
+	_      structs.HostLayout
+	Key    IotsenseFlowKey
+	Life   uint64
+	LastNs uint64
+	Total  [2]struct {
+		_    structs.HostLayout
+		Word uint64
+	}
+	Owner   [2]uint32
 	Packets [2]uint64
 	Bytes   [2]uint64
-	Owner   [2]uint32
 }
 
 type IotsenseFlowKey struct {
@@ -138,10 +145,18 @@ const (
 )
 
 type IotsenseMarkedLife struct {
-	_    structs.HostLayout
-	Key  IotsenseFlowKey
-	Flow IotsenseFlow
+	_     structs.HostLayout
+	Place uint64
+	Flow  IotsenseFlow
 }
+
+type IotsensePlace uint32
+
+const (
+	IotsensePlacePLACE_ALT    IotsensePlace = 1
+	IotsensePlacePLACE_SECOND IotsensePlace = 2
+	IotsensePlacePLACES       IotsensePlace = 4
+)
 
 type IotsensePrefixKey struct {
 	_       structs.HostLayout
@@ -204,11 +219,14 @@ type IotsenseScratch struct {
 		Ns    uint64
 		Exact uint64
 	}
-	Sample  IotsenseSample
-	Closing bool
-	Looked  bool
-	Late    bool
-	_       [5]byte
+	Sample   IotsenseSample
+	Print    uint64
+	Fresh    IotsenseFlow
+	Closing  bool
+	Looked   bool
+	Late     bool
+	Collided bool
+	_        [4]byte
 }
 
 type IotsenseSweepArgs struct {
@@ -224,6 +242,14 @@ type IotsenseSweepArgs struct {
 	Open          uint64
 	OpenPackets   uint64
 }
+
+type IotsenseTotalWord uint32
+
+const (
+	IotsenseTotalWordTOTAL_SHIFT        IotsenseTotalWord = 36
+	IotsenseTotalWordTOTAL_MOST_PACKETS IotsenseTotalWord = 1024
+	IotsenseTotalWordTOTAL_MOST_BYTES   IotsenseTotalWord = 1048576
+)
 
 // Names of all BPF objects in the ELF.
 //
@@ -258,7 +284,9 @@ const (
 	IotsenseVarUnusedLifeWord    = "unused_life_word"
 	IotsenseVarUnusedLimits      = "unused_limits"
 	IotsenseVarUnusedMacWord     = "unused_mac_word"
+	IotsenseVarUnusedPlace       = "unused_place"
 	IotsenseVarUnusedSweepArgs   = "unused_sweep_args"
+	IotsenseVarUnusedTotalWord   = "unused_total_word"
 )
 
 // LoadIotsense returns the embedded CollectionSpec for Iotsense.
@@ -344,7 +372,9 @@ type IotsenseVariableSpecs struct {
 	UnusedLifeWord    *ebpf.VariableSpec `ebpf:"unused_life_word"`
 	UnusedLimits      *ebpf.VariableSpec `ebpf:"unused_limits"`
 	UnusedMacWord     *ebpf.VariableSpec `ebpf:"unused_mac_word"`
+	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedSweepArgs   *ebpf.VariableSpec `ebpf:"unused_sweep_args"`
+	UnusedTotalWord   *ebpf.VariableSpec `ebpf:"unused_total_word"`
 }
 
 // IotsenseObjects contains all objects after they have been loaded into the kernel.
@@ -407,7 +437,9 @@ type IotsenseVariables struct {
 	UnusedLifeWord    *ebpf.Variable `ebpf:"unused_life_word"`
 	UnusedLimits      *ebpf.Variable `ebpf:"unused_limits"`
 	UnusedMacWord     *ebpf.Variable `ebpf:"unused_mac_word"`
+	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
 	UnusedSweepArgs   *ebpf.Variable `ebpf:"unused_sweep_args"`
+	UnusedTotalWord   *ebpf.Variable `ebpf:"unused_total_word"`
 }
 
 // IotsensePrograms contains all programs after they have been loaded into the kernel.

@@ -32,8 +32,8 @@ func (k *Kernel) deliver(raw []byte) error {
 		if !decode(&e, raw) {
 			return fmt.Errorf("close event of %d bytes, want %d", len(raw), unsafe.Sizeof(e))
 		}
-		k.pending = append(k.pending, k.closeOf(e.Key, gen.IotsenseFlow{
-			Life: e.Life, LastNs: e.LastNs, Packets: e.Packets, Bytes: e.Bytes,
+		k.pending = append(k.pending, k.closeOf(gen.IotsenseFlow{
+			Key: e.Key, Life: e.Life, LastNs: e.LastNs, Packets: e.Packets, Bytes: e.Bytes,
 		}))
 	default:
 		return fmt.Errorf("ring event of unknown kind %d", kind)
@@ -62,11 +62,11 @@ func sampleEvent(raw []byte) flows.Sample {
 }
 
 // closeOf is the end of the life that f holds.
-func (k *Kernel) closeOf(key gen.IotsenseFlowKey, f gen.IotsenseFlow) flows.Close {
+func (k *Kernel) closeOf(f gen.IotsenseFlow) flows.Close {
 	first := f.Life >> gen.IotsenseLifeWordLIFE_FIRST_SHIFT
 	taken := f.Life >> gen.IotsenseLifeWordLIFE_TAKEN_SHIFT & uint64(gen.IotsenseLifeWordLIFE_TAKEN)
-	return flows.Close{
-		Life:    flows.Life{Key: flowKey(key), Generation: generation(first, key.Alt)},
+	c := flows.Close{
+		Life:    flows.Life{Key: flowKey(f.Key), Generation: generation(first, f.Key.Alt)},
 		Order:   int64(first),
 		First:   int64(first),
 		Last:    max(int64(first), int64(f.LastNs/1000)),
@@ -74,11 +74,19 @@ func (k *Kernel) closeOf(key gen.IotsenseFlowKey, f gen.IotsenseFlow) flows.Clos
 		Bytes:   f.Bytes,
 		Samples: uint8(min(taken, uint64(k.cfg.Packets))),
 	}
+	const shift = uint64(gen.IotsenseTotalWordTOTAL_SHIFT)
+	for i, t := range f.Total {
+		c.Packets[i] += t.Word >> shift
+		c.Bytes[i] += t.Word & (1<<shift - 1)
+	}
+	return c
 }
 
-// generation tells the lives of one flow apart: no two in one entry have the
+// generation tells the lives of one flow apart: no two at one place have the
 // same first stamp.
-func generation(firstUs uint64, alt uint8) uint64 { return firstUs<<1 | uint64(alt) }
+func generation(firstUs uint64, alt uint8) uint64 {
+	return firstUs*uint64(gen.IotsensePlacePLACES) | uint64(alt)
+}
 
 func flowKey(k gen.IotsenseFlowKey) flows.Key {
 	return flows.Key{

@@ -252,7 +252,7 @@ func (k *Kernel) collect(n uint32) error {
 	}
 	for _, l := range lives {
 		if l.Flow.Life != 0 { // else the kernel could not delete it now: it stays marked
-			k.ended = append(k.ended, k.closeOf(l.Key, l.Flow))
+			k.ended = append(k.ended, k.closeOf(l.Flow))
 		}
 	}
 	return nil

@@ -157,13 +157,13 @@ func (k *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 func (k *Kernel) EachOpenFlow(take func(*OpenFlow)) error {
 	names := k.interfaceNames()
 	const batch = 4096 // more than any hash bucket will hold
-	keys, values := make([]gen.IotsenseFlowKey, batch), make([]gen.IotsenseFlow, batch)
+	places, values := make([]uint64, batch), make([]gen.IotsenseFlow, batch)
 	var cursor ebpf.MapBatchCursor
 	for {
-		n, err := k.maps[gen.IotsenseMapFlows].BatchLookup(&cursor, keys, values, nil)
+		n, err := k.maps[gen.IotsenseMapFlows].BatchLookup(&cursor, places, values, nil)
 		for i := range n {
 			owner := max(values[i].Owner[0], values[i].Owner[1])
-			take(&OpenFlow{k.closeOf(keys[i], values[i]), names[owner>>1]})
+			take(&OpenFlow{k.closeOf(values[i]), names[owner>>1]})
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return nil

@@ -170,7 +170,7 @@ func openBench(hook attach.Hook, samples int) (*bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the programs: %w", err)
 	}
-	if err := b.Maps["bench_reference"].Put(gen.IotsenseFlowKey{}, gen.IotsenseFlow{}); err != nil {
+	if err := b.Maps["bench_reference"].Put(gen.IotsenseFlowKey{}, [7]uint64{}); err != nil {
 		b.Collection.Close()
 		return nil, fmt.Errorf("fill the reference: %w", err)
 	}
@@ -356,7 +356,7 @@ func (b *bench) round(program string, frame []byte, packets int) (took time.Dura
 
 // clear empties the flow table, with its accounts, and the ring.
 func (b *bench) clear() error {
-	if err := errors.Join(empty[gen.IotsenseFlowKey, gen.IotsenseFlow](b.Maps[gen.IotsenseMapFlows]), b.resetShares()); err != nil {
+	if err := errors.Join(empty[uint64, gen.IotsenseFlow](b.Maps[gen.IotsenseMapFlows]), b.resetShares()); err != nil {
 		return err
 	}
 	b.ring.SetDeadline(time.Unix(1, 0)) // long past: take what is there

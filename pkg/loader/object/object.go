@@ -4,6 +4,8 @@
 package object
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -38,6 +40,7 @@ type Config struct {
 	MaxFlows  int           // lives open at once
 	RingSize  int           // bytes: a power of two, at least MinRingSize
 	Local     []netip.Prefix
+	Secret    *Secret // nil: a random one
 }
 
 // Load loads the programs named of spec, with all its maps, and takes the others out
@@ -65,6 +68,7 @@ func (c Config) Load(spec *ebpf.CollectionSpec, programs ...string) (*ebpf.Colle
 // constants is c as the programs read it, on a machine with that many CPUs.
 func (c Config) constants(cpus int) gen.IotsenseConfig {
 	k := gen.IotsenseConfig{
+		Secret:     c.secret(),
 		LifetimeNs: uint64(c.Lifetime.Nanoseconds()),
 		Samples:    uint32(c.Packets),
 		Prefix:     uint32(c.Prefix),
@@ -84,6 +88,26 @@ func (c Config) constants(cpus int) gen.IotsenseConfig {
 		k.PrivateLocal = 1
 	}
 	return k
+}
+
+// Secret is what fingerprints of flows are made with (bpf/key.h).
+type Secret [2][14]uint64
+
+// secret is c.Secret, or random: whoever sends packets must not know what makes two
+// flows look alike.
+func (c Config) secret() Secret {
+	if c.Secret != nil {
+		return *c.Secret
+	}
+	var s Secret
+	for i := range s {
+		for j := range s[i] {
+			var b [8]byte
+			rand.Read(b[:]) // never fails
+			s[i][j] = binary.NativeEndian.Uint64(b[:])
+		}
+	}
+	return s
 }
 
 // PrivateLocal reports whether every default range is local: the programs then
