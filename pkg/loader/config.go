@@ -51,6 +51,8 @@ type Config struct {
 	Promisc     *bool
 	KernelStats bool // time spent in the programs; needs CAP_SYS_ADMIN
 	Log         *slog.Logger
+
+	secret *object.Secret // of tests
 }
 
 // Check says what of c cannot be, before anything is loaded.
@@ -112,7 +114,7 @@ func ringSize(n int) int {
 func (c Config) object() object.Config {
 	return object.Config{
 		Direction: c.Direction, Packets: c.Packets, Prefix: c.Prefix, Lifetime: c.Lifetime,
-		MaxFlows: c.MaxFlows, RingSize: c.RingSize, Local: c.Local,
+		MaxFlows: c.MaxFlows, RingSize: c.RingSize, Local: c.Local, Secret: c.secret,
 	}
 }
 

@@ -189,9 +189,9 @@ func TestTwoLivesAtOnce(t *testing.T) {
 	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1))
 	k.markAll()
 	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 1)) // opens the second entry
-	var key gen.IotsenseFlowKey
+	var key uint64
 	var first gen.IotsenseFlow
-	for entries := k.maps[gen.IotsenseMapFlows].Iterate(); entries.Next(&key, &first) && key.Alt != 0; {
+	for entries := k.maps[gen.IotsenseMapFlows].Iterate(); entries.Next(&key, &first) && first.Key.Alt != 0; {
 	}
 	first.Life &^= uint64(gen.IotsenseLifeWordLIFE_MARKED) // as a race would leave it
 	k.must(k.maps[gen.IotsenseMapFlows].Put(key, first))

@@ -28,14 +28,15 @@ func (k *Kernel) sweep(firstBefore uint64) error {
 // fill puts n lives that have long been over into the flow table.
 func (k *kernel) fill(n int) {
 	k.t.Helper()
-	keys, lives := make([]gen.IotsenseFlowKey, n), make([]gen.IotsenseFlow, n)
-	for i := range keys {
-		keys[i].Version, keys[i].Proto = 4, 17
-		keys[i].A.Addr = [16]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}
+	places, lives := make([]uint64, n), make([]gen.IotsenseFlow, n)
+	for i := range places {
+		places[i] = uint64(i+1) * uint64(gen.IotsensePlacePLACES)
+		lives[i].Key.Version, lives[i].Key.Proto = 4, 17
+		lives[i].Key.A.Addr = [16]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}
 		lives[i].Life = uint64(i+1) << gen.IotsenseLifeWordLIFE_FIRST_SHIFT
 		lives[i].Packets[0] = 1
 	}
-	_, err := k.maps[gen.IotsenseMapFlows].BatchUpdate(keys, lives, nil)
+	_, err := k.maps[gen.IotsenseMapFlows].BatchUpdate(places, lives, nil)
 	k.must(err)
 	k.must(k.variables["flows_used"].Set(uint64(n)))
 	k.must(k.maps[gen.IotsenseMapMacs].Put(uint64(0), gen.IotsenseMacShare{Word: uint32(n)})) // it pays for all of them
