@@ -8,6 +8,13 @@ struct clock {
 	__u64 exact;
 };
 
+/* The samples that a packet has taken from a life. */
+struct grant {
+	__u64 first_us; /* names the life */
+	__u32 index;    /* of the first of them */
+	__u32 count;
+};
+
 /* What a packet program works on. On the stack it would be too large, and the
  * verifier would follow each way through the parser to the end of the program;
  * what is in a map it does not know, so that all of them meet. The sweep program
@@ -17,11 +24,15 @@ struct scratch {
 	struct clock  clock;   /* of the packet */
 	struct sample sample;  /* its key is the packet's */
 	__u64         print;   /* the key's fingerprint */
+	__u32         side;    /* 0: sent by key.a, else 1 */
+	struct grant  grant;   /* the packet's samples */
 	struct flow   fresh;   /* an entry about to be made */
+	__u32         owner;   /* names the attachment: interface and direction */
+	__u32         read;    /* the fast path has made packet */
+	__u32         outcome; /* enum outcome, of the last try */
 	bool          closing; /* when the packet came; see check_entry */
 	bool          looked;  /* at both entries of the flow */
 	bool          late;    /* met a life that was being closed */
-	bool          collided; /* met an entry of another flow */
 };
 
 struct {
@@ -30,13 +41,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct scratch);
 } scratch SEC(".maps");
-
-/* The samples that a packet has taken from a life. */
-struct grant {
-	__u64 first_us; /* names the life */
-	__u32 index;    /* of the first of them */
-	__u32 count;
-};
 
 /* A wakeup costs more than everything else a packet does, and user space reads
  * four times a second anyway. So it is woken only when this CPU has written another
@@ -72,24 +76,15 @@ static __always_inline bool emit_full_sample(const struct hook *h, __u32 off,
 	return true;
 }
 
-/* One sample event: the i-th wire packet of p, the index-th of its life. */
-static __always_inline void emit_sample(const struct hook *h, const struct packet *p, __u32 i,
-					struct sample *s, __u32 index, struct counters *c)
+/* The sample in s, with so many bytes of payload that lie at off, or the first of them. */
+static __always_inline void emit_sample(const struct hook *h, struct sample *s, __u32 off,
+					__u32 bytes, struct counters *c)
 {
-	__u32 from = i * p->segment, bytes, record = offsetof(struct sample, payload);
+	__u32 record = offsetof(struct sample, payload);
 
-	s->index = index;
-	if (p->samples == 1) {
-		bytes = p->present;
-		s->size = p->size;
-	} else {
-		bytes = min_u32(p->segment, p->payload - from);
-		s->size = p->headers + bytes;
-		bytes = from < p->present ? min_u32(bytes, p->present - from) : 0;
-	}
 	bytes = min_u32(bytes, cfg.prefix);
 	if (bytes == MAX_PREFIX) {
-		if (emit_full_sample(h, p->payload_off + from, s, c))
+		if (emit_full_sample(h, off, s, c))
 			c->sent++;
 		else
 			c->ring_full++;
@@ -101,7 +96,7 @@ static __always_inline void emit_sample(const struct hook *h, const struct packe
 		__u32 m = bytes - 1;
 
 		barrier_var(m);
-		if (m < MAX_PREFIX && !load(h, p->payload_off + from, s->payload, m + 1))
+		if (m < MAX_PREFIX && !load(h, off, s->payload, m + 1))
 			record += m + 1;
 	}
 	if (bpf_ringbuf_output(&events, s, record, wakeup(c, record)))
@@ -110,16 +105,41 @@ static __always_inline void emit_sample(const struct hook *h, const struct packe
 		c->sent++;
 }
 
-static __always_inline void emit_samples(const struct hook *h, const struct packet *p,
-					 struct sample *s, bool from_a, __u64 now,
-					 const struct grant *g, struct counters *c)
+/* What the samples that a packet has taken from a life have in common. */
+static __always_inline void begin_samples(struct sample *s, const struct grant *g, __u64 now, __u32 side)
 {
 	s->kind = EVENT_SAMPLE;
 	s->first_us = g->first_us;
 	s->stamp_ns = now;
-	s->from_a = from_a;
-	for (__u32 i = 0; i < MAX_SAMPLES && i < g->count; i++)
-		emit_sample(h, p, i, s, g->index + i, c);
+	s->from_a = ~side & 1;
+}
+
+/* The sample of the i-th wire packet of p. */
+static __always_inline void emit_part(const struct hook *h, const struct packet *p, __u32 i,
+				      struct sample *s, struct counters *c)
+{
+	__u32 from = i * p->segment, bytes = p->present;
+
+	s->size = p->size;
+	if (p->samples != 1) {
+		bytes = min_u32(p->segment, p->payload - from);
+		s->size = p->headers + bytes;
+		bytes = from < p->present ? min_u32(bytes, p->present - from) : 0;
+	}
+	emit_sample(h, s, p->payload_off + from, bytes, c);
+}
+
+static __always_inline void emit_samples(const struct hook *h, struct scratch *work,
+					 struct counters *c)
+{
+	const struct grant *g = &work->grant;
+	struct sample *s = &work->sample;
+
+	begin_samples(s, g, work->clock.ns, work->side);
+	for (__u32 i = 0; i < MAX_SAMPLES && i < g->count; i++) {
+		s->index = g->index + i;
+		emit_part(h, &work->packet, i, s, c);
+	}
 }
 
 static __always_inline __u64 total_bytes(__u64 word)

@@ -54,11 +54,25 @@ static __always_inline bool swap_life(struct flow *f, __u64 old, __u64 next)
 	return __sync_val_compare_and_swap(&f->life, old, next) == old;
 }
 
-/* The time of a packet. The exact clock costs as much as a third of all the rest,
- * and most packets need it only to see that their life is not over: for that, and
- * for flow.last_ns, the coarse clock will do, which stands still between ticks.
- * It does not count the time that the machine was suspended: user space adds it,
- * so for an instant after a resume a life can seem younger than it is. */
+/* The time of a packet. To read a clock costs as much as to find the flow, and most
+ * packets need the time only to see that their life is not over: for that, and for
+ * flow.last_ns, the kernel's count of ticks will do, which is read in place. When it was
+ * zero the sweep program looks up each second, and before it the first packet: the count
+ * stands still while the machine is suspended. One tick is taken off, or the time would
+ * be ahead by what has passed of the one that was looked up in. */
+static __always_inline void set_tick_zero(void)
+{
+	__u64 ticks = bpf_jiffies64(), now = bpf_ktime_get_boot_ns();
+
+	if (bpf_jiffies64() == ticks) /* else long may have passed in between */
+		tick_zero_ns = now - (ticks + 1) * cfg.tick_ns;
+}
+
+static __always_inline __u64 tick_time(void)
+{
+	return bpf_jiffies64() * cfg.tick_ns + tick_zero_ns;
+}
+
 static __always_inline __u64 exact_ns(struct clock *t)
 {
 	if (!t->exact)
@@ -70,7 +84,7 @@ static __always_inline __u64 exact_ns(struct clock *t)
 static __always_inline __u64 coarse_ns(struct clock *t)
 {
 	if (!t->ns)
-		t->ns = bpf_ktime_get_coarse_ns() + suspended_ns;
+		t->ns = tick_time();
 	return t->ns;
 }
 
@@ -86,15 +100,17 @@ static __always_inline __u64 new_life(__u64 first_us, __u32 taken, enum payer pa
 	       (__u64)payer << LIFE_PAYER_SHIFT;
 }
 
-static __always_inline bool packet_key(const struct packet *p, struct flow_key *key, __u64 *print)
+static __always_inline void packet_key(struct scratch *work)
 {
+	const struct packet *p = &work->packet;
 	struct names n = {
 		.src = { p->src[0], p->src[1] }, .dst = { p->dst[0], p->dst[1] },
-		.eth = &p->eth, .src_port = p->src_port, .dst_port = p->dst_port,
+		.src_mac = mac_word(p->eth.h_source), .dst_mac = mac_word(p->eth.h_dest),
+		.src_port = p->src_port, .dst_port = p->dst_port,
 		.version = p->version, .proto = p->proto, .has_ports = p->has_ports,
 	};
 
-	return make_key(&n, key, print);
+	work->side = !make_key(&n, &work->sample.key, &work->print);
 }
 
 static __always_inline __u64 wire_bytes(const struct packet *p)
@@ -122,7 +138,7 @@ static __always_inline bool sibling_marked(const struct flow_key *key, __u64 pla
 }
 
 /* The place where a stray entry of the packet's flow is, 0: nowhere. */
-static __noinline __u32 find_stray(struct scratch *work)
+static __always_inline __u32 find_stray(struct scratch *work)
 {
 	struct flow *f;
 	__u64 place;
@@ -139,7 +155,7 @@ static __noinline __u32 find_stray(struct scratch *work)
 /* Moves what total[side] holds to the counters that cannot overflow. Whatever comes
  * meanwhile is in one of the two; what another CPU takes out of both just then, because
  * the life ends, has its place in the flow's next life. */
-static __noinline void spill(struct flow *f, __u32 side)
+static __always_inline void spill(struct flow *f, __u64 side)
 {
 	__u64 total = __sync_lock_test_and_set(&f->total[side & 1].word, 0);
 
@@ -149,7 +165,7 @@ static __noinline void spill(struct flow *f, __u32 side)
 
 /* Adds wire packets, fewer than TOTAL_MOST_PACKETS of fewer than TOTAL_MOST_BYTES. Whoever
  * sees a part half full moves both out, so that until that is done each CPU can add once. */
-static __always_inline void add_total(struct flow *f, __u32 side, __u64 packets, __u64 bytes)
+static __always_inline void add_total(struct flow *f, __u64 side, __u64 packets, __u64 bytes)
 {
 	__u64 add = packets << TOTAL_SHIFT | bytes;
 	__u64 half = 1ULL << 63 | 1ULL << (TOTAL_SHIFT - 1);
@@ -168,13 +184,14 @@ enum outcome {
 };
 
 /* Ends the life in f, which is past its time, and begins the next with p. */
-static __always_inline enum outcome roll(struct scratch *work, struct flow *f, bool from_a,
-					 __u64 now, struct grant *g, struct counters *c)
+static __always_inline enum outcome roll(struct scratch *work, struct flow *f, __u64 now,
+					 struct counters *c)
 {
 	const struct flow_key *key = &work->sample.key;
-	const struct packet *p = &work->packet;
+	struct grant *g = &work->grant;
+	__u64 other = ~work->side & 1;
 
-	for (int i = 0; i < ROLL_TRIES; i++) {
+	for (__u64 i = 0; i < ROLL_TRIES; i++) {
 		__u64 life = read_life(f), last_ns = f->last_ns;
 		struct close *e;
 
@@ -192,11 +209,11 @@ static __always_inline enum outcome roll(struct scratch *work, struct flow *f, b
 				return CLOSING;
 			continue;
 		}
-		*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->samples) };
+		*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, work->packet.samples) };
 		if (swap_life(f, life, new_life(g->first_us, g->count, life_payer(life)))) {
 			/* A direction that its owner has not carried all life long is free. */
-			if (!emit_close(e, key, f, life, last_ns, from_a, c))
-				f->owner[from_a] = 0;
+			if (!emit_close(e, key, f, life, last_ns, other, c))
+				f->owner[other] = 0;
 			note_record(find_share(payer_mac(key, life_payer(life))));
 			c->opened++;
 			return ADDED;
@@ -207,12 +224,12 @@ static __always_inline enum outcome roll(struct scratch *work, struct flow *f, b
 	return ADDED; /* past its lifetime; unreachable but for a storm of swaps */
 }
 
-/* Takes samples of the life in f for p: life, index and state by one atomic add.
+/* Takes samples of the life in f: life, index and state by one atomic add.
  * Adds of several CPUs at once can exceed cfg.samples; the excess is no
  * sample, and user space clamps what it reads. */
-static __always_inline enum outcome take(struct flow *f, const struct packet *p, struct grant *g)
+static __always_inline enum outcome take(struct flow *f, __u32 samples, struct grant *g)
 {
-	__u64 add = (__u64)min_u32(cfg.samples, p->samples) << LIFE_TAKEN_SHIFT;
+	__u64 add = (__u64)min_u32(cfg.samples, samples) << LIFE_TAKEN_SHIFT;
 	__u64 life = __sync_fetch_and_add(&f->life, add);
 
 	if (life_marked(life)) {
@@ -222,7 +239,7 @@ static __always_inline enum outcome take(struct flow *f, const struct packet *p,
 	g->first_us = life_first(life);
 	g->index = life_taken(life);
 	if (g->index < cfg.samples)
-		g->count = min_u32(cfg.samples - g->index, p->samples);
+		g->count = min_u32(cfg.samples - g->index, samples);
 	return ADDED;
 }
 
@@ -251,13 +268,13 @@ static __always_inline enum outcome check_entry(const struct scratch *work, stru
 	return same_flow(&work->sample.key, &again->key) ? ADDED : TAKEN;
 }
 
-/* Tries to add p to the life in f. g says which samples p has taken of it. */
-static __always_inline enum outcome add(struct scratch *work, struct flow *f, bool from_a,
-					__u32 owner, struct grant *g, struct counters *c)
+/* Tries to add the packet to the life in f. work->grant says which samples it has taken of it. */
+static __always_inline enum outcome add(struct scratch *work, struct flow *f, struct counters *c)
 {
 	const struct packet *p = &work->packet;
 	struct clock *t = &work->clock;
-	__u32 side = !from_a, holder;
+	__u64 side = work->side & 1;
+	__u32 owner = work->owner, holder;
 	enum outcome o;
 	__u64 life, bytes;
 	bool sampled;
@@ -281,9 +298,9 @@ static __always_inline enum outcome add(struct scratch *work, struct flow *f, bo
 	if (sampled || expired(life, coarse_ns(t) + cfg.coarse_ns))
 		exact_ns(t);
 	if (expired(life, t->ns))
-		o = roll(work, f, from_a, t->ns, g, c);
+		o = roll(work, f, t->ns, c);
 	else if (sampled)
-		o = take(f, p, g);
+		o = take(f, p->samples, &work->grant);
 	if (o != ADDED)
 		return o;
 	if (f->last_ns < t->ns) /* the coarse clock can be behind an earlier packet */
@@ -300,33 +317,37 @@ static __always_inline enum outcome add(struct scratch *work, struct flow *f, bo
 
 /* Opens a life with p in it, unless the table is full or the rest of it is for
  * others. */
-static __always_inline enum outcome open_life(struct scratch *work, bool from_a, __u32 owner,
-				      struct grant *g, struct counters *c)
+static __always_inline enum outcome open_life(struct scratch *work, struct counters *c)
 {
 	const struct flow_key *key = &work->sample.key;
 	const struct packet *p = &work->packet;
 	__u64 now = exact_ns(&work->clock);
+	struct grant *g = &work->grant;
 	struct flow *f = &work->fresh;
 	__u64 place = work->print | key->alt;
+	__u64 side = work->side & 1;
 	enum payer payer;
 	int err; /* before Linux 6.4 the upper half of a map helper's result is not its sign */
 
-	if (!take_entry(key, from_a, work->closing, &payer, c))
+	if (!take_entry(key, !side, work->closing, &payer, c))
 		return REFUSED;
+	if (!tick_zero_ns)
+		set_tick_zero();
 	*g = (struct grant){ now / 1000, 0, min_u32(cfg.samples, p->samples) };
 	__builtin_memset(f, 0, sizeof(*f));
 	f->key = *key;
 	f->life = new_life(g->first_us, g->count, payer);
 	f->last_ns = now;
-	f->packets[!from_a] = p->segments;
-	f->bytes[!from_a] = wire_bytes(p);
-	f->owner[!from_a] = owner;
+	f->packets[side] = p->segments;
+	f->bytes[side] = wire_bytes(p);
+	f->owner[side] = work->owner;
 	/* Raised before the entry is there, so that no packet can miss it. */
 	if (key->alt)
 		__sync_fetch_and_add(&alt_created, 1);
 	err = bpf_map_update_elem(&flows, &place, f, BPF_NOEXIST);
 	if (!err) {
 		c->opened++;
+		c->collided += !!(key->alt & PLACE_SECOND);
 		return ADDED;
 	}
 	if (key->alt)
@@ -337,12 +358,13 @@ static __always_inline enum outcome open_life(struct scratch *work, bool from_a,
 
 /* One try to put the packet into a life of its flow; f is what is at the place of its
  * key. If that is not the flow's, its entry can be a stray: at another place. */
-static __always_inline enum outcome try_life(struct scratch *work, struct flow *f, bool from_a,
-					     __u32 owner, struct grant *g, struct counters *c)
+static __always_inline enum outcome try_entry(struct scratch *work, struct flow *f,
+					      struct counters *c)
 {
 	struct flow_key *key = &work->sample.key;
 	enum outcome o;
 
+	work->grant.count = 0;
 	if (!work->looked && alt_created != alt_deleted && !entry_of(key, f)) {
 		__u32 stray = find_stray(work);
 
@@ -352,66 +374,45 @@ static __always_inline enum outcome try_life(struct scratch *work, struct flow *
 			return AGAIN;
 		}
 	}
-	o = f ? add(work, f, from_a, owner, g, c) : open_life(work, from_a, owner, g, c);
+	o = f ? add(work, f, c) : open_life(work, c);
 	if (o == TAKEN) {
-		work->collided = work->looked = true;
+		work->looked = true;
 		key->alt ^= PLACE_SECOND;
+	} else if (o == CLOSING) {
+		work->late = work->looked = true;
+		key->alt ^= PLACE_ALT;
 	}
 	return o;
 }
 
-/* How far the fast path came. */
-enum sight_state {
-	UNREAD, /* it is nothing for it */
-	LOOKED, /* key and from_a hold, and the entry was looked up */
-	DONE,   /* the packet is counted */
-};
-
-/* What the fast path hands over, beside the entry that it found. */
-struct sight {
-	struct flow_key key;
-	__u64 print; /* its fingerprint */
-	__u32 from_a;
-	__u32 state; /* enum sight_state */
-};
-
-/* Puts the packet into a life of its flow; s and found are from the fast path. A try
- * fails on a mark, or when another CPU opens the entry first. What is marked while the
- * packet is here stays until it is done, so more failures than tries need a run that
- * outlasts a lifetime. */
-static __always_inline void count_packet(const struct hook *h, struct scratch *work, __u32 owner,
-					 struct counters *c, const struct sight *s, struct flow *found)
+/* What is at the place of the packet's key. */
+static __always_inline struct flow *find_entry(const struct scratch *work)
 {
-	struct flow_key *key = &work->sample.key;
-	struct packet *p = &work->packet;
+	__u64 place = work->print | work->sample.key.alt;
+
+	return bpf_map_lookup_elem(&flows, &place);
+}
+
+/* Puts the packet into a life of its flow. A try fails
+ * on a mark, or when another CPU opens the entry first. What is marked while the packet
+ * is here stays until it is done, so more failures than tries need a run that outlasts
+ * a lifetime. */
+static __always_inline void count_packet(const struct hook *h, struct scratch *work,
+					 struct counters *c)
+{
+	const struct packet *p = &work->packet;
 	enum outcome o = AGAIN;
-	struct grant g = {};
-	bool from_a;
 
 	work->clock = (struct clock){};
-	work->closing = closing;
-	work->looked = work->late = work->collided = false;
-	if (s->state == LOOKED) {
-		*key = s->key;
-		work->print = s->print;
-		from_a = s->from_a;
-	} else {
-		from_a = packet_key(p, key, &work->print);
+	work->closing = closing; /* before the look at the entry that it holds for */
+	work->looked = work->late = false;
+	/* What comes out goes by way of a map, where the verifier cannot see it: else it would
+	 * follow each outcome into the next try. */
+	for (__u64 i = 0; i < COUNT_TRIES && (o == AGAIN || o == CLOSING || o == TAKEN); i++) {
+		work->outcome = try_entry(work, find_entry(work), c);
+		barrier();
+		o = work->outcome;
 	}
-	for (int i = 0; i < COUNT_TRIES && (o == AGAIN || o == CLOSING || o == TAKEN); i++) {
-		g.count = 0;
-		if (i || s->state != LOOKED) {
-			__u64 place = work->print | key->alt;
-
-			found = bpf_map_lookup_elem(&flows, &place);
-		}
-		o = try_life(work, found, from_a, owner, &g, c);
-		if (o == CLOSING) {
-			work->late = work->looked = true;
-			key->alt ^= PLACE_ALT;
-		}
-	}
-	c->collided += work->collided;
 	if (o == ELSEWHERE) {
 		c->duplicate += p->segments;
 		return;
@@ -419,6 +420,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 	if (o != ADDED) {
 		c->table_full += p->segments;
 		c->refused++;
+		c->collided += o == TAKEN;
 		return;
 	}
 	c->counted += p->segments;
@@ -428,6 +430,32 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 		c->fragment += p->segments;
 	if (work->late)
 		c->late += p->segments;
-	if (g.count)
-		emit_samples(h, p, &work->sample, from_a, work->clock.ns, &g, c);
+	if (work->grant.count)
+		emit_samples(h, work, c);
+}
+
+/* A packet that the fast path has left. */
+static __always_inline void count_rest(const struct hook *h)
+{
+	__u32 zero = 0;
+	struct counters *c = bpf_map_lookup_elem(&packet_counters, &zero);
+	struct scratch *work = bpf_map_lookup_elem(&scratch, &zero);
+	enum verdict v = COUNTED;
+
+	if (!c || !work)
+		return;
+	if (!work->read)
+		v = parse(h, &work->packet);
+	cut(h, v, &work->packet);
+	c->seen += work->packet.segments;
+	if (v == NOT_IP) {
+		c->not_ip += work->packet.segments;
+		return;
+	}
+	if (v == MALFORMED) {
+		c->malformed += work->packet.segments;
+		return;
+	}
+	packet_key(work);
+	count_packet(h, work, c);
 }

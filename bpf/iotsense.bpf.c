@@ -61,36 +61,77 @@ static __always_inline struct hook xdp_hook(struct xdp_md *xdp)
 	};
 }
 
+/* What the fast path leaves a program goes on with in another: what the verifier makes of the
+ * two is a sum then, not a product. (Functions would do, but then the verifier before Linux
+ * 6.2 tells every number from every other.) A program that goes on to another does not come
+ * back. */
+SEC("tc")
+int iotsense_rest(struct __sk_buff *skb)
+{
+	struct hook h = tc_hook(skb, true);
+
+	count_rest(&h);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("tc")
+int iotsense_rest_ip(struct __sk_buff *skb)
+{
+	struct hook h = tc_hook(skb, false);
+
+	count_rest(&h);
+	return TC_ACT_UNSPEC;
+}
+
+SEC("xdp.frags")
+int iotsense_rest_xdp(struct xdp_md *xdp)
+{
+	struct hook h = xdp_hook(xdp);
+
+	count_rest(&h);
+	return XDP_PASS;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(void *));
+} rest SEC(".maps") = { .values = { (void *)&iotsense_rest } };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(void *));
+} rest_ip SEC(".maps") = { .values = { (void *)&iotsense_rest_ip } };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(void *));
+} rest_xdp SEC(".maps") = { .values = { (void *)&iotsense_rest_xdp } };
+
 /* One frame at one hook. owner names the attachment: interface and direction. */
 static __always_inline void count_frame(const struct hook *h, __u32 owner)
 {
 	__u32 zero = 0;
 	struct counters *c = bpf_map_lookup_elem(&packet_counters, &zero);
-	struct sight s;
-	struct flow *found = NULL;
-	struct scratch *work;
-	enum verdict v;
+	struct scratch *work = bpf_map_lookup_elem(&scratch, &zero);
 
-	if (!c)
+	if (!c || !work)
 		return;
-	s.state = UNREAD;
+	work->read = false;
+	if (glance(h, owner, c, work))
+		return;
+	work->owner = owner;
 	if (h->xdp)
-		found = glance_xdp(h->ctx, owner, c, &s);
+		bpf_tail_call(h->ctx, &rest_xdp, 0);
 	else if (h->ethernet)
-		found = glance_tc(h->ctx, owner, c, &s);
-	if (s.state == DONE)
-		return;
-	work = bpf_map_lookup_elem(&scratch, &zero);
-	if (!work)
-		return;
-	v = parse(h, &work->packet);
-	c->seen += work->packet.segments;
-	if (v == NOT_IP)
-		c->not_ip += work->packet.segments;
-	else if (v == MALFORMED)
-		c->malformed += work->packet.segments;
+		bpf_tail_call(h->ctx, &rest, 0);
 	else
-		count_packet(h, work, owner, c, &s, found);
+		bpf_tail_call(h->ctx, &rest_ip, 0);
 }
 
 SEC("tc")
@@ -150,6 +191,7 @@ int iotsense_sweep(struct sweep_args *args)
 		.gone_ifindex = args->gone_ifindex,
 	};
 
+	set_tick_zero();
 	bpf_for_each_map_elem(&flows, sweep_life, &a, 0);
 	if (a.limit)
 		bpf_for_each_map_elem(&macs, sweep_mac, &a, 0);

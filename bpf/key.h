@@ -37,19 +37,30 @@ struct end_words {
 /* What a packet's key is made of. */
 struct names {
 	__u64 src[2], dst[2]; /* as in struct packet */
-	const struct ethhdr *eth;
+	__u64 src_mac, dst_mac; /* the six bytes of each */
 	__u16 src_port, dst_port;
 	__u8  version, proto;
 	bool  has_ports;
 };
 
-static __always_inline struct end_words make_end(__u32 version, const __u64 *addr,
-						 const __u8 *mac, __u16 port)
+/* A MAC in pieces in which the kernel may just have written it. */
+static __always_inline __u64 mac_word(const __u8 *mac)
+{
+	return *(const __u32 *)mac | (__u64)*(const __u16 *)(mac + 4) << 32;
+}
+
+static __always_inline void put_mac(__u8 *to, __u64 mac)
+{
+	*(__u32 *)to = mac;
+	*(__u16 *)(to + 4) = mac >> 32;
+}
+
+static __always_inline struct end_words make_end(__u32 version, const __u64 *addr, __u64 mac, __u16 port)
 {
 	struct end_words e = { { addr[0], addr[1] }, (__u64)port << 48 };
 
 	if (is_local(version, addr))
-		e.mac_port |= *(const __u32 *)mac | (__u64)*(const __u16 *)(mac + 4) << 32;
+		e.mac_port |= mac;
 	return e;
 }
 
@@ -118,8 +129,8 @@ static __always_inline __u64 fingerprint(bool ipv4, const struct end_words *a,
 /* Builds the key of a packet and its fingerprint; returns whether its sender is key.a. */
 static __always_inline bool make_key(const struct names *n, struct flow_key *key, __u64 *print)
 {
-	struct end_words src = make_end(n->version, n->src, n->eth->h_source, n->src_port);
-	struct end_words dst = make_end(n->version, n->dst, n->eth->h_dest, n->dst_port);
+	struct end_words src = make_end(n->version, n->src, n->src_mac, n->src_port);
+	struct end_words dst = make_end(n->version, n->dst, n->dst_mac, n->dst_port);
 	bool from_a = cfg.uni || end_before(&src, &dst);
 	/* version, proto, has_ports, alt and padding in one store */
 	__u32 rest = n->version | n->proto << 8 | n->has_ports << 16;

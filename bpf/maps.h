@@ -21,8 +21,8 @@ __u64 alt_deleted;
 /* Not zero from before user space waits until it has deleted what is marked. */
 volatile __u32 closing;
 
-/* CLOCK_BOOTTIME - CLOCK_MONOTONIC, ns: grows when the machine has been suspended. */
-volatile __u64 suspended_ns;
+/* CLOCK_BOOTTIME when the kernel's count of ticks was zero, modulo 2^64; see set_tick_zero. */
+volatile __u64 tick_zero_ns;
 
 /* Local prefixes can change while the sensor runs; 0: no prefix of that version. */
 volatile __u32 prefixes_v4, prefixes_v6;

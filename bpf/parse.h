@@ -2,9 +2,8 @@
 /* From a frame to a plain struct: link header, what stands between it and IP, IP
  * headers, ports and where the payload lies. pkg/flows/parse.go does the same for capture files;
  * the two agree on every frame, which a differential test checks. Headers are
- * read with the load helpers, which also reach what is not linear; but for the
- * most common frames the same code is there a second time, compiled to read them
- * where they lie. To let each read choose would multiply the verifier's ways. */
+ * read with the load helpers, which also reach what is not linear; the most common
+ * packets do not come here, see fast.h. */
 #pragma once
 
 /* Limits of the header walk. A packet past the last two is counted without ports. */
@@ -34,7 +33,6 @@ struct hook {
 	void *data, *data_end; /* the frame's linear part */
 	bool  xdp;
 	bool  ethernet; /* the frame begins with an Ethernet header */
-	bool  plain;    /* an IPv4 header without options follows it, all linear */
 };
 
 struct packet {
@@ -60,6 +58,7 @@ struct packet {
 		__u16 type; /* EtherType of what is there */
 		__u8  tags, labels;
 	} walk; /* to IP */
+	__u64 ip6[5]; /* the IPv6 header as it was read: on the stack there is too little room */
 };
 
 /* Any part of the frame, of any length. */
@@ -67,17 +66,6 @@ static __always_inline int load(const struct hook *h, __u32 off, void *to, __u32
 {
 	return h->xdp ? bpf_xdp_load_bytes(h->ctx, off, to, len)
 		      : bpf_skb_load_bytes(h->ctx, off, to, len);
-}
-
-/* The same for a header; len is a constant, and off if the frame is plain. */
-static __always_inline int load_header(const struct hook *h, __u32 off, void *to, __u32 len)
-{
-	if (!h->plain || h->data + off + len > h->data_end)
-		return load(h, off, to, len);
-	/* Not so aligned, but neither amd64 nor arm64 mind, and else the compiler
-	 * would copy byte by byte. */
-	__builtin_memcpy(to, __builtin_assume_aligned(h->data + off, 8), len);
-	return 0;
 }
 
 static __always_inline __u32 min_u32(__u32 a, __u32 b)
@@ -101,18 +89,18 @@ static __always_inline void parse_transport(const struct hook *h, struct packet 
 	__u32 start, stop = claimed;
 
 	if (p->proto == IPPROTO_TCP && l4 + sizeof(struct tcphdr) <= present) {
-		if (load_header(h, l4, &t, sizeof(struct tcphdr)))
+		if (load(h, l4, &t, sizeof(struct tcphdr)))
 			return;
 		start = l4 + (t.tcp_off >> 4) * 4;
 		if (start < l4 + sizeof(struct tcphdr))
 			stop = 0;
 	} else if (p->proto == IPPROTO_UDP && l4 + sizeof(struct udphdr) <= present) {
-		if (load_header(h, l4, &t, sizeof(struct udphdr)))
+		if (load(h, l4, &t, sizeof(struct udphdr)))
 			return;
 		start = l4 + sizeof(struct udphdr);
 		stop = min_u32(claimed, l4 + bpf_ntohs(t.udp_len)); /* < 8: before start */
 	} else if ((p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP) && l4 + 4 <= present) {
-		if (load_header(h, l4, &t, 4))
+		if (load(h, l4, &t, 4))
 			return;
 		start = stop = 0;
 	} else {
@@ -137,9 +125,9 @@ static __always_inline enum verdict parse_ipv4(const struct hook *h, struct pack
 	__u32 header;
 	__u16 frag;
 
-	if (load_header(h, l3, &ip, sizeof(ip)) || ip.version != 4)
+	if (load(h, l3, &ip, sizeof(ip)) || ip.version != 4)
 		return MALFORMED;
-	header = h->plain ? sizeof(ip) : ip.ihl * 4;
+	header = ip.ihl * 4;
 	if (header < sizeof(ip) || l3 + header > end)
 		return MALFORMED;
 	p->size = bpf_ntohs(ip.tot_len);
@@ -169,26 +157,26 @@ static __always_inline bool is_ipv6_extension(__u8 next)
 static __always_inline enum verdict parse_ipv6(const struct hook *h, struct packet *p,
 					       __u32 l3, __u32 end, bool ports)
 {
-	struct ipv6hdr ip __attribute__((aligned(8)));
+	const struct ipv6hdr *ip = (void *)p->ip6;
 	struct {
 		__u8   next, len;
 		__be16 frag;
 	} ext;
-	__u32 off = l3 + sizeof(ip), present;
+	__u32 off = l3 + sizeof(*ip), present;
 	bool later = false, jumbogram;
 	__u16 frag;
 	__u8 next;
 
-	if (load(h, l3, &ip, sizeof(ip)) || ip.version != 6)
+	if (load(h, l3, p->ip6, sizeof(*ip)) || ip->version != 6)
 		return MALFORMED;
-	next = ip.nexthdr;
-	p->size = sizeof(ip) + bpf_ntohs(ip.payload_len);
-	jumbogram = !ip.payload_len && next != IPPROTO_NONE; /* RFC 2675, BIG TCP */
+	next = ip->nexthdr;
+	p->size = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	jumbogram = !ip->payload_len && next != IPPROTO_NONE; /* RFC 2675, BIG TCP */
 	if (jumbogram)
 		p->size = end - l3;
 	p->version = 6;
-	__builtin_memcpy(p->src, &ip.saddr, 16);
-	__builtin_memcpy(p->dst, &ip.daddr, 16);
+	__builtin_memcpy(p->src, &ip->saddr, 16);
+	__builtin_memcpy(p->dst, &ip->daddr, 16);
 	p->truncated = end - l3 < p->size;
 	present = min_u32(end, l3 + p->size);
 	for (int i = 0; i < MAX_IPV6_HEADERS; i++) {
@@ -340,19 +328,6 @@ static __always_inline enum verdict walk_to_ip(const struct hook *h, struct pack
 	return is_ip(p->walk.type) ? COUNTED : NOT_IP;
 }
 
-/* An Ethernet frame that begins with the headers of plain IPv4? */
-static __always_inline bool is_plain(const struct hook *h)
-{
-	const struct {
-		struct ethhdr eth;
-		__u8 version_ihl;
-		__u8 more[sizeof(struct iphdr) - 1];
-	} *f = h->data;
-
-	return (void *)(f + 1) <= h->data_end && f->eth.h_proto == bpf_htons(ETH_P_IP) &&
-	       f->version_ihl == 0x45;
-}
-
 static __always_inline enum verdict parse_frame(const struct hook *h, struct packet *p,
 						__u32 len, __u32 tags)
 {
@@ -367,13 +342,6 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
 		if (first >> 4 == 6)
 			return parse_ipv6(h, p, 0, len, true);
 		return MALFORMED;
-	}
-	if (is_plain(h)) {
-		struct hook plain = *h;
-
-		plain.plain = true;
-		load_header(&plain, 0, &p->eth, sizeof(p->eth));
-		return parse_ipv4(&plain, p, sizeof(p->eth), len, true);
 	}
 	if (load(h, 0, &p->eth, sizeof(p->eth)))
 		return MALFORMED;
@@ -393,10 +361,15 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
  * says how many; where gso_size is of a transport inside (a tunnel, ESP), there is
  * none that we read, or the frame has less than it claims, the kernel's own count,
  * and one sample stands for all. The headers that a tunnel's later packets repeat inside are not in their sizes. */
-static __always_inline void cut(const struct __sk_buff *skb, enum verdict v, struct packet *p)
+static __always_inline void cut(const struct hook *h, enum verdict v, struct packet *p)
 {
-	__u32 size = skb->gso_size, count = skb->gso_segs, pieces = 1;
+	const struct __sk_buff *skb = h->ctx;
+	__u32 size, count, pieces = 1;
 
+	if (h->xdp)
+		return;
+	size = skb->gso_size;
+	count = skb->gso_segs;
 	if (v == COUNTED && size && p->payload > size && !p->truncated)
 		pieces = (p->payload + size - 1) / size;
 	if (count > 1 && (v != COUNTED || p->truncated ||
@@ -415,16 +388,11 @@ static __always_inline void cut(const struct __sk_buff *skb, enum verdict v, str
 /* parse fills p; what it means, but for p->segments, depends on the verdict. */
 static __always_inline enum verdict parse(const struct hook *h, struct packet *p)
 {
-	enum verdict v;
+	struct __sk_buff *skb = h->ctx;
 
-	__builtin_memset(p, 0, sizeof(*p));
+	__builtin_memset(p, 0, offsetof(struct packet, ip6));
 	p->segments = p->samples = 1;
 	if (h->xdp)
 		return parse_frame(h, p, bpf_xdp_get_buff_len(h->ctx), 0);
-
-	struct __sk_buff *skb = h->ctx;
-
-	v = parse_frame(h, p, skb->len, skb->vlan_present ? 1 : 0);
-	cut(skb, v, p);
-	return v;
+	return parse_frame(h, p, skb->len, skb->vlan_present ? 1 : 0);
 }

@@ -149,7 +149,7 @@ struct counters {
 	__u64 refused;    /* lives: one for each packet that could not open one */
 	__u64 over_share;   /* of refused: its MAC holds as much as one may */
 	__u64 over_reserve; /* of refused: what is left is for known MACs */
-	__u64 collided;     /* lives: another flow has the fingerprint; at its second place, or refused */
+	__u64 collided;   /* lives opened at their second place, or refused since that was taken too */
 };
 
 /* Words of one row of config.secret: a constant, and one for each 32 bits of a key. */
@@ -159,7 +159,8 @@ struct counters {
 struct config {
 	__u64 secret[2][SECRET_WORDS]; /* random, see fingerprint */
 	__u64 lifetime_ns;
-	__u64 coarse_ns;     /* what the coarse clock can be late at most */
+	__u64 tick_ns;       /* from one tick to the next */
+	__u64 coarse_ns;     /* what the time told by ticks can be late at most */
 	__u32 samples;       /* per life, at most MAX_SAMPLES */
 	__u32 prefix;        /* payload bytes per sample, at most MAX_PREFIX */
 	__u32 wake_bytes;    /* wake the reader each time a CPU has written this much; a power of two */

@@ -23,6 +23,9 @@ const (
 	BenchMapMacs              = "macs"
 	BenchMapMarked            = "marked"
 	BenchMapPacketCounters    = "packet_counters"
+	BenchMapRest              = "rest"
+	BenchMapRestIp            = "rest_ip"
+	BenchMapRestXdp           = "rest_xdp"
 	BenchMapScratch           = "scratch"
 	BenchProgEmptyTc          = "empty_tc"
 	BenchProgEmptyXdp         = "empty_xdp"
@@ -31,6 +34,9 @@ const (
 	BenchProgIotsenseInIp     = "iotsense_in_ip"
 	BenchProgIotsenseOut      = "iotsense_out"
 	BenchProgIotsenseOutIp    = "iotsense_out_ip"
+	BenchProgIotsenseRest     = "iotsense_rest"
+	BenchProgIotsenseRestIp   = "iotsense_rest_ip"
+	BenchProgIotsenseRestXdp  = "iotsense_rest_xdp"
 	BenchProgIotsenseSweep    = "iotsense_sweep"
 	BenchProgIotsenseXdp      = "iotsense_xdp"
 	BenchProgManyCountTc      = "many_count_tc"
@@ -50,7 +56,7 @@ const (
 	BenchVarMacsUsed          = "macs_used"
 	BenchVarPrefixesV4        = "prefixes_v4"
 	BenchVarPrefixesV6        = "prefixes_v6"
-	BenchVarSuspendedNs       = "suspended_ns"
+	BenchVarTickZeroNs        = "tick_zero_ns"
 	BenchVarUnusedClose       = "unused_close"
 	BenchVarUnusedCollectArgs = "unused_collect_args"
 	BenchVarUnusedEventKind   = "unused_event_kind"
@@ -111,6 +117,9 @@ type BenchProgramSpecs struct {
 	IotsenseInIp    *ebpf.ProgramSpec `ebpf:"iotsense_in_ip"`
 	IotsenseOut     *ebpf.ProgramSpec `ebpf:"iotsense_out"`
 	IotsenseOutIp   *ebpf.ProgramSpec `ebpf:"iotsense_out_ip"`
+	IotsenseRest    *ebpf.ProgramSpec `ebpf:"iotsense_rest"`
+	IotsenseRestIp  *ebpf.ProgramSpec `ebpf:"iotsense_rest_ip"`
+	IotsenseRestXdp *ebpf.ProgramSpec `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
 	IotsenseXdp     *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
 	ManyCountTc     *ebpf.ProgramSpec `ebpf:"many_count_tc"`
@@ -132,6 +141,9 @@ type BenchMapSpecs struct {
 	Macs           *ebpf.MapSpec `ebpf:"macs"`
 	Marked         *ebpf.MapSpec `ebpf:"marked"`
 	PacketCounters *ebpf.MapSpec `ebpf:"packet_counters"`
+	Rest           *ebpf.MapSpec `ebpf:"rest"`
+	RestIp         *ebpf.MapSpec `ebpf:"rest_ip"`
+	RestXdp        *ebpf.MapSpec `ebpf:"rest_xdp"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -150,7 +162,7 @@ type BenchVariableSpecs struct {
 	MacsUsed          *ebpf.VariableSpec `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.VariableSpec `ebpf:"prefixes_v4"`
 	PrefixesV6        *ebpf.VariableSpec `ebpf:"prefixes_v6"`
-	SuspendedNs       *ebpf.VariableSpec `ebpf:"suspended_ns"`
+	TickZeroNs        *ebpf.VariableSpec `ebpf:"tick_zero_ns"`
 	UnusedClose       *ebpf.VariableSpec `ebpf:"unused_close"`
 	UnusedCollectArgs *ebpf.VariableSpec `ebpf:"unused_collect_args"`
 	UnusedEventKind   *ebpf.VariableSpec `ebpf:"unused_event_kind"`
@@ -189,6 +201,9 @@ type BenchMaps struct {
 	Macs           *ebpf.Map `ebpf:"macs"`
 	Marked         *ebpf.Map `ebpf:"marked"`
 	PacketCounters *ebpf.Map `ebpf:"packet_counters"`
+	Rest           *ebpf.Map `ebpf:"rest"`
+	RestIp         *ebpf.Map `ebpf:"rest_ip"`
+	RestXdp        *ebpf.Map `ebpf:"rest_xdp"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 }
 
@@ -201,6 +216,9 @@ func (m *BenchMaps) Close() error {
 		m.Macs,
 		m.Marked,
 		m.PacketCounters,
+		m.Rest,
+		m.RestIp,
+		m.RestXdp,
 		m.Scratch,
 	)
 }
@@ -220,7 +238,7 @@ type BenchVariables struct {
 	MacsUsed          *ebpf.Variable `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.Variable `ebpf:"prefixes_v4"`
 	PrefixesV6        *ebpf.Variable `ebpf:"prefixes_v6"`
-	SuspendedNs       *ebpf.Variable `ebpf:"suspended_ns"`
+	TickZeroNs        *ebpf.Variable `ebpf:"tick_zero_ns"`
 	UnusedClose       *ebpf.Variable `ebpf:"unused_close"`
 	UnusedCollectArgs *ebpf.Variable `ebpf:"unused_collect_args"`
 	UnusedEventKind   *ebpf.Variable `ebpf:"unused_event_kind"`
@@ -243,6 +261,9 @@ type BenchPrograms struct {
 	IotsenseInIp    *ebpf.Program `ebpf:"iotsense_in_ip"`
 	IotsenseOut     *ebpf.Program `ebpf:"iotsense_out"`
 	IotsenseOutIp   *ebpf.Program `ebpf:"iotsense_out_ip"`
+	IotsenseRest    *ebpf.Program `ebpf:"iotsense_rest"`
+	IotsenseRestIp  *ebpf.Program `ebpf:"iotsense_rest_ip"`
+	IotsenseRestXdp *ebpf.Program `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.Program `ebpf:"iotsense_sweep"`
 	IotsenseXdp     *ebpf.Program `ebpf:"iotsense_xdp"`
 	ManyCountTc     *ebpf.Program `ebpf:"many_count_tc"`
@@ -262,6 +283,9 @@ func (p *BenchPrograms) Close() error {
 		p.IotsenseInIp,
 		p.IotsenseOut,
 		p.IotsenseOutIp,
+		p.IotsenseRest,
+		p.IotsenseRestIp,
+		p.IotsenseRestXdp,
 		p.IotsenseSweep,
 		p.IotsenseXdp,
 		p.ManyCountTc,

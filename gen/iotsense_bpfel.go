@@ -34,6 +34,7 @@ type IotsenseConfig struct {
 	_            structs.HostLayout
 	Secret       [2][14]uint64
 	LifetimeNs   uint64
+	TickNs       uint64
 	CoarseNs     uint64
 	Samples      uint32
 	Prefix       uint32
@@ -213,20 +214,31 @@ type IotsenseScratch struct {
 			Tags   uint8
 			Labels uint8
 		}
+		Ip6 [5]uint64
 	}
 	Clock struct {
 		_     structs.HostLayout
 		Ns    uint64
 		Exact uint64
 	}
-	Sample   IotsenseSample
-	Print    uint64
-	Fresh    IotsenseFlow
-	Closing  bool
-	Looked   bool
-	Late     bool
-	Collided bool
-	_        [4]byte
+	Sample IotsenseSample
+	Print  uint64
+	Side   uint32
+	_      [4]byte
+	Grant  struct {
+		_       structs.HostLayout
+		FirstUs uint64
+		Index   uint32
+		Count   uint32
+	}
+	Fresh   IotsenseFlow
+	Owner   uint32
+	Read    uint32
+	Outcome uint32
+	Closing bool
+	Looked  bool
+	Late    bool
+	_       [1]byte
 }
 
 type IotsenseSweepArgs struct {
@@ -261,12 +273,18 @@ const (
 	IotsenseMapMacs              = "macs"
 	IotsenseMapMarked            = "marked"
 	IotsenseMapPacketCounters    = "packet_counters"
+	IotsenseMapRest              = "rest"
+	IotsenseMapRestIp            = "rest_ip"
+	IotsenseMapRestXdp           = "rest_xdp"
 	IotsenseMapScratch           = "scratch"
 	IotsenseProgIotsenseCollect  = "iotsense_collect"
 	IotsenseProgIotsenseIn       = "iotsense_in"
 	IotsenseProgIotsenseInIp     = "iotsense_in_ip"
 	IotsenseProgIotsenseOut      = "iotsense_out"
 	IotsenseProgIotsenseOutIp    = "iotsense_out_ip"
+	IotsenseProgIotsenseRest     = "iotsense_rest"
+	IotsenseProgIotsenseRestIp   = "iotsense_rest_ip"
+	IotsenseProgIotsenseRestXdp  = "iotsense_rest_xdp"
 	IotsenseProgIotsenseSweep    = "iotsense_sweep"
 	IotsenseProgIotsenseXdp      = "iotsense_xdp"
 	IotsenseVarAltCreated        = "alt_created"
@@ -277,7 +295,7 @@ const (
 	IotsenseVarMacsUsed          = "macs_used"
 	IotsenseVarPrefixesV4        = "prefixes_v4"
 	IotsenseVarPrefixesV6        = "prefixes_v6"
-	IotsenseVarSuspendedNs       = "suspended_ns"
+	IotsenseVarTickZeroNs        = "tick_zero_ns"
 	IotsenseVarUnusedClose       = "unused_close"
 	IotsenseVarUnusedCollectArgs = "unused_collect_args"
 	IotsenseVarUnusedEventKind   = "unused_event_kind"
@@ -336,6 +354,9 @@ type IotsenseProgramSpecs struct {
 	IotsenseInIp    *ebpf.ProgramSpec `ebpf:"iotsense_in_ip"`
 	IotsenseOut     *ebpf.ProgramSpec `ebpf:"iotsense_out"`
 	IotsenseOutIp   *ebpf.ProgramSpec `ebpf:"iotsense_out_ip"`
+	IotsenseRest    *ebpf.ProgramSpec `ebpf:"iotsense_rest"`
+	IotsenseRestIp  *ebpf.ProgramSpec `ebpf:"iotsense_rest_ip"`
+	IotsenseRestXdp *ebpf.ProgramSpec `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
 	IotsenseXdp     *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
 }
@@ -350,6 +371,9 @@ type IotsenseMapSpecs struct {
 	Macs           *ebpf.MapSpec `ebpf:"macs"`
 	Marked         *ebpf.MapSpec `ebpf:"marked"`
 	PacketCounters *ebpf.MapSpec `ebpf:"packet_counters"`
+	Rest           *ebpf.MapSpec `ebpf:"rest"`
+	RestIp         *ebpf.MapSpec `ebpf:"rest_ip"`
+	RestXdp        *ebpf.MapSpec `ebpf:"rest_xdp"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 }
 
@@ -365,7 +389,7 @@ type IotsenseVariableSpecs struct {
 	MacsUsed          *ebpf.VariableSpec `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.VariableSpec `ebpf:"prefixes_v4"`
 	PrefixesV6        *ebpf.VariableSpec `ebpf:"prefixes_v6"`
-	SuspendedNs       *ebpf.VariableSpec `ebpf:"suspended_ns"`
+	TickZeroNs        *ebpf.VariableSpec `ebpf:"tick_zero_ns"`
 	UnusedClose       *ebpf.VariableSpec `ebpf:"unused_close"`
 	UnusedCollectArgs *ebpf.VariableSpec `ebpf:"unused_collect_args"`
 	UnusedEventKind   *ebpf.VariableSpec `ebpf:"unused_event_kind"`
@@ -403,6 +427,9 @@ type IotsenseMaps struct {
 	Macs           *ebpf.Map `ebpf:"macs"`
 	Marked         *ebpf.Map `ebpf:"marked"`
 	PacketCounters *ebpf.Map `ebpf:"packet_counters"`
+	Rest           *ebpf.Map `ebpf:"rest"`
+	RestIp         *ebpf.Map `ebpf:"rest_ip"`
+	RestXdp        *ebpf.Map `ebpf:"rest_xdp"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 }
 
@@ -414,6 +441,9 @@ func (m *IotsenseMaps) Close() error {
 		m.Macs,
 		m.Marked,
 		m.PacketCounters,
+		m.Rest,
+		m.RestIp,
+		m.RestXdp,
 		m.Scratch,
 	)
 }
@@ -430,7 +460,7 @@ type IotsenseVariables struct {
 	MacsUsed          *ebpf.Variable `ebpf:"macs_used"`
 	PrefixesV4        *ebpf.Variable `ebpf:"prefixes_v4"`
 	PrefixesV6        *ebpf.Variable `ebpf:"prefixes_v6"`
-	SuspendedNs       *ebpf.Variable `ebpf:"suspended_ns"`
+	TickZeroNs        *ebpf.Variable `ebpf:"tick_zero_ns"`
 	UnusedClose       *ebpf.Variable `ebpf:"unused_close"`
 	UnusedCollectArgs *ebpf.Variable `ebpf:"unused_collect_args"`
 	UnusedEventKind   *ebpf.Variable `ebpf:"unused_event_kind"`
@@ -451,6 +481,9 @@ type IotsensePrograms struct {
 	IotsenseInIp    *ebpf.Program `ebpf:"iotsense_in_ip"`
 	IotsenseOut     *ebpf.Program `ebpf:"iotsense_out"`
 	IotsenseOutIp   *ebpf.Program `ebpf:"iotsense_out_ip"`
+	IotsenseRest    *ebpf.Program `ebpf:"iotsense_rest"`
+	IotsenseRestIp  *ebpf.Program `ebpf:"iotsense_rest_ip"`
+	IotsenseRestXdp *ebpf.Program `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.Program `ebpf:"iotsense_sweep"`
 	IotsenseXdp     *ebpf.Program `ebpf:"iotsense_xdp"`
 }
@@ -462,6 +495,9 @@ func (p *IotsensePrograms) Close() error {
 		p.IotsenseInIp,
 		p.IotsenseOut,
 		p.IotsenseOutIp,
+		p.IotsenseRest,
+		p.IotsenseRestIp,
+		p.IotsenseRestXdp,
 		p.IotsenseSweep,
 		p.IotsenseXdp,
 	)

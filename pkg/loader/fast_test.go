@@ -7,9 +7,8 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
-
-	"github.com/cilium/ebpf"
 
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
@@ -31,7 +30,7 @@ func weakSecret(bits int) *object.Secret {
 // Whatever a frame is, the fast path counts it as the rest does, or leaves it to that.
 // While user space deletes there is no fast path. With few fingerprints flows share them.
 func TestFastPathAgreesWithTheRest(t *testing.T) {
-	const rounds = 3 // the first packet opens the flow and is its only sample
+	const rounds = 3 // the first packet opens the flow, the first two are sampled
 	frames := append(everyCut(), mutated(3, 20000)...)
 	for _, tt := range []struct {
 		name    string
@@ -44,11 +43,11 @@ func TestFastPathAgreesWithTheRest(t *testing.T) {
 		{"few fingerprints", Config{secret: weakSecret(16)}, gen.IotsenseProgIotsenseIn},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.cfg.Packets, tt.cfg.Lifetime = 1, math.MaxInt32*1000
+			tt.cfg.Packets, tt.cfg.Prefix, tt.cfg.Lifetime = 2, 64, math.MaxInt32*1000
 			fast, slow := newKernel(t, tt.cfg, tt.program), newKernel(t, tt.cfg, tt.program)
 			type total struct{ packets, bytes [2]uint64 }
 			lives := func(k *kernel) map[flows.Key]total {
-				k.closes = nil
+				k.closes, k.samples = nil, nil
 				k.must(k.flush())
 				all := map[flows.Key]total{}
 				for _, c := range k.closes {
@@ -77,6 +76,9 @@ func TestFastPathAgreesWithTheRest(t *testing.T) {
 				if !maps.Equal(a, b) {
 					t.Fatalf("%d lives on the fast path, %d without it", len(a), len(b))
 				}
+				if !slices.EqualFunc(fast.samples, slow.samples, sameSample) {
+					t.Fatalf("%d samples on the fast path, %d others without it", len(fast.samples), len(slow.samples))
+				}
 			}
 			a, b := fast.count(), slow.count()
 			if a.Packets != b.Packets || a.Flows != b.Flows || a.Samples != b.Samples || !identities(a.Packets) {
@@ -90,36 +92,59 @@ func TestFastPathAgreesWithTheRest(t *testing.T) {
 	}
 }
 
-// The kinds of packets that the fast path is for are on it: it writes no scratch.
+// sameSample leaves out times, which two runs do not share.
+func sameSample(a, b flows.Sample) bool {
+	return a.Life.Key == b.Life.Key && a.Index == b.Index && a.FromA == b.FromA && a.Size == b.Size && bytes.Equal(a.Payload, b.Payload)
+}
+
+// The kinds of packets that the fast path is for are on it: of a new flow nothing is
+// parsed, of a sampled packet no more than the sample is written, of a known one nothing.
 func TestFastPathIsTaken(t *testing.T) {
 	udp := packet.UDP(1, 2, packet.Payload(9))
 	v4, v6 := packet.IPv4(packet.IP{Proto: packet.UDPProto}, udp), packet.IPv6(packet.IP{Proto: packet.UDPProto}, udp)
-	for name, frame := range map[string][]byte{
-		"ipv4":    packet.Ethernet(packet.IPv4Type, v4),
-		"tcp":     packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.TCPProto}, packet.TCP(1, 2, nil))),
-		"icmp":    packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.ICMP}, packet.Payload(9))),
-		"ipv6":    packet.Ethernet(packet.IPv6Type, v6),
-		"vlan":    packet.Ethernet(packet.VLANType, packet.VLAN(7, packet.IPv4Type, v4)),
-		"options": packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto, Options: make([]byte, 40)}, udp)),
+	ethernet, ip := gen.IotsenseProgIotsenseIn, gen.IotsenseProgIotsenseInIp
+	for _, tt := range []struct {
+		name, program string
+		frame         []byte
+	}{
+		{"ipv4", ethernet, packet.Ethernet(packet.IPv4Type, v4)},
+		{"tcp", ethernet, packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.TCPProto}, packet.TCP(1, 2, nil)))},
+		{"icmp", ethernet, packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.ICMP}, packet.Payload(9)))},
+		{"ipv6", ethernet, packet.Ethernet(packet.IPv6Type, v6)},
+		{"vlan", ethernet, packet.Ethernet(packet.VLANType, packet.VLAN(7, packet.IPv4Type, v4))},
+		{"options", ethernet, packet.Ethernet(packet.IPv4Type, packet.IPv4(packet.IP{Proto: packet.UDPProto, Options: make([]byte, 40)}, udp))},
+		{"xdp", gen.IotsenseProgIotsenseXdp, packet.Ethernet(packet.IPv4Type, v4)},
+		{"tunnel ipv4", ip, v4},
+		{"tunnel ipv6", ip, v6},
 	} {
-		k := newKernel(t, Config{Packets: 1}, gen.IotsenseProgIotsenseIn, gen.IotsenseProgIotsenseXdp)
-		k.run(gen.IotsenseProgIotsenseIn, frame)
+		k := newKernel(t, Config{Packets: 2}, tt.program)
 		scratch := k.maps["scratch"]
-		empty := make([]byte, (scratch.ValueSize()+7)/8*8*uint32(ebpf.MustPossibleCPU()))
-		values := make([][]byte, ebpf.MustPossibleCPU())
-		for i := range values {
-			values[i] = empty[:scratch.ValueSize()]
-		}
-		k.must(scratch.Put(uint32(0), values))
-		k.run(gen.IotsenseProgIotsenseIn, frame)
-		k.must(scratch.Lookup(uint32(0), &values))
-		for _, v := range values {
-			if !bytes.Equal(v, empty[:len(v)]) {
-				t.Errorf("%s: not on the fast path", name)
+		written := func() (w gen.IotsenseScratch) {
+			var values []gen.IotsenseScratch
+			k.must(scratch.Lookup(uint32(0), &values))
+			for _, v := range values {
+				if v != (gen.IotsenseScratch{}) {
+					w = v
+				}
 			}
+			clear(values)
+			k.must(scratch.Put(uint32(0), values))
+			return w
 		}
-		if got := k.count().Packets; got.Counted != 2 || !identities(got) {
-			t.Errorf("%s: %+v", name, got)
+		k.run(tt.program, tt.frame)
+		if w := written(); w.Read == 0 {
+			t.Errorf("%s: the first packet is parsed", tt.name)
+		}
+		k.run(tt.program, tt.frame)
+		if w := written(); w.Sample.Index != 1 || w.Packet != (gen.IotsenseScratch{}).Packet {
+			t.Errorf("%s: a sampled packet is not on the fast path", tt.name)
+		}
+		k.run(tt.program, tt.frame)
+		if w := written(); w != (gen.IotsenseScratch{}) {
+			t.Errorf("%s: a known packet is not on the fast path", tt.name)
+		}
+		if got := k.count(); got.Packets.Counted != 3 || got.Samples.Sent != 2 || !identities(got.Packets) {
+			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
 }

@@ -59,7 +59,7 @@ type Kernel struct {
 	closed      uint64        // such closes
 	refusals    refusals      // reported so far
 	mostWaiting int           // bytes in the ring when it was read
-	suspended   int64         // ns, as the programs know it
+	suspended   int64         // ns, when the programs were last told
 }
 
 // Open loads the kernel half and attaches it to every interface of cfg that is

@@ -75,7 +75,7 @@ type FlowStats struct {
 	Refused     uint64 `json:"refused" means:"not opened, one for each packet of table_full" do:"see below"`
 	OverShare   uint64 `json:"over_share" of:"refused" means:"the MAC holds as many flows as one may" do:"one device scans or is scanned; or it needs a larger table"`
 	OverReserve uint64 `json:"over_reserve" of:"refused" means:"what is left is for known devices" do:"a flood of new devices"`
-	Collided    uint64 `json:"collided" means:"whose fingerprint, by which a flow is found, another flow had: at a second place, or refused if that was taken too" do:"nothing: some of 2^62 flows"`
+	Collided    uint64 `json:"collided" means:"found by the same fingerprint as another: kept at a second place, or refused if that was taken too" do:"nothing, it takes billions of flows; many: start again, which draws other fingerprints"`
 }
 
 // FactStats counts what became of payloads that facts come from, and of facts.

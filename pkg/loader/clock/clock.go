@@ -1,5 +1,5 @@
-// Package clock reads the kernel's clocks: how far apart they are, and what the
-// coarse one misses. Stamps of the kernel half are of CLOCK_BOOTTIME.
+// Package clock reads the kernel's clocks: how far apart they are, and how long their
+// tick is. Stamps of the kernel half are of CLOCK_BOOTTIME.
 package clock
 
 import (
@@ -48,12 +48,13 @@ func ahead(read func(clock int32) int64, clock, of int32) (ns int64) {
 	return ns
 }
 
-// CoarseLate is more than the programs' coarse clock is ever late: it moves with
-// the tick, and after five ticks at the latest when the CPU that keeps the time
-// does not get to it (kernel/time/tick-sched.c).
-var CoarseLate = 10 * coarseTick()
+// CoarseLate is more than the time that the programs tell by ticks is ever late: two
+// ticks, and five more when the CPU that counts them does not get to it
+// (kernel/time/tick-sched.c).
+var CoarseLate = 10 * Tick()
 
-func coarseTick() time.Duration {
+// Tick is how long a tick of the kernel is: its coarse clocks move with them.
+func Tick() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGetres(unix.CLOCK_MONOTONIC_COARSE, &t); err != nil {
 		return 10 * time.Millisecond // the clock exists since Linux 2.6.32, and no tick is longer

@@ -43,7 +43,7 @@ func TestBench(t *testing.T) {
 	}
 	for hook, ns := range got {
 		for _, order := range [][2]string{
-			{"empty", "reference"}, {"reference", "known"}, {"known", "new_flow"},
+			{"empty", "reference"}, {"empty", "known"}, {"known", "sample_0"}, {"known", "new_flow"},
 		} {
 			if ns[order[0]] <= 0 || ns[order[0]] >= ns[order[1]] {
 				t.Errorf("%s: %s %.1f ns, %s %.1f ns: want the first to cost less", hook, order[0], ns[order[0]], order[1], ns[order[1]])

@@ -6,7 +6,6 @@ package object
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math/bits"
 	"net/netip"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/flows"
@@ -46,6 +46,7 @@ type Config struct {
 // Load loads the programs named of spec, with all its maps, and takes the others out
 // of spec: the verifier takes its time.
 func (c Config) Load(spec *ebpf.CollectionSpec, programs ...string) (*ebpf.Collection, error) {
+	programs = withRest(spec, programs)
 	for name := range spec.Programs {
 		if !slices.Contains(programs, name) {
 			delete(spec.Programs, name)
@@ -56,13 +57,32 @@ func (c Config) Load(spec *ebpf.CollectionSpec, programs ...string) (*ebpf.Colle
 		return nil, fmt.Errorf("count CPUs: %w", err)
 	}
 	setMapSizes(spec, c.MaxFlows, c.RingSize)
-	err = errors.Join(
-		spec.Variables["cfg"].Set(c.constants(cpus)),
-		spec.Variables["suspended_ns"].Set(uint64(clock.Suspended())))
-	if err != nil {
+	if err := spec.Variables["cfg"].Set(c.constants(cpus)); err != nil {
 		return nil, fmt.Errorf("configure the programs: %w", err)
 	}
 	return ebpf.NewCollection(spec)
+}
+
+// withRest adds the programs that those named go on to, and empties the arrays through
+// which no other does.
+func withRest(spec *ebpf.CollectionSpec, programs []string) []string {
+	all := slices.Clone(programs)
+	for array, m := range spec.Maps {
+		if m.Type != ebpf.ProgramArray {
+			continue
+		}
+		goesOn := func(name string) bool {
+			p, ok := spec.Programs[name]
+			return ok && slices.ContainsFunc(p.Instructions, func(i asm.Instruction) bool { return i.Reference() == array })
+		}
+		if !slices.ContainsFunc(programs, goesOn) {
+			m.Contents = nil
+		}
+		for _, rest := range m.Contents {
+			all = append(all, rest.Value.(string))
+		}
+	}
+	return all
 }
 
 // constants is c as the programs read it, on a machine with that many CPUs.
@@ -72,6 +92,7 @@ func (c Config) constants(cpus int) gen.IotsenseConfig {
 		LifetimeNs: uint64(c.Lifetime.Nanoseconds()),
 		Samples:    uint32(c.Packets),
 		Prefix:     uint32(c.Prefix),
+		TickNs:     uint64(clock.Tick().Nanoseconds()),
 		CoarseNs:   uint64(clock.CoarseLate.Nanoseconds()),
 		// Often enough that a quarter of the ring is taken at most when all CPUs
 		// are about to wake the reader, seldom enough that wakeups do not
