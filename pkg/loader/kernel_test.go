@@ -13,6 +13,8 @@ import (
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/watch"
 )
 
 // exactEnv asks for the long variants of the tests of exactness (make exact).
@@ -67,7 +69,8 @@ func newKernel(t testing.TB, cfg Config, programs ...string) *kernel {
 			t.Error(err)
 		}
 	})
-	s.cfg.Interfaces = nil // step attaches to none
+	s.cfg.Interfaces = nil
+	s.watcher = watch.New(s.network, attach.Attacher{}, nil, s.freeDirections) // step attaches to none
 	k := &kernel{s, &events{}, t}
 	s.sink = k.events
 	return k

@@ -1,7 +1,9 @@
 package loader
 
 import (
+	"errors"
 	"math"
+	"net"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -17,6 +19,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
+	"github.com/iotsense/iotsense/pkg/loader/clock"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
@@ -327,7 +330,13 @@ func stayOn(t *testing.T, cpu int) {
 // Packets of the same flows on two CPUs, both directions, while lives roll over
 // and are swept: every packet is in one life, every sample in its place.
 func TestConcurrentPackets(t *testing.T) {
-	const lifetime = 3 * time.Millisecond
+	// The fast path counts packets of lives that last longer than ticks can tell.
+	for _, lifetime := range []time.Duration{3 * time.Millisecond, clock.CoarseLate + 10*time.Millisecond} {
+		t.Run(lifetime.String(), func(t *testing.T) { testConcurrentPackets(t, lifetime) })
+	}
+}
+
+func testConcurrentPackets(t *testing.T, lifetime time.Duration) {
 	packets := long(400_000, 26_000_000) // on each CPU
 	if testing.Short() {
 		packets = 20_000
@@ -370,6 +379,20 @@ func TestConcurrentPackets(t *testing.T) {
 	}
 	k.checkLives(t, stats)
 	t.Logf("%d packets, %d lives, %d late packets", want, len(k.closes), stats.Packets.Late)
+}
+
+// The kernel of these tests counts no packet but theirs, whatever goes over lo.
+func TestKernelUnderTestIsOnNoInterface(t *testing.T) {
+	k := newKernel(t, Config{})
+	next := time.Now()
+	k.must(k.step(&next))
+	conn, err := net.Dial("udp", "127.0.0.1:9")
+	k.must(err)
+	_, err = conn.Write([]byte("seen?"))
+	k.must(errors.Join(err, conn.Close()))
+	if got := k.count().Packets.Seen; got != 0 {
+		t.Errorf("%d packets were seen on lo", got)
+	}
 }
 
 // Two CPUs open the same flows at the same time, with packets that take all samples:
