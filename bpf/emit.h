@@ -30,6 +30,7 @@ struct scratch {
 	__u32         owner;   /* names the attachment: interface and direction */
 	__u32         read;    /* the fast path has made packet */
 	__u32         outcome; /* enum outcome, of the last try */
+	bool          ethernet; /* see struct hook */
 	bool          closing; /* when the packet came; see check_entry */
 	bool          looked;  /* at both entries of the flow */
 	bool          late;    /* met a life that was being closed */
@@ -136,7 +137,8 @@ static __always_inline void emit_samples(const struct hook *h, struct scratch *w
 	struct sample *s = &work->sample;
 
 	begin_samples(s, g, work->clock.ns, work->side);
-	for (__u32 i = 0; i < MAX_SAMPLES && i < g->count; i++) {
+	/* A frame that XDP sees is one wire packet. */
+	for (__u32 i = 0; i < (h->xdp ? 1 : MAX_SAMPLES) && i < g->count; i++) {
 		s->index = g->index + i;
 		emit_part(h, &work->packet, i, s, c);
 	}

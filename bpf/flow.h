@@ -444,8 +444,12 @@ static __always_inline void count_rest(const struct hook *h)
 
 	if (!c || !work)
 		return;
-	if (!work->read)
-		v = parse(h, &work->packet);
+	if (!work->read) {
+		struct hook here = *h;
+
+		here.ethernet = h->xdp || work->ethernet;
+		v = parse(&here, &work->packet);
+	}
 	cut(h, v, &work->packet);
 	c->seen += work->packet.segments;
 	if (v == NOT_IP) {

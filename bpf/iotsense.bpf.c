@@ -68,16 +68,7 @@ static __always_inline struct hook xdp_hook(struct xdp_md *xdp)
 SEC("tc")
 int iotsense_rest(struct __sk_buff *skb)
 {
-	struct hook h = tc_hook(skb, true);
-
-	count_rest(&h);
-	return TC_ACT_UNSPEC;
-}
-
-SEC("tc")
-int iotsense_rest_ip(struct __sk_buff *skb)
-{
-	struct hook h = tc_hook(skb, false);
+	struct hook h = tc_hook(skb, true); /* if it is one, see count_rest */
 
 	count_rest(&h);
 	return TC_ACT_UNSPEC;
@@ -104,13 +95,6 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__array(values, int(void *));
-} rest_ip SEC(".maps") = { .values = { (void *)&iotsense_rest_ip } };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, int(void *));
 } rest_xdp SEC(".maps") = { .values = { (void *)&iotsense_rest_xdp } };
 
 /* One frame at one hook. owner names the attachment: interface and direction. */
@@ -126,12 +110,11 @@ static __always_inline void count_frame(const struct hook *h, __u32 owner)
 	if (glance(h, owner, c, work))
 		return;
 	work->owner = owner;
+	work->ethernet = h->ethernet;
 	if (h->xdp)
 		bpf_tail_call(h->ctx, &rest_xdp, 0);
-	else if (h->ethernet)
-		bpf_tail_call(h->ctx, &rest, 0);
 	else
-		bpf_tail_call(h->ctx, &rest_ip, 0);
+		bpf_tail_call(h->ctx, &rest, 0);
 }
 
 SEC("tc")

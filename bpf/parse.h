@@ -334,23 +334,22 @@ static __always_inline enum verdict parse_frame(const struct hook *h, struct pac
 	enum verdict v;
 	__u8 first;
 
-	if (!h->ethernet) {
+	if (h->ethernet) {
+		if (load(h, 0, &p->eth, sizeof(p->eth)))
+			return MALFORMED;
+		p->walk.off = sizeof(p->eth);
+		p->walk.type = bpf_ntohs(p->eth.h_proto);
+		p->walk.tags = tags;
+		v = walk_to_ip(h, p, tags);
+		if (v != COUNTED)
+			return v;
+	} else {
 		if (load(h, 0, &first, 1))
 			return MALFORMED;
-		if (first >> 4 == 4)
-			return parse_ipv4(h, p, 0, len, true);
-		if (first >> 4 == 6)
-			return parse_ipv6(h, p, 0, len, true);
-		return MALFORMED;
+		p->walk.type = ip_type(first);
+		if (!is_ip(p->walk.type))
+			return MALFORMED;
 	}
-	if (load(h, 0, &p->eth, sizeof(p->eth)))
-		return MALFORMED;
-	p->walk.off = sizeof(p->eth);
-	p->walk.type = bpf_ntohs(p->eth.h_proto);
-	p->walk.tags = tags;
-	v = walk_to_ip(h, p, tags);
-	if (v != COUNTED)
-		return v;
 	barrier();
 	if (p->walk.type == ETH_P_IP)
 		return parse_ipv4(h, p, p->walk.off, len, p->walk.tags <= MAX_VLAN_TAGS);

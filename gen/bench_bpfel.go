@@ -24,7 +24,6 @@ const (
 	BenchMapMarked            = "marked"
 	BenchMapPacketCounters    = "packet_counters"
 	BenchMapRest              = "rest"
-	BenchMapRestIp            = "rest_ip"
 	BenchMapRestXdp           = "rest_xdp"
 	BenchMapScratch           = "scratch"
 	BenchProgEmptyTc          = "empty_tc"
@@ -35,7 +34,6 @@ const (
 	BenchProgIotsenseOut      = "iotsense_out"
 	BenchProgIotsenseOutIp    = "iotsense_out_ip"
 	BenchProgIotsenseRest     = "iotsense_rest"
-	BenchProgIotsenseRestIp   = "iotsense_rest_ip"
 	BenchProgIotsenseRestXdp  = "iotsense_rest_xdp"
 	BenchProgIotsenseSweep    = "iotsense_sweep"
 	BenchProgIotsenseXdp      = "iotsense_xdp"
@@ -118,7 +116,6 @@ type BenchProgramSpecs struct {
 	IotsenseOut     *ebpf.ProgramSpec `ebpf:"iotsense_out"`
 	IotsenseOutIp   *ebpf.ProgramSpec `ebpf:"iotsense_out_ip"`
 	IotsenseRest    *ebpf.ProgramSpec `ebpf:"iotsense_rest"`
-	IotsenseRestIp  *ebpf.ProgramSpec `ebpf:"iotsense_rest_ip"`
 	IotsenseRestXdp *ebpf.ProgramSpec `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
 	IotsenseXdp     *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
@@ -142,7 +139,6 @@ type BenchMapSpecs struct {
 	Marked         *ebpf.MapSpec `ebpf:"marked"`
 	PacketCounters *ebpf.MapSpec `ebpf:"packet_counters"`
 	Rest           *ebpf.MapSpec `ebpf:"rest"`
-	RestIp         *ebpf.MapSpec `ebpf:"rest_ip"`
 	RestXdp        *ebpf.MapSpec `ebpf:"rest_xdp"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 }
@@ -202,7 +198,6 @@ type BenchMaps struct {
 	Marked         *ebpf.Map `ebpf:"marked"`
 	PacketCounters *ebpf.Map `ebpf:"packet_counters"`
 	Rest           *ebpf.Map `ebpf:"rest"`
-	RestIp         *ebpf.Map `ebpf:"rest_ip"`
 	RestXdp        *ebpf.Map `ebpf:"rest_xdp"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 }
@@ -217,7 +212,6 @@ func (m *BenchMaps) Close() error {
 		m.Marked,
 		m.PacketCounters,
 		m.Rest,
-		m.RestIp,
 		m.RestXdp,
 		m.Scratch,
 	)
@@ -262,7 +256,6 @@ type BenchPrograms struct {
 	IotsenseOut     *ebpf.Program `ebpf:"iotsense_out"`
 	IotsenseOutIp   *ebpf.Program `ebpf:"iotsense_out_ip"`
 	IotsenseRest    *ebpf.Program `ebpf:"iotsense_rest"`
-	IotsenseRestIp  *ebpf.Program `ebpf:"iotsense_rest_ip"`
 	IotsenseRestXdp *ebpf.Program `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.Program `ebpf:"iotsense_sweep"`
 	IotsenseXdp     *ebpf.Program `ebpf:"iotsense_xdp"`
@@ -284,7 +277,6 @@ func (p *BenchPrograms) Close() error {
 		p.IotsenseOut,
 		p.IotsenseOutIp,
 		p.IotsenseRest,
-		p.IotsenseRestIp,
 		p.IotsenseRestXdp,
 		p.IotsenseSweep,
 		p.IotsenseXdp,

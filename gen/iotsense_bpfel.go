@@ -231,14 +231,14 @@ type IotsenseScratch struct {
 		Index   uint32
 		Count   uint32
 	}
-	Fresh   IotsenseFlow
-	Owner   uint32
-	Read    uint32
-	Outcome uint32
-	Closing bool
-	Looked  bool
-	Late    bool
-	_       [1]byte
+	Fresh    IotsenseFlow
+	Owner    uint32
+	Read     uint32
+	Outcome  uint32
+	Ethernet bool
+	Closing  bool
+	Looked   bool
+	Late     bool
 }
 
 type IotsenseSweepArgs struct {
@@ -274,7 +274,6 @@ const (
 	IotsenseMapMarked            = "marked"
 	IotsenseMapPacketCounters    = "packet_counters"
 	IotsenseMapRest              = "rest"
-	IotsenseMapRestIp            = "rest_ip"
 	IotsenseMapRestXdp           = "rest_xdp"
 	IotsenseMapScratch           = "scratch"
 	IotsenseProgIotsenseCollect  = "iotsense_collect"
@@ -283,7 +282,6 @@ const (
 	IotsenseProgIotsenseOut      = "iotsense_out"
 	IotsenseProgIotsenseOutIp    = "iotsense_out_ip"
 	IotsenseProgIotsenseRest     = "iotsense_rest"
-	IotsenseProgIotsenseRestIp   = "iotsense_rest_ip"
 	IotsenseProgIotsenseRestXdp  = "iotsense_rest_xdp"
 	IotsenseProgIotsenseSweep    = "iotsense_sweep"
 	IotsenseProgIotsenseXdp      = "iotsense_xdp"
@@ -355,7 +353,6 @@ type IotsenseProgramSpecs struct {
 	IotsenseOut     *ebpf.ProgramSpec `ebpf:"iotsense_out"`
 	IotsenseOutIp   *ebpf.ProgramSpec `ebpf:"iotsense_out_ip"`
 	IotsenseRest    *ebpf.ProgramSpec `ebpf:"iotsense_rest"`
-	IotsenseRestIp  *ebpf.ProgramSpec `ebpf:"iotsense_rest_ip"`
 	IotsenseRestXdp *ebpf.ProgramSpec `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
 	IotsenseXdp     *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
@@ -372,7 +369,6 @@ type IotsenseMapSpecs struct {
 	Marked         *ebpf.MapSpec `ebpf:"marked"`
 	PacketCounters *ebpf.MapSpec `ebpf:"packet_counters"`
 	Rest           *ebpf.MapSpec `ebpf:"rest"`
-	RestIp         *ebpf.MapSpec `ebpf:"rest_ip"`
 	RestXdp        *ebpf.MapSpec `ebpf:"rest_xdp"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
 }
@@ -428,7 +424,6 @@ type IotsenseMaps struct {
 	Marked         *ebpf.Map `ebpf:"marked"`
 	PacketCounters *ebpf.Map `ebpf:"packet_counters"`
 	Rest           *ebpf.Map `ebpf:"rest"`
-	RestIp         *ebpf.Map `ebpf:"rest_ip"`
 	RestXdp        *ebpf.Map `ebpf:"rest_xdp"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
 }
@@ -442,7 +437,6 @@ func (m *IotsenseMaps) Close() error {
 		m.Marked,
 		m.PacketCounters,
 		m.Rest,
-		m.RestIp,
 		m.RestXdp,
 		m.Scratch,
 	)
@@ -482,7 +476,6 @@ type IotsensePrograms struct {
 	IotsenseOut     *ebpf.Program `ebpf:"iotsense_out"`
 	IotsenseOutIp   *ebpf.Program `ebpf:"iotsense_out_ip"`
 	IotsenseRest    *ebpf.Program `ebpf:"iotsense_rest"`
-	IotsenseRestIp  *ebpf.Program `ebpf:"iotsense_rest_ip"`
 	IotsenseRestXdp *ebpf.Program `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.Program `ebpf:"iotsense_sweep"`
 	IotsenseXdp     *ebpf.Program `ebpf:"iotsense_xdp"`
@@ -496,7 +489,6 @@ func (p *IotsensePrograms) Close() error {
 		p.IotsenseOut,
 		p.IotsenseOutIp,
 		p.IotsenseRest,
-		p.IotsenseRestIp,
 		p.IotsenseRestXdp,
 		p.IotsenseSweep,
 		p.IotsenseXdp,
