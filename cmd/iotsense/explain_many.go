@@ -31,19 +31,14 @@ func explainMany(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	spec, mode, err := box.ParseStream(c, bundle)
-	if err != nil {
-		return err
-	}
 	if err := report.MakeDir(c.String("report")); err != nil {
 		return err
 	}
-	show, end := terminal.Progress(c.Command.Name)
-	defer end()
-	set, err := box.OpenData(c, spec, show)
+	set, mode, end, err := box.OpenFor(c, bundle)
 	if err != nil {
 		return err
 	}
+	defer end()
 	opts := classify.Options{WindowMode: mode, NoFacts: c.Bool("no-facts"), Ground: true, Judged: l.judged}
 	damaged := classify.Captures(c.Context, set, bundle, opts, func(r flows.LabelledRecord) error {
 		l.truth = r.Label

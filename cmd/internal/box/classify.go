@@ -33,16 +33,11 @@ func classifyFiles(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	spec, mode, err := ParseStream(c, bundle)
+	set, mode, end, err := OpenFor(c, bundle)
 	if err != nil {
 		return err
 	}
-	show, end := terminal.Progress(c.Command.Name)
 	defer end()
-	set, err := OpenData(c, spec, show)
-	if err != nil {
-		return err
-	}
 	var explainers map[flows.Service]*explain.Explainer
 	if c.Bool("explain") {
 		if explainers, err = explain.All(bundle); err != nil {

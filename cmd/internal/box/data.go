@@ -238,6 +238,21 @@ func OpenData(c *cli.Context, spec flows.RecordSpec, show func(done, total int, 
 	return Open(o)
 }
 
+// OpenFor opens the data that the flags of a command name for a model: the set, from when on
+// a device's windows are judged, and what ends the display of progress.
+func OpenFor(c *cli.Context, bundle model.Bundle) (set *dataset.Set, mode *model.WindowMode, end func(), err error) {
+	spec, mode, err := ParseStream(c, bundle)
+	if err != nil {
+		return nil, mode, nil, err
+	}
+	show, end := terminal.Progress(c.Command.Name)
+	if set, err = OpenData(c, spec, show); err != nil {
+		end()
+		return nil, mode, nil, err
+	}
+	return set, mode, end, nil
+}
+
 // Open opens data, and says what of it is not read.
 func Open(o dataset.Options) (*dataset.Set, error) {
 	set, err := dataset.Open(o)

@@ -91,16 +91,11 @@ func explainDevice(c *cli.Context, more Explaining) error {
 	if err := e.explains(bundle); err != nil {
 		return err
 	}
-	spec, mode, err := ParseStream(c, bundle)
+	set, mode, end, err := OpenFor(c, bundle)
 	if err != nil {
 		return err
 	}
-	show, end := terminal.Progress(c.Command.Name)
 	defer end()
-	set, err := OpenData(c, spec, show)
-	if err != nil {
-		return err
-	}
 	e.print = func(x *v1.Explanation, record model.RecordSpec) error {
 		e.printed++
 		if more.Draw != nil {
@@ -111,7 +106,7 @@ func explainDevice(c *cli.Context, more Explaining) error {
 		return e.printTo(c, x)
 	}
 	opts := classify.Options{WindowMode: mode, NoFacts: c.Bool("no-facts"), Ground: true, Judged: e.judged}
-	err = classify.Captures(c.Context, set, bundle, opts, nil, e.captured(bundle))
+	err = classify.Captures(c.Context, set, bundle, opts, nil, e.captured)
 	end()
 	if err == nil && !e.seen {
 		err = fmt.Errorf("device %s: no packet of it in the data: there are %s", e.device, some(e.others))
@@ -181,39 +176,37 @@ func (e *explained) judged(j classify.Judged) {
 }
 
 // captured explains what was found in a capture.
-func (e *explained) captured(bundle model.Bundle) func(dataset.CaptureSummary, *classify.Classifier) error {
-	return func(s dataset.CaptureSummary, k *classify.Classifier) error {
-		SayClassified(s, k, bundle)
-		found, heard, windows := e.found, e.heard, e.windows
-		e.found, e.heard, e.windows = nil, nil, 0
-		is := func(d dataset.Device) bool { return d.Name == e.device }
-		here := slices.ContainsFunc(s.Devices, is) && !slices.ContainsFunc(s.Unseen, is)
-		e.seen = e.seen || here
-		switch {
-		case !here:
-			for _, d := range s.Devices {
-				e.others = append(e.others, d.Name)
-			}
-			return nil
-		case windows == 0:
-			e.missed = append(e.missed, fmt.Errorf("device %s: no window of it in %s: none of its flows is of the kind that this model reads", e.device, captureName(s)))
-			return nil
-		case found == nil:
-			e.missed = append(e.missed, fmt.Errorf("device %s: no window %d in %s, which has 0 to %d of it", e.device, e.index, captureName(s), windows-1))
-			return nil
+func (e *explained) captured(s dataset.CaptureSummary, k *classify.Classifier) error {
+	SayClassified(s, k, e.bundle)
+	found, heard, windows := e.found, e.heard, e.windows
+	e.found, e.heard, e.windows = nil, nil, 0
+	is := func(d dataset.Device) bool { return d.Name == e.device }
+	here := slices.ContainsFunc(s.Devices, is) && !slices.ContainsFunc(s.Unseen, is)
+	e.seen = e.seen || here
+	switch {
+	case !here:
+		for _, d := range s.Devices {
+			e.others = append(e.others, d.Name)
 		}
-		if found.Missing > 0 {
-			return fmt.Errorf("device %s, window %d: %d of its flows made room for those of other devices in %s", e.device, found.Window, found.Missing, captureName(s))
-		}
-		r := e.asked
-		r.Rows, r.Facts = found.Rows, heard
-		x, err := e.explainers[found.Service].Explain(r)
-		if err != nil {
-			return fmt.Errorf("device %s, window %d: %w", e.device, found.Window, err)
-		}
-		x.Device, x.Capture, x.WindowIndex = e.device, &s.Name, found.Window
-		return e.print(x, e.bundle[serviceName(found.Service)].Record)
+		return nil
+	case windows == 0:
+		e.missed = append(e.missed, fmt.Errorf("device %s: no window of it in %s: none of its flows is of the kind that this model reads", e.device, captureName(s)))
+		return nil
+	case found == nil:
+		e.missed = append(e.missed, fmt.Errorf("device %s: no window %d in %s, which has 0 to %d of it", e.device, e.index, captureName(s), windows-1))
+		return nil
 	}
+	if found.Missing > 0 {
+		return fmt.Errorf("device %s, window %d: %d of its flows made room for those of other devices in %s", e.device, found.Window, found.Missing, captureName(s))
+	}
+	r := e.asked
+	r.Rows, r.Facts = found.Rows, heard
+	x, err := e.explainers[found.Service].Explain(r)
+	if err != nil {
+		return fmt.Errorf("device %s, window %d: %w", e.device, found.Window, err)
+	}
+	x.Device, x.Capture, x.WindowIndex = e.device, &s.Name, found.Window
+	return e.print(x, e.bundle[serviceName(found.Service)].Record)
 }
 
 // printTo prints an explanation.

@@ -35,23 +35,25 @@ func Command(command func() *cli.Command, check func(*cli.Context) error) *cli.C
 	}
 }
 
-func read(c *cli.Context, command func() *cli.Command) (*File, error) {
+// read reads the FILE of a command line, and applies it to the command without flags.
+func read(c *cli.Context, command func() *cli.Command) (*File, *cli.Context, error) {
 	if c.Args().Len() > 1 {
-		return nil, terminal.Usagef("config %s: one FILE at a time, got %d", c.Command.Name, c.Args().Len())
+		return nil, nil, terminal.Usagef("config %s: one FILE at a time, got %d", c.Command.Name, c.Args().Len())
 	}
 	path := DefaultFile
 	if c.Args().Present() {
 		path = c.Args().First()
 	}
-	return Read(path, command)
+	f, err := Read(path, command)
+	if err != nil {
+		return nil, nil, err
+	}
+	full, err := f.context(c)
+	return f, full, err
 }
 
 func checkFile(c *cli.Context, command func() *cli.Command, check func(*cli.Context) error) error {
-	f, err := read(c, command)
-	if err != nil {
-		return err
-	}
-	full, err := f.context(c)
+	f, full, err := read(c, command)
 	if err != nil {
 		return err
 	}
@@ -69,11 +71,7 @@ type notUsage struct{ err error }
 func (n notUsage) Error() string { return n.err.Error() }
 
 func showFile(c *cli.Context, command func() *cli.Command) error {
-	f, err := read(c, command)
-	if err != nil {
-		return err
-	}
-	full, err := f.context(c)
+	f, full, err := read(c, command)
 	if err != nil {
 		return err
 	}
