@@ -26,3 +26,18 @@ func TestExampleConfiguration(t *testing.T) {
 		t.Error("no setting was commented out")
 	}
 }
+
+// A file's settings name no file to be read and written, as flags may not.
+func TestConfigurationIsGuarded(t *testing.T) {
+	model := write(t, "mine.safetensors", []byte("a model"))
+	path := write(t, "config.yaml", []byte("interfaces: nosuch0\nstate: "+model+"\nmodel: "+model+"\n"))
+	for _, args := range [][]string{{"config", "check", path}, {"run", "--config", path}, {"run", "-i", "nosuch0", "--config", path, "--model", "none", "--state", path}} {
+		_, stderr, status := command(t, args...)
+		if status == 0 || !strings.Contains(stderr, "which is the same file") {
+			t.Errorf("%q: status %d, %s", args, status, stderr)
+		}
+	}
+	if text, err := os.ReadFile(model); err != nil || string(text) != "a model" {
+		t.Errorf("the model is %q, %v", text, err)
+	}
+}

@@ -19,7 +19,7 @@ import (
 var (
 	outputFlags = []string{"output", "state", "checkpoint", "predictions"}
 	reportFlags = []string{"report", "dump"}
-	inputFlags  = []string{"manifest", "strangers", "taxonomy", "model", "like", "labels", "token-file", "tls-cert", "tls-key"}
+	inputFlags  = []string{"manifest", "strangers", "taxonomy", "model", "like", "labels", "config", "token-file", "tls-cert", "tls-key"}
 )
 
 // GuardInputs refuses a command line by which a file would be read and written: the same

@@ -133,6 +133,9 @@ func checkFlags(c *cli.Context) error {
 
 func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), State: c.String("state"), Speed: c.Float64("speed"), NoFacts: c.Bool("no-facts"), Log: log}
+	if err := GuardInputs(c); err != nil { // again: a file's settings came after the first time
+		return cfg, err
+	}
 	if len(c.StringSlice("interface")) == 0 {
 		return cfg, terminal.Usagef("run: -i IFACE is missing, or `interfaces` in the file that --config names")
 	}
