@@ -62,25 +62,21 @@ func (b *box) loggedSensor(cfg Config) (s *Kernel, stop func() *events, log *log
 	return s, start(b.t, s), log
 }
 
-// detachLinks takes every link of a type off, as `bpftool link detach` does.
+// detachLinks takes every link of a type off, as `bpftool link detach` does. Links name an
+// interface by its number, which those of other tests' namespaces have too; so it goes by
+// the programs on this one.
 func detachLinks(kind link.Type) func(*testing.T, netlink.Link) error {
 	return func(t *testing.T, l netlink.Link) error {
+		programs, err := programsOn(l, kind)
+		if err != nil {
+			return err
+		}
 		found := 0
 		it := new(link.Iterator)
 		defer it.Close()
 		for it.Next() {
 			info, err := it.Link.Info()
-			if err != nil || info.Type != kind {
-				continue
-			}
-			at := uint32(0)
-			if tcx := info.TCX(); tcx != nil {
-				at = tcx.Ifindex
-			}
-			if xdp := info.XDP(); xdp != nil {
-				at = xdp.Ifindex
-			}
-			if int(at) != l.Attrs().Index {
+			if err != nil || info.Type != kind || !slices.Contains(programs, info.Program) {
 				continue
 			}
 			found++
@@ -93,6 +89,24 @@ func detachLinks(kind link.Type) func(*testing.T, netlink.Link) error {
 		}
 		return it.Err()
 	}
+}
+
+// programsOn are the programs that links of a type hold on an interface of the calling
+// thread's namespace.
+func programsOn(l netlink.Link, kind link.Type) (programs []ebpf.ProgramID, err error) {
+	if kind == link.XDPType {
+		return []ebpf.ProgramID{ebpf.ProgramID(l.Attrs().Xdp.ProgId)}, nil
+	}
+	for _, at := range []ebpf.AttachType{ebpf.AttachTCXIngress, ebpf.AttachTCXEgress} {
+		chain, err := link.QueryPrograms(link.QueryOptions{Target: l.Attrs().Index, Attach: at})
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range chain.Programs {
+			programs = append(programs, p.ID)
+		}
+	}
+	return programs, nil
 }
 
 func otherFilter(t *testing.T, l netlink.Link, parent uint32, handle uint32) *netlink.BpfFilter {
