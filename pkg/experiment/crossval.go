@@ -264,7 +264,7 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 	if err != nil {
 		return err
 	}
-	joined, again := v.said.Judge(m), v.repeats(m)
+	joined, again := v.said.Judge(m), train.Repeats(m, v.store)
 	for i := range test {
 		s := v.store.Source(test[i])
 		w := join.Window{Probs: slices.Repeat([]float32{join.Lacking}, len(v.labels))}
@@ -295,24 +295,6 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 		})
 	}
 	return nil
-}
-
-// repeats tells of examples, those of a stream in order, whose newest flow is alike one
-// before.
-func (v *validation) repeats(m *model.Model) func(i int) (bool, error) {
-	seen, buffer := map[int]*join.Seen{}, &dataset.Buffer{}
-	return func(i int) (bool, error) {
-		rows, err := v.store.Read(i, 1, buffer)
-		if err != nil {
-			return false, err
-		}
-		stream, _ := v.store.Stream(i)
-		if seen[stream] == nil {
-			seen[stream] = &join.Seen{}
-		}
-		r := rows[0].Record
-		return seen[stream].Again(r.Likeness(m.Net.Ports(r.DevPort, r.RemPort))), nil
-	}
 }
 
 // summarise sets the mean over the repetitions.

@@ -107,20 +107,14 @@ func counted(m *model.Model, store *dataset.Store, examples []int, each func(i i
 		}
 		return first[*store.Source(i)] != stream || !slices.Contains(classes, store.Label(i))
 	})
-	span := m.Net.Span()
-	r := &streamRunner{store: store, engine: engine, span: span, slots: make([]dataset.Buffer, span+1), probs: make([]float32, engine.Classes())}
-	buffer := &dataset.Buffer{}
+	r, again := newStreamRunner(m, store, engine), Repeats(m, store)
 	var wrong error
 	for _, part := range byStream(store, own) {
-		seen := join.Seen{}
 		if err := r.run(own, part, func(at int, _, _ []float32) {
-			rows, err := store.Read(own[at], 1, buffer)
-			if err != nil {
+			switch repeated, err := again(own[at]); {
+			case err != nil:
 				wrong = err
-				return
-			}
-			rec := rows[0].Record
-			if !seen.Again(rec.Likeness(m.Net.Ports(rec.DevPort, rec.RemPort))) {
+			case !repeated:
 				each(own[at], engine)
 			}
 		}); err != nil {
@@ -128,6 +122,24 @@ func counted(m *model.Model, store *dataset.Store, examples []int, each func(i i
 		}
 	}
 	return wrong
+}
+
+// Repeats tells of examples, those of a stream in order, whose newest flow is alike one
+// before.
+func Repeats(m *model.Model, store *dataset.Store) func(i int) (bool, error) {
+	seen, buffer := map[int]*join.Seen{}, &dataset.Buffer{}
+	return func(i int) (bool, error) {
+		rows, err := store.Read(i, 1, buffer)
+		if err != nil {
+			return false, err
+		}
+		stream, _ := store.Stream(i)
+		if seen[stream] == nil {
+			seen[stream] = &join.Seen{}
+		}
+		r := rows[0].Record
+		return seen[stream].Again(r.Likeness(m.Net.Ports(r.DevPort, r.RemPort))), nil
+	}
 }
 
 // scale makes a row one of length 1; false: it has none.

@@ -28,7 +28,7 @@ func Predict(m *model.Model, store *dataset.Store, examples []int, threads int, 
 		if i > 0 {
 			engine = first.Clone()
 		}
-		runners[i] = &streamRunner{store: store, engine: engine, span: m.Net.Span(), slots: make([]dataset.Buffer, m.Net.Span()+1), probs: make([]float32, first.Classes())}
+		runners[i] = newStreamRunner(m, store, engine)
 	}
 	parts := byStream(store, examples)
 	errs := make([]error, threads)
@@ -71,6 +71,11 @@ type streamRunner struct {
 	slots  []dataset.Buffer // for the rows that a memory keeps, and the next
 	slot   int
 	probs  []float32
+}
+
+func newStreamRunner(m *model.Model, store *dataset.Store, engine *model.Engine) *streamRunner {
+	span := m.Net.Span()
+	return &streamRunner{store: store, engine: engine, span: span, slots: make([]dataset.Buffer, span+1), probs: make([]float32, engine.Classes())}
 }
 
 // run gives the outputs of a stream's examples, by their places in the list.
