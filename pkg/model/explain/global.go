@@ -104,22 +104,19 @@ func (g *Global) Add(capture string, x *v1.Explanation) {
 	}
 	t.windows++
 	t.probability += x.JoinedProbability
+	groups := map[string]float64{}
 	for i := range x.Fields {
 		f := &x.Fields[i]
+		groups[group(f)] += f.Phi
 		t.add(ofFields, f.Name, f.Phi)
 		if f.Part == v1.Metadata && telling(f.Name) {
 			t.add(ofValues, f.What(), f.Phi)
 		}
 	}
 	for i := range x.Facts {
-		t.add(ofFacts, x.Facts[i].Words(), x.Facts[i].Phi)
-	}
-	groups := map[string]float64{}
-	for i := range x.Fields {
-		groups[group(&x.Fields[i])] += x.Fields[i].Phi
-	}
-	for i := range x.Facts {
-		groups[groupFacts] += x.Facts[i].Phi
+		f := &x.Facts[i]
+		groups[groupFacts] += f.Phi
+		t.add(ofFacts, f.Words(), f.Phi)
 	}
 	for name, phi := range groups {
 		t.add(ofGroups, name, phi)
@@ -208,35 +205,38 @@ func mean(key pair, captures map[string]*tally) Importance {
 	if key.against != "" {
 		x.WhyNot = &key.against
 	}
-	for kind, list := range [kinds]*[]Weight{&x.Groups, &x.Facts, &x.Values, &x.Words, &x.Fields} {
-		weights := map[string]*Weight{}
-		for _, capture := range slices.Sorted(maps.Keys(captures)) {
-			t := captures[capture]
-			share := 1 / float64(t.windows*len(captures))
-			if kind == 0 {
-				x.Windows += t.windows
-				x.Probability += t.probability * share
-			}
+	var all [kinds]weights
+	for kind := range all {
+		all[kind] = weights{}
+	}
+	for _, capture := range slices.Sorted(maps.Keys(captures)) {
+		t := captures[capture]
+		share := 1 / float64(t.windows*len(captures))
+		x.Windows += t.windows
+		x.Probability += t.probability * share
+		for kind := range t.sums {
 			for name, s := range t.sums[kind] {
-				w := weights[name]
-				if w == nil {
-					w = &Weight{Name: name}
-					weights[name] = w
-				}
-				w.Mean, w.Magnitude, w.Captures = w.Mean+s.mean*share, w.Magnitude+s.magnitude*share, w.Captures+1
+				all[kind].add(Weight{name, s.mean * share, s.magnitude * share, 1})
 			}
 		}
-		*list = sorted(weights)
+	}
+	for kind, list := range [kinds]*[]Weight{&x.Groups, &x.Facts, &x.Values, &x.Words, &x.Fields} {
+		*list = all[kind].sorted()
 	}
 	return x
 }
 
-// sorted are weights, the greatest Magnitude first.
-func sorted(weights map[string]*Weight) []Weight {
-	list := make([]Weight, 0, len(weights))
-	for _, w := range weights {
-		list = append(list, *w)
-	}
+// weights are sums of weights, by name.
+type weights map[string]Weight
+
+func (w weights) add(more Weight) {
+	had := w[more.Name]
+	w[more.Name] = Weight{more.Name, had.Mean + more.Mean, had.Magnitude + more.Magnitude, had.Captures + more.Captures}
+}
+
+// sorted are the weights, the greatest Magnitude first.
+func (w weights) sorted() []Weight {
+	list := slices.AppendSeq(make([]Weight, 0, len(w)), maps.Values(w))
 	slices.SortFunc(list, func(a, b Weight) int {
 		return cmp.Or(cmp.Compare(b.Magnitude, a.Magnitude), cmp.Compare(a.Name, b.Name))
 	})

@@ -22,18 +22,13 @@ type Learnt struct {
 
 // SumFields sets Fields by what Types say.
 func (l *Learnt) SumFields() {
-	all := map[string]*Weight{}
+	all, types := weights{}, float64(len(l.Types))
 	for _, t := range l.Types {
 		for _, f := range t.Fields {
-			w := all[f.Name]
-			if w == nil {
-				w = &Weight{Name: f.Name}
-				all[f.Name] = w
-			}
-			w.Mean, w.Magnitude, w.Captures = w.Mean+f.Mean/float64(len(l.Types)), w.Magnitude+f.Magnitude/float64(len(l.Types)), w.Captures+f.Captures
+			all.add(Weight{f.Name, f.Mean / types, f.Magnitude / types, f.Captures})
 		}
 	}
-	l.Fields = sorted(all)
+	l.Fields = all.sorted()
 }
 
 // Strong is a weight with its kind: fact, value, word or field.
@@ -63,15 +58,14 @@ func (x *Importance) Strongest(most int) []Strong {
 
 // Cut keeps so many of each list of weights; 0: all.
 func (l *Learnt) Cut(top int) {
-	if top > 0 {
-		l.Fields = l.Fields[:min(top, len(l.Fields))]
+	if top <= 0 {
+		return
 	}
+	l.Fields = l.Fields[:min(top, len(l.Fields))]
 	for _, part := range [][]Importance{l.Types, l.Rivals, l.Wrong} {
 		for i := range part {
 			for _, list := range []*[]Weight{&part[i].Facts, &part[i].Values, &part[i].Words, &part[i].Fields} {
-				if top > 0 {
-					*list = (*list)[:min(top, len(*list))]
-				}
+				*list = (*list)[:min(top, len(*list))]
 			}
 		}
 	}
