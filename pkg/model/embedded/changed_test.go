@@ -3,7 +3,6 @@ package embedded_test
 import (
 	"cmp"
 	"path"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -61,9 +60,7 @@ func pieces(t *testing.T, bundle model.Bundle, manifest string, splits ...string
 		clear(of)
 		return nil
 	})
-	if err != nil && !dataset.OnlyPartial(err) {
-		t.Fatal(err)
-	}
+	inPart(t, err)
 	return list
 }
 
@@ -159,13 +156,10 @@ func byClass(list []*piece) (of map[string][]*piece, labels []string) {
 // set-ups follow each other has not, nor has it ever been in conflict. Times are since the
 // other traffic began, of which there are two captures, an hour apart.
 func TestChangedTraffic(t *testing.T) {
-	bundle, err := embedded.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	of, labels := byClass(pieces(t, bundle, filepath.Join(testenv.Data(t), "manifest.csv"), "test"))
+	bundle := read(t, embedded.Default)
+	of, labels := byClass(pieces(t, bundle, manifest(testenv.Data(t)), "test"))
 	var malware []*piece
-	for _, p := range pieces(t, bundle, filepath.Join(testenv.Strangers(t), "manifest.csv")) {
+	for _, p := range pieces(t, bundle, manifest(testenv.Strangers(t))) {
 		if p.label == "Raspberry Pi with Mirai" || p.label == "Raspberry Pi with Trojan" {
 			p.records = p.records[:min(len(p.records), 600)]
 			malware = append(malware, p)
@@ -189,11 +183,8 @@ func TestChangedTraffic(t *testing.T) {
 	}
 	for i, a := range labels {
 		own := of[a]
-		for j := 1; j < len(labels); j += 3 {
-			b := labels[(i+j)%len(labels)]
-			if kind(paths, a) != kind(paths, b) {
-				count(&swaps, p.play(own[0].device, own, of[b][:2]))
-			}
+		for _, b := range others(paths, labels, i) {
+			count(&swaps, p.play(own[0].device, own, of[b][:2]))
 		}
 		for _, m := range malware {
 			count(&infected, p.play(own[0].device, own, []*piece{m}))
@@ -208,25 +199,26 @@ func TestChangedTraffic(t *testing.T) {
 	}
 }
 
-// kind is a class's kind, as its path has it.
-func kind(paths taxonomy.Taxonomy, label string) string { return path.Dir(paths[label]) }
+// others are every third class behind the i-th, around the list, if it is of another kind,
+// as its path has that.
+func others(paths taxonomy.Taxonomy, labels []string, i int) (list []string) {
+	for j := 1; j < len(labels); j += 3 {
+		if b := labels[(i+j)%len(labels)]; path.Dir(paths[b]) != path.Dir(paths[labels[i]]) {
+			list = append(list, b)
+		}
+	}
+	return list
+}
 
 // A device that says it is of another kind than it behaves like is in conflict, if it speaks
 // enough.
 func TestImitatedFacts(t *testing.T) {
-	bundle, err := embedded.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	of, labels := byClass(pieces(t, bundle, filepath.Join(testenv.Data(t), "manifest.csv"), "test"))
+	bundle := read(t, embedded.Default)
+	of, labels := byClass(pieces(t, bundle, manifest(testenv.Data(t)), "test"))
 	p, paths := newPlayer(t, bundle), bundle[""].Taxonomy
 	all, found, known := 0, 0, 0
 	for i, a := range labels {
-		for j := 1; j < len(labels); j += 3 {
-			b := labels[(i+j)%len(labels)]
-			if kind(paths, a) == kind(paths, b) {
-				continue
-			}
+		for _, b := range others(paths, labels, i) {
 			for n := range 2 {
 				says, is := of[a][n], *of[b][n]
 				is.samples = nil

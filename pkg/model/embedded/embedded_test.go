@@ -8,15 +8,21 @@ import (
 	"github.com/iotsense/iotsense/pkg/taxonomy"
 )
 
+// read is a bundle that comes along.
+func read(t *testing.T, file func() (model.Bundle, error)) model.Bundle {
+	t.Helper()
+	bundle, err := file()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bundle
+}
+
 // What a training of today gives a model of streams, the files have: facts, references to
 // explain by, centres to tell by what is far.
 func TestFilesAreWhole(t *testing.T) {
-	for name, read := range map[string]func() (model.Bundle, error){"default": embedded.Default, "lab": embedded.Lab} {
-		bundle, err := read()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if m := bundle[""]; m.Facts == nil || m.Centres == nil || len(m.Compared) == 0 || len(m.Background) == 0 {
+	for name, file := range map[string]func() (model.Bundle, error){"default": embedded.Default, "lab": embedded.Lab} {
+		if m := read(t, file)[""]; m.Facts == nil || m.Centres == nil || len(m.Compared) == 0 || len(m.Background) == 0 {
 			t.Errorf("%s: facts %v, centres %v, %d values of references, %d of the background", name, m.Facts != nil, m.Centres != nil, len(m.Compared), len(m.Background))
 		}
 	}
@@ -29,10 +35,7 @@ func TestTaxonomy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bundle, err := embedded.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := read(t, embedded.Default)
 	classes := bundle[""].Classes()
 	if len(tax) != len(classes) {
 		t.Errorf("paths of %d labels for %d classes", len(tax), len(classes))

@@ -231,11 +231,10 @@ func imitators(t *testing.T, bundle model.Bundle, devices, others []lab.Recordin
 				}
 				rows = append(rows, fmt.Sprintf("%s,%s,%s,%s", name, r.Device, a.Label, b.Label))
 			}
-			manifest := filepath.Join(dir, "manifest.csv")
-			if err := os.WriteFile(manifest, []byte(strings.Join(rows, "\n")+"\n"), 0o644); err != nil {
+			if err := os.WriteFile(manifest(dir), []byte(strings.Join(rows, "\n")+"\n"), 0o644); err != nil {
 				t.Fatal(err)
 			}
-			for _, j := range judge(t, bundle, dataset.Options{Manifest: manifest}) {
+			for _, j := range judge(t, bundle, dataset.Options{Manifest: manifest(dir)}) {
 				all[claim].add(j, paths, j.Unit)
 			}
 		}
@@ -260,7 +259,7 @@ func labUnits(t *testing.T, length time.Duration) (all []lab.Recording) {
 // realUnits are the first captures of split=test of each class.
 func realUnits(t *testing.T) (all []lab.Recording) {
 	t.Helper()
-	captures, err := dataset.ReadManifest(filepath.Join(testenv.Data(t), "manifest.csv"))
+	captures, err := dataset.ReadManifest(manifest(testenv.Data(t)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,10 +277,7 @@ func realUnits(t *testing.T) (all []lab.Recording) {
 
 // Lab devices that claim to be another kind of the lab.
 func TestImitatorsInTheLab(t *testing.T) {
-	bundle, err := embedded.Lab()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := read(t, embedded.Lab)
 	units := labUnits(t, 3*time.Minute)
 	all := imitators(t, bundle, units, units, claims...)
 	if o := all[ownWord]; o.own < o.devices {
@@ -296,10 +292,7 @@ func TestImitatorsInTheLab(t *testing.T) {
 
 // Devices of no class, and those of others, that claim to be of one.
 func TestImitatorsOfRealDevices(t *testing.T) {
-	bundle, err := embedded.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := read(t, embedded.Default)
 	real := realUnits(t)
 	t.Log("strangers, kinds of the lab:")
 	hold := func(all map[string]*outcome) {

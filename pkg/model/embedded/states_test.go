@@ -67,9 +67,7 @@ func (h *history) follow(t *testing.T, bundle model.Bundle, opts dataset.Options
 		c.last = max(c.last, r.LastSeen)
 		return nil
 	}, func(dataset.CaptureSummary, *classify.Classifier) error { return nil })
-	if err != nil && !dataset.OnlyPartial(err) {
-		t.Fatal(err)
-	}
+	inPart(t, err)
 	for _, c := range of {
 		h.devices++
 		h.hours += c.heard.Hours()
@@ -93,13 +91,10 @@ func TestStatesOverTime(t *testing.T) {
 		{"strangers and what is around them", "other", embedded.Default, []string{testenv.Strangers(t)}},
 		{"lab days", "", embedded.Lab, days},
 	} {
-		bundle, err := tt.model()
-		if err != nil {
-			t.Fatal(err)
-		}
+		bundle := read(t, tt.model)
 		h := history{told: map[v1.State]int{}}
 		for _, dir := range tt.dirs {
-			h.follow(t, bundle, dataset.Options{Manifest: filepath.Join(dir, "manifest.csv"), Others: tt.others})
+			h.follow(t, bundle, dataset.Options{Manifest: manifest(dir), Others: tt.others})
 		}
 		if h.devices == 0 {
 			continue

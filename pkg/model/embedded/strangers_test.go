@@ -34,6 +34,17 @@ func (j *judged) wrong(paths taxonomy.Taxonomy, said ...string) bool {
 	return slices.ContainsFunc(said, func(path string) bool { return !paths.Below(j.Label, path) })
 }
 
+// manifest is the one of a directory of captures.
+func manifest(dir string) string { return filepath.Join(dir, "manifest.csv") }
+
+// inPart lets captures pass that were read in part, and no other error.
+func inPart(t *testing.T, err error) {
+	t.Helper()
+	if err != nil && !dataset.OnlyPartial(err) {
+		t.Fatal(err)
+	}
+}
+
 // open opens captures for a model.
 func open(t *testing.T, bundle model.Bundle, opts dataset.Options) *dataset.Set {
 	t.Helper()
@@ -85,9 +96,7 @@ func judge(t *testing.T, bundle model.Bundle, opts dataset.Options) (all []*judg
 		clear(said)
 		return nil
 	})
-	if err != nil && !dataset.OnlyPartial(err) {
-		t.Fatal(err)
-	}
+	inPart(t, err)
 	return all
 }
 
@@ -115,10 +124,7 @@ func (n *tally) add(j *judged, paths taxonomy.Taxonomy) {
 // the end, and hardly one at any time; of both halves. The two types that are met again in
 // other houses are right where anything is said.
 func TestStrangersHaveNoName(t *testing.T) {
-	bundle, err := embedded.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := read(t, embedded.Default)
 	more, err := taxonomy.Load(filepath.Join("..", "..", "..", "bench", "peers", "naming-strangers.csv"))
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +132,7 @@ func TestStrangersHaveNoName(t *testing.T) {
 	paths := classify.Taxonomy(bundle)
 	maps.Copy(paths, more)
 	rows, all, elsewhere := map[string]*tally{}, map[bool]*tally{false: {}, true: {}}, map[string]bool{}
-	for _, j := range judge(t, bundle, dataset.Options{Manifest: filepath.Join(testenv.Strangers(t), "manifest.csv")}) {
+	for _, j := range judge(t, bundle, dataset.Options{Manifest: manifest(testenv.Strangers(t))}) {
 		kind, _, _ := strings.Cut(j.capture, "/")
 		name := fmt.Sprintf("%s, reports %v", kind, reports(j.Unit))
 		if rows[name] == nil {
@@ -166,14 +172,11 @@ func TestStrangersHaveNoName(t *testing.T) {
 
 // Who forwards for others in a capture is named as none of the devices.
 func TestGatewaysHaveNoName(t *testing.T) {
-	bundle, err := embedded.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bundle := read(t, embedded.Default)
 	n, states := 0, map[v1.State]int{}
 	for _, opts := range []dataset.Options{
-		{Manifest: filepath.Join(testenv.Data(t), "manifest.csv"), Splits: []string{"test"}},
-		{Manifest: filepath.Join(testenv.Strangers(t), "manifest.csv")},
+		{Manifest: manifest(testenv.Data(t)), Splits: []string{"test"}},
+		{Manifest: manifest(testenv.Strangers(t))},
 	} {
 		captures, err := dataset.ReadManifest(opts.Manifest)
 		if err != nil {
