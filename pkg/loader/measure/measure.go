@@ -170,7 +170,8 @@ func openBench(hook attach.Hook, samples int) (*bench, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load the programs: %w", err)
 	}
-	if err := b.Maps["bench_reference"].Put(gen.IotsenseFlowKey{}, [7]uint64{}); err != nil {
+	reference := b.Maps["bench_reference"]
+	if err := reference.Put(gen.IotsenseFlowKey{}, make([]byte, reference.ValueSize())); err != nil {
 		b.Collection.Close()
 		return nil, fmt.Errorf("fill the reference: %w", err)
 	}
