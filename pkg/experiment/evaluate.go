@@ -113,7 +113,7 @@ func (e Evaluation) score(ctx context.Context, set *dataset.Set, bundle model.Bu
 	damaged := classify.Captures(ctx, set, bundle, classify.Options{WindowMode: &padded, NoFacts: e.NoFacts, Judged: s.judged}, s.record,
 		func(c dataset.CaptureSummary, k *classify.Classifier) error {
 			done(c, k)
-			s.capture(c, states(k))
+			s.capture(c, verdicts(k))
 			return s.err
 		})
 	switch {
@@ -269,15 +269,19 @@ func (s *scoring) result() (*score.Result, error) {
 	return r, nil
 }
 
-// states are those of a capture's devices in the end; k is nil where there was no record.
-func states(k *classify.Classifier) func(device string) v1.State {
-	of := map[string]v1.State{}
+// verdicts are those on a capture's devices in the end; k is nil where there was no record.
+func verdicts(k *classify.Classifier) func(device string) v1.Verdict {
+	of := map[string]v1.Verdict{}
 	if k != nil {
 		for _, d := range k.Registry().Devices() {
-			of[d.Device] = d.State
+			of[d.Device] = d.Verdict
 		}
 	}
-	return func(device string) v1.State { return cmp.Or(of[device], v1.Gathering) }
+	return func(device string) v1.Verdict {
+		v := of[device]
+		v.State = cmp.Or(v.State, v1.Gathering)
+		return v
+	}
 }
 
 // StatesTable shows how many devices were in each state in the end.
@@ -290,7 +294,7 @@ func StatesTable(title string, of map[v1.State]int) report.Table {
 }
 
 // capture takes a capture that has been read.
-func (s *scoring) capture(c dataset.CaptureSummary, states func(device string) v1.State) {
+func (s *scoring) capture(c dataset.CaptureSummary, last func(device string) v1.Verdict) {
 	read := s.reading[c.Name]
 	delete(s.reading, c.Name)
 	var devices []score.Device
@@ -298,7 +302,7 @@ func (s *scoring) capture(c dataset.CaptureSummary, states func(device string) v
 		if s.predictions != nil {
 			s.predictions.device(read, c.Name, d)
 		}
-		devices = append(devices, score.Device{Name: d.Name, Capture: c.Name, Label: d.Label, State: states(d.Name)})
+		devices = append(devices, score.Device{Name: d.Name, Capture: c.Name, Label: d.Label, State: last(d.Name).State})
 		s.known = s.known || slices.Contains(s.labels, d.Label)
 	}
 	s.devices += len(devices)

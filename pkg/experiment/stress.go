@@ -63,9 +63,10 @@ type Strangers struct {
 }
 
 // add counts a device by what was said of it in the end and at all.
-func (s *Strangers) add(paths taxonomy.Taxonomy, label string, last, ever spoken, state v1.State) {
+func (s *Strangers) add(paths taxonomy.Taxonomy, label string, verdict v1.Verdict, ever spoken) {
+	last := spoken{}.and(&verdict)
 	s.Devices++
-	s.States[state]++
+	s.States[verdict.State]++
 	s.Named += count(last.known)
 	s.NamedEver += count(ever.known)
 	s.SafeWrong += count(last.wrong(paths, label))
@@ -206,18 +207,13 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 	found, ever := &Strangers{States: map[v1.State]int{}}, map[string]spoken{} // ever: of devices of the capture being read
 	opts := classify.Options{WindowMode: e.WindowMode, NoFacts: e.NoFacts, Verdict: func(v v1.Verdict) { ever[v.Device] = ever[v.Device].and(&v) }}
 	damaged := classify.Captures(ctx, set, bundle, opts, nil, func(c dataset.CaptureSummary, k *classify.Classifier) error {
-		last, state := map[string]spoken{}, states(k)
-		if k != nil {
-			for _, d := range k.Registry().Devices() {
-				last[d.Device] = spoken{}.and(&d.Verdict)
-			}
-		}
+		last := verdicts(k)
 		for _, d := range c.Devices {
 			if slices.Contains(classes, d.Label) {
 				known++
 				continue
 			}
-			found.add(paths, d.Label, last[d.Name], ever[d.Name], state(d.Name))
+			found.add(paths, d.Label, last(d.Name), ever[d.Name])
 		}
 		clear(ever)
 		return nil
