@@ -14,8 +14,8 @@ import (
 func (r *Registry) Verdict(name string) v1.Verdict {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.devices[name]; e != nil {
-		return r.verdict(e.Value.(*device))
+	if d := r.find(name); d != nil {
+		return r.verdict(d)
 	}
 	return v1.Verdict{Device: name, State: v1.Gathering, Votes: map[string]int{}}
 }
@@ -24,12 +24,12 @@ func (r *Registry) Verdict(name string) v1.Verdict {
 // way.
 func (r *Registry) Copy(name string, to *Registry) {
 	r.mu.Lock()
-	e := r.devices[name]
-	if e == nil {
+	d := r.find(name)
+	if d == nil {
 		r.mu.Unlock()
 		return
 	}
-	d := e.Value.(*device).clone()
+	d = d.clone()
 	r.mu.Unlock()
 	to.mu.Lock()
 	defer to.mu.Unlock()
@@ -41,8 +41,8 @@ func (r *Registry) Copy(name string, to *Registry) {
 func (r *Registry) Forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e := r.devices[name]; e != nil {
-		r.drop(e.Value.(*device), false)
+	if d := r.find(name); d != nil {
+		r.drop(d, false)
 	}
 }
 
@@ -52,12 +52,8 @@ func (r *Registry) Forget(name string) {
 func (r *Registry) Settled(name string, first int64, within time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.devices[name]
-	if e == nil {
-		return false
-	}
-	d := e.Value.(*device)
-	return d.ignored || !d.joined.Gathering() && first-d.first >= within.Microseconds()
+	d := r.find(name)
+	return d != nil && (d.ignored || !d.joined.Gathering() && first-d.first >= within.Microseconds())
 }
 
 // clone is the same device, and goes its own way.

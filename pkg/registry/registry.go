@@ -158,6 +158,14 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 	return d.ignored
 }
 
+// find is the device of a name; nil: there is none.
+func (r *Registry) find(name string) *device {
+	if e := r.devices[name]; e != nil {
+		return e.Value.(*device)
+	}
+	return nil
+}
+
 // touch finds or adds the record's device and makes it the most recently active.
 func (r *Registry) touch(rec *flows.Record) *device {
 	e, ok := r.devices[rec.Device]
@@ -376,8 +384,8 @@ func moment(us int64) v1.Time {
 func (r *Registry) Knows(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.devices[name]
-	return e != nil && e.Value.(*device).in != r.unknown
+	d := r.find(name)
+	return d != nil && d.in != r.unknown
 }
 
 // Evicted is the number of devices dropped to make room.

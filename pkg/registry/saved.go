@@ -80,9 +80,8 @@ func (r *Registry) Unsaved(changed []Saved, gone []Gone) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range changed {
-		switch e := r.devices[changed[i].Name]; {
-		case e != nil && e.Value.(*device).id == changed[i].ID:
-			e.Value.(*device).changed = true
+		if d := r.find(changed[i].Name); d != nil && d.id == changed[i].ID {
+			d.changed = true
 		}
 	}
 	r.gone = append(r.gone, gone...)

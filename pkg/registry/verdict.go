@@ -62,11 +62,10 @@ type explained struct {
 func (r *Registry) Explained(name, label string, padding float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.devices[name]
-	if e == nil {
+	d := r.find(name)
+	if d == nil {
 		return
 	}
-	d := e.Value.(*device)
 	if v := r.verdict(d); v.Label != nil && *v.Label == label {
 		d.explained = explained{true, padding}
 	}

@@ -38,17 +38,22 @@ func (d *device) spoken() bool { return d.word.label != "" || d.word.locked || l
 // names are all that a device goes by, its own first.
 func (d *device) names() []string { return append([]string{d.name}, d.word.macs...) }
 
-// of finds a device that the operator speaks of, and may.
-func (r *Registry) of(name string) (*device, error) {
-	e := r.devices[name]
-	if e == nil {
+// seen finds a device that the operator speaks of.
+func (r *Registry) seen(name string) (*device, error) {
+	d := r.find(name)
+	if d == nil {
 		return nil, fmt.Errorf("%w: device %s is not known", ErrRefused, name)
 	}
-	d := e.Value.(*device)
-	if d.word.locked {
+	return d, nil
+}
+
+// of finds a device that the operator speaks of, and may.
+func (r *Registry) of(name string) (*device, error) {
+	d, err := r.seen(name)
+	if err == nil && d.word.locked {
 		return nil, fmt.Errorf("%w: device %s is locked: unlock it before", ErrRefused, d.name)
 	}
-	return d, nil
+	return d, err
 }
 
 // Label gives a device a name, a path of a taxonomy or any other, at a time, us since the Unix
@@ -211,11 +216,10 @@ func (r *Registry) Split(name string) error {
 func (r *Registry) Lock(name string, on bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e := r.devices[name]
-	if e == nil {
-		return fmt.Errorf("%w: device %s is not known", ErrRefused, name)
+	d, err := r.seen(name)
+	if err != nil {
+		return err
 	}
-	d := e.Value.(*device)
 	d.word.locked = on
 	r.changedWord(d)
 	return nil
