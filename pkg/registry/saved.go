@@ -4,7 +4,6 @@ package registry
 // it back.
 
 import (
-	"container/list"
 	"encoding/binary"
 	"math"
 	"net/netip"
@@ -63,12 +62,13 @@ type dirt struct {
 func (r *Registry) Changed(most int) (changed []Saved, gone []Gone) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, l := range []*list.List{r.kept, r.known, r.unknown} {
-		for e := l.Front(); e != nil && len(changed) < most; e = e.Next() {
-			if d := e.Value.(*device); d.changed {
-				changed = append(changed, r.save(d))
-				d.changed, d.stored = false, true
-			}
+	for d := range r.each {
+		if len(changed) == most {
+			break
+		}
+		if d.changed {
+			changed = append(changed, r.save(d))
+			d.changed, d.stored = false, true
 		}
 	}
 	gone, r.gone = r.gone, nil
