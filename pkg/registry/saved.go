@@ -37,6 +37,9 @@ type Saved struct {
 	Judged []byte // what the device's windows say together, and what it was
 }
 
+// Names are all that the device goes by, its own first.
+func (s *Saved) Names() []string { return append([]string{s.Name}, s.MACs...) }
+
 // SavedAddress is one of a device's addresses.
 type SavedAddress struct {
 	Addr       netip.Addr
@@ -119,7 +122,7 @@ func (r *Registry) Restore(saved []Saved) (restarted int) {
 	slices.SortStableFunc(saved, func(a, b Saved) int { return int(a.Last - b.Last) })
 	for i := range saved {
 		s := &saved[i]
-		if s.ID == 0 || slices.ContainsFunc(append([]string{s.Name}, s.MACs...), func(name string) bool { return r.devices[name] != nil }) {
+		if s.ID == 0 || slices.ContainsFunc(s.Names(), func(name string) bool { return r.devices[name] != nil }) {
 			continue
 		}
 		d := &device{

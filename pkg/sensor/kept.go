@@ -41,8 +41,7 @@ func (s *Sensor) keep() (*kept, error) {
 	source := store.Source{Registry: r}
 	if s.facts != nil {
 		for i := range opened.Devices {
-			d := &opened.Devices[i]
-			for _, mac := range append([]string{d.Name}, d.MACs...) {
+			for _, mac := range opened.Devices[i].Names() {
 				s.facts.Restore(mac, opened.Facts[mac])
 			}
 		}

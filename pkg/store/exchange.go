@@ -108,7 +108,7 @@ func (c *Content) line(d *registry.Saved) *line {
 	for _, a := range d.Addresses {
 		l.Addresses = append(l.Addresses, usedAddress{a.Addr, a.Last, a.Back})
 	}
-	for _, name := range append([]string{d.Name}, d.MACs...) {
+	for _, name := range d.Names() {
 		for _, f := range c.Facts[name] {
 			l.Facts = append(l.Facts, knownFact{f.Kind, f.Source, f.Value, f.Count, f.First, f.Last})
 		}
@@ -302,7 +302,7 @@ func (c *Content) Merge(in *Content) *Change {
 	byName, last := map[string]int{}, uint64(0)
 	devices := slices.Clone(c.Devices)
 	note := func(i int) {
-		for _, name := range append([]string{devices[i].Name}, devices[i].MACs...) {
+		for _, name := range devices[i].Names() {
 			byName[name] = i
 		}
 	}
@@ -313,7 +313,7 @@ func (c *Content) Merge(in *Content) *Change {
 	changed := map[int]bool{}
 	for _, d := range in.Devices {
 		at := -1
-		for _, name := range append([]string{d.Name}, d.MACs...) {
+		for _, name := range d.Names() {
 			if i, there := byName[name]; there {
 				at = i
 				break

@@ -247,7 +247,7 @@ func (k *Keeper) addFacts(c *Change, apart time.Duration) (written map[string]to
 	now := k.now()
 	for i := range c.Devices {
 		d := &c.Devices[i]
-		for _, name := range append([]string{d.Name}, d.MACs...) {
+		for _, name := range d.Names() {
 			had, known := k.facts[name]
 			age := time.Duration(d.Last-d.First) * time.Microsecond
 			if known && now.Sub(had.at) < min(apart, max(age, Every)) {
