@@ -150,7 +150,7 @@ func (r *Registry) Look(now, since int64) {
 			r.happened(d, v1.EventGone, d.last)
 		}
 		keep := KeepFor
-		if randomMAC(d.name) {
+		if RandomMAC(d.name) {
 			keep = KeepRandom
 		}
 		if now-d.last > keep.Microseconds() && d.in != r.kept {

@@ -360,8 +360,8 @@ func (r *Registry) Devices() []v1.DeviceVerdict {
 		v := v1.DeviceVerdict{
 			Verdict: r.verdict(d), Addresses: []string{}, SameAs: []string{}, ID: d.id, MACs: d.names(), Locked: d.word.locked, Gone: d.Gone,
 			FirstSeen: moment(d.first), LastSeen: moment(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
+			RandomMAC: RandomMAC(d.name),
 		}
-		v.RandomMAC = randomMAC(v.Device)
 		for _, a := range d.addresses {
 			v.Addresses = append(v.Addresses, a.addr.String())
 		}

@@ -219,8 +219,8 @@ func (d *device) unpack(b []byte, classes int) (ok bool) {
 	return !r.Bad && len(r.Rest) == 0
 }
 
-// randomMAC reports whether a device goes by a MAC that nobody assigned.
-func randomMAC(name string) bool {
+// RandomMAC reports whether a device goes by a MAC that nobody assigned.
+func RandomMAC(name string) bool {
 	mac, err := flows.ParseMAC(name)
 	return err == nil && mac.IsLocal()
 }

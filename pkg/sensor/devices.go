@@ -126,9 +126,7 @@ func (l *listing) gathering(device string, addr netip.Addr, first int64) v1.Devi
 	d := v1.DeviceVerdict{
 		Verdict:   v1.Verdict{Device: device, State: v1.Gathering, Votes: map[string]int{}},
 		Addresses: []string{}, FirstSeen: v1.UnixMicro(first), MACs: []string{device},
-	}
-	if mac, err := flows.ParseMAC(device); err == nil {
-		d.RandomMAC = mac.IsLocal()
+		RandomMAC: registry.RandomMAC(device),
 	}
 	if l.ignored != nil && l.ignored(&flows.Record{Device: device, DeviceAddr: addr}) {
 		d.State = v1.Ignored
