@@ -43,9 +43,7 @@ func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 	}
 	for i := range l.list {
 		d := &l.list[i]
-		label, others := d.UserLabel, d.Others
 		s.early.overlay(&d.Verdict)
-		d.UserLabel, d.Others = label, others // of now
 		s.addFacts(&d.Verdict)
 		d.Call()
 	}

@@ -222,7 +222,8 @@ func (e *early) end() {
 	clear(e.said)
 }
 
-// overlay gives the provisional verdict in place of one on fewer windows.
+// overlay gives the provisional verdict in place of one on fewer windows; what the operator
+// said is that of now.
 func (e *early) overlay(v *v1.Verdict) {
 	if e == nil {
 		return
@@ -230,7 +231,9 @@ func (e *early) overlay(v *v1.Verdict) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if p := e.said[v.Device]; p != nil && p.Provisional && p.Windows > v.Windows {
+		label, others := v.UserLabel, v.Others
 		*v = p.Verdict
+		v.UserLabel, v.Others = label, others
 	}
 }
 
