@@ -118,18 +118,11 @@ func (e *explaining) asked(ctx context.Context, w *work) (*v1.Explanation, error
 	}
 	defer func() { <-e.turn }()
 	select {
-	case <-time.After(time.Until(earlier(e.free, e.ended.Add(askedPause)))):
+	case <-time.After(min(time.Until(e.free), time.Until(e.ended.Add(askedPause)))):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 	return e.make(w)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // make makes one, whose turn it is.
