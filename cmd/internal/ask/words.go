@@ -3,7 +3,6 @@ package ask
 // This file says something of devices, and prints what happened to them.
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"time"
@@ -122,19 +121,11 @@ func events(c *cli.Context) error {
 		if !c.Bool("follow") {
 			return nil
 		}
-		if !waited(c.Context, followEvery) {
+		select {
+		case <-c.Context.Done():
 			return nil
+		case <-time.After(followEvery):
 		}
-	}
-}
-
-// waited reports whether a time has passed before ctx ended.
-func waited(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
 	}
 }
 
