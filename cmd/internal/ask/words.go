@@ -16,34 +16,18 @@ import (
 
 // word is a command that says something of a device.
 type word struct {
-	name, usage, args string
-	count             int    // of arguments
-	off               string // of --off; empty: there is no such flag
-	// say is what is said with these arguments, with --off where set.
-	say func(args []string, off bool) (do string, c v1.Correction)
-	did string
+	do, usage, args string // what it says is its name too
+	count           int    // of arguments
+	off, undo       string // usage of --off, and what that says; empty: there is no such flag
+	did             string
 }
 
 var wordList = []word{
-	{"label", "give a device a name: a path like TP-Link/plug/HS110, or any other", "MAC NAME", 2, "take the name back",
-		func(args []string, off bool) (string, v1.Correction) {
-			if off {
-				return v1.DoLabel, v1.Correction{}
-			}
-			return v1.DoLabel, v1.Correction{Label: args[1]}
-		}, "labelled"},
-	{"forget", "remove all that is known of a device", "MAC", 1, "",
-		func([]string, bool) (string, v1.Correction) { return v1.DoForget, v1.Correction{} }, "forgotten"},
-	{"merge", "make one device of two: the second's MACs are the first's from now on", "MAC MAC", 2, "", nil, "merged"},
-	{"split", "make a MAC that was merged a device of its own again", "MAC", 1, "",
-		func([]string, bool) (string, v1.Correction) { return v1.DoSplit, v1.Correction{} }, "split off"},
-	{"lock", "keep what was said of a device as it is", "MAC", 1, "let it be changed again",
-		func(_ []string, off bool) (string, v1.Correction) {
-			if off {
-				return v1.DoUnlock, v1.Correction{}
-			}
-			return v1.DoLock, v1.Correction{}
-		}, "locked"},
+	{v1.DoLabel, "give a device a name: a path like TP-Link/plug/HS110, or any other", "MAC NAME", 2, "take the name back", v1.DoLabel, "labelled"},
+	{v1.DoForget, "remove all that is known of a device", "MAC", 1, "", "", "forgotten"},
+	{v1.DoMerge, "make one device of two: the second's MACs are the first's from now on", "MAC MAC", 2, "", "", "merged"},
+	{v1.DoSplit, "make a MAC that was merged a device of its own again", "MAC", 1, "", "", "split off"},
+	{v1.DoLock, "keep what was said of a device as it is", "MAC", 1, "let it be changed again", v1.DoUnlock, "locked"},
 }
 
 // wordCommands are those of wordList.
@@ -53,43 +37,43 @@ func wordCommands() (list []*cli.Command) {
 		if w.off != "" {
 			flags = append(flags, &cli.BoolFlag{Name: "off", Usage: w.off})
 		}
-		list = append(list, &cli.Command{Name: w.name, Usage: w.usage, ArgsUsage: w.args, Flags: flags, Action: w.run})
+		list = append(list, &cli.Command{Name: w.do, Usage: w.usage, ArgsUsage: w.args, Flags: flags, Action: w.run})
 	}
 	return list
 }
 
 func (w word) run(c *cli.Context) error {
-	args, count := c.Args().Slice(), w.count
-	if c.Bool("off") {
-		count = 1
+	args, do, count := c.Args().Slice(), w.do, w.count
+	off := c.Bool("off")
+	if off {
+		do, count = w.undo, 1
 	}
 	if len(args) != count {
-		return terminal.Usagef("%s: want %s, got %d arguments", w.name, w.args, len(args))
+		return terminal.Usagef("%s: want %s, got %d arguments", w.do, w.args, len(args))
 	}
 	sensor := client.New(c.String("socket"))
 	device, err := nameOf(c.Context, sensor, args[0])
 	if err != nil {
 		return err
 	}
-	var do string
 	var said v1.Correction
-	if w.say != nil {
-		do, said = w.say(args, c.Bool("off"))
-	} else {
-		do = v1.DoMerge
+	switch {
+	case do == v1.DoLabel && !off:
+		said.Label = args[1]
+	case do == v1.DoMerge:
 		if said.With, err = nameOf(c.Context, sensor, args[1]); err != nil {
 			return err
 		}
 	}
 	done, err := sensor.Correct(c.Context, device, do, said)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", w.name, device, err)
+		return fmt.Errorf("%s %s: %w", w.do, device, err)
 	}
 	if c.Bool("json") {
 		return terminal.PrintJSON(c.App.Writer, done)
 	}
 	text := w.did
-	if c.Bool("off") {
+	if off {
 		text = "no longer " + text
 	}
 	if !done.Kept {
