@@ -188,7 +188,7 @@ func (k *Keeper) write(apart time.Duration) (more bool, err error) {
 		return more, err
 	}
 	k.renewed = false
-	for more, err = k.part(0); more && err == nil; {
+	for more, err = true, nil; more && err == nil; {
 		more, err = k.part(0)
 	}
 	return more, err
