@@ -3,6 +3,8 @@ package sensor
 // This file counts what ended lives carried, where no record is made of them too.
 
 import (
+	"syscall"
+
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
@@ -13,23 +15,15 @@ type counts struct {
 	withDevice, noDevice uint64 // of lives of which nobody makes a record
 }
 
-// IP protocol numbers (RFC 790 and 4443).
-const (
-	protoICMP   = 1
-	protoTCP    = 6
-	protoUDP    = 17
-	protoICMPv6 = 58
-)
-
 // protocol adds the packets of a life to its protocol's.
 func (c *counts) protocol(e *flows.Close) {
 	packets := e.Packets[0] + e.Packets[1]
 	switch e.Life.Key.Proto {
-	case protoTCP:
+	case syscall.IPPROTO_TCP:
 		c.protocols.TCP += packets
-	case protoUDP:
+	case syscall.IPPROTO_UDP:
 		c.protocols.UDP += packets
-	case protoICMP, protoICMPv6:
+	case syscall.IPPROTO_ICMP, syscall.IPPROTO_ICMPV6:
 		c.protocols.ICMP += packets
 	default:
 		c.protocols.Other += packets
