@@ -168,10 +168,7 @@ func TestPowerLoss(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "r.db")
 	d := newDisk(t)
-	s, _, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, _ := d.store(t, path)
 	d.snapshot(t, path)
 	if err := s.exec("PRAGMA wal_autocheckpoint=60"); err != nil { // more often
 		t.Fatal(err)

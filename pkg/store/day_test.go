@@ -33,10 +33,7 @@ func TestBytesOfADay(t *testing.T) {
 	d.quiet = true
 	var writes, rows int
 	synctest.Test(t, func(t *testing.T) {
-		s, o, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
-		if err != nil {
-			t.Fatal(err)
-		}
+		s, o := d.store(t, path)
 		home := newHome()
 		k := NewKeeper(s, o, Source{Registry: home.registry, Facts: home.facts}, slog.New(slog.DiscardHandler))
 		home.noted = k.Noted

@@ -98,6 +98,16 @@ func newDisk(t testing.TB) *disk {
 	return d
 }
 
+// store opens a file on the disk.
+func (d *disk) store(t testing.TB, path string) (*Store, *Opened) {
+	t.Helper()
+	s, o, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, o
+}
+
 // do writes down what is to be done, or says how it fails.
 func (d *disk) do(o op) int32 {
 	d.mu.Lock()

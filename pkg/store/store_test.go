@@ -390,10 +390,7 @@ func TestFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
 	d := newDisk(t)
 	d.quiet = true
-	s, o, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, o := d.store(t, path)
 	r := registry.New(registry.Config{Noted: func() {}})
 	var log strings.Builder
 	k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.NewTextHandler(&log, nil)))
@@ -431,10 +428,7 @@ func TestDamagedWhileItIsWritten(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "r.db")
 		d := newDisk(t)
 		d.quiet = true
-		s, o, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
-		if err != nil {
-			t.Fatal(err)
-		}
+		s, o := d.store(t, path)
 		r := registry.New(registry.Config{Noted: func() {}})
 		k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.DiscardHandler))
 		r.Restore([]registry.Saved{saved(1, 1), saved(2, 1)})
@@ -630,10 +624,7 @@ func TestErasedWaitsForTheSnapshot(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
 	d := newDisk(t)
 	d.quiet = true
-	s, o, err := (&Store{path: path, vfs: d.name, versions: versions}).open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	s, o := d.store(t, path)
 	r := registry.New(registry.Config{Noted: func() {}})
 	k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.DiscardHandler))
 	name := saved(1, 1).Name
