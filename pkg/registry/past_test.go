@@ -19,6 +19,14 @@ var (
 	none   = []float32{0, 0, .05, .95}
 )
 
+// withTwins is a registry of these classes.
+func withTwins() *registry.Registry {
+	return registry.New(registry.Config{
+		Labels: []string{"camera", "cameraTwo", "plug", "none"},
+		Levels: join.NewLevels([][]string{{"A", "camera", "camera"}, {"A", "camera", "cameraTwo"}, {"B", "plug", "plug"}, {"none"}}, 3, func(int) float64 { return .8 }, .8),
+	})
+}
+
 // stretch is windows alike, a minute apart unless they say otherwise.
 type stretch struct {
 	windows        int
@@ -30,10 +38,7 @@ type stretch struct {
 // states are those of a device after each stretch.
 func states(t *testing.T, stretches ...stretch) (list []v1.State) {
 	t.Helper()
-	r := registry.New(registry.Config{
-		Labels: []string{"camera", "cameraTwo", "plug", "none"},
-		Levels: join.NewLevels([][]string{{"A", "camera", "camera"}, {"A", "camera", "cameraTwo"}, {"B", "plug", "plug"}, {"none"}}, 3, func(int) float64 { return .8 }, .8),
-	})
+	r := withTwins()
 	now := time.Unix(1_500_000_000, 0)
 	for _, s := range stretches {
 		var v v1.Verdict
@@ -56,13 +61,22 @@ func states(t *testing.T, stretches ...stretch) (list []v1.State) {
 	return list
 }
 
+// life is what a device does, and its state after each stretch.
+type life struct {
+	name   string
+	is     []stretch
+	states []v1.State
+}
+
+func (l life) test(t *testing.T) {
+	if got := states(t, l.is...); !slices.Equal(got, l.states) {
+		t.Errorf("%v, want %v", got, l.states)
+	}
+}
+
 func TestChanged(t *testing.T) {
 	const known, changed = v1.Known, v1.Changed
-	for _, tt := range []struct {
-		name   string
-		is     []stretch
-		states []v1.State
-	}{
+	for _, tt := range []life{
 		{"another's traffic, then its own", []stretch{{61, camera, nil, false, 0}, {5, plug, nil, false, 0}, {6, plug, nil, false, 0}, {4, camera, nil, false, 0}, {1, camera, nil, false, 0}}, []v1.State{known, known, changed, changed, known}},
 		{"that of none of them", []stretch{{61, camera, nil, false, 0}, {11, none, nil, false, 0}}, []v1.State{known, changed}},
 		{"that says little", []stretch{{61, camera, nil, false, 0}, {50, vague, nil, false, 0}}, []v1.State{known, known}},
@@ -75,11 +89,7 @@ func TestChanged(t *testing.T) {
 		{"other facts", []stretch{{61, vague, camera, false, 0}, {11, vague, plug, false, 0}}, []v1.State{known, changed}},
 		{"other traffic, the same facts", []stretch{{61, camera, camera, false, 0}, {11, none, camera, false, 0}}, []v1.State{known, changed}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := states(t, tt.is...); !slices.Equal(got, tt.states) {
-				t.Errorf("%v, want %v", got, tt.states)
-			}
-		})
+		t.Run(tt.name, tt.test)
 	}
 }
 
@@ -102,10 +112,7 @@ func TestChangedByFamiliarFlows(t *testing.T) {
 		"one old flow again and again": {join.Like{First: at(time.Second), Last: at(spell + time.Minute)}, none, nil, v1.Changed},
 		"flows of the last minutes":    {join.Like{First: at(spell - 30*time.Minute), Last: at(time.Hour)}, none, nil, v1.Changed},
 	} {
-		r := registry.New(registry.Config{
-			Labels: []string{"camera", "cameraTwo", "plug", "none"},
-			Levels: join.NewLevels([][]string{{"A", "camera", "camera"}, {"A", "camera", "cameraTwo"}, {"B", "plug", "plug"}, {"none"}}, 3, func(int) float64 { return .8 }, .8),
-		})
+		r := withTwins()
 		window := func(now int64, w registry.Window) v1.State {
 			rec := record("m", "10.0.0.1", now, now)
 			r.Record(rec)
@@ -135,11 +142,7 @@ func TestChangedByFamiliarFlows(t *testing.T) {
 
 func TestConflict(t *testing.T) {
 	const known, conflict = v1.Known, v1.Conflict
-	for _, tt := range []struct {
-		name   string
-		is     []stretch
-		states []v1.State
-	}{
+	for _, tt := range []life{
 		{"from the first on", []stretch{{4, plug, camera, false, 0}, {1, plug, camera, false, 0}, {4, camera, camera, false, 0}, {1, camera, camera, false, 0}}, []v1.State{known, conflict, conflict, known}},
 		{"facts that become others", []stretch{{5, plug, camera, false, 0}, {5, plug, plug, false, 0}}, []v1.State{conflict, known}},
 		{"one flow again and again", []stretch{{50, plug, camera, true, 0}}, []v1.State{v1.Gathering}},
@@ -150,13 +153,9 @@ func TestConflict(t *testing.T) {
 		{"unsure traffic", []stretch{{50, vague, camera, false, 0}}, []v1.State{known}},
 		{"unsure facts", []stretch{{50, plug, vague, false, 0}}, []v1.State{known}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			for i := range tt.is {
-				tt.is[i].apart = time.Second
-			}
-			if got := states(t, tt.is...); !slices.Equal(got, tt.states) {
-				t.Errorf("%v, want %v", got, tt.states)
-			}
-		})
+		for i := range tt.is {
+			tt.is[i].apart = time.Second
+		}
+		t.Run(tt.name, tt.test)
 	}
 }
