@@ -39,43 +39,57 @@ func TestDevicesOfTheInterfacesNetwork(t *testing.T) {
 			}
 			t.Cleanup(func() { n.Close() })
 			var ports []uint16
-			var s *sensor.Sensor
-			err = n.Do(func() (err error) {
-				s, err = sensor.Open(sensor.Config{
-					Loader: loader.Config{Interfaces: []string{replay.Interface}, Local: tt.local, MaxFlows: 1024},
-					Record: func(r *flows.Record) { ports = append(ports, uint16(r.DevPort)) },
-					Log:    slog.New(slog.DiscardHandler),
-				})
-				return err
+			s := openIn(t, n, sensor.Config{
+				Loader: loader.Config{Interfaces: []string{replay.Interface}, Local: tt.local, MaxFlows: 1024},
+				Record: func(r *flows.Record) { ports = append(ports, uint16(r.DevPort)) },
+				Log:    slog.New(slog.DiscardHandler),
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			defer s.Close()
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan error, 1)
-			go func() { ended <- s.Run(ctx) }()
 
 			address := &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(203, 0, 113, 1), Mask: net.CIDRMask(24, 32)}}
-			for i, change := range []func(netlink.Link, *netlink.Addr) error{nil, netlink.AddrAdd, netlink.AddrDel} {
-				if change != nil {
-					changeAddress(t, n, address, change)
+			runWhile(t, s, func(ctx context.Context) {
+				for i, change := range []func(netlink.Link, *netlink.Addr) error{nil, netlink.AddrAdd, netlink.AddrDel} {
+					if change != nil {
+						changeAddress(t, n, address, change)
+					}
+					ip := packet.IP{Src: netip.MustParseAddr("203.0.113.9"), Dst: packet.ServerIP, Proto: packet.UDPProto}
+					frame := packet.Ethernet(packet.IPv4Type, packet.IPv4(ip, packet.UDP(uint16(1000*(i+1)), 53, packet.Payload(20))))
+					if _, err := n.Play(ctx, []lab.Frame{{Data: frame, FromDevice: true}}, replay.PlayOptions{}); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(300 * time.Millisecond) // the packet is read under the addresses of now
 				}
-				ip := packet.IP{Src: netip.MustParseAddr("203.0.113.9"), Dst: packet.ServerIP, Proto: packet.UDPProto}
-				frame := packet.Ethernet(packet.IPv4Type, packet.IPv4(ip, packet.UDP(uint16(1000*(i+1)), 53, packet.Payload(20))))
-				if _, err := n.Play(ctx, []lab.Frame{{Data: frame, FromDevice: true}}, replay.PlayOptions{}); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(300 * time.Millisecond) // the packet is read under the addresses of now
-			}
-			stop()
-			if err := <-ended; err != nil {
-				t.Fatal(err)
-			}
+			})
 			if !slices.Equal(ports, tt.want) {
 				t.Errorf("records of ports %v, want %v", ports, tt.want)
 			}
 		})
+	}
+}
+
+// openIn opens a sensor in a network.
+func openIn(t *testing.T, n *replay.Network, cfg sensor.Config) (s *sensor.Sensor) {
+	t.Helper()
+	err := n.Do(func() (err error) {
+		s, err = sensor.Open(cfg)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// runWhile runs a sensor as long as f takes.
+func runWhile(t *testing.T, s *sensor.Sensor, f func(context.Context)) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	f(ctx)
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -48,35 +48,21 @@ func TestRegistryOutlastsTheSensor(t *testing.T) {
 	state, socket := filepath.Join(dir, "registry.db"), filepath.Join(dir, "s.sock")
 	ask := client.New(socket)
 	const unseen = "fe:00:00:00:0f:0f"
-	run := func(during func(context.Context, *sensor.Sensor)) []v1.DeviceVerdict {
+	run := func(during func(context.Context)) []v1.DeviceVerdict {
 		t.Helper()
-		var s *sensor.Sensor
-		err := n.Do(func() (err error) {
-			s, err = sensor.Open(sensor.Config{
-				Loader: loader.Config{Interfaces: []string{replay.Interface}, MaxFlows: 1024}, Model: bundle, Speed: 60, State: state, Socket: socket,
-				Log: slog.New(slog.DiscardHandler),
-			})
-			return err
+		s := openIn(t, n, sensor.Config{
+			Loader: loader.Config{Interfaces: []string{replay.Interface}, MaxFlows: 1024}, Model: bundle, Speed: 60, State: state, Socket: socket,
+			Log: slog.New(slog.DiscardHandler),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		defer s.Close()
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- s.Run(ctx) }()
-		during(ctx, s)
-		stop()
-		if err := <-ended; err != nil {
-			t.Fatal(err)
-		}
+		runWhile(t, s, during)
 		list, err := s.Devices()
 		if err != nil {
 			t.Fatal(err)
 		}
 		return list
 	}
-	before := run(func(ctx context.Context, _ *sensor.Sensor) {
+	before := run(func(ctx context.Context) {
 		if _, err := n.Play(ctx, replay.Merge(0, lists...), replay.PlayOptions{Speed: 60}); err != nil {
 			t.Fatal(err)
 		}
@@ -87,8 +73,8 @@ func TestRegistryOutlastsTheSensor(t *testing.T) {
 			t.Errorf("a label that is none: %v", err)
 		}
 	})
-	after := run(func(context.Context, *sensor.Sensor) {})
-	last := run(func(ctx context.Context, _ *sensor.Sensor) {
+	after := run(func(context.Context) {})
+	last := run(func(ctx context.Context) {
 		if done, err := ask.Correct(ctx, before[0].Device, v1.DoForget, v1.Correction{}); err != nil || !done.Kept {
 			t.Errorf("%+v, %v", done, err)
 		}
