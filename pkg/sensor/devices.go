@@ -123,7 +123,7 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
 func (l *listing) gathering(device string, addr netip.Addr, first int64) v1.DeviceVerdict {
 	d := v1.DeviceVerdict{
 		Verdict:   v1.Verdict{Device: device, State: v1.Gathering, Votes: map[string]int{}},
-		Addresses: []string{}, FirstSeen: v1.UnixMicro(first), MACs: []string{device},
+		Addresses: []string{}, SameAs: []string{}, FirstSeen: v1.UnixMicro(first), MACs: []string{device},
 		RandomMAC: registry.RandomMAC(device),
 	}
 	if l.ignored != nil && l.ignored(&flows.Record{Device: device, DeviceAddr: addr}) {

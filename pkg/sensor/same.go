@@ -15,7 +15,6 @@ import (
 func suggestSame(list []v1.DeviceVerdict) {
 	byName := map[string][]*v1.DeviceVerdict{}
 	for i := range list {
-		list[i].SameAs = []string{}
 		if name := list[i].HostName(); name != "" {
 			byName[name] = append(byName[name], &list[i])
 		}
