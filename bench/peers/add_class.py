@@ -12,12 +12,9 @@ ended. Twins are merged by --merge.
 
 import csv
 import json
-import pathlib
-import sys
 
-from shared import MERGE, run
+from shared import MANIFEST, MERGE, arguments, run
 
-MANIFEST = pathlib.Path("build/data/iot-sentinel/manifest.csv")
 CAPTURES = 5
 
 
@@ -43,22 +40,15 @@ def score(model, name, *flags):
 
 
 def main():
-    args, flags = sys.argv[1:], []
-    if "--" in args:
-        args, flags = args[:args.index("--")], args[args.index("--") + 1:]
-    out = pathlib.Path(args[0])
-    out.mkdir(parents=True, exist_ok=True)
+    out, types, flags = arguments()
     with open(MANIFEST, newline="") as file:
         rows = list(csv.DictReader(file))
-    for entry in MANIFEST.parent.iterdir():  # captures keep their names: changed copies are drawn by them
-        if entry.is_dir() and not (out / entry.name).exists():
-            (out / entry.name).symlink_to(entry.absolute())
     usual = ["--arch", "stream", "--negatives", "--validation", "0.1", *flags]
     full = train(out / "all.safetensors", rows, *usual)
     table = []
     print("| left out | others before | after | it | trained on all | twins merged | trained on all | device right |")
     print("| --- |" + " --: |" * 7)
-    for left in args[1:] or sorted({r["label"] for r in rows}):
+    for left in types or sorted({r["label"] for r in rows}):
         old = train(out / f"without-{left}.safetensors", [r for r in rows if r["label"] != left], *usual)
         five = [r for r in rows if r["label"] == left and r["split"] == "train"][:CAPTURES]
         new = train(out / f"with-{left}.safetensors", five, "--add-class", "--model", old)

@@ -36,9 +36,8 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from records import K, TOKENS, make_windows, read_rows
-from shared import MERGE, TWINS, run
+from shared import MANIFEST, MERGE, TWINS, run
 
-MANIFEST = "build/data/iot-sentinel/manifest.csv"
 CHANGES = ("late-30s", "twice", "sent-only", "lost-20", "another-home")
 FIRST = ("first-10s", "first-20s", "first-60s")
 COPIES = ("copy-late", "copy-one", "copy-any-1", "copy-any-2")

@@ -13,17 +13,14 @@ predictions stay in the directory: run again, it goes on where it was ended.
 
 import collections
 import csv
-import pathlib
-import subprocess
 import sys
 
 import numpy as np
 
-MANIFEST = pathlib.Path("build/data/iot-sentinel/manifest.csv")
+from shared import MANIFEST, TWINS, arguments, run
+
 NONE = "none of them"
 KEPT = 0.95
-TWINS = {"SmarterCoffee", "iKettle2", "TP-LinkPlugHS100", "TP-LinkPlugHS110", "D-LinkSiren",
-         "D-LinkWaterSensor", "D-LinkSensor", "EdimaxPlug1101W", "EdimaxPlug2101W"}
 GROUPS = [
     ["D-LinkCam", "EdimaxPlug1101W", "WeMoLink", "HomeMaticPlug"],
     ["D-LinkDayCam", "EdnetGateway", "SmarterCoffee"],
@@ -34,12 +31,6 @@ GROUPS = [
     ["D-LinkWaterSensor", "TP-LinkPlugHS110", "Lightify"],
     ["EdimaxPlug2101W", "MAXGateway", "WeMoInsightSwitch"],
 ]
-
-
-def run(*command):
-    done = subprocess.run(["bin/iotsense", *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}\n{done.stderr}")
 
 
 def left_out(number):
@@ -86,8 +77,9 @@ def table(found):
     """found: score -> type -> (AUROC, share that would pass for known)."""
     print("| | AUROC | without twins | passes for known, 95 % of those kept | without twins |")
     print("| --- |" + " --: |" * 4)
+    twins = {t for alike in TWINS for t in alike}
     for score, types in found.items():
-        apart = [v for t, v in types.items() if t not in TWINS]
+        apart = [v for t, v in types.items() if t not in twins]
         cells = [np.mean([v[i] for v in some]) for i in (0, 1) for some in (list(types.values()), apart)]
         print(f"| {score} |" + "".join(f" {v:.3f} |" for v in cells))
     for t in sorted(next(iter(found.values()))):
@@ -95,22 +87,15 @@ def table(found):
 
 
 def main():
-    args, flags = sys.argv[1:], []
-    if "--" in args:
-        args, flags = args[:args.index("--")], args[args.index("--") + 1:]
-    out = pathlib.Path(args[0])
-    out.mkdir(parents=True, exist_ok=True)
-    for entry in MANIFEST.parent.iterdir():  # captures keep their names: changed copies are drawn by them
-        if entry.is_dir() and not (out / entry.name).exists():
-            (out / entry.name).symlink_to(entry.absolute())
+    out, _, flags = arguments()
     found = collections.defaultdict(dict)
     for number in range(len(GROUPS)):
         manifest, model, said = manifest_without(out, number), out / f"without-{number}.safetensors", out / f"said-{number}.csv"
         if not model.exists():
-            run("train", "--manifest", manifest, "--split", "fit", "--validation-split", "validation",
+            run("bin/iotsense", "train", "--manifest", manifest, "--split", "fit", "--validation-split", "validation",
                 "--taxonomy", "pkg/model/embedded/taxonomy.csv", *flags, "-o", model)
         if not said.exists():
-            run("evaluate", "--manifest", manifest, "--split", "test", "--split", "left-test", "--model", model,
+            run("bin/iotsense", "evaluate", "--manifest", manifest, "--split", "test", "--split", "left-test", "--model", model,
                 "--bootstrap", 0, "--predictions", said)
         verdicts = list(scored(said))
         for score in verdicts[0][1]:
