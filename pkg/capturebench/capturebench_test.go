@@ -3,6 +3,8 @@ package capturebench
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -116,15 +118,21 @@ func TestHierarchy(t *testing.T) {
 		{mounts: "cgroup /c/cpu cgroup rw,cpu 0 0\ncgroup /c/cpuacct cgroup rw,cpuacct 0 0\n", root: "/c/cpuacct"},
 		{mounts: "proc /proc proc rw 0 0\n", fails: true},
 	} {
-		path := filepath.Join(t.TempDir(), "mounts")
-		if err := os.WriteFile(path, []byte(tt.mounts), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		root, v2, err := hierarchy(path)
+		root, v2, err := hierarchy(mountsFile(t, tt.mounts))
 		if root != tt.root || v2 != tt.v2 || (err != nil) != tt.fails {
 			t.Errorf("%q: %s, %v, %v", tt.mounts, root, v2, err)
 		}
 	}
+}
+
+// mountsFile is a file of that text, for hierarchy.
+func mountsFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "mounts")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // Medians are of the middle, differences are to no tool and to no traffic, and runs with
@@ -156,7 +164,7 @@ func TestSummary(t *testing.T) {
 	r.summarise(tools)
 	near := func(what string, got *Range, low, median, high float64) {
 		t.Helper()
-		if got == nil || abs(got.Low-low) > 1e-9 || abs(got.Median-median) > 1e-9 || abs(got.High-high) > 1e-9 {
+		if got == nil || math.Abs(got.Low-low) > 1e-9 || math.Abs(got.Median-median) > 1e-9 || math.Abs(got.High-high) > 1e-9 {
 			t.Errorf("%s: %+v, want %v (%v-%v)", what, got, median, low, high)
 		}
 	}
@@ -172,7 +180,7 @@ func TestSummary(t *testing.T) {
 	if scapy.NetUS != nil || scapy.Runs != 1 || scapy.Failed != 1 || count.Runs != 3 {
 		t.Errorf("scapy %+v, count %d runs", scapy, count.Runs)
 	}
-	if count.OfPypcap == nil || abs(*count.OfPypcap-30.3/60) > 1e-9 || count.NetOfPypcap == nil || abs(*count.NetOfPypcap-20.3/60) > 1e-9 {
+	if count.OfPypcap == nil || math.Abs(*count.OfPypcap-30.3/60) > 1e-9 || count.NetOfPypcap == nil || math.Abs(*count.NetOfPypcap-20.3/60) > 1e-9 {
 		t.Errorf("of pypcap's: %v, net %v", count.OfPypcap, count.NetOfPypcap)
 	}
 	lagging := r.Row(s, "softflowd")
@@ -185,8 +193,6 @@ func TestSummary(t *testing.T) {
 	}
 }
 
-func abs(v float64) float64 { return max(v, -v) }
-
 // The order is the seed's, and each run is made once.
 func TestPlan(t *testing.T) {
 	scenarios, _ := ParseScenarios("idle,veth-udp-1,veth-udp-2")
@@ -194,7 +200,7 @@ func TestPlan(t *testing.T) {
 	names := func(seed uint64) (list []string) {
 		cfg := Config{Scenarios: scenarios, Tools: tools, Repetitions: 3, Seed: seed}
 		for _, p := range cfg.plan(tools) {
-			list = append(list, strings.Join([]string{p.scenario.Name, p.tool.Name, string(rune('0' + p.repetition))}, " "))
+			list = append(list, strings.Join([]string{p.scenario.Name, p.tool.Name, strconv.Itoa(p.repetition)}, " "))
 		}
 		return list
 	}
@@ -260,11 +266,7 @@ func TestGroupCountsTheTree(t *testing.T) {
 					only.WriteString(line)
 				}
 			}
-			path := filepath.Join(t.TempDir(), "mounts")
-			if err := os.WriteFile(path, []byte(only.String()), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			root, v2, err := hierarchy(path)
+			root, v2, err := hierarchy(mountsFile(t, only.String()))
 			if err != nil {
 				t.Skip(err)
 			}
@@ -404,15 +406,16 @@ func TestMeasureCalledOff(t *testing.T) {
 	cfg := Config{Repetitions: 1, Duration: time.Minute, Iperf3: iperf3}
 	cfg.Scenarios, _ = ParseScenarios("veth-udp-1")
 	cfg.Tools, _ = ParseTools("tcpdump")
+	root, _, err := hierarchy("/proc/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := filepath.Join(root, fmt.Sprintf("iotsense-bench-%d-", os.Getpid()))
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
-		for {
-			if found, _ := filepath.Glob("/sys/fs/cgroup/*/iotsense-bench-*-traffic"); len(found) > 0 || ctx.Err() != nil {
-				cancel()
-				return
-			}
-			if found, _ := filepath.Glob("/sys/fs/cgroup/iotsense-bench-*-traffic"); len(found) > 0 {
-				cancel()
+		defer cancel()
+		for ctx.Err() == nil {
+			if _, err := os.Stat(ours + "traffic"); err == nil {
 				return
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -421,11 +424,9 @@ func TestMeasureCalledOff(t *testing.T) {
 	if _, err := Measure(ctx, cfg); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want %v", err, context.Canceled)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/*/iotsense-bench-%-*", "/sys/fs/cgroup/iotsense-bench-%-*", "/run/iotsense-replay-capture-%"} {
-		if left, _ := filepath.Glob(strings.ReplaceAll(pattern, "%", pidText())); len(left) > 0 {
+	for _, pattern := range []string{ours + "*", fmt.Sprintf("/run/iotsense-replay-capture-%d", os.Getpid())} {
+		if left, _ := filepath.Glob(pattern); len(left) > 0 {
 			t.Errorf("left: %v", left)
 		}
 	}
 }
-
-func pidText() string { return strconv.Itoa(os.Getpid()) }
