@@ -52,19 +52,16 @@ type site struct {
 	reversed bool                                  // the server is another machine, and sends
 }
 
-// at is where a scenario takes place; the error says why it cannot.
-func (g *ground) at(s *Scenario) (*site, error) {
+// at is where a scenario takes place, of those that [Config.Check] lets pass.
+func (g *ground) at(s *Scenario) *site {
 	if s.Group == groupLoopback {
-		return &site{iface: loopback, near: g.Start, far: g.Start, do: g.Do, server: loopbackAddr}, nil
+		return &site{iface: loopback, near: g.Start, far: g.Start, do: g.Do, server: loopbackAddr}
 	}
 	if g.cable == "" {
-		return &site{iface: replay.Interface, near: g.Start, far: g.StartDevice, do: g.Do, server: replay.SensorAddr}, nil
-	}
-	if s.devices > 0 {
-		return nil, fmt.Errorf("%s plays frames at both ends of a private pair: leave it out with --interface", s.Name)
+		return &site{iface: replay.Interface, near: g.Start, far: g.StartDevice, do: g.Do, server: replay.SensorAddr}
 	}
 	here := func(f func() error) error { return f() }
-	return &site{iface: g.cable, near: startHere, far: startHere, do: here, server: g.far, reversed: true}, nil
+	return &site{iface: g.cable, near: startHere, far: startHere, do: here, server: g.far, reversed: true}
 }
 
 func startHere(cmd *exec.Cmd) (<-chan error, error) {
