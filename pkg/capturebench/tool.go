@@ -5,6 +5,7 @@ package capturebench
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -105,7 +106,7 @@ func (p *places) missing(t *Tool) string {
 	for _, need := range t.needs {
 		name := p.expand(need)
 		if filepath.Base(name) == name {
-			if !inPath(name) {
+			if _, err := exec.LookPath(name); err != nil {
 				return fmt.Sprintf("%s is not in PATH", name)
 			}
 		} else if _, err := os.Stat(name); err != nil {
@@ -113,15 +114,6 @@ func (p *places) missing(t *Tool) string {
 		}
 	}
 	return ""
-}
-
-func inPath(name string) bool {
-	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
-		if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode()&0o111 != 0 {
-			return true
-		}
-	}
-	return false
 }
 
 var (
