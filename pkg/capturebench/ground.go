@@ -121,7 +121,7 @@ func newTraffic(ctx context.Context, g *ground, at *site, s *Scenario, cfg *Conf
 	}
 	if at.reversed {
 		args = append(args, "-R")
-	} else if err := startServer(ctx, at, group); err != nil {
+	} else if err := startServer(ctx, at, group, cfg.Iperf3); err != nil {
 		return nil, errors.Join(err, group.Close())
 	}
 	t.run = func(ctx context.Context) error {
@@ -171,18 +171,15 @@ func ownCPU() (CPU, error) {
 }
 
 // startServer starts an iperf3 server for one client and waits until it listens.
-func startServer(ctx context.Context, at *site, group *Group) error {
-	path, err := exec.LookPath("iperf3")
-	if err != nil {
-		return fmt.Errorf("iperf3: %w: `make bench-capture` installs it", err)
+func startServer(ctx context.Context, at *site, group *Group, iperf3 string) error {
+	p, err := startIn("the iperf3 server", group, at.near, []string{iperf3, "-s", "-1", "-p", strconv.Itoa(iperfPort), "-B", at.server}, true)
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%w: `make bench-capture` installs it", err)
 	}
-	cmd := exec.Command(path, "-s", "-1", "-p", strconv.Itoa(iperfPort), "-B", at.server)
-	group.Wrap(cmd)
-	ended, err := at.near(cmd)
 	if err != nil {
 		return err
 	}
-	return waitFor(ctx, "the iperf3 server to listen", ended, func() (yes bool, err error) {
+	return waitFor(ctx, "the iperf3 server to listen", p.ended, func() (yes bool, err error) {
 		err = at.do(func() (err error) { yes, err = listens(iperfPort); return err })
 		return yes, err
 	})
