@@ -156,24 +156,27 @@ func (learntView) Fields(x explain.Importance) []explain.Weight {
 }
 
 // Bar is a line's, beside the strongest of its type.
-func (learntView) Bar(x explain.Importance, s explain.Strong) template.CSS {
-	strongest := x.Strongest(1)
+func (v linesView) Bar(s explain.Strong) template.CSS {
 	level := shadeLevels * 2 / 3
 	if s.Mean < 0 {
 		level = -level
 	}
 	colour, _ := levelColour(level)
-	return template.CSS(fmt.Sprintf("width:%.0f%%;background-color:%s", 100*math.Abs(s.Mean/strongest[0].Mean), hex(colour)))
+	return template.CSS(fmt.Sprintf("width:%.0f%%;background-color:%s", 100*math.Abs(s.Mean/v.strongest), hex(colour)))
 }
 
 // linesView is a table of lines.
 type linesView struct {
-	V     learntView
-	X     explain.Importance
-	Lines []explain.Strong
+	X         explain.Importance
+	Lines     []explain.Strong
+	strongest float64 // mean of the one of all X's; 0: it has none
 }
 
 // Lines are a table of a type's.
-func (v learntView) Lines(x explain.Importance, lines []explain.Strong) linesView {
-	return linesView{v, x, lines}
+func (learntView) Lines(x explain.Importance, lines []explain.Strong) linesView {
+	v := linesView{X: x, Lines: lines}
+	for _, s := range x.Strongest(1) {
+		v.strongest = s.Mean
+	}
+	return v
 }
