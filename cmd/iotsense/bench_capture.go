@@ -181,14 +181,7 @@ func printCapture(w io.Writer, r *capturebench.Result, asJSON bool) error {
 
 // span is a median with its range, where there is one.
 func span(r *capturebench.Range, decimals int) string {
-	if r == nil {
-		return "-"
-	}
-	text := fmt.Sprintf("%.*f", decimals, r.Median)
-	if r.Low != r.High {
-		text += fmt.Sprintf(" (%.*f-%.*f)", decimals, r.Low, decimals, r.High)
-	}
-	return text
+	return r.Text(func(v float64) string { return fmt.Sprintf("%.*f", decimals, v) })
 }
 
 // firstFailure is why a run has no figures; nil: every run has.

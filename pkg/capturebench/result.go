@@ -4,6 +4,7 @@ package capturebench
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -34,6 +35,17 @@ type Range struct {
 	Median float64 `json:"median"`
 	Low    float64 `json:"low"`
 	High   float64 `json:"high"`
+}
+
+// Text is the median with its range, "-" for none; write gives a figure's text.
+func (r *Range) Text(write func(float64) string) string {
+	switch {
+	case r == nil:
+		return "-"
+	case r.Low == r.High:
+		return write(r.Median)
+	}
+	return fmt.Sprintf("%s (%s-%s)", write(r.Median), write(r.Low), write(r.High))
 }
 
 // Row is a tool in a scenario. A figure is null where no run has it.

@@ -177,17 +177,10 @@ func shortName(name string) string {
 
 // span is a median with its range, "-" for none.
 func span(r *capturebench.Range, decimals int) string {
-	if r == nil {
-		return "-"
-	}
-	write := func(v float64) string {
+	return r.Text(func(v float64) string {
 		if decimals > 0 {
 			return fmt.Sprintf("%.*f", decimals, v)
 		}
-		return thousands(fmt.Sprintf("%.0f", v))
-	}
-	if r.Low == r.High {
-		return write(r.Median)
-	}
-	return fmt.Sprintf("%s (%s-%s)", write(r.Median), write(r.Low), write(r.High))
+		return whole(&v)
+	})
 }
