@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/iotsense/iotsense/internal/wholefile"
@@ -101,23 +102,25 @@ func writeFile(path string, content []byte) error {
 //go:embed style.html
 var styleSource string
 
-// parse reads a page's template.
-func parse(source string) *template.Template {
-	t := template.Must(template.New("page").Funcs(template.FuncMap{
-		"percent": analyze.Percent,
-		"share":   func(v float64) string { return analyze.Percent(&v) },
-		"bits":    func(v float64) string { return fmt.Sprintf("%.2f", v) },
-		"number":  number,
-		"whole":   whole,
-		"cell":    cellStyle,
-		"bar":     barStyle,
-		"meter":   meterStyle,
-		"n":       thousands,
-		"span":    span,
-		"colour":  func(c string) template.CSS { return template.CSS(c) },
-	}).Parse(source))
-	template.Must(t.New("style").Parse(styleSource))
-	return t
+// parse reads a page's template when that is first asked for: most commands make no page.
+func parse(source string) func() *template.Template {
+	return sync.OnceValue(func() *template.Template {
+		t := template.Must(template.New("page").Funcs(template.FuncMap{
+			"percent": analyze.Percent,
+			"share":   func(v float64) string { return analyze.Percent(&v) },
+			"bits":    func(v float64) string { return fmt.Sprintf("%.2f", v) },
+			"number":  number,
+			"whole":   whole,
+			"cell":    cellStyle,
+			"bar":     barStyle,
+			"meter":   meterStyle,
+			"n":       thousands,
+			"span":    span,
+			"colour":  func(c string) template.CSS { return template.CSS(c) },
+		}).Parse(source))
+		template.Must(t.New("style").Parse(styleSource))
+		return t
+	})
 }
 
 // gallery collects a page's pictures and what went wrong in drawing them.
@@ -136,12 +139,12 @@ func (g *gallery) take(p *Picture, err error) *Picture {
 }
 
 // execute makes the page of a view.
-func execute(page *template.Template, view any, g gallery) (*Report, error) {
+func execute(page func() *template.Template, view any, g gallery) (*Report, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
 	var b bytes.Buffer
-	if err := page.Execute(&b, view); err != nil {
+	if err := page().Execute(&b, view); err != nil {
 		return nil, fmt.Errorf("page: %w", err)
 	}
 	return &Report{b.Bytes(), g.pictures}, nil

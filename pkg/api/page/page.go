@@ -12,6 +12,7 @@ import (
 	"html/template"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -61,16 +62,19 @@ func asset(name, kind string) Asset {
 	return Asset{kind, b, `"` + hex.EncodeToString(sum[:8]) + `"`}
 }
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"time":  timeOf,
-	"count": count,
-	"bytes": sizeText,
-}).ParseFS(files, "page.html"))
+// templates are read when the first page is asked for, not in each command's start-up.
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{
+		"time":  timeOf,
+		"count": count,
+		"bytes": sizeText,
+	}).ParseFS(files, "page.html"))
+})
 
 // render fills in a template.
 func render(name string, data any) ([]byte, error) {
 	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+	if err := templates().ExecuteTemplate(&b, name, data); err != nil {
 		return nil, fmt.Errorf("page %s: %w", name, err)
 	}
 	return b.Bytes(), nil
