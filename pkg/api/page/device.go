@@ -80,27 +80,17 @@ func (d *Device) Page() ([]byte, error) {
 		NoExplanation: d.NoExplanation, ExplainLink: r.Link + "?explain=1",
 	}
 	p.Says = nil
-	for _, f := range d.Facts {
-		words, _ := kindWords(f.Kind)
-		p.Words = append(p.Words, factLine{words, f.Value, f.Source, f.First, f.Last, f.Count})
+	facts := slices.Clone(d.Facts)
+	slices.SortStableFunc(facts, func(a, b v1.Fact) int { return cmp.Compare(place(a.Kind), place(b.Kind)) })
+	for _, f := range facts {
+		p.Words = append(p.Words, factLine{kindWords(f.Kind), f.Value, f.Source, f.First, f.Last, f.Count})
 	}
-	slices.SortStableFunc(p.Words, func(a, b factLine) int { return cmp.Compare(place(a.Kind), place(b.Kind)) })
 	p.flows(d.Flows)
 	if x := d.Explanation; x != nil {
 		p.Explained, p.Why, p.Shares = true, x.Title(), shares(x)
 		p.Padding = percent(x.PaddingFraction)
 	}
 	return render("device", &p)
-}
-
-// place orders the words of kinds.
-func place(words string) int {
-	for i, k := range kinds {
-		if k.words == words {
-			return i
-		}
-	}
-	return len(kinds)
 }
 
 // votes are the windows by what each alone would have said, the most first.
@@ -147,17 +137,13 @@ func port(n int32) string {
 
 // shares are those of an explanation that weigh most.
 func shares(x *v1.Explanation) (list []bar) {
-	all := x.Shares()
-	most := 0.0
-	for _, s := range all {
-		most = max(most, math.Abs(s.Phi))
-	}
+	all := x.Shares() // the greatest first
 	for _, s := range all[:min(len(all), maxShares)] {
 		if s.Phi == 0 {
 			break
 		}
 		list = append(list, bar{
-			Name: shorten(s.Words, 100), Value: fmt.Sprintf("%+.3f", s.Phi), Part: int(100 * math.Abs(s.Phi) / most), Against: s.Phi < 0, From: s.Of,
+			Name: shorten(s.Words, 100), Value: fmt.Sprintf("%+.3f", s.Phi), Part: int(100 * math.Abs(s.Phi) / math.Abs(all[0].Phi)), Against: s.Phi < 0, From: s.Of,
 		})
 	}
 	return list

@@ -28,14 +28,22 @@ var kinds = []struct{ kind, words string }{
 	{"ja4", "TLS fingerprint"}, {"mac", "MAC"}, {"maker", "maker of the interface"},
 }
 
-// kindWords are a kind's, and its place among kinds.
-func kindWords(kind string) (string, int) {
-	for i, k := range kinds {
-		if k.kind == kind {
-			return k.words, i
+// place is a kind's among kinds; one that is not there comes behind them.
+func place(kind string) int {
+	for i := range kinds {
+		if kinds[i].kind == kind {
+			return i
 		}
 	}
-	return strings.ReplaceAll(kind, "_", " "), len(kinds)
+	return len(kinds)
+}
+
+// kindWords are a kind's.
+func kindWords(kind string) string {
+	if i := place(kind); i < len(kinds) {
+		return kinds[i].words
+	}
+	return strings.ReplaceAll(kind, "_", " ")
 }
 
 // said is one thing that a device says of itself.
