@@ -179,9 +179,7 @@ func (l *listing) choices(f Filter, counts map[v1.State]int) {
 		all += counts[s]
 	}
 	l.Choices = []choice{{"all", Filter{Text: f.Text}.query(), all, f.State == ""}}
-	states := slices.Clone(v1.States)
-	slices.SortFunc(states, func(a, b v1.State) int { return cmp.Compare(rank(a), rank(b)) })
-	for _, s := range states {
+	for _, s := range ranked {
 		if counts[s] > 0 || s == f.State {
 			l.Choices = append(l.Choices, choice{string(s), Filter{f.Text, s}.query(), counts[s], s == f.State})
 		}

@@ -184,8 +184,10 @@ func TestWords(t *testing.T) {
 				t.Errorf("%s: %q, want %q", tt.v.State, got[0], got[1])
 			}
 		}
-		if rank(tt.v.State) < 0 {
-			t.Errorf("%s has no rank", tt.v.State)
+	}
+	for _, s := range v1.States {
+		if rank(s) < 0 {
+			t.Errorf("%s has no rank", s)
 		}
 	}
 }

@@ -178,10 +178,11 @@ func what(v *v1.Verdict) (text string, sure *float64) {
 	return *v.Label + "?", v.Confidence
 }
 
-// rank orders states: those first that want somebody's eyes.
-func rank(s v1.State) int {
-	return slices.Index([]v1.State{v1.Conflict, v1.Changed, v1.Unknown, v1.Gathering, v1.Likely, v1.Known, v1.Gateway, v1.Ignored}, s)
-}
+// ranked are all states, those first that want somebody's eyes.
+var ranked = []v1.State{v1.Conflict, v1.Changed, v1.Unknown, v1.Gathering, v1.Likely, v1.Known, v1.Gateway, v1.Ignored}
+
+// rank is a state's place among them.
+func rank(s v1.State) int { return slices.Index(ranked, s) }
 
 // stranger reports whether a state is that of a device to look at.
 func stranger(s v1.State) bool { return s == v1.Unknown || s == v1.Conflict || s == v1.Changed }
