@@ -90,7 +90,7 @@ func TestRoundTrip(t *testing.T) {
 // Each answer says which sensor gives it; what lies beside /v1 is nowhere.
 func TestPaths(t *testing.T) {
 	path := serve(t, answers{})
-	ask := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
+	ask := plainAt(path)
 	for at, want := range map[string]int{
 		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK, v1.FactsPath("x"): http.StatusOK,
 		v1.ExplanationPath("x"): http.StatusOK, v1.EventsPath: http.StatusOK, v1.CorrectionPath("x", v1.DoForget): http.StatusNotFound,

@@ -74,6 +74,13 @@ func plain() *http.Client {
 	}
 }
 
+// plainAt is one that asks the socket at path, whatever the address says.
+func plainAt(path string) *http.Client {
+	c := plain()
+	c.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }
+	return c
+}
+
 func do(t *testing.T, c *http.Client, method, url, body string, header ...string) *http.Response {
 	t.Helper()
 	r, err := http.NewRequest(method, url, strings.NewReader(body))
@@ -199,8 +206,7 @@ func TestGateTLS(t *testing.T) {
 func TestOtherSitesAreNotHeard(t *testing.T) {
 	src := newHouse()
 	path := serve(t, src)
-	c := plain()
-	c.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}
+	c := plainAt(path)
 	for header, want := range map[string]int{"": http.StatusOK, "http://elsewhere.example": http.StatusForbidden} {
 		r, err := http.NewRequest("POST", "http://localhost:8080"+v1.CorrectionPath("x", v1.DoForget), strings.NewReader("{}"))
 		if err != nil {
@@ -224,8 +230,7 @@ func TestOtherSitesAreNotHeard(t *testing.T) {
 // that site's pages; all that people call the socket does.
 func TestOtherNamesAreNotAnswered(t *testing.T) {
 	path := serve(t, newHouse())
-	c := plain()
-	c.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}
+	c := plainAt(path)
 	for host, want := range map[string]int{
 		"localhost:8080": 200, "127.0.0.1:8080": 200, "[::1]:8080": 200, "iotsense": 200, "x": 200,
 		"elsewhere.example:8080": http.StatusMisdirectedRequest, "elsewhere.example": http.StatusMisdirectedRequest, "localhost.:8080": http.StatusMisdirectedRequest,
@@ -352,8 +357,7 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s has %d bytes", name, len(b))
 		}
 	}
-	c := plain()
-	c.Transport = &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", at) }}
+	c := plainAt(at)
 	for path, want := range map[string]int{
 		page.DevicePath("50:C7:BF:00:FC:A3"): http.StatusOK, page.DevicePath("none"): http.StatusNotFound, page.AssetsPath + "x": http.StatusNotFound,
 		page.DevicePath("00:0c:29:11:22:33?explain=1"): http.StatusOK,

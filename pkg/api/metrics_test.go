@@ -2,10 +2,8 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"os/exec"
 	"slices"
@@ -41,9 +39,7 @@ func (measured) Devices() ([]v1.DeviceVerdict, error) {
 // get asks the socket at path; the answer is its body and what its content is.
 func get(t *testing.T, path, at string) (body []byte, kind string) {
 	t.Helper()
-	ask := http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }}}
-	answer, err := ask.Get("http://iotsense" + at)
+	answer, err := plainAt(path).Get("http://iotsense" + at)
 	if err != nil {
 		t.Fatal(err)
 	}
