@@ -117,8 +117,11 @@ func number(value any, scale float64) (string, bool) {
 	return "", false
 }
 
-// quoting is what the format wants of a label's value, and of a help text.
-var quoting = strings.NewReplacer("\\", "\\\\", "\n", "\\n", "\"", "\\\"")
+// What the format wants of a label's value, and of a help text.
+var (
+	quoting  = strings.NewReplacer("\\", "\\\\", "\n", "\\n", "\"", "\\\"")
+	escaping = strings.NewReplacer("\\", "\\\\", "\n", "\\n")
+)
 
 // add adds a series; labels are names and values by turns.
 func (e *exposition) add(name, kind, help, value string, labels ...string) {
@@ -147,7 +150,7 @@ func (e *exposition) bytes() []byte {
 	var out strings.Builder
 	for _, f := range e.families {
 		name := "iotsense_" + f.name
-		fmt.Fprintf(&out, "# HELP %s %s\n# TYPE %s %s\n", name, strings.NewReplacer("\\", "\\\\", "\n", "\\n").Replace(f.help), name, f.kind)
+		fmt.Fprintf(&out, "# HELP %s %s\n# TYPE %s %s\n", name, escaping.Replace(f.help), name, f.kind)
 		for _, s := range f.series {
 			fmt.Fprintf(&out, "%s%s\n", name, s)
 		}

@@ -43,12 +43,14 @@ func openAPI(routes []route) []byte {
 	return document
 }
 
-// inPath are the variables of a path's pattern.
-var inPath = regexp.MustCompile(`\{(\w+)\}`)
+var (
+	inPath    = regexp.MustCompile(`\{(\w+)\}`)  // the variables of a path's pattern
+	notInName = regexp.MustCompile(`[^a-z0-9]+`) // of an operation
+)
 
 func operation(r route, types schemas) object {
 	parameters := []any{}
-	name := strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(r.path, "_"), "_")
+	name := strings.Trim(notInName.ReplaceAllString(r.path, "_"), "_")
 	for _, m := range inPath.FindAllStringSubmatch(r.path, -1) {
 		parameters = append(parameters, object{
 			"name": m[1], "in": "path", "required": true, "schema": object{"type": "string"},
