@@ -24,6 +24,16 @@ func (t turn) take(ctx context.Context) error {
 	}
 }
 
+// try takes it if nobody has it.
+func (t turn) try() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 func (t turn) give() { <-t }
 
 // end returns when nobody has it from here on.
@@ -73,10 +83,8 @@ func (s *shared[T]) get(ctx context.Context) (none T, err error) {
 
 // drop frees an old copy.
 func (s *shared[T]) drop() {
-	select {
-	case s.turn <- struct{}{}:
-	default: // a new one is being made, or there will be none
-		return
+	if !s.turn.try() {
+		return // a new one is being made, or there will be none
 	}
 	defer s.turn.give()
 	if time.Since(s.made) >= keepCopy {

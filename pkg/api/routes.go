@@ -183,11 +183,9 @@ type explaining struct {
 
 // now explains a device's newest window, unless another is being explained.
 func (e explaining) now(ctx context.Context, device string) (*v1.Explanation, error) {
-	select {
-	case e.turn <- struct{}{}:
-		defer e.turn.give()
-		return e.src.Explanation(ctx, device, v1.ExplanationRequest{})
-	default:
+	if !e.turn.try() {
 		return nil, errors.New("another device is being explained: ask again in a moment")
 	}
+	defer e.turn.give()
+	return e.src.Explanation(ctx, device, v1.ExplanationRequest{})
 }
