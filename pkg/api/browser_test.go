@@ -23,15 +23,21 @@ import (
 
 const testToken = "a-token-of-some-length"
 
-// gateway opens a gate on the loopback interface and answers there until the test, or stop,
-// ends it.
+// gateway answers at a gate on the loopback interface, in the clear, to who has testToken.
 func gateway(t *testing.T, src Source) (url string, stop func()) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(testToken+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g, err := NewGate(GateConfig{Addr: "127.0.0.1:0", TokenFile: file})
+	addr, stop := opened(t, GateConfig{Addr: "127.0.0.1:0", TokenFile: file}, src)
+	return "http://" + addr, stop
+}
+
+// opened opens a gate and answers there until the test, or stop, ends it.
+func opened(t *testing.T, cfg GateConfig, src Source) (addr string, stop func()) {
+	t.Helper()
+	g, err := NewGate(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +50,7 @@ func gateway(t *testing.T, src Source) (url string, stop func()) {
 	go func() { Serve(ctx, nil, src, slog.New(slog.DiscardHandler), Door{l, g}); close(done) }()
 	stop = sync.OnceFunc(func() { cancel(); <-done })
 	t.Cleanup(stop)
-	return "http://" + l.Addr().String(), stop
+	return l.Addr().String(), stop
 }
 
 var _ net.Listener = Door{}

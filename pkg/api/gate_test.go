@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
-	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
@@ -177,27 +176,16 @@ func TestGateTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	g, err := NewGate(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := g.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { Serve(ctx, nil, answers{}, slog.New(slog.DiscardHandler), Door{l, g}); close(done) }()
-	defer func() { stop(); <-done }()
+	addr, _ := opened(t, cfg, answers{})
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
 	c := plain()
 	c.Transport = &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: roots}}
-	answer := do(t, c, "POST", "https://"+l.Addr().String()+page.LoginPath, "token="+testToken, "Content-Type", "application/x-www-form-urlencoded")
+	answer := do(t, c, "POST", "https://"+addr+page.LoginPath, "token="+testToken, "Content-Type", "application/x-www-form-urlencoded")
 	if given := answer.Cookies(); len(given) != 1 || !given[0].Secure {
 		t.Errorf("%s, %v", answer.Status, given)
 	}
-	if r, err := plain().Get("http://" + l.Addr().String()); err == nil && r.StatusCode != http.StatusBadRequest {
+	if r, err := plain().Get("http://" + addr); err == nil && r.StatusCode != http.StatusBadRequest {
 		t.Errorf("in the clear: %s", r.Status)
 	}
 }
