@@ -54,7 +54,7 @@ type portrait struct {
 // factLine is a fact as the page has it.
 type factLine struct {
 	Kind, Value, Source string
-	First, Last         v1.Time
+	Last                v1.Time
 	Count               uint64
 }
 
@@ -79,11 +79,10 @@ func (d *Device) Page() ([]byte, error) {
 		row: r, Title: r.Label() + " · iotsense", Health: stripOf(d.Health), NoFacts: d.NoFacts, Votes: votes(&d.Verdict.Verdict),
 		NoExplanation: d.NoExplanation, ExplainLink: r.Link + "?explain=1",
 	}
-	p.Says = nil
 	facts := slices.Clone(d.Facts)
 	slices.SortStableFunc(facts, func(a, b v1.Fact) int { return cmp.Compare(place(a.Kind), place(b.Kind)) })
 	for _, f := range facts {
-		p.Words = append(p.Words, factLine{kindWords(f.Kind), f.Value, f.Source, f.First, f.Last, f.Count})
+		p.Words = append(p.Words, factLine{kindWords(f.Kind), f.Value, f.Source, f.Last, f.Count})
 	}
 	p.flows(d.Flows)
 	if x := d.Explanation; x != nil {

@@ -127,22 +127,21 @@ type choice struct {
 
 // listing is what the template of a list takes.
 type listing struct {
-	Title    string
-	Filter   Filter
-	Health   strip
-	Choices  []choice
-	Cards    []row
-	MoreNew  int // strangers without a card
-	Rows     []row
-	Left     int // devices that match and have no row
-	All      int
-	Empty    string // why there is no device
-	Narrowed bool
+	Title   string
+	Filter  Filter
+	Health  strip
+	Choices []choice
+	Cards   []row
+	MoreNew int // strangers without a card
+	Rows    []row
+	Left    int // devices that match and have no row
+	All     int
+	Empty   string // why there is no device
 }
 
 // List is the page of the devices that the filter lets through.
 func List(devices []v1.DeviceVerdict, h Health, f Filter) ([]byte, error) {
-	l := listing{Title: "iotsense", Filter: f, Health: stripOf(h), All: len(devices), Narrowed: f != Filter{}}
+	l := listing{Title: "iotsense", Filter: f, Health: stripOf(h), All: len(devices)}
 	if len(devices) == 0 {
 		l.Empty = "The sensor has seen no device yet."
 		if h.Stats.UptimeS > 5 {
