@@ -109,7 +109,7 @@ func captureConfig(c *cli.Context) (cfg capturebench.Config, err error) {
 	if cfg.Sensor, err = sensorProgram(c.String("sensor")); err != nil {
 		return cfg, err
 	}
-	if len(capturebench.Homes(cfg.Scenarios)) == 0 {
+	if !capturebench.NeedFrames(cfg.Scenarios) {
 		return cfg, nil
 	}
 	captures, _, err := benchCaptures(c)

@@ -76,14 +76,9 @@ func Scenarios() []Scenario {
 	return list
 }
 
-// Homes are the numbers of devices of the scenarios that play captures.
-func Homes(list []Scenario) (devices []int) {
-	for _, s := range list {
-		if s.devices > 0 && !slices.Contains(devices, s.devices) {
-			devices = append(devices, s.devices)
-		}
-	}
-	return devices
+// NeedFrames reports whether one of the scenarios plays captures.
+func NeedFrames(list []Scenario) bool {
+	return slices.ContainsFunc(list, func(s Scenario) bool { return s.devices > 0 })
 }
 
 // ParseScenarios takes names and groups of scenarios, with a comma between two; "all" is
