@@ -27,8 +27,11 @@ func (g *Ground) Facts() []facts.Fact {
 }
 
 // Ground is what the newest output for a device rests on; nil: there is none, or nothing
-// is kept ([Options.Ground]).
+// is kept ([Options.Ground]). A capture that gave no record has no Classifier, so nil has none.
 func (c *Classifier) Ground(device string) *Ground {
+	if c == nil {
+		return nil
+	}
 	var newest footing
 	for _, s := range c.streams {
 		if e := c.cache.entries[cacheKey{s, device}]; e != nil && e.judged > newest.judged {
