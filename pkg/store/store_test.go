@@ -370,8 +370,8 @@ func TestKeeper(t *testing.T) {
 		k.Noted()
 		time.Sleep(soon)
 		look("an event", 2, 3, 2)
-		stop()
 		r.Resave()
+		stop()
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
