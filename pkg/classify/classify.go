@@ -72,6 +72,7 @@ type Classifier struct {
 
 // stream is one model with its part of the traffic.
 type stream struct {
+	model   *model.Model
 	spec    flows.StreamSpec
 	rows    *flows.Streams
 	service flows.Service
@@ -89,17 +90,27 @@ type stream struct {
 // New prepares a model, or a bundle of one for each service, for use. A nil
 // bundle makes a Classifier that only counts records.
 func New(bundle model.Bundle, opts Options) (*Classifier, error) {
-	c := &Classifier{opts: opts, streams: map[flows.Service]*stream{}, cache: newCache(opts.CacheBytes)}
+	c := &Classifier{opts: opts, cache: newCache(opts.CacheBytes)}
+	if err := c.load(bundle); err != nil {
+		return nil, err
+	}
+	c.start()
+	return c, nil
+}
+
+// load prepares the models of a bundle.
+func (c *Classifier) load(bundle model.Bundle) error {
 	labels := Labels(bundle)
+	c.services, c.streams = nil, map[flows.Service]*stream{}
 	for name, m := range bundle {
-		s, err := newStream(m, labels, opts.WindowMode)
+		s, err := newStream(m, labels, c.opts.WindowMode)
 		if err != nil {
-			return nil, fmt.Errorf("model %s: %w", name, err)
+			return fmt.Errorf("model %s: %w", name, err)
 		}
 		var service flows.Service
 		if name != "" {
 			if service, err = flows.ParseService(name); err != nil {
-				return nil, err
+				return err
 			}
 			for _, known := range append(s.among, service) {
 				if !slices.Contains(c.services, known) {
@@ -113,13 +124,12 @@ func New(bundle model.Bundle, opts Options) (*Classifier, error) {
 	c.verdicts = registry.Config{
 		Labels:     labels,
 		Levels:     levels(bundle, labels),
-		MaxDevices: opts.MaxDevices,
-		Ignored:    opts.Ignored,
+		MaxDevices: c.opts.MaxDevices,
+		Ignored:    c.opts.Ignored,
 		Model:      identity(bundle),
-		Noted:      opts.Noted,
+		Noted:      c.opts.Noted,
 	}
-	c.start()
-	return c, nil
+	return nil
 }
 
 // start gives c a registry without devices.
@@ -171,7 +181,7 @@ func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream
 		return nil, err
 	}
 	s := &stream{
-		spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine, ports: m.Net.Ports,
+		model: m, spec: spec, rows: flows.NewStreams(spec), among: spec.Among, engine: engine, ports: m.Net.Ports,
 		first: first.First(m.Net.Strict()), span: max(1, m.Net.Span()), probs: make([]float32, len(m.Labels)), all: slices.Repeat([]float32{join.Lacking}, len(labels)),
 	}
 	for _, l := range m.Labels {

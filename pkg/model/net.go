@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -80,6 +81,20 @@ func (e *RowError) Error() string { return fmt.Sprintf("row %d of the batch: %v"
 
 // Unwrap gives the cause.
 func (e *RowError) Unwrap() error { return e.Err }
+
+// Remembering is a [Net] that can go on with what another remembers of a device.
+type Remembering interface {
+	// Remembers reports whether its memories after any rows are those of another network, bit
+	// for bit.
+	Remembers(other Net) bool
+}
+
+// Remembers reports whether m can go on with what old remembers of a device: a model that
+// classes were added to can.
+func (m *Model) Remembers(old *Model) bool {
+	n, ok := m.Net.(Remembering)
+	return ok && reflect.DeepEqual(m.Record, old.Record) && reflect.DeepEqual(m.Scaling, old.Scaling) && n.Remembers(old.Net)
+}
 
 // Tensor is one named array of a network, row-major.
 type Tensor struct {

@@ -75,7 +75,8 @@ type device struct {
 	judgement
 	Presence
 	dirt
-	explained // its newest explanation
+	explained             // its newest explanation
+	former    *v1.Verdict // said by a model before; nil: there was none, or what is judged since is enough
 	in        *list.List
 }
 
@@ -289,6 +290,11 @@ func (r *Registry) verdict(d *device) v1.Verdict {
 
 // say makes a device's joined verdict one in words.
 func (r *Registry) say(d *device, joined join.Verdict) v1.Verdict {
+	return d.orFormer(r.judged(d, joined))
+}
+
+// judged is what is said by the model of now.
+func (r *Registry) judged(d *device, joined join.Verdict) v1.Verdict {
 	v := v1.Verdict{
 		Device: d.name, Windows: d.joined.windows,
 		Flows: d.flows, Packets: d.packets, Bytes: d.bytes, Votes: map[string]int{}, Others: d.word.macs,

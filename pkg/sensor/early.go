@@ -43,6 +43,9 @@ type early struct {
 	round  uint64
 	failed bool // to count has
 
+	// turn is had by who judges a device, and by who changes what judges. Before lock and mu.
+	turn sync.Mutex
+
 	mu   sync.Mutex
 	said map[string]*provisional
 }
@@ -56,12 +59,18 @@ type provisional struct {
 
 // begin makes ready what New leaves out.
 func (e *early) begin() *early {
+	e.said = map[string]*provisional{}
+	e.renew()
+	return e
+}
+
+// renew has copies judged by the models that classifier has now.
+func (e *early) renew() {
 	var known func(string) *facts.Set
 	if e.facts != nil {
 		known = func(string) *facts.Set { return e.known }
 	}
-	e.copies, e.said = e.classifier.Apart(known), map[string]*provisional{}
-	return e
+	e.copies = e.classifier.Apart(known)
 }
 
 // run judges until ctx ends.
@@ -91,14 +100,21 @@ func (e *early) look(ctx context.Context, tell func(v1.Verdict), log *slog.Logge
 		log.Error("provisional verdicts rest on the samples of open flows alone", "error", err)
 	}
 	for _, d := range chosen {
-		v, err := e.judge(d.Name, lives)
 		if ctx.Err() != nil {
 			return
 		}
-		e.keep(d, &v)
-		if err == nil && v.Windows > 0 {
-			tell(v)
-		}
+		e.say(d, lives, tell)
+	}
+}
+
+// say judges a device, and tells of it.
+func (e *early) say(d flows.OpenDevice, lives map[flows.Life]*flows.Close, tell func(v1.Verdict)) {
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	v, err := e.judge(d.Name, lives)
+	e.keep(d, &v)
+	if err == nil && v.Windows > 0 {
+		tell(v)
 	}
 }
 

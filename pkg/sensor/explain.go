@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
 	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/explain"
 )
@@ -37,6 +38,7 @@ var (
 
 // work is an explanation to make. Nothing of it changes any more.
 type work struct {
+	by      explainers
 	device  string
 	ground  *classify.Ground
 	facts   []facts.Fact
@@ -44,8 +46,23 @@ type work struct {
 	asked   explain.Request // but for rows and facts
 }
 
+// explainers are those of a model's services.
+type explainers map[flows.Service]*explain.Explainer
+
+// explain explains what it is they that judged.
+func (by explainers) explain(w *work) (*v1.Explanation, error) {
+	e := by[w.ground.Service]
+	if w.verdict != nil {
+		return e.ExplainVerdict(w.verdict, w.ground.Rows, w.facts)
+	}
+	r := w.asked
+	r.Rows, r.Facts = w.ground.Rows, w.facts
+	return e.Explain(r)
+}
+
 // explaining makes explanations, one at a time.
 type explaining struct {
+	by      explainers // used with the sensor's lock held
 	explain func(*work) (*v1.Explanation, error)
 	told    func(*v1.Explanation) // takes those of a label's logit
 	made    atomic.Uint64
@@ -61,21 +78,13 @@ type explaining struct {
 // newExplaining explains for the models of a bundle; rate is how many verdicts a minute
 // are the sample.
 func newExplaining(bundle model.Bundle, rate int, told func(*v1.Explanation)) (*explaining, error) {
-	explainers, err := explain.All(bundle)
+	by, err := explain.All(bundle)
 	if err != nil {
 		return nil, err
 	}
 	return &explaining{
-		turn: make(chan struct{}, 1), every: time.Minute / time.Duration(rate), told: told,
-		explain: func(w *work) (*v1.Explanation, error) {
-			e := explainers[w.ground.Service]
-			if w.verdict != nil {
-				return e.ExplainVerdict(w.verdict, w.ground.Rows, w.facts)
-			}
-			r := w.asked
-			r.Rows, r.Facts = w.ground.Rows, w.facts
-			return e.Explain(r)
-		},
+		by: by, turn: make(chan struct{}, 1), every: time.Minute / time.Duration(rate), told: told,
+		explain: func(w *work) (*v1.Explanation, error) { return w.by.explain(w) },
 	}, nil
 }
 
@@ -150,7 +159,7 @@ func (e *explaining) take(v *v1.Verdict, c *classify.Classifier, now time.Time) 
 	}
 	if g := c.Ground(v.Device); g != nil && g.Missing == 0 {
 		e.next = now.Add(e.every)
-		e.sample.Put(&work{device: v.Device, ground: g, facts: g.Facts(), verdict: v})
+		e.sample.Put(&work{by: e.by, device: v.Device, ground: g, facts: g.Facts(), verdict: v})
 	}
 }
 
@@ -198,7 +207,7 @@ func (s *Sensor) newest(device string) (*work, error) {
 	if g.Missing > 0 {
 		return nil, fmt.Errorf("device %s: %d of the %d flows that its verdict rests on made room for other devices': ask again when it has had as many more", device, g.Missing, g.Missing+len(g.Rows))
 	}
-	return &work{device: device, ground: g, facts: g.Facts()}, nil
+	return &work{by: s.explaining.by, device: device, ground: g, facts: g.Facts()}, nil
 }
 
 // startExplaining begins with the sample, if there is to be one.

@@ -423,7 +423,8 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		stats.Facts = s.facts.Stats()
 	}
 	if s.cfg.Model != nil {
-		stats.Model = &s.cfg.ModelName
+		name := s.cfg.ModelName // another model may come
+		stats.Model = &name
 	}
 	if k := kernel.Kernel; k != nil {
 		ns := uint64(k.Time.Nanoseconds())

@@ -3,6 +3,7 @@ package stream
 // This file holds what is kept of a device between two rows.
 
 import (
+	"reflect"
 	"slices"
 
 	"github.com/iotsense/iotsense/pkg/model"
@@ -18,6 +19,21 @@ type Memory struct {
 	flows   int       // in it
 	next    int       // place of the next one, from 0
 	span    int
+}
+
+// memorised is how many of the weights' slots a flow's vector is made by, the first ones.
+const memorised = 7
+
+// Remembers implements model.Remembering: what lies behind the memory may be another.
+func (n *Net) Remembers(other model.Net) bool {
+	o, ok := other.(*Net)
+	if !ok {
+		return false
+	}
+	a, b := n.Arch, o.Arch
+	a.Hidden, a.Dropout = b.Hidden, b.Dropout
+	own, others := n.Weights.Slots(), o.Weights.Slots()
+	return reflect.DeepEqual(a, b) && slices.EqualFunc(own[:memorised], others[:memorised], func(x, y *[]float32) bool { return slices.Equal(*x, *y) })
 }
 
 // Rows is how many rows the next output rests on beside its own.
