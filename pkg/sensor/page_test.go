@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -116,7 +117,10 @@ func press(ctx context.Context, socket string, i int) {
 // too busy with others to answer.
 func openBrowser(t *testing.T, path string) (ctx context.Context, wrong func() []string) {
 	t.Helper()
-	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true))
+	// By itself chromedp has the browser killed with the thread that began it, and threads
+	// that were in another namespace end.
+	lives := chromedp.ModifyCmdFunc(func(*exec.Cmd) {})
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("disable-dev-shm-usage", true), lives)
 	all, stopAll := chromedp.NewExecAllocator(context.Background(), opts...)
 	ctx, stop := chromedp.NewContext(all)
 	ctx, end := context.WithTimeout(ctx, 3*time.Minute)
