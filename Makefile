@@ -25,7 +25,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate makers build model cross bench bench-capture peers figures fuzz live exact vmtest docker clean
+.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest docker clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -52,6 +52,19 @@ ready: # says what demo will install, and asks for root, before anything is comp
 build: ## bin/iotsense, all of it, and bin/iotsense-box, the part for a box
 	@scripts/ready.sh build
 	scripts/patiently.sh compiling $(GO) $(BUILD) -o bin/ ./cmd/iotsense ./cmd/iotsense-box
+
+# man and completions write below build/share what a package puts below /usr/share, for each
+# program by its name; `bin/iotsense-box man --as NAME` is for one installed by another.
+man: build ## manual pages, made from the commands, in build/share/man
+	@mkdir -p build/share/man/man1
+	@for program in iotsense iotsense-box; do bin/$$program man >build/share/man/man1/$$program.1 || exit; done
+
+completions: build ## scripts for bash, zsh and fish, in build/share
+	@mkdir -p build/share/bash-completion/completions build/share/zsh/vendor-completions build/share/fish/vendor_completions.d
+	@for program in iotsense iotsense-box; do \
+	  bin/$$program completion bash >build/share/bash-completion/completions/$$program && \
+	  bin/$$program completion zsh >build/share/zsh/vendor-completions/_$$program && \
+	  bin/$$program completion fish >build/share/fish/vendor_completions.d/$$program.fish || exit; done
 
 model: build ## train the embedded models: real captures (split=train), device lab
 	scripts/data.sh

@@ -19,7 +19,9 @@ func TestFlagsFirst(t *testing.T) {
 		{"devices 50:c7:bf:00:fc:a3 --socket /s", "devices --socket /s -- 50:c7:bf:00:fc:a3"},
 		{"model info --model m --json", "model info --model m --json"},
 		{"--help", "--help"},
-		{"nonsense -x", "-x -- nonsense"},
+		{"nonsense -x", "nonsense"},
+		{"model nonsense -x", "model nonsense"},
+		{"completion words -- run --hook tcx -i x", "completion words -- run --hook tcx -i x"},
 	} {
 		got := terminal.FlagsFirst(newApp(), append([]string{"iotsense"}, strings.Fields(tt.line)...))
 		if want := append([]string{"iotsense"}, strings.Fields(tt.want)...); !slices.Equal(got, want) {

@@ -70,6 +70,11 @@ var commandFlags = map[string]string{
 	"bench live":      "manifest model json devices speed time hook",
 	"bench capture":   "scenarios tools repetitions duration seed hook model manifest interface far sensor peers scripts report json",
 	"bench naming":    sourceNames + streamNames + "model json first strangers taxonomy table",
+	"completion":      "",
+	"completion bash": "as",
+	"completion zsh":  "as",
+	"completion fish": "as",
+	"man":             "as",
 	"bench samples":   "rate time runs payload macs max-flows hook kernel-stats blocked json",
 }
 
@@ -79,6 +84,9 @@ func flagNames() map[string][]string {
 	var walk func(before string, commands []*cli.Command)
 	walk = func(before string, commands []*cli.Command) {
 		for _, c := range commands {
+			if c.SkipFlagParsing {
+				continue // it takes all words as they are
+			}
 			names := []string{}
 			for _, f := range c.Flags {
 				names = append(names, f.Names()[0])

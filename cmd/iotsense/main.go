@@ -4,16 +4,23 @@
 package main
 
 import (
+	_ "embed"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/train"
 )
+
+// examples are command lines of the commands that this program alone has.
+//
+//go:embed examples.txt
+var examples string
 
 // version is set by the Makefile's linker flag; empty in a plain `go build`.
 var version string
@@ -23,7 +30,7 @@ func main() { iotsense().Start() }
 func iotsense() *terminal.Program {
 	box.MoreOutputs, box.LoadLab = checkpoints, embedded.Lab
 	return &terminal.Program{
-		Name: "iotsense", Usage: box.Usage, Version: version, Programs: object.Digest, Guard: box.GuardInputs,
+		Name: "iotsense", Usage: box.Usage, Version: version, Programs: object.Digest, Model: embedded.Digest, Devices: ask.Known, Examples: box.Examples + examples, Guard: box.GuardInputs,
 		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand()), box.ExplainCommand(explaining()), analyzeCommand(), trainCommand(), evaluateCommand(),
 			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(), benchCommand()),
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/iotsense/iotsense/pkg/loader/object"
+	"github.com/iotsense/iotsense/pkg/model/embedded"
 )
 
 func TestVersionFlag(t *testing.T) {
@@ -16,7 +17,7 @@ func TestVersionFlag(t *testing.T) {
 	if status != 0 || stderr != "" || !strings.HasPrefix(stdout, "iotsense ") {
 		t.Fatalf("status %d, stdout %q, stderr %q", status, stdout, stderr)
 	}
-	for _, want := range []string{"\nrevision ", runtime.Version(), "sha256:" + object.Digest() + "\n"} {
+	for _, want := range []string{"\nrevision ", runtime.Version(), "sha256:" + object.Digest() + "\n", "\nmodel    sha256:" + embedded.Digest() + "\n", "\nkernel   Linux "} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("no %q in:\n%s", want, stdout)
 		}

@@ -6,13 +6,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
@@ -52,13 +50,13 @@ func devices(c *cli.Context) error {
 		return err
 	}
 	client := client.New(c.String("socket"))
-	list, err := client.Devices(c.Context)
+	all, err := client.Devices(c.Context)
 	if err != nil {
 		return err
 	}
-	list = slices.DeleteFunc(list, func(d v1.DeviceVerdict) bool { return !wanted.is(&d) })
+	list := slices.DeleteFunc(slices.Clone(all), func(d v1.DeviceVerdict) bool { return !wanted.is(&d) })
 	if len(list) == 0 && wanted != (DeviceName{}) {
-		return fmt.Errorf("device %s: the sensor has not seen it", c.Args().First())
+		return fmt.Errorf("device %s: the sensor has not seen it%s", c.Args().First(), meant(all, wanted.Name))
 	}
 	switch {
 	case c.Bool("json"):
@@ -88,53 +86,19 @@ func parseWanted(c *cli.Context) (DeviceName, error) {
 	return DeviceName{}, terminal.Usagef("devices: one MAC or address at a time, got %d", c.NArg())
 }
 
-// DeviceName is a device as people name it.
-type DeviceName struct {
-	Name string     // as records have it; empty: any with the address
-	Addr netip.Addr // invalid: whatever it has
-}
-
-// ParseDeviceName reads a MAC, an IP address or "ip:ADDR".
-func ParseDeviceName(s string) (DeviceName, error) {
-	if mac, err := flows.ParseMAC(s); err == nil {
-		return DeviceName{Name: mac.String()}, nil
-	}
-	text, only := strings.CutPrefix(s, "ip:")
-	addr, err := netip.ParseAddr(text)
-	switch {
-	case err != nil:
-		return DeviceName{}, terminal.Usagef("device %q: want a MAC like 50:c7:bf:00:fc:a3, or an IP address", s)
-	case only:
-		return DeviceName{Name: "ip:" + addr.String()}, nil
-	}
-	return DeviceName{Addr: addr}, nil
-}
-
-// is reports whether d goes by the name.
-func (n DeviceName) is(d *v1.DeviceVerdict) bool {
-	if n.Addr.IsValid() {
-		text := n.Addr.String()
-		return d.Device == "ip:"+text || slices.Contains(d.Addresses, text)
-	}
-	return n.Name == "" || n.Name == d.Device || slices.Contains(d.MACs, n.Name)
-}
-
 // printDevices prints what fits a terminal, and in the first minute, or without a
 // device, why there is no more.
 func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Time) {
 	t := terminal.NewTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
-	t.Wrap(1, 20)
-	t.Wrap(2, 18)
-	judged, longest := false, 0
+	t.Breaks(1, 2, 3)
+	judged := false
 	for i := range list {
 		d := &list[i]
 		judged = judged || d.Windows > 0
 		label, confidence := LabelText(&d.Verdict)
-		longest = max(longest, text.StringWidth(label))
 		t.AppendRow(table.Row{d.Device, addressText(d.Addresses), label, confidence, d.State, clock(d.LastSeen.Time, now), Note(d)})
 	}
 	if len(list) > 0 {
-		t.Fit(3, longest)
 		t.Render()
 	}
 	up := time.Duration(s.UptimeS * float64(time.Second)).Round(time.Second)
@@ -153,7 +117,7 @@ func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Tim
 // printDevice prints all that is known of one device.
 func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	t := terminal.NewTable(w, "Key", "Value")
-	t.Wrap(2, 70)
+	t.Breaks(2)
 	label, confidence := LabelText(&d.Verdict)
 	t.AppendRows([]table.Row{
 		{"device", d.Device}, {"label", label}, {"confidence", confidence}, {"state", d.State}, {"windows", d.Windows},
@@ -174,7 +138,7 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 		t.AppendRow(table.Row{"trusted", fmt.Sprintf("%t: padding fraction %.3f in its newest explanation", *d.Trusted, *d.PaddingFraction)})
 	}
 	t.AppendRows([]table.Row{
-		{"flows", d.Flows}, {"  IPv6", d.IPv6Flows}, {"packets", d.Packets}, {"bytes", d.Bytes},
+		{"flows", d.Flows}, {"  IPv6", d.IPv6Flows}, {"packets", d.Packets}, {"bytes", terminal.Bytes(d.Bytes)},
 		{"first seen", date(d.FirstSeen)}, {"last seen", date(d.LastSeen)},
 		{"addresses", strings.Join(d.Addresses, ", ")},
 	})
@@ -298,17 +262,14 @@ func openFlows(c *cli.Context) error {
 
 func printFlows(w io.Writer, list []v1.Flow) {
 	t := terminal.NewTable(w, "Began", "Device", "Port", "Proto", "Remote", "Port", "Packets", "Bytes", "On")
-	t.Wrap(2, 20)
-	longest := 0
+	t.Breaks(2, 5)
 	for _, f := range list {
 		device := "-"
 		if f.Device != nil {
 			device = *f.Device
 		}
-		longest = max(longest, len(f.Remote))
-		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, portText(f.DevPort), v1.ProtocolName(f.Proto), f.Remote, portText(f.RemPort), f.Packets, f.Bytes, f.Interface})
+		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, portText(f.DevPort), v1.ProtocolName(f.Proto), f.Remote, portText(f.RemPort), f.Packets, terminal.Bytes(f.Bytes), f.Interface})
 	}
-	t.Fit(5, longest)
 	t.Render()
 }
 
@@ -346,7 +307,7 @@ func stats(c *cli.Context) error {
 // printStats prints what is declared, each under its JSON key.
 func printStats(w io.Writer, s v1.Stats) {
 	t := terminal.NewTable(w, "Counter", "Value", "Meaning")
-	t.Wrap(3, 64)
+	t.Breaks(3)
 	for _, c := range v1.Counters(s) {
 		switch value := c.Value.(type) {
 		case []v1.Interface:

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 
@@ -22,24 +21,11 @@ func Explanation(ctx context.Context, socket, device string, q v1.ExplanationReq
 	if err != nil {
 		return nil, err
 	}
-	return sensor.Explanation(ctx, name, q)
-}
-
-// nameOf is the device that people name, by its address as the sensor has seen it too.
-func nameOf(ctx context.Context, sensor *client.Client, device string) (string, error) {
-	wanted, err := ParseDeviceName(device)
-	if err != nil || wanted.Name != "" {
-		return wanted.Name, err
-	}
-	list, err := sensor.Devices(ctx)
+	x, err := sensor.Explanation(ctx, name, q)
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("%w%s", err, Meant(ctx, sensor, name))
 	}
-	i := slices.IndexFunc(list, func(d v1.DeviceVerdict) bool { return wanted.is(&d) })
-	if i < 0 {
-		return "", fmt.Errorf("device %s: the sensor has not seen it", device)
-	}
-	return list[i].Device, nil
+	return x, nil
 }
 
 // PrintExplanation prints what an output rests on most, in words: the top values and

@@ -67,7 +67,12 @@ func (w word) run(c *cli.Context) error {
 	}
 	done, err := sensor.Correct(c.Context, device, do, said)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", w.do, device, err)
+		return fmt.Errorf("%s %s: %w%s", w.do, device, err, Meant(c.Context, sensor, device))
+	}
+	if do == v1.DoLabel && !off { // which takes a device that is not there yet, too
+		if near := Meant(c.Context, sensor, device); near != "" {
+			terminal.Say("%s is not seen yet%s", device, near)
+		}
 	}
 	if c.Bool("json") {
 		return terminal.PrintJSON(c.App.Writer, done)

@@ -5,6 +5,7 @@ package box
 // This file lists them.
 
 import (
+	_ "embed"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -17,6 +18,12 @@ import (
 
 // Usage is what all programs are for.
 const Usage = "tell which IoT device is behind every address on the network, how sure that is, and why"
+
+// Examples are command lines of the commands that every program has, a line each: at least one
+// for each command.
+//
+//go:embed examples.txt
+var Examples string
 
 // Commands are those that every program has, but for `model`, which some do more with.
 func Commands() []*cli.Command {

@@ -50,10 +50,13 @@ func printChecks(w io.Writer, checks []doctor.Check) {
 	for _, c := range checks {
 		name = max(name, len(c.Name))
 	}
-	margin := strings.Repeat(" ", len("warn  ")+name+len("  "))
-	width := max(40, terminal.TerminalWidth-len(margin))
+	margin, below := strings.Repeat(" ", len("warn  ")+name+len("  ")), ""
+	if len(margin) > terminal.Width()/2 { // a finding stands below its name
+		margin, name, below = "  ", 0, "\n"
+	}
+	width := terminal.Width() - len(margin)
 	for _, c := range checks {
-		head := fmt.Sprintf("%-4s  %-*s  ", c.Status, name, c.Name)
+		head := fmt.Sprintf("%-4s  %-*s%s  ", c.Status, name, c.Name, below)
 		for line := range strings.Lines(text.WrapSoft(c.Found, width)) {
 			fmt.Fprintf(w, "%s%s\n", head, strings.TrimSpace(line))
 			head = margin

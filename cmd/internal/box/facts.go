@@ -62,12 +62,13 @@ func printFacts(c *cli.Context) error {
 
 // liveFacts asks a sensor for a device's facts.
 func liveFacts(c *cli.Context, device string) error {
-	lines, err := client.New(c.String("socket")).Facts(c.Context, device)
+	sensor := client.New(c.String("socket"))
+	lines, err := sensor.Facts(c.Context, device)
 	if err != nil {
 		return err
 	}
 	if len(lines) == 0 {
-		return fmt.Errorf("device %s: the sensor has not seen it send", device)
+		return fmt.Errorf("device %s: the sensor has not seen it send%s", device, ask.Meant(c.Context, sensor, device))
 	}
 	out := newFactsPrinter(c)
 	defer out.close()

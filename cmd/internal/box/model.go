@@ -26,12 +26,6 @@ func ModelCommand(others ...*cli.Command) *cli.Command {
 			Flags:  []cli.Flag{ModelFlag, terminal.JSONFlag},
 			Action: modelInfo,
 		}}, others...),
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return terminal.Usagef("model: no command %q: see iotsense model --help", c.Args().First())
-			}
-			return cli.ShowSubcommandHelp(c)
-		},
 	}
 }
 
@@ -55,7 +49,7 @@ func modelInfo(c *cli.Context) error {
 
 func printModel(c *cli.Context, service string, m *model.Model) {
 	t := terminal.NewTable(c.App.Writer, "Key", "Value")
-	t.Wrap(2, 80)
+	t.Breaks(2)
 	if service != "" {
 		t.AppendRow(table.Row{"service", service})
 	}

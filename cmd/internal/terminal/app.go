@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -26,8 +28,12 @@ type Program struct {
 	Usage    string
 	Version  string        // set by the linker; may be empty
 	Programs func() string // digest of the kernel programs inside
+	Model    func() string // digest of the embedded model
 	Guard    cli.BeforeFunc
 	Commands []*cli.Command
+	Examples string // command lines, each in a line of its own
+	// Devices are those that the sensor on a socket knows, with what they are; nil: nobody is asked.
+	Devices func(socket string) iter.Seq2[string, string]
 }
 
 // Start runs the program's command line and ends the process.
@@ -61,13 +67,18 @@ func (p *Program) Run(ctx context.Context, args []string) int {
 	return ExitFailed
 }
 
+// commands are the program's own and those that every program has.
+func (p *Program) commands() []*cli.Command {
+	return append(slices.Clone(p.Commands), p.completionCommand(), p.manCommand())
+}
+
 // App is the program, made anew: flags keep what was parsed into them.
 func (p *Program) App() *cli.App {
 	app := &cli.App{
 		Name:            p.Name,
 		Flags:           []cli.Flag{versionFlag},
 		Usage:           p.Usage,
-		Commands:        p.Commands,
+		Commands:        p.commands(),
 		HideHelpCommand: true,
 		ExitErrHandler:  func(*cli.Context, error) {}, // run reports and chooses the status
 		Action: func(c *cli.Context) error {
@@ -76,12 +87,13 @@ func (p *Program) App() *cli.App {
 				return nil
 			}
 			if c.Args().Present() {
-				return Usagef("no command %q: see %s --help", c.Args().First(), p.Name)
+				return noCommand(p.Name, c.Args().First(), c.App.Commands)
 			}
 			return cli.ShowAppHelp(c)
 		},
 	}
-	app.OnUsageError = onUsageError
+	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError(app.Flags, err) }
+	p.printHelp()
 	for _, c := range app.Commands {
 		p.setUp(c)
 	}
@@ -97,10 +109,8 @@ func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(for
 // WrongUsage is err as wrong usage.
 func WrongUsage(err error) error { return UsageError{err} }
 
-func onUsageError(_ *cli.Context, err error, _ bool) error { return UsageError{err} }
-
 func (p *Program) setUp(c *cli.Command) {
-	c.OnUsageError = onUsageError
+	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError(c.Flags, err) }
 	c.Before = p.before
 	c.HideHelpCommand = true
 	for _, sub := range c.Subcommands {
@@ -108,11 +118,17 @@ func (p *Program) setUp(c *cli.Command) {
 	}
 }
 
-// before refuses arguments of a command whose usage has none, then what Guard refuses.
+// before refuses a word that is no command where one is wanted, and arguments of a command
+// whose usage has none, then what Guard refuses.
 func (p *Program) before(c *cli.Context) error {
 	of := c.Command
-	if of.ArgsUsage == "" && len(of.Subcommands) == 0 && !of.SkipFlagParsing && c.Args().Present() {
-		return Usagef("%s takes no argument, got %q: what it works on is named by flags, see --help", strings.TrimPrefix(of.HelpName, p.Name+" "), c.Args().First())
+	word := c.Args().First()
+	switch {
+	case of.SkipFlagParsing || !c.Args().Present():
+	case len(of.Subcommands) > 0 && of.Command(word) == nil:
+		return noCommand(of.HelpName, word, of.Subcommands)
+	case len(of.Subcommands) == 0 && of.ArgsUsage == "":
+		return Usagef("%s takes no argument, got %q: what it works on is named by flags, see --help", strings.TrimPrefix(of.HelpName, p.Name+" "), word)
 	}
 	if p.Guard == nil {
 		return nil

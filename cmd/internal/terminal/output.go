@@ -1,7 +1,7 @@
 package terminal
 
-// This file holds what all commands share of printing: stdout, JSON, tables,
-// progress, logs, errors.
+// This file holds what all commands share of printing: stdout, JSON, progress, logs,
+// errors.
 
 import (
 	"encoding/json"
@@ -13,8 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
@@ -82,64 +80,6 @@ func InputFault(err error) error { return inputError{err} }
 
 // Unwrap gives the cause.
 func (e inputError) Unwrap() error { return e.error }
-
-// TerminalWidth is what text for people fits into.
-const TerminalWidth = 100
-
-// TextTable is a plain table.
-type TextTable struct {
-	table.Writer
-	w       io.Writer
-	columns []table.ColumnConfig
-}
-
-// NewTable is a table on w. Like all tables here it keeps each row in its line.
-func NewTable(w io.Writer, columns ...any) *TextTable {
-	t := &TextTable{Writer: table.NewWriter(), w: w}
-	t.SetStyle(table.StyleLight)
-	t.Style().Options = table.OptionsNoBordersAndSeparators
-	t.AppendHeader(columns)
-	for i := range columns {
-		t.columns = append(t.columns, table.ColumnConfig{Number: i + 1, Transformer: Cell, TransformerHeader: Cell})
-	}
-	t.SetColumnConfigs(t.columns)
-	return t
-}
-
-// Wrap breaks what is longer than width in the column with this number, from 1.
-func (t *TextTable) Wrap(column, width int) {
-	t.columns[column-1].WidthMax, t.columns[column-1].WidthMaxEnforcer = width, text.WrapSoft
-	t.SetColumnConfigs(t.columns)
-}
-
-// Fit breaks the cells of a column, of which the longest is known, where the table
-// would else be wider than a terminal.
-func (t *TextTable) Fit(column, longest int) {
-	widest := 0
-	for line := range strings.Lines(t.Writer.Render()) {
-		widest = max(widest, text.StringWidth(strings.TrimRight(line, " \n")))
-	}
-	if over := widest - TerminalWidth; over > 0 {
-		t.Wrap(column, max(12, longest-over))
-	}
-}
-
-// Render writes the table and returns it; an error of writing is the printer's to
-// keep.
-func (t *TextTable) Render() string {
-	text := t.Writer.Render()
-	for line := range strings.Lines(text) {
-		fmt.Fprintln(t.w, strings.TrimRight(line, " \n"))
-	}
-	return text
-}
-
-// PrintParagraph prints text in lines that a terminal holds.
-func PrintParagraph(w io.Writer, s string) {
-	for line := range strings.Lines(text.WrapSoft(s, TerminalWidth)) {
-		fmt.Fprintln(w, strings.TrimSpace(line))
-	}
-}
 
 // Logger writes to stderr, where --json output never goes.
 func Logger() *slog.Logger {

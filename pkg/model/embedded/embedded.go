@@ -6,8 +6,11 @@ package embedded
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"fmt"
+	"io"
 
 	"github.com/iotsense/iotsense/pkg/model"
 	_ "github.com/iotsense/iotsense/pkg/model/networks" // what the files are of
@@ -30,6 +33,19 @@ func Lab() (model.Bundle, error) { return read("lab", labFile) }
 
 // Paper is the paper's network for the types of Default: what that is measured against.
 func Paper() (model.Bundle, error) { return read("paper", paperFile) }
+
+// Digest is the SHA-256 of the default model's file, in hexadecimal digits.
+func Digest() string {
+	hash := sha256.New()
+	packed, err := gzip.NewReader(bytes.NewReader(defaultFile))
+	if err == nil {
+		_, err = io.Copy(hash, packed)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("embedded default model: %v", err)) // what was built in is whole
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
 
 func read(name string, file []byte) (model.Bundle, error) {
 	packed, err := gzip.NewReader(bytes.NewReader(file))
