@@ -28,7 +28,7 @@ const (
 // commandFlags are the flags of each command: all that it uses, and those that the
 // contract lists for it, which it refuses by name where they say what cannot be.
 var commandFlags = map[string]string{
-	"run": "explain-rate no-facts interface hook promisc model local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state config log pin json duration kernel-stats " +
+	"run": "explain-rate no-facts interface hook promisc model local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log pin json duration kernel-stats " +
 		"packets prefix flow-timeout direction speed",
 	"extract":         sourceNames + streamNames + "model json output change scrub",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
@@ -188,6 +188,9 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"bench capture --interface eth0", "an interface and the address at its other end go together"},
 		{"run -i lo --ring-size 1025MiB", `--ring-size: size "1025MiB": want`},
 		{"run -i lo --ring-size 5000GiB", "up to 1024 MiB"},
+		{"run -i lo --record x --record-size 15MiB", "--record-size 15MiB: want 16 MiB or more"},
+		{"run -i lo --record-size 20MiB", "--record DIR, which is missing"},
+		{"run -i lo --record x --model none --packets 0", "--record x: with --packets 0"},
 		{"run -i lo -i lo", "interface lo is named twice"},
 		{"bench inference --offloaded", "--offloaded: say with DATA or --manifest"},
 	} {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts"
+	"github.com/iotsense/iotsense/pkg/recording"
 	"github.com/iotsense/iotsense/pkg/store"
 )
 
@@ -59,6 +60,24 @@ func (s *Sensor) factsToKeep(device string) (changes uint32, list []facts.Fact) 
 		return 0, nil
 	}
 	return set.Changes(), append(list, set.All()...)
+}
+
+// startRecording has records kept to learn from, if that is wanted.
+func (s *Sensor) startRecording() (err error) {
+	if s.cfg.Recording == "" {
+		return nil
+	}
+	r := s.classifier.Registry()
+	s.recorder, err = recording.Open(recording.Config{
+		Dir: s.cfg.Recording, Size: s.cfg.RecordingSize, Spec: s.spec, Spared: r.Knows, Log: s.cfg.Log,
+		Label: func(device string) string {
+			if label := r.Verdict(device).UserLabel; label != nil {
+				return *label
+			}
+			return ""
+		},
+	})
+	return err
 }
 
 // run writes until close.

@@ -25,6 +25,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/recording"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -48,6 +49,10 @@ type Config struct {
 	// Gate is where else the sensor answers; nil: nowhere.
 	Gate  *api.Gate
 	State string // file that the registry outlasts the process in; empty: memory only
+	// Recording is the directory that records are kept in to learn from, but for those of
+	// ignored devices, RecordingSize how many bytes they may take; empty: nowhere.
+	Recording     string
+	RecordingSize int64
 	// NoFacts keeps nothing of what devices say of themselves.
 	NoFacts bool
 	// ExplainRate is how many verdicts a minute are explained; 0: none, and no rows are kept
@@ -90,7 +95,8 @@ type Sensor struct {
 	ended    sync.Once // of verdicts
 	started  time.Time
 	kept     *kept
-	first    atomic.Int64 // of packets played faster, when the first came, us since the Unix epoch
+	recorder *recording.Recorder // nil: nothing is recorded
+	first    atomic.Int64        // of packets played faster, when the first came, us since the Unix epoch
 
 	mu         sync.Mutex // guards what events change
 	locals     *flows.Locals
@@ -132,11 +138,15 @@ func Open(cfg Config) (*Sensor, error) {
 		s.closeSocket()
 		return nil, err
 	}
+	if err := s.startRecording(); err != nil {
+		s.closeSocket()
+		return nil, errors.Join(err, s.kept.close())
+	}
 	s.cfg.Loader.LocalInterfaces = s.cfg.Loader.Local == nil
 	s.cfg.Loader.HostChanged = s.moved
 	if s.kernel, err = loader.Open(s.cfg.Loader); err != nil {
 		s.closeSocket()
-		return nil, errors.Join(err, s.kept.close())
+		return nil, errors.Join(err, s.recorder.Close(), s.kept.close())
 	}
 	s.verdicts = queue.New(verdictQueue, func(v v1.Verdict) error {
 		if !v.Provisional {
@@ -278,7 +288,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 	s.early.end()
 	stop()
 	answering.Wait()
-	return errors.Join(err, s.kept.close())
+	return errors.Join(err, s.recorder.Close(), s.kept.close())
 }
 
 // endVerdicts gives the listener the time to take the last verdicts, once.
@@ -299,7 +309,7 @@ func (s *Sensor) endVerdicts() {
 func (s *Sensor) Close() error {
 	s.endVerdicts() // where there was no Run
 	s.closeSocket()
-	return errors.Join(s.kernel.Close(), s.kept.close())
+	return errors.Join(s.kernel.Close(), s.recorder.Close(), s.kept.close())
 }
 
 func (s *Sensor) closeSocket() {
@@ -367,6 +377,9 @@ func (s *Sensor) record(r *flows.Record) {
 	if s.cfg.Record != nil {
 		s.cfg.Record(r)
 	}
+	if s.cfg.Ignored == nil || !s.cfg.Ignored(r) {
+		s.recorder.Add(r)
+	}
 	if s.cfg.Hurry.Err() != nil {
 		return
 	}
@@ -415,6 +428,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		EvictedDevices:    s.classifier.Registry().Evicted(),
 		Explanations:      s.explanations(),
 		Registry:          s.kept.stats(),
+		Recording:         s.recorder.Stats(),
 		Ring:              kernel.Ring,
 		MapsBytes:         kernel.MapsBytes,
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),

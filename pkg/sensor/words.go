@@ -20,7 +20,11 @@ func (s *Sensor) Events(after uint64) ([]v1.Event, error) {
 
 // Correct implements api.Source.
 func (s *Sensor) Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
-	if err := s.say(device, do, c); err != nil {
+	names, err := s.say(device, do, c)
+	if err == nil && names != nil {
+		err = s.recorder.Forget(names) // without the lock: the disk may be slow
+	}
+	if err != nil {
 		if errors.Is(err, registry.ErrRefused) {
 			err = &api.RefusedError{Err: err}
 		}
@@ -38,34 +42,32 @@ func (s *Sensor) Correct(ctx context.Context, device, do string, c v1.Correction
 }
 
 // say takes it in memory. Records wait meanwhile: who makes room for another, or is
-// forgotten, is so by all.
-func (s *Sensor) say(device, do string, c v1.Correction) error {
+// forgotten, is so by all: forgotten are the names of who is.
+func (s *Sensor) say(device, do string, c v1.Correction) (forgotten []string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.classifier.Registry()
 	switch do {
 	case v1.DoLabel:
-		return r.Label(device, c.Label, time.Now().UnixMicro())
+		return nil, r.Label(device, c.Label, time.Now().UnixMicro())
 	case v1.DoForget:
 		return s.forget(device)
 	case v1.DoMerge:
-		return r.Merge(device, c.With)
+		return nil, r.Merge(device, c.With)
 	case v1.DoSplit:
-		return r.Split(device)
+		return nil, r.Split(device)
 	case v1.DoLock, v1.DoUnlock:
-		return r.Lock(device, do == v1.DoLock)
+		return nil, r.Lock(device, do == v1.DoLock)
 	}
-	return fmt.Errorf("%w: no such word: %s", registry.ErrRefused, do)
+	return nil, fmt.Errorf("%w: no such word: %s", registry.ErrRefused, do)
 }
 
-// forget removes all that is known of a device; the lock is held.
-func (s *Sensor) forget(device string) error {
-	names, err := s.classifier.Registry().Erase(device) // has the others forget it, as evicted
-	if err != nil {
-		return err
-	}
+// forget removes all that is known of a device, and returns the names it went by; the lock is
+// held.
+func (s *Sensor) forget(device string) (names []string, err error) {
+	names, err = s.classifier.Registry().Erase(device) // has the others forget it, as evicted
 	for _, name := range names {
 		s.early.forget(name)
 	}
-	return nil
+	return names, err
 }

@@ -27,7 +27,7 @@ func TestWordsDropDevicesLocked(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, do := range []string{v1.DoLabel, v1.DoForget} {
-		if err := s.say("00:1d:aa:01:02:04", do, v1.Correction{Label: "Kettle"}); err != nil {
+		if _, err = s.say("00:1d:aa:01:02:04", do, v1.Correction{Label: "Kettle"}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
@@ -106,4 +107,13 @@ func networkRows(m *model.Model) []table.Row {
 			table.Row{"memory", fmt.Sprintf("%d bytes a device", a.MemoryBytes())})
 	}
 	return append(rows, table.Row{"window", fmt.Sprintf("%d records, %s", m.Net.Span(), m.Record.WindowMode)})
+}
+
+// chosenModel is the model that run judges with, and what it is in words; nil: none.
+func chosenModel(c *cli.Context) (model.Bundle, string, error) {
+	if c.String("model") == ask.NoModel {
+		return nil, "", nil
+	}
+	bundle, err := LoadModel(c)
+	return bundle, ModelText(c.String("model"), bundle), err
 }

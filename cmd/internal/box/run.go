@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -25,6 +26,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/recording"
 	"github.com/iotsense/iotsense/pkg/registry"
 	"github.com/iotsense/iotsense/pkg/sensor"
 )
@@ -54,6 +56,8 @@ func runCommand() *cli.Command {
 			settings.Flag,
 			terminal.LogFlag,
 			&cli.StringFlag{Name: "state", Usage: "`FILE` that the registry of devices is kept in, beside its snapshot; empty: in memory only"},
+			&cli.StringFlag{Name: "record", Usage: "`DIR` that the records of devices are kept in, to learn from (default: nowhere)"},
+			&cli.StringFlag{Name: "record-size", Value: "256MiB", Usage: "`SIZE` of all that is there, which is kept for 14 days at most"},
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
 			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves: maker, names, services"},
 			&cli.IntFlag{Name: "explain-rate", Usage: "explain `N` verdicts a minute, with a twentieth of a processor, and keep flows for `explain --device` (default: none)"},
@@ -158,6 +162,9 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if err := checkNumbers(c); err != nil {
 		return cfg, err
 	}
+	if cfg.Recording, cfg.RecordingSize, err = parseRecording(c); err != nil {
+		return cfg, err
+	}
 	if cfg.Gate, err = parseGate(c); err != nil {
 		return cfg, err
 	}
@@ -171,11 +178,8 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if cfg.Ignored, err = parseIgnore(c); err != nil {
 		return cfg, err
 	}
-	if c.String("model") != ask.NoModel {
-		if cfg.Model, err = LoadModel(c); err != nil {
-			return cfg, err
-		}
-		cfg.ModelName = ModelText(c.String("model"), cfg.Model)
+	if cfg.Model, cfg.ModelName, err = chosenModel(c); err != nil {
+		return cfg, err
 	}
 	cfg.CountOnly = countOnly(c)
 	cfg.Loader = loader.Config{
@@ -215,6 +219,22 @@ func parseExplainRate(c *cli.Context) (int, error) {
 		return 0, terminal.Usagef("--explain-rate %d: with --model none there is no verdict to explain", rate)
 	}
 	return rate, nil
+}
+
+// parseRecording reads where records are kept, and how many bytes of them.
+func parseRecording(c *cli.Context) (dir string, size int64, err error) {
+	n, err := ParseSize(c.String("record-size"), math.MaxInt)
+	switch {
+	case err != nil:
+		return "", 0, terminal.WrongUsage(fmt.Errorf("--record-size: %w", err))
+	case n < recording.LeastSize:
+		return "", 0, terminal.Usagef("--record-size %s: want %d MiB or more", c.String("record-size"), recording.LeastSize>>20)
+	case c.IsSet("record-size") && c.String("record") == "":
+		return "", 0, terminal.Usagef("--record-size is of --record DIR, which is missing")
+	case c.String("record") != "" && countOnly(c):
+		return "", 0, terminal.Usagef("--record %s: with --packets 0 there is no record", c.String("record"))
+	}
+	return c.String("record"), int64(n), nil
 }
 
 // parseGate reads where else than on its socket the sensor answers; nil: nowhere.

@@ -21,6 +21,7 @@ type Stats struct {
 	Facts             FactStats        `json:"facts" means:"what devices say of themselves"`
 	Explanations      ExplanationStats `json:"explanations" means:"with run --explain-rate; else all are 0"`
 	Registry          RegistryStats    `json:"registry" means:"what is kept of devices beyond the process, with --state"`
+	Recording         RecordingStats   `json:"recording" means:"of records to learn from, with --record; else all are 0"`
 	Ring              RingStats        `json:"ring" means:"the buffer from the kernel programs to this process"`
 	MapsBytes         uint64           `json:"maps_bytes" metric:"gauge" means:"memory that the kernel programs' maps take, the ring's among them; 0: the kernel does not say"`
 	UserCPUS          float64          `json:"user_cpu_s" means:"seconds that this process took in user space"`
@@ -110,4 +111,13 @@ type RegistryStats struct {
 	Writes    uint64 `json:"writes" means:"to the file of --state; 0 without it"`
 	Failures  uint64 `json:"write_failures" means:"writes that failed: what has changed stays in memory and is tried again" do:"look in the log: mostly the disk is full"`
 	Unwritten uint64 `json:"unwritten" means:"events lost: 4,096 others came before they could be written" do:"see registry.write_failures; or a flood of new devices"`
+}
+
+// RecordingStats counts what became of records that are kept to learn from.
+type RecordingStats struct {
+	Written  uint64 `json:"written" means:"records, to files of --record"`
+	Shed     uint64 `json:"shed" means:"records left out for others: of a device's hour 120 are kept, fewer where there is no room" do:"nothing, or raise --record-size"`
+	Dropped  uint64 `json:"dropped" means:"records that came too fast: 4,096 wait, then the oldest go" do:"nothing: others are as good to learn from"`
+	Failures uint64 `json:"failures" means:"writes that failed: their records are lost" do:"look in the log: mostly the disk is full"`
+	Bytes    uint64 `json:"bytes" metric:"gauge" means:"that the files take"`
 }

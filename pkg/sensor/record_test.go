@@ -1,0 +1,50 @@
+package sensor
+
+import (
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"testing"
+
+	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/recording"
+)
+
+// Records are kept of the devices that are not ignored, and of those forgotten none.
+func TestRecording(t *testing.T) {
+	const ignored, forgotten = "00:1d:aa:01:02:03", "00:1d:aa:01:02:04"
+	dir := t.TempDir()
+	s := &Sensor{cfg: Config{
+		Recording: dir, Hurry: t.Context(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		Ignored: func(r *flows.Record) bool { return r.Device == ignored },
+	}, spec: flows.DefaultRecordSpec()}
+	var err error
+	if s.classifier, err = classify.New(nil, classify.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.startRecording(); err != nil {
+		t.Fatal(err)
+	}
+	for i, device := range []string{ignored, forgotten, forgotten} {
+		s.record(&flows.Record{Device: device, Remote: netip.IPv4Unspecified(), FirstSeen: int64(i) + 1, LastSeen: int64(i) + 2})
+	}
+	if err := s.recorder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.recorder.Stats().Written; n != 2 {
+		t.Errorf("%d records written, want those of one device", n)
+	}
+	if _, err := s.Correct(t.Context(), forgotten, v1.DoForget, v1.Correction{}); err != nil {
+		t.Fatal(err)
+	}
+	s.recorder.Close()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left of it: %v, %v", left, err)
+	}
+	if files, err := recording.Files(dir); err != nil || len(files) > 0 {
+		t.Errorf("%v, %v", files, err)
+	}
+}
