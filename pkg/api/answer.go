@@ -115,20 +115,18 @@ func encoded[T any](ask func(context.Context) (T, error)) func(context.Context) 
 // answer gives texts, of one kind, so many at once.
 type answer struct {
 	text func(context.Context, *http.Request) (text, error)
-	kind string        // of its content
-	free chan struct{} // has room for those given at once; nil: any number
+	kind string // of its content
+	free *fair  // places of those given at once; nil: any number
 	log  *quietLog
 }
 
 // ServeHTTP implements http.Handler: it gives one of the answers that may be given at once.
 func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !a.enter(r.Context()) {
-		w.Header().Set("Retry-After", "1")
-		w.Header().Set("Connection", "close")
-		http.Error(w, "too many ask at once: ask again", http.StatusServiceUnavailable)
+		busy(w)
 		return
 	}
-	defer a.leave(time.Now())
+	defer a.leave(r.Context(), time.Now())
 	t, err := a.text(r.Context(), r)
 	if err != nil {
 		http.Error(w, err.Error(), statusOf(err))
@@ -148,21 +146,19 @@ func (a *answer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // enter waits for a place among those who are answered.
 func (a *answer) enter(ctx context.Context) bool {
-	if a.free == nil {
-		return true
-	}
-	select {
-	case a.free <- struct{}{}:
-		return true
-	case <-time.After(slotWait):
-	case <-ctx.Done():
-	}
-	return false
+	return a.free == nil || a.free.enter(ctx, nameOf(ctx), slotWait)
 }
 
 // leave gives the place to another, but not before its time.
-func (a *answer) leave(since time.Time) {
+func (a *answer) leave(ctx context.Context, since time.Time) {
 	if a.free != nil {
-		time.AfterFunc(slotHeld-time.Since(since), func() { <-a.free })
+		time.AfterFunc(slotHeld-time.Since(since), func() { a.free.leave(nameOf(ctx)) })
 	}
+}
+
+// busy says that too many ask.
+func busy(w http.ResponseWriter) {
+	w.Header().Set("Retry-After", "1")
+	w.Header().Set("Connection", "close")
+	http.Error(w, "too many ask at once: ask again", http.StatusServiceUnavailable)
 }

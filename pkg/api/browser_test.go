@@ -152,6 +152,7 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("attacked: %v; %s", attacked, text)
 	}
 	b.shots(t, "list")
+	b.do(t, "the stream", chromedp.Poll(`document.documentElement.dataset.feed === "live"`, nil))
 	home.add("12:34:56:78:9a:bc", v1.Unknown, "Aria", 0.5, nil, "", v1.Facts{"dhcp_host": "newcomer"})
 	b.do(t, "a device comes", chromedp.Poll(`document.getElementById("d-12:34:56:78:9a:bc")?.textContent.includes("newcomer")`, nil),
 		chromedp.Poll(`document.querySelector(".card a").textContent.length > 0`, nil))

@@ -199,7 +199,7 @@ type Door struct {
 
 // open answers at a door until ctx ends.
 func (s *server) open(ctx context.Context, d Door) {
-	h, l := s.handler, net.Listener(&limited{d.Listener, make(chan struct{}, maxConns)})
+	h, l := s.handler, net.Listener(newLimited(d.Listener, s.clients))
 	if d.Gate == nil {
 		h = local(h)
 	} else {
@@ -213,7 +213,7 @@ func (s *server) open(ctx context.Context, d Door) {
 		IdleTimeout: idleAfter, WriteTimeout: writeAnswer,
 		ErrorLog:    s.errors,
 		BaseContext: func(net.Listener) context.Context { return ctx },
-		ConnContext: withPeer,
+		ConnContext: withPeer, ConnState: tellState,
 	}
 	stop := context.AfterFunc(ctx, func() { one.Close() })
 	defer stop()

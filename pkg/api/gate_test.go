@@ -271,6 +271,17 @@ func TestManyAtTheGate(t *testing.T) {
 			}
 		})
 	}
+	elsewhere := plain()
+	elsewhere.Transport.(*http.Transport).DialContext = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext
+	var beside int
+	for time.Now().Before(end) {
+		if do(t, elsewhere, "GET", at+"/", "", "Authorization", "Bearer "+testToken).StatusCode == http.StatusOK {
+			beside++
+		}
+	}
+	if beside == 0 {
+		t.Error("another address has no page while they press")
+	}
 	clients.Wait()
 	src.mu.Lock()
 	asked := src.asked
@@ -283,7 +294,7 @@ func TestManyAtTheGate(t *testing.T) {
 	if answer := do(t, c, "GET", at+"/", "", "Authorization", "Bearer "+testToken); answer.StatusCode != http.StatusOK {
 		t.Errorf("afterwards: %s", answer.Status)
 	}
-	t.Logf("%d pages were read, the counters asked for %d times", answered.Load(), asked)
+	t.Logf("%d pages were read, %d of them elsewhere, the counters asked for %d times", answered.Load()+int64(beside), beside, asked)
 }
 
 // endless is a body of so many bytes, and counts those that were taken.

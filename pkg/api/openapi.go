@@ -74,8 +74,14 @@ func operation(r route, types schemas) object {
 	why := func(description string) object {
 		return object{"description": description, "content": object{"text/plain": object{"schema": object{"type": "string"}}}}
 	}
+	contents := object{content: object{"schema": schema}}
+	if r.stream != nil {
+		contents[streamContent] = object{"schema": object{"type": "string"}}
+		parameters = append(parameters, object{"name": "Last-Event-ID", "in": "header", "schema": object{"type": "string"},
+			"description": "of a stream: the number of the event that it goes on behind; left out, and without after: the newest"})
+	}
 	responses := object{
-		strconv.Itoa(http.StatusOK):                  object{"description": r.summary, "headers": headers, "content": object{content: object{"schema": schema}}},
+		strconv.Itoa(http.StatusOK):                  object{"description": r.summary, "headers": headers, "content": contents},
 		strconv.Itoa(http.StatusInternalServerError): why("it cannot be made; the text says why"),
 		strconv.Itoa(http.StatusServiceUnavailable):  why("too many ask at once: ask again after a second"),
 	}

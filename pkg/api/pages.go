@@ -33,7 +33,7 @@ type pages struct {
 func (p *pages) routes() {
 	r := p.router
 	p.health, p.turn = share(r, lookApart, p.look), r.turn()
-	most := make(chan struct{}, slots)
+	most := newFair(slots, 0)
 	for path, of := range map[string]func(context.Context, *http.Request) (text, error){
 		"/{$}": p.list, page.DevicePath("{device}"): p.device,
 	} {
@@ -125,6 +125,12 @@ func guarded(h http.Handler) http.Handler {
 			"Cache-Control": "no-store",
 		} {
 			w.Header().Set(name, value)
+		}
+		if r.Method == http.MethodGet && r.ContentLength != 0 { // nobody waits for that
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+			w.Header().Set("Connection", "close")
+			http.Error(w, "GET has no body here", http.StatusBadRequest)
+			return
 		}
 		h.ServeHTTP(w, r)
 	})

@@ -25,6 +25,16 @@ type route struct {
 	body    reflect.Type // that POST has as JSON; nil: it is GET
 	value   reflect.Type // that is answered as JSON; nil: something else is
 	headers []parameter  // of its answer, beside those of all
+	stream  *streams     // what it answers who asks for a stream; nil: the same as others
+}
+
+// ServeHTTP implements http.Handler.
+func (r *route) ServeHTTP(w http.ResponseWriter, q *http.Request) {
+	if r.stream.wanted(q) {
+		r.stream.ServeHTTP(w, q)
+		return
+	}
+	r.answer.ServeHTTP(w, q)
 }
 
 func (r *route) method() string {
@@ -50,9 +60,13 @@ type router struct {
 
 // routesOf are all paths that src answers; end returns when it is no longer asked, for
 // good.
-func routesOf(src Source, log *quietLog) (routes []route, end func()) {
+func routesOf(src Source, log *quietLog, c *clients) (routes []route, end func()) {
 	r := &router{src: src, log: log}
-	stats := func(context.Context) (v1.Stats, error) { return src.Stats() }
+	stats := func(context.Context) (v1.Stats, error) {
+		s, err := src.Stats()
+		s.Clients = c.stats()
+		return s, err
+	}
 	devices := share(r, copyAge, func(context.Context) ([]v1.DeviceVerdict, error) { return src.Devices() })
 
 	r.add(asked(r, route{path: v1.StatsPath, summary: "counters"}, 0, 0, stats))
@@ -64,13 +78,7 @@ func routesOf(src Source, log *quietLog) (routes []route, end func()) {
 	r.add(flowsRoute(r, flows))
 	r.add(about(r, route{path: v1.FactsPath("{device}"), summary: "what a device says of itself; of one never seen, nothing"}, slots, r.turn(),
 		func(_ context.Context, q *http.Request) ([]v1.Fact, error) { return src.Facts(q.PathValue("device")) }))
-	r.add(about(r, route{
-		path: v1.EventsPath, summary: "what happened, of what is remembered, oldest first",
-		query: []parameter{{v1.After, "the number of an event that others are to come behind", nil}},
-	}, slots, r.turn(), func(_ context.Context, q *http.Request) ([]v1.Event, error) {
-		after, _ := strconv.ParseUint(q.URL.Query().Get(v1.After), 10, 64) // else all of them
-		return r.src.Events(after)
-	}))
+	r.add(eventsRoute(r, c))
 	for _, w := range corrections {
 		r.add(w.route(r))
 	}
@@ -115,7 +123,7 @@ func (r *router) add(one route) { r.routes = append(r.routes, one) }
 func (r *router) answer(most int, kind string, of func(context.Context, *http.Request) (text, error)) *answer {
 	a := &answer{text: of, kind: kind, log: r.log}
 	if most > 0 {
-		a.free = make(chan struct{}, most)
+		a.free = newFair(most, 0)
 	}
 	return a
 }
@@ -135,6 +143,21 @@ func asked[T any](r *router, one route, most int, maxAge time.Duration, ask func
 	one.value = reflect.TypeFor[T]()
 	one.answer = r.answer(most, jsonContent, share(r, maxAge, encoded(ask)).of)
 	return one
+}
+
+func eventsRoute(r *router, c *clients) route {
+	t := r.turn()
+	return about(r, route{
+		path: v1.EventsPath, summary: "what happened, of what is remembered, oldest first",
+		query: []parameter{
+			{v1.After, "the number of an event that others are to come behind", nil},
+			{v1.Beat, "of a stream: an event named beat every two seconds", nil},
+		},
+		stream: &streams{src: r.src, turn: t, clients: c},
+	}, slots, t, func(_ context.Context, q *http.Request) ([]v1.Event, error) {
+		after, _ := strconv.ParseUint(q.URL.Query().Get(v1.After), 10, 64) // else all of them
+		return r.src.Events(after)
+	})
 }
 
 // flowList is an answer of Source.Flows.

@@ -34,6 +34,8 @@ type Source interface {
 	Explanation(ctx context.Context, device string, q v1.ExplanationRequest) (*v1.Explanation, error)
 	// Events are those behind the one of that number that are remembered.
 	Events(after uint64) ([]v1.Event, error)
+	// News is the number of the newest event, and what is closed with the next one.
+	News() (newest uint64, next <-chan struct{})
 	// Correct takes an operator's word on a device, and returns when it is on the disk. What
 	// is not taken is a [RefusedError].
 	Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error)
@@ -53,8 +55,11 @@ const MaxFlows = 1 << 17
 
 // Bounds of what clients may ask for.
 const (
-	maxConns    = 64 // at once; more wait in the socket's backlog
+	maxConns    = 64  // at once at a door, beside streams
+	maxWaiting  = 512 // connections for one of these; more wait in the socket's backlog, and then some go
+	acceptApart = time.Millisecond
 	connHeld    = 50 * time.Millisecond
+	patience    = 500 * time.Millisecond // with who stands still while others wait
 	maxHeader   = 4 << 10
 	readRequest = 2 * time.Second
 	idleAfter   = 2 * time.Second
@@ -74,6 +79,7 @@ const (
 // server is what all doors answer with.
 type server struct {
 	handler http.Handler
+	clients *clients
 	errors  *log.Logger // of connections
 	log     *slog.Logger
 }
@@ -82,17 +88,18 @@ type server struct {
 // returns when src is no longer asked.
 func Serve(ctx context.Context, l net.Listener, src Source, logger *slog.Logger, others ...Door) {
 	quiet := &quietLog{log: logger}
-	routes, end := routesOf(src, quiet)
+	clients := &clients{}
+	routes, end := routesOf(src, quiet, clients)
 	mux := http.NewServeMux()
-	for _, r := range routes {
-		mux.Handle(r.method()+" "+r.path, r)
+	for i := range routes {
+		mux.Handle(routes[i].method()+" "+routes[i].path, &routes[i])
 	}
 	mux.HandleFunc("GET "+page.AssetsPath+"{file}", assets)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		wait(r.Context(), connHeld)
 		http.NotFound(w, r)
 	})
-	s := &server{handler: signed(src.ID(), http.NewCrossOriginProtection().Handler(mux)), errors: log.New(quiet, "", 0), log: logger}
+	s := &server{handler: signed(src.ID(), http.NewCrossOriginProtection().Handler(mux)), clients: clients, errors: log.New(quiet, "", 0), log: logger}
 	var doors sync.WaitGroup
 	if l != nil {
 		others = append(others, Door{Listener: l})
@@ -149,36 +156,4 @@ func (q *quietLog) warn(msg string, args ...any) {
 func (q *quietLog) Write(line []byte) (int, error) {
 	q.warn("socket", "error", strings.TrimSpace(string(line)))
 	return len(line), nil
-}
-
-// limited accepts so many connections at once, and a bounded number in a time.
-type limited struct {
-	net.Listener
-	free chan struct{}
-}
-
-// Accept implements net.Listener.
-func (l *limited) Accept() (net.Conn, error) {
-	l.free <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.free
-		return nil, err
-	}
-	since := time.Now()
-	return &limitedConn{Conn: c, free: sync.OnceFunc(func() {
-		time.AfterFunc(connHeld-time.Since(since), func() { <-l.free })
-	})}, nil
-}
-
-// limitedConn makes room for another when it is closed.
-type limitedConn struct {
-	net.Conn
-	free func()
-}
-
-// Close implements net.Conn.
-func (c *limitedConn) Close() error {
-	c.free()
-	return c.Conn.Close()
 }

@@ -40,15 +40,27 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
 func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
 
-func (p *pipes) dial() net.Conn {
+func (p *pipes) dial() net.Conn { return p.dialFrom("192.0.2.1") }
+
+// from is a connection of a peer.
+type from struct {
+	net.Conn
+	addr string
+}
+
+func (f from) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.ParseIP(f.addr), Port: 1} }
+
+func (p *pipes) dialFrom(addr string) net.Conn {
 	ours, theirs := net.Pipe()
-	p.conns <- theirs
+	p.conns <- from{theirs, addr}
 	return ours
 }
 
 // ask sends a request and returns the answer's status and body.
-func (p *pipes) ask(path string) (int, string, error) {
-	c := p.dial()
+func (p *pipes) ask(path string) (int, string, error) { return p.askFrom("192.0.2.1", path) }
+
+func (p *pipes) askFrom(addr, path string) (int, string, error) {
+	c := p.dialFrom(addr)
 	defer c.Close()
 	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", path); err != nil {
 		return 0, "", err

@@ -80,8 +80,8 @@ type peerKey struct{}
 
 // withPeer notes who asks on a connection.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
-	if l, ok := c.(*limitedConn); ok {
-		c = l.Conn
+	if l := limitedOf(c); l != nil {
+		c, ctx = l.Conn, context.WithValue(ctx, connKey{}, l)
 	}
 	u, ok := c.(*net.UnixConn)
 	if !ok {

@@ -24,6 +24,8 @@ func (a answers) Events(after uint64) ([]v1.Event, error) {
 	return []v1.Event{{Seq: after + 1, Event: v1.EventNew}}, a.err
 }
 
+func (answers) News() (uint64, <-chan struct{}) { return 0, nil }
+
 func (a answers) Correct(_ context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
 	if c.Label == "bad" {
 		return v1.Corrected{}, &RefusedError{errors.New("such a label is not taken")}
@@ -32,6 +34,8 @@ func (a answers) Correct(_ context.Context, device, do string, c v1.Correction) 
 }
 
 func (c *counting) Events(uint64) ([]v1.Event, error) { return nil, nil }
+
+func (c *counting) News() (uint64, <-chan struct{}) { return 0, nil }
 
 func (c *counting) Correct(context.Context, string, string, v1.Correction) (v1.Corrected, error) {
 	return v1.Corrected{}, nil

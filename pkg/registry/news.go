@@ -17,7 +17,8 @@ const MaxEvents = 4096
 // news are the events remembered, oldest first.
 type news struct {
 	events []v1.Event
-	seq    uint64 // of the newest
+	seq    uint64        // of the newest
+	next   chan struct{} // closed with the next one; nil: nobody waits for it
 }
 
 // note notes an event, and says that there is one.
@@ -31,7 +32,21 @@ func (r *Registry) note(e v1.Event) {
 		r.events = append(r.events[:0], r.events[MaxEvents:]...)
 	}
 	r.events = append(r.events, e)
+	if r.next != nil {
+		close(r.next)
+		r.next = nil
+	}
 	r.cfg.Noted()
+}
+
+// News is the number of the newest event, and what is closed with the next one.
+func (r *Registry) News() (newest uint64, next <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next == nil {
+		r.next = make(chan struct{})
+	}
+	return r.seq, r.next
 }
 
 // Note notes an event that is no device's.

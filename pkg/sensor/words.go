@@ -18,6 +18,9 @@ func (s *Sensor) Events(after uint64) ([]v1.Event, error) {
 	return s.classifier.Registry().Events(after, registry.MaxEvents), nil
 }
 
+// News implements api.Source.
+func (s *Sensor) News() (newest uint64, next <-chan struct{}) { return s.classifier.Registry().News() }
+
 // Correct implements api.Source.
 func (s *Sensor) Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
 	names, err := s.say(device, do, c)

@@ -88,34 +88,22 @@ func (w word) run(c *cli.Context) error {
 	return err
 }
 
-// followEvery is how often a sensor is asked what happened.
-const followEvery = time.Second
-
 func events(c *cli.Context) error {
 	if c.Args().Present() {
 		return terminal.Usagef("events: no argument wanted, got %q", c.Args().First())
 	}
-	sensor, after := client.New(c.String("socket")), uint64(0)
-	for {
-		list, err := sensor.Events(c.Context, after)
-		if err != nil {
+	sensor := client.New(c.String("socket"))
+	show := func(e *v1.Event) error { return printEvent(c.App.Writer, e, c.Bool("json")) }
+	if c.Bool("follow") {
+		return sensor.Follow(c.Context, 0, show)
+	}
+	list, err := sensor.Events(c.Context, 0)
+	for i := range list {
+		if err := show(&list[i]); err != nil {
 			return err
 		}
-		for i := range list {
-			if err := printEvent(c.App.Writer, &list[i], c.Bool("json")); err != nil {
-				return err
-			}
-			after = list[i].Seq
-		}
-		if !c.Bool("follow") {
-			return nil
-		}
-		select {
-		case <-c.Context.Done():
-			return nil
-		case <-time.After(followEvery):
-		}
 	}
+	return err
 }
 
 func printEvent(w io.Writer, e *v1.Event, json bool) error {

@@ -3,6 +3,7 @@
 package client
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -84,6 +85,73 @@ func (c *Client) Events(ctx context.Context, after uint64) (e []v1.Event, err er
 	return e, err
 }
 
+// Follow gives each event behind the one of that number, and then each that happens, until one
+// is not taken, ctx ends or no sensor answers any more. A stream that breaks off is begun again
+// where it was.
+func (c *Client) Follow(ctx context.Context, after uint64, take func(*v1.Event) error) error {
+	for {
+		err := c.follow(ctx, &after, take)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(followAgain):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+const (
+	followAgain = time.Second
+	// followPatience is how long a stream may be silent: a sensor sends at least a comment four
+	// times in that.
+	followPatience = time.Minute
+	longestEvent   = 64 << 10 // bytes
+)
+
+// follow reads one stream to its end; nil: it may be begun again.
+func (c *Client) follow(ctx context.Context, after *uint64, take func(*v1.Event) error) error {
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	silent := time.AfterFunc(followPatience, stop)
+	defer silent.Stop()
+	path := v1.EventsPath + "?" + v1.After + "=" + strconv.FormatUint(*after, 10)
+	var response *http.Response
+	err := retry(reading, func() (busy bool, err error) {
+		response, busy, err = c.open(reading, &http.Client{Transport: c.http.Transport}, http.MethodGet, path, nil, "text/event-stream")
+		return busy, err
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if kind := response.Header.Get("Content-Type"); kind != "text/event-stream" {
+		return fmt.Errorf("the sensor on %s gives no stream of events (%s): it is of an earlier version, ask without --follow", c.path, kind)
+	}
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, longestEvent)
+	for lines.Scan() {
+		silent.Reset(followPatience)
+		data, ok := bytes.CutPrefix(lines.Bytes(), []byte("data: "))
+		if !ok {
+			continue
+		}
+		var e v1.Event
+		if err := json.Unmarshal(data, &e); err != nil {
+			return fmt.Errorf("event of the sensor on %s: %w", c.path, err)
+		}
+		if err := take(&e); err != nil {
+			return err
+		}
+		*after = e.Seq
+	}
+	return nil
+}
+
 // Correct says something of a device, and returns once it is on the disk.
 func (c *Client) Correct(ctx context.Context, device, do string, word v1.Correction) (done v1.Corrected, err error) {
 	body, err := json.Marshal(word)
@@ -101,43 +169,57 @@ func (c *Client) ask(ctx context.Context, path string, into any) (http.Header, e
 	return c.request(ctx, http.MethodGet, path, nil, into)
 }
 
-func (c *Client) request(ctx context.Context, method, path string, body []byte, into any) (http.Header, error) {
+func (c *Client) request(ctx context.Context, method, path string, body []byte, into any) (header http.Header, err error) {
+	err = retry(ctx, func() (bool, error) {
+		response, busy, err := c.open(ctx, &c.http, method, path, body, "application/json")
+		if err != nil {
+			return busy, err
+		}
+		defer response.Body.Close()
+		header = response.Header
+		if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+			return false, fmt.Errorf("answer of the sensor on %s: %w", c.path, err)
+		}
+		return false, nil
+	})
+	return header, err
+}
+
+// retry asks a sensor again that is busy.
+func retry(ctx context.Context, ask func() (busy bool, err error)) error {
 	for n := 1; ; n++ {
-		header, busy, err := c.askOnce(ctx, method, path, body, into)
+		busy, err := ask()
 		if !busy || n == tries {
-			return header, err
+			return err
 		}
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }
 
-// askOnce decodes the answer; busy tells of an error that may be gone soon.
-func (c *Client) askOnce(ctx context.Context, method, path string, body []byte, into any) (header http.Header, busy bool, err error) {
+// open begins an answer of that kind; busy tells of an error that may be gone soon.
+func (c *Client) open(ctx context.Context, by *http.Client, method, path string, body []byte, kind string) (response *http.Response, busy bool, err error) {
 	request, err := http.NewRequestWithContext(ctx, method, "http://iotsense"+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, false, err
 	}
-	response, err := c.http.Do(request)
-	if err != nil {
+	request.Header.Set("Accept", kind)
+	if response, err = by.Do(request); err != nil {
 		return nil, false, c.explain(err)
 	}
+	if response.StatusCode == http.StatusOK {
+		return response, false, nil
+	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))                           // what was read is better than nothing
-		if s := response.StatusCode; s == http.StatusConflict || s == http.StatusForbidden { // it says all that there is to say
-			return nil, false, errors.New(string(bytes.TrimSpace(why)))
-		}
-		return nil, response.StatusCode == http.StatusServiceUnavailable,
-			fmt.Errorf("ask the sensor for %s: %s: %s", path, response.Status, bytes.TrimSpace(why))
+	why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))                           // what was read is better than nothing
+	if s := response.StatusCode; s == http.StatusConflict || s == http.StatusForbidden { // it says all that there is to say
+		return nil, false, errors.New(string(bytes.TrimSpace(why)))
 	}
-	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
-		return nil, false, fmt.Errorf("answer of the sensor on %s: %w", c.path, err)
-	}
-	return response.Header, false, nil
+	return nil, response.StatusCode == http.StatusServiceUnavailable,
+		fmt.Errorf("ask the sensor for %s: %s: %s", path, response.Status, bytes.TrimSpace(why))
 }
 
 // explain says what to do about a sensor that cannot be asked.

@@ -1,8 +1,10 @@
 "use strict";
-// Keeps a page up to date: it asks for itself every two seconds and takes over what has
-// changed. What it shows was escaped where it was made; nothing here makes markup of text.
+// Keeps a page up to date: the sensor's stream of events says when there is something new, and
+// beats every two seconds; the page then asks for itself and takes over what has changed. While
+// there is no stream it asks every two seconds. What it shows was escaped where it was made;
+// nothing here makes markup of text.
 (() => {
-  const every = 2000, patience = 3;
+  const every = 2000, patience = 3, silence = 6000, again = 5000;
   const sources = new WeakMap(); // of elements, as the sensor sent them
   const source = (e) => sources.get(e) ?? e.outerHTML;
 
@@ -57,7 +59,7 @@
     if (at) [...now.querySelectorAll("a")].find((a) => a.getAttribute("href") === at)?.focus({ preventScroll: true });
   };
 
-  let failures = 0, answered = new Date(), asking;
+  let failures = 0, answered = new Date(), asking, stream, heard = 0, broken = 0;
   const stale = (text) => {
     const p = document.getElementById("stale");
     if (!p) return;
@@ -86,13 +88,32 @@
       stale("");
     } catch (error) {
       if (mine !== asking) return;
-      if (++failures >= patience) stale("No answer from the sensor since " + answered.toLocaleTimeString() + ": what is shown is as it was then.");
+      if (++failures >= (broken ? 2 : patience)) stale("No answer from the sensor since " + answered.toLocaleTimeString() + ": what is shown is as it was then.");
     } finally {
       clearTimeout(limit);
       if (mine === asking) asking = null;
     }
     times();
   };
+  // listen opens the stream. A tab that nobody sees has none: a sensor has few.
+  const listen = () => {
+    if (stream || document.hidden || Date.now() - broken < again) return;
+    stream = new EventSource("/v1/events?beat");
+    let soon;
+    const news = () => {
+      heard = Date.now();
+      broken = 0;
+      soon ||= setTimeout(() => { soon = 0; look(); }, 200);
+    };
+    stream.onopen = () => { heard = Date.now(); broken = 0; };
+    stream.onmessage = news;
+    stream.addEventListener("beat", news);
+    stream.onerror = () => { lost(); look(); };
+  };
+  const hush = () => { stream?.close(); stream = null; heard = 0; };
+  const lost = () => { hush(); broken = Date.now(); };
+  const live = () => stream && Date.now() - heard < silence;
+
   // swap takes over a page of another make: the first device has come, or the last has gone.
   const swap = (page) => {
     const field = document.getElementById("q"), typed = field?.value, active = document.activeElement === field;
@@ -143,7 +164,18 @@
   times();
   setInterval(times, 1000);
   if (document.querySelector("[data-live]")) {
-    setInterval(() => { if (!document.hidden) look(); }, every);
-    document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+    listen();
+    setInterval(() => {
+      document.documentElement.dataset.feed = live() ? "live" : "asks";
+      if (document.hidden || live()) return;
+      if (heard) lost(); // it is silent
+      look();
+      listen();
+    }, every);
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) return hush();
+      look();
+      listen();
+    });
   }
 })();

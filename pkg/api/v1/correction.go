@@ -25,5 +25,8 @@ type Corrected struct {
 // CorrectionPath is where something is said of a device, by its name in a Verdict.
 func CorrectionPath(device, do string) string { return DevicesPath + "/" + device + "/" + do }
 
-// After is the query of [EventsPath] for the number that events come behind.
-const After = "after"
+// Queries of [EventsPath].
+const (
+	After = "after" // the number that events come behind
+	Beat  = "beat"  // of a stream: an event of this name every two seconds too
+)

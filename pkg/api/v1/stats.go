@@ -22,6 +22,7 @@ type Stats struct {
 	Explanations      ExplanationStats `json:"explanations" means:"with run --explain-rate; else all are 0"`
 	Registry          RegistryStats    `json:"registry" means:"what is kept of devices beyond the process, with --state"`
 	Recording         RecordingStats   `json:"recording" means:"of records to learn from, with --record; else all are 0"`
+	Clients           ClientStats      `json:"clients" means:"who asks on the socket and over TCP"`
 	Ring              RingStats        `json:"ring" means:"the buffer from the kernel programs to this process"`
 	MapsBytes         uint64           `json:"maps_bytes" metric:"gauge" means:"memory that the kernel programs' maps take, the ring's among them; 0: the kernel does not say"`
 	UserCPUS          float64          `json:"user_cpu_s" means:"seconds that this process took in user space"`
@@ -120,4 +121,11 @@ type RecordingStats struct {
 	Dropped  uint64 `json:"dropped" means:"records that came too fast: 4,096 wait, then the oldest go" do:"nothing: others are as good to learn from"`
 	Failures uint64 `json:"failures" means:"writes that failed: their records are lost" do:"look in the log: mostly the disk is full"`
 	Bytes    uint64 `json:"bytes" metric:"gauge" means:"that the files take"`
+}
+
+// ClientStats counts those who ask.
+type ClientStats struct {
+	Streams uint64 `json:"streams" metric:"gauge" means:"streams of events that are open: 16 at most"`
+	Cut     uint64 `json:"cut" means:"streams that were not read in time, or made room for another peer's, and connections that stood still while others waited" do:"nothing, but for many: look who asks"`
+	Refused uint64 `json:"refused" means:"streams and connections beyond those that there may be" do:"nothing, but for many: look who asks"`
 }
