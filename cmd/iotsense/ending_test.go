@@ -72,6 +72,7 @@ func runLiveOn(t *testing.T, n *replay.Network, stdout, stderr *os.File, args ..
 	s.client = client.New(s.socket)
 	cmd := exec.Command(os.Args[0], append([]string{"run", "-i", replay.Interface, "--hook", "tc", "--socket", s.socket, "--pin", s.pins}, args...)...)
 	cmd.Env = append(os.Environ(), asCommand+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal, see TestRunReloads
 	if stdout != nil {
 		cmd.Stdout = stdout
 	}

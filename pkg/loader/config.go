@@ -43,7 +43,7 @@ type Config struct {
 	// LocalInterfaces makes the networks of the interfaces local too, as they are
 	// now and as they change.
 	LocalInterfaces bool
-	// HostChanged is called from Run's goroutine when the addresses of the
+	// HostChanged is called from Run's goroutine, or SetLocal's, when the addresses of the
 	// interfaces have changed; it must not call back but for Epoch. May be nil.
 	HostChanged func(Host)
 	Pin         string // bpffs directory for maps and programs; empty: no pins
@@ -116,17 +116,6 @@ func (c Config) object() object.Config {
 		Direction: c.Direction, Packets: c.Packets, Prefix: c.Prefix, Lifetime: c.Lifetime,
 		MaxFlows: c.MaxFlows, RingSize: c.RingSize, Local: c.Local, Secret: c.secret,
 	}
-}
-
-// listedPrefixes are those of the local ranges that the programs have to look up.
-func (c Config) listedPrefixes(local []netip.Prefix) []netip.Prefix {
-	var list []netip.Prefix
-	for _, p := range local {
-		if !object.PrivateLocal(c.Local) || !covered(p, flows.DefaultLocal()) {
-			list = append(list, p.Masked())
-		}
-	}
-	return list
 }
 
 func covered(p netip.Prefix, by []netip.Prefix) bool {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // Host is what the sensor's machine is on the watched interfaces.
@@ -37,26 +38,46 @@ func (k *Kernel) Host() Host {
 
 // openHost writes the local ranges at the start.
 func (k *Kernel) openHost() error {
+	k.builtIn = object.PrivateLocal(k.cfg.Local)
 	k.host = k.readHost()
-	return k.setPrefixes(nil, k.cfg.listedPrefixes(k.host.Local))
+	return k.setPrefixes(nil, k.listedPrefixes(k.host.Local))
 }
 
-// followHost takes over what has changed. Every event is delivered under the Host
-// that its packet was parsed under, or one that has the packet's range too: ranges
-// that come are in the kernel first, those that go leave it last.
+// SetLocal replaces Config.Local (nil: the default) and Config.LocalInterfaces. An error
+// leaves what was.
+func (k *Kernel) SetLocal(local []netip.Prefix, interfaces bool) error {
+	if local == nil {
+		local = flows.DefaultLocal()
+	}
+	k.lock()
+	defer k.mu.Unlock()
+	if k.builtIn && !object.PrivateLocal(local) {
+		return errors.New("the private ranges are built into the programs that run, and go with these alone: it takes a restart to leave them out")
+	}
+	before, had := k.cfg.Local, k.cfg.LocalInterfaces
+	k.cfg.Local, k.cfg.LocalInterfaces = local, interfaces
+	err := k.changeHost(k.readHost())
+	if err != nil {
+		k.cfg.Local, k.cfg.LocalInterfaces = before, had
+	}
+	return err
+}
+
+// followHost takes over what has changed of the interfaces.
 func (k *Kernel) followHost() error {
 	before, now := k.host, k.readHost()
 	if now.equal(before) {
 		return nil
 	}
-	old, wanted := k.cfg.listedPrefixes(before.Local), k.cfg.listedPrefixes(now.Local)
-	both := slices.Concat(old, without(wanted, old))
-	if err := k.setPrefixes(old, both); err != nil {
+	var unfit unfitError
+	if err := k.changeHost(now); errors.As(err, &unfit) {
 		if !slices.Equal(now.Local, k.unfit) {
 			k.log.Error("the local ranges stay as they were", "error", err)
 		}
 		k.unfit = now.Local
 		return nil
+	} else if err != nil {
+		return err
 	}
 	k.unfit = nil
 	if slices.Equal(now.Local, before.Local) {
@@ -64,11 +85,29 @@ func (k *Kernel) followHost() error {
 	} else {
 		k.log.Info("the local ranges have changed", "local", now.Local, "before", before.Local)
 	}
+	return nil
+}
+
+// unfitError says that local ranges cannot be added.
+type unfitError struct{ error }
+
+// changeHost makes the programs and the sink know of another Host. Every event is delivered
+// under the Host that its packet was parsed under, or one that has the packet's range too:
+// ranges that come are in the kernel first, those that go leave it last.
+func (k *Kernel) changeHost(now Host) error {
+	before := k.host
+	old, wanted := k.listedPrefixes(before.Local), k.listedPrefixes(now.Local)
+	both := slices.Concat(old, without(wanted, old))
+	if err := k.setPrefixes(old, both); err != nil {
+		return unfitError{err}
+	}
 	if err := k.grace.wait(); err != nil {
 		return err
 	}
-	if err := k.read(time.Unix(1, 0)); err != nil {
-		return err
+	if k.sink != nil { // else nobody takes events yet
+		if err := k.read(time.Unix(1, 0)); err != nil {
+			return err
+		}
 	}
 	k.host = now
 	if k.cfg.HostChanged != nil {
@@ -113,6 +152,17 @@ func (k *Kernel) readHost() Host {
 		slices.SortFunc(addrs, netip.Addr.Compare)
 	}
 	return h
+}
+
+// listedPrefixes are those of the local ranges that the programs have to look up.
+func (k *Kernel) listedPrefixes(local []netip.Prefix) []netip.Prefix {
+	var list []netip.Prefix
+	for _, p := range local {
+		if !k.builtIn || !covered(p, flows.DefaultLocal()) {
+			list = append(list, p.Masked())
+		}
+	}
+	return list
 }
 
 // setPrefixes changes the local ranges that the programs look up, and how many of

@@ -64,3 +64,32 @@ func TestLocalRangesThatDoNotFit(t *testing.T) {
 		t.Errorf("%d changes logged, want 3: those that were made", n)
 	}
 }
+
+// Local ranges can be others while the sensor runs, all but those that the programs are
+// made with; what is refused changes nothing.
+func TestSetLocal(t *testing.T) {
+	var now Host
+	lab := netip.MustParsePrefix("198.18.0.0/15")
+	k := newKernel(t, Config{HostChanged: func(h Host) { now = h }})
+	before := k.Host()
+	wide := append(slices.Clone(before.Local), lab)
+	k.must(k.SetLocal(wide, false))
+	if !slices.Contains(now.Local, lab) || !k.Host().equal(now) {
+		t.Errorf("%v, told %v", k.Host(), now)
+	}
+	var value uint8
+	k.must(k.maps[gen.IotsenseMapLocalPrefixes].Lookup(prefixKey(lab), &value))
+	tooMany := slices.Clone(wide)
+	for i := range k.maps[gen.IotsenseMapLocalPrefixes].MaxEntries() + 1 {
+		tooMany = append(tooMany, netip.PrefixFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 32))
+	}
+	for _, refused := range [][]netip.Prefix{{lab}, tooMany} {
+		if err := k.SetLocal(refused, false); err == nil || !slices.Equal(k.cfg.Local, wide) || !k.Host().equal(now) {
+			t.Errorf("%d ranges: %v, %v", len(refused), err, k.Host())
+		}
+	}
+	k.must(k.SetLocal(nil, false))
+	if err := k.maps[gen.IotsenseMapLocalPrefixes].Lookup(prefixKey(lab), &value); err == nil || !k.Host().equal(before) {
+		t.Errorf("%v: %v is still there", k.Host(), lab)
+	}
+}

@@ -46,6 +46,7 @@ type Kernel struct {
 	mu          sync.Mutex // guards what follows, the ring and the sweep
 	freed       bool
 	host        Host
+	builtIn     bool           // the private ranges are known to the programs as they are
 	unfit       []netip.Prefix // local ranges that were to come last, and could not
 	sink        flows.Sink     // nil while Run is not running
 	record      ringbuf.Record

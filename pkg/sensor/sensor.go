@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -263,6 +264,10 @@ func (s *Sensor) moved(h loader.Host) {
 	s.locals = locals(h)
 	s.assembler.SetLocals(s.locals)
 }
+
+// SetLocal replaces the local ranges, [Config].Loader.Local; nil: the default ones and the
+// interfaces' own. Flows that are open keep their devices. An error leaves what was.
+func (s *Sensor) SetLocal(local []netip.Prefix) error { return s.kernel.SetLocal(local, local == nil) }
 
 // Run works until ctx ends, then closes every open flow, so that its records are
 // made and judged before it returns, and the listener has got the verdicts if it

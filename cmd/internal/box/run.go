@@ -77,6 +77,10 @@ func runCommand() *cli.Command {
 func runSensor(c *cli.Context) error {
 	ctx, stop := context.WithCancelCause(c.Context)
 	defer stop(nil)
+	var hangups <-chan struct{} // without a file they end the sensor
+	if c.String(settings.Flag.Name) != "" {
+		hangups = terminal.Hangups(ctx)
+	}
 	file, err := settings.Of(c, runCommand)
 	if err != nil {
 		return err
@@ -105,7 +109,9 @@ func runSensor(c *cli.Context) error {
 		ctx, end = context.WithTimeout(ctx, d)
 		defer end()
 	}
+	end := (&reloader{file: file, run: c, sensor: s, cfg: cfg, setForm: log.SetForm}).follow(ctx, hangups)
 	err = runWatched(ctx, s, cfg)
+	end()
 	logAccounts(cfg, s)
 	return errors.Join(err, s.Close(), out.failure())
 }

@@ -41,6 +41,7 @@ type File struct {
 	path     string
 	command  func() *cli.Command
 	settings []setting
+	given    []setting // of the command line that it was applied to first
 }
 
 // Read reads the settings that the file at path has for a command, which command makes
@@ -207,10 +208,11 @@ func Of(c *cli.Context, command func() *cli.Command) (*File, error) {
 		return &File{}, nil
 	}
 	f, err := Read(c.String(Flag.Name), command)
-	if err == nil {
-		err = f.Apply(c)
-	}
 	if err != nil {
+		return nil, terminal.WrongUsage(err)
+	}
+	f.given = line(c, command())
+	if err := f.Apply(c); err != nil {
 		return nil, terminal.WrongUsage(err)
 	}
 	return f, nil

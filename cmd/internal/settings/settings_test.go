@@ -3,6 +3,7 @@ package settings
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -180,4 +181,48 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A file that is read again changes what it says otherwise now, and nothing that the command
+// line had set.
+func TestAgain(t *testing.T) {
+	path := file(t, "interfaces: lo\nhook: tc\nmax_flows: 7\n")
+	run := watch()
+	var changes []string
+	run.Action = func(c *cli.Context) error {
+		f, err := Of(c, watch)
+		if err != nil {
+			return err
+		}
+		for _, text := range []string{
+			"hook: xdp\n\ninterfaces: [lo, eth0]\nmax_flows: 8\n", // of these the command line has the last
+			"hook: [\n", "hooks: tc\n",
+			"interfaces: [lo]\n",
+		} {
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				return err
+			}
+			again, now, err := f.Again(c)
+			if err != nil {
+				changes = append(changes, strings.ReplaceAll(err.Error(), path, "FILE"))
+				continue
+			}
+			for _, change := range again.Changes(c, now) {
+				changes = append(changes, strings.ReplaceAll(again.Error(change, fmt.Sprintf("%v %v", change.Before, change.Now)).Error(), path, "FILE"))
+			}
+			f, c = again, now
+		}
+		return nil
+	}
+	if err := (&cli.App{Commands: []*cli.Command{run}}).Run([]string{"x", "watch", "--config", path, "--max-flows", "9"}); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{
+		"FILE: line 1: hook: tc xdp", "FILE: line 3: interfaces: [lo] [lo eth0]",
+		"FILE: line 1: did not find expected node content", `FILE: line 1: there is no setting "hooks": there are hook, interfaces, max_flows, model, no_facts`,
+		"FILE: hook: xdp auto", "FILE: line 1: interfaces: [lo eth0] [lo]",
+	}
+	if !slices.Equal(changes, want) {
+		t.Errorf("%q\nwant %q", changes, want)
+	}
 }

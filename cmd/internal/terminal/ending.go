@@ -41,6 +41,8 @@ const (
 type ending struct {
 	Hurry   context.Context // ends with the second signal
 	inOrder atomic.Bool     // the command has something to undo or to save, see undoes
+	hears   atomic.Bool     // the command takes hang-ups as word to it, see Hangups
+	hangups chan struct{}   // holds one of them
 	die     func(error)     // ends the process; does not return
 }
 
@@ -61,6 +63,30 @@ func Undoes(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// Hangups has SIGHUP be word to the command, which does not end by it, and returns where it
+// comes. Where a terminal can hang up (one controls the process), it goes on to end it.
+func Hangups(ctx context.Context) <-chan struct{} {
+	e := EndingOf(ctx)
+	if tty, err := os.Open("/dev/tty"); err == nil {
+		tty.Close()
+	} else {
+		e.hears.Store(true)
+	}
+	return e.hangups
+}
+
+// heard reports whether s is word to the command, and passes it on.
+func (e *ending) heard(s os.Signal) bool {
+	if s != syscall.SIGHUP || !e.hears.Load() {
+		return false
+	}
+	select {
+	case e.hangups <- struct{}{}:
+	default: // one waits already
+	}
+	return true
+}
+
 // withEnding returns a context that the first signal ends, with an ending.
 func withEnding(parent context.Context) context.Context {
 	// A second Ctrl-\ or the abort of a watchdog has its stack dump, by the runtime.
@@ -74,7 +100,7 @@ func withEnding(parent context.Context) context.Context {
 	// not ignored, which children would inherit.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	hurry, atOnce := context.WithCancel(context.WithoutCancel(parent))
-	e := &ending{Hurry: hurry, die: die}
+	e := &ending{Hurry: hurry, hangups: make(chan struct{}, 1), die: die}
 	ctx, stop := context.WithCancelCause(context.WithValue(parent, endingKey{}, e))
 	go e.watch(signals, stop, atOnce, nil)
 	return ctx
@@ -84,6 +110,9 @@ func withEnding(parent context.Context) context.Context {
 // when gone is closed, which never happens outside tests.
 func (e *ending) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, atOnce context.CancelFunc, gone <-chan struct{}) {
 	s := <-signals
+	for e.heard(s) {
+		s = <-signals
+	}
 	cause := fmt.Errorf("%v signal received", s)
 	stop(cause)
 	first, patience := time.Now(), time.After(endPatience)
@@ -173,7 +202,16 @@ func (s *stream) Write(b []byte) (int, error) {
 type patientLog struct {
 	*slog.Logger
 	lines *queue.Queue[[]byte]
+	form  form
 }
+
+// form is a handler that can be another one later, but for loggers that were made of it.
+type form struct{ atomic.Pointer[slog.Handler] }
+
+func (f *form) Enabled(ctx context.Context, l slog.Level) bool  { return (*f.Load()).Enabled(ctx, l) }
+func (f *form) Handle(ctx context.Context, r slog.Record) error { return (*f.Load()).Handle(ctx, r) }
+func (f *form) WithAttrs(attrs []slog.Attr) slog.Handler        { return (*f.Load()).WithAttrs(attrs) }
+func (f *form) WithGroup(name string) slog.Handler              { return (*f.Load()).WithGroup(name) }
 
 // NewPatientLog logs to w, in the form that handler gives lines; gone is called when its
 // reader has gone away.
@@ -191,8 +229,15 @@ func NewPatientLog(w io.Writer, handler func(io.Writer) slog.Handler, gone func(
 		}
 		return err
 	})
-	l.Logger = slog.New(handler(l))
+	l.Logger = slog.New(&l.form)
+	l.SetForm(handler)
 	return l
+}
+
+// SetForm gives lines the form that handler gives them, from the next one on.
+func (l *patientLog) SetForm(handler func(io.Writer) slog.Handler) {
+	h := handler(l)
+	l.form.Store(&h)
 }
 
 // Write implements io.Writer for the handler: a line at a time.

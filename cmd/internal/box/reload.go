@@ -1,0 +1,108 @@
+package box
+
+// This file has a running sensor follow its configuration file: SIGHUP reads it again.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/cmd/internal/settings"
+	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/pkg/sensor"
+)
+
+// reloader has a sensor, and what it runs with.
+type reloader struct {
+	file    *settings.File
+	run     *cli.Context
+	sensor  *sensor.Sensor
+	cfg     sensor.Config
+	setForm func(func(io.Writer) slog.Handler) // of the log
+}
+
+// live are the flags whose settings a sensor takes over while it runs, each with how; next
+// is the command as the file has it now, and cfg what it is read as. An error leaves what was.
+var live = map[string]func(r *reloader, next *cli.Context, cfg *sensor.Config) error{
+	"local": func(r *reloader, _ *cli.Context, cfg *sensor.Config) error {
+		return r.sensor.SetLocal(cfg.Loader.Local)
+	},
+	"log": func(r *reloader, next *cli.Context, _ *sensor.Config) error {
+		form, err := terminal.LogHandler(next.String("log"))
+		if err == nil {
+			r.setForm(form)
+		}
+		return err
+	},
+}
+
+// follow takes over what the file says at each hang-up, until the function that it returns
+// is called.
+func (r *reloader) follow(ctx context.Context, hangups <-chan struct{}) (end func()) {
+	ctx, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-hangups:
+				if err := r.reload(); err != nil {
+					r.cfg.Log.Error("configuration: nothing of it is taken over", "error", terminal.OneLine(err))
+				}
+			}
+		}
+	}()
+	return func() { stop(); <-ended }
+}
+
+// reload takes over what the file says now: all of it, or nothing.
+func (r *reloader) reload() error {
+	file, next, err := r.file.Again(r.run)
+	if err != nil {
+		return err
+	}
+	cfg, err := sensorConfig(next, r.cfg.Log)
+	if err != nil {
+		return file.Blame(next, err, checkFlags)
+	}
+	changes := file.Changes(r.run, next)
+	var refused []error
+	for _, c := range changes {
+		if live[c.Flag] == nil {
+			refused = append(refused, file.Error(c, fmt.Sprintf("%v, and the sensor runs with %v: that takes a restart", inWords(c.Now), inWords(c.Before))))
+		}
+	}
+	if refused != nil {
+		return errors.Join(refused...)
+	}
+	for i, c := range changes {
+		if err := live[c.Flag](r, next, &cfg); err != nil {
+			for _, done := range changes[:i] {
+				err = errors.Join(err, live[done.Flag](r, r.run, &r.cfg))
+			}
+			return file.Error(c, err.Error())
+		}
+	}
+	for _, c := range changes {
+		r.cfg.Log.Info("configuration: taken over", "setting", c.Key, "now", inWords(c.Now), "before", inWords(c.Before))
+	}
+	if len(changes) == 0 {
+		r.cfg.Log.Info("configuration: nothing has changed")
+	}
+	r.file, r.run, r.cfg = file, next, cfg
+	return nil
+}
+
+// inWords is a setting's value for people.
+func inWords(value any) string {
+	if value == nil {
+		return "the default"
+	}
+	return fmt.Sprint(value)
+}
