@@ -25,7 +25,7 @@ func TestRunReloads(t *testing.T) {
 	}
 	defer r.Close()
 	path := filepath.Join(t.TempDir(), "config.yaml")
-	const settings = "interfaces: [sensor0]\nmodel: none\n"
+	const settings = "interfaces: [sensor0]\nmodel: lab\n"
 	put := func(text string) {
 		t.Helper()
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -50,14 +50,16 @@ func TestRunReloads(t *testing.T) {
 		{"the command line's", settings + "hook: xdp\n", []string{"nothing has changed"}},
 		{"built in", settings + "local: [10.0.0.0/8]\nlog: json\n", []string{"line 3: local: the private ranges are built into"}},
 		{"taken over", settings + all + "log: json\n", []string{`"setting":"local","now":"[10.0.0.0/8`, `"setting":"log","now":"json","before":"text"`}},
-		{"and back", settings, []string{`setting=local now="the default"`, "setting=log now=text before=json"}},
+		{"no model", "interfaces: [sensor0]\nmodel: none\n", []string{": line 2: model: none: that takes"}},
+		{"another model", "log: json\n", []string{`"another model judges`, `"setting":"local","now":"the default"`}},
+		{"and back", settings, []string{"another model judges", "setting=log now=text before=json"}},
 	} {
 		put(step.text)
 		if err := syscall.Kill(s.pid, syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range step.says {
-			for lines.Scan() && !strings.Contains(lines.Text(), "onfiguration: ") {
+			for lines.Scan() && !strings.Contains(lines.Text(), "onfiguration: ") && !strings.Contains(lines.Text(), "another model") {
 			}
 			if !strings.Contains(lines.Text(), want) {
 				t.Errorf("%s: %s\nwant %s", step.name, lines.Text(), want)

@@ -3,8 +3,11 @@ package sensor
 // This file puts another model in the place of the one that judges.
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -49,6 +52,20 @@ func (s *Sensor) SetModel(bundle model.Bundle, name string) (remembered bool, er
 	s.early.renew()
 	s.cfg.Log.Info("another model judges from now on", "model", name, "memories_kept", remembered)
 	return remembered, nil
+}
+
+// Judges reports whether a model is the one that judges now, by all that its file says but the
+// weights.
+func (s *Sensor) Judges(bundle model.Bundle) (bool, error) {
+	s.mu.Lock()
+	now := s.cfg.Model
+	s.mu.Unlock()
+	a, err := now.Metadata()
+	if err != nil {
+		return false, err
+	}
+	b, err := bundle.Metadata()
+	return maps.EqualFunc(a, b, func(x, y json.RawMessage) bool { return bytes.Equal(x, y) }), err
 }
 
 // sameRecords names the first thing in which records that a model needs differ from those that

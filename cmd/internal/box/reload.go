@@ -38,7 +38,18 @@ var live = map[string]func(r *reloader, next *cli.Context, cfg *sensor.Config) e
 		}
 		return err
 	},
+	modelFlag: func(r *reloader, _ *cli.Context, cfg *sensor.Config) error {
+		if cfg.Model == nil {
+			return errors.New("none: that takes a restart")
+		}
+		_, err := r.sensor.SetModel(cfg.Model, cfg.ModelName)
+		return err
+	},
 }
+
+// modelFlag names the model, which is taken over last, as it cannot be taken back, and
+// whenever there is another one under the same name.
+const modelFlag = "model"
 
 // follow takes over what the file says at each hang-up, until the function that it returns
 // is called.
@@ -71,7 +82,10 @@ func (r *reloader) reload() error {
 	if err != nil {
 		return file.Blame(next, err, checkFlags)
 	}
-	changes := file.Changes(r.run, next)
+	changes, err := r.changes(file, next, &cfg)
+	if err != nil {
+		return err
+	}
 	var refused []error
 	for _, c := range changes {
 		if live[c.Flag] == nil {
@@ -90,13 +104,32 @@ func (r *reloader) reload() error {
 		}
 	}
 	for _, c := range changes {
-		r.cfg.Log.Info("configuration: taken over", "setting", c.Key, "now", inWords(c.Now), "before", inWords(c.Before))
+		if c.Flag != modelFlag { // else the sensor says so
+			r.cfg.Log.Info("configuration: taken over", "setting", c.Key, "now", inWords(c.Now), "before", inWords(c.Before))
+		}
 	}
 	if len(changes) == 0 {
 		r.cfg.Log.Info("configuration: nothing has changed")
 	}
 	r.file, r.run, r.cfg = file, next, cfg
 	return nil
+}
+
+// changes are what differs, the model last.
+func (r *reloader) changes(file *settings.File, next *cli.Context, cfg *sensor.Config) (list []settings.Change, err error) {
+	named := settings.Change{Flag: modelFlag, Key: modelFlag}
+	for _, c := range file.Changes(r.run, next) {
+		if c.Flag == modelFlag {
+			named = c
+		} else {
+			list = append(list, c)
+		}
+	}
+	same, err := r.sensor.Judges(cfg.Model)
+	if err == nil && !same {
+		list = append(list, named)
+	}
+	return list, err
 }
 
 // inWords is a setting's value for people.
