@@ -4,6 +4,7 @@
 package hearing
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -114,25 +115,23 @@ func (h *Listener) examples(m *model.Model, part []int) (list []learn.Example) {
 		stream int
 		set    int32
 	}
-	place, sources, windows, streams := map[key]int{}, map[dataset.Source]int{}, map[int]float64{}, []int(nil)
+	place, windows, streams := map[key]int{}, map[int]float64{}, []int(nil)
+	sources, units := map[dataset.Source]int{}, map[string]int{}
 	for _, i := range part {
 		tokens, ok := h.Tokens(i)
 		class, known := slices.BinarySearch(m.Labels, h.store.Label(i))
 		if !ok || !known {
 			continue
 		}
-		from, seen := sources[*h.store.Source(i)]
-		if !seen {
-			from = len(sources)
-			sources[*h.store.Source(i)] = from
-		}
+		source := *h.store.Source(i)
+		from, unit := number(sources, source), number(units, cmp.Or(source.Unit, source.Name))
 		stream, _ := h.store.Stream(i)
 		k := key{stream, h.of[i]}
 		at, seen := place[k]
 		if !seen {
 			at = len(list)
 			place[k], streams = at, append(streams, stream)
-			list = append(list, learn.Example{Tokens: tokens, Class: class, From: from})
+			list = append(list, learn.Example{Tokens: tokens, Class: class, From: from, Unit: unit})
 		}
 		list[at].Weight++
 		windows[stream]++
@@ -141,6 +140,16 @@ func (h *Listener) examples(m *model.Model, part []int) (list []learn.Example) {
 		list[at].Weight /= windows[streams[at]]
 	}
 	return list
+}
+
+// number is that of a thing, counted as they come.
+func number[K comparable](of map[K]int, thing K) int {
+	n, seen := of[thing]
+	if !seen {
+		n = len(of)
+		of[thing] = n
+	}
+	return n
 }
 
 // Train gives a model its facts' part, learned from the examples of one part of the data and

@@ -25,7 +25,7 @@ const (
 // from what devices of them say, and from what those of the others say as far as old's
 // weights tell it. Weights of the others stay: they can only lose what the new ones take.
 func Add(old *linear.Model, added []int, training []Example, c Config) (*linear.Model, error) {
-	m, place := widened(old, added, training, c.Classes)
+	m, place := widened(old, added, training, c)
 	known := make([]bool, c.Classes)
 	for _, class := range place {
 		known[class] = true
@@ -52,21 +52,21 @@ func Add(old *linear.Model, added []int, training []Example, c Config) (*linear.
 
 // widened is old with room for added classes, and for tokens that their captures have.
 // place is where the classes of old are.
-func widened(old *linear.Model, added []int, training []Example, classes int) (m *linear.Model, place []int) {
-	for class := range classes {
+func widened(old *linear.Model, added []int, training []Example, c Config) (m *linear.Model, place []int) {
+	for class := range c.Classes {
 		if !slices.Contains(added, class) {
 			place = append(place, class)
 		}
 	}
-	tokens := slices.Concat(old.Tokens, vocabulary(training))
+	tokens := slices.Concat(old.Tokens, vocabulary(training, c.None))
 	slices.Sort(tokens)
 	tokens = slices.Compact(tokens)
-	m = &linear.Model{Tokens: tokens, Temperature: old.Temperature, Captures: old.Captures, Weights: make([]float32, len(tokens)*classes), Bias: make([]float32, classes)}
+	m = &linear.Model{Tokens: tokens, Temperature: old.Temperature, Captures: old.Captures, Weights: make([]float32, len(tokens)*c.Classes), Bias: make([]float32, c.Classes)}
 	for i, class := range place {
 		m.Bias[class] = old.Bias[i]
 		for at, t := range old.Tokens {
 			row, _ := slices.BinarySearch(tokens, t)
-			m.Weights[row*classes+class] = old.Weights[at*len(place)+i]
+			m.Weights[row*c.Classes+class] = old.Weights[at*len(place)+i]
 		}
 	}
 	return m, place

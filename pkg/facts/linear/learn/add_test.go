@@ -18,7 +18,7 @@ func TestAdd(t *testing.T) {
 	var training []Example
 	for from := range 5 {
 		tokens := []string{"host:fourth", "oui:new", "sni:new.example", "to:udp/53"}
-		training = append(training, Example{tokens[1:2], added, from, 0.1}, Example{tokens, added, from, 0.9})
+		training = append(training, Example{tokens[1:2], added, from, 0, 0.1}, Example{tokens, added, from, 0, 0.9})
 	}
 	c := config()
 	c.Classes, c.None = 6, 5
@@ -81,7 +81,7 @@ func TestAddTwin(t *testing.T) {
 	}
 	var training []Example
 	for from := range 5 {
-		training = append(training, Example{[]string{"host:fourth", "oui:fourth", "to:udp/53"}, 4, from, 1})
+		training = append(training, Example{[]string{"host:fourth", "oui:fourth", "to:udp/53"}, 4, from, 0, 1})
 	}
 	c := config()
 	c.Classes, c.None = 6, 5

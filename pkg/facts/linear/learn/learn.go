@@ -22,6 +22,7 @@ type Example struct {
 	Tokens []string // sorted, each once
 	Class  int
 	From   int     // number of its capture and device: of one, and of one class
+	Unit   int     // number of its physical device, in all captures
 	Weight float64 // share of the windows of its stream; a changed copy of a capture is another
 }
 
@@ -36,6 +37,8 @@ type Config struct {
 const (
 	// leastCaptures must have a token for the model to have it, or to be told by it.
 	leastCaptures = 3
+	// leastUnits of a class show that what one alone of them says is no word of the class.
+	leastUnits = 3
 	// penalty is of half the sum of the squared weights, beside the sum of the streams' mean
 	// losses.
 	penalty = 1
@@ -51,7 +54,7 @@ var ErrTooLittle = errors.New("no fact is said in three captures or more")
 // counts as much as another, those of machines of no class less. The error is
 // [ErrTooLittle] where no token is said often enough.
 func Train(training, validation []Example, c Config) (*linear.Model, error) {
-	m := &linear.Model{Tokens: vocabulary(training), Temperature: 1, Bias: make([]float32, c.Classes)}
+	m := &linear.Model{Tokens: vocabulary(training, c.None), Temperature: 1, Bias: make([]float32, c.Classes)}
 	m.Weights = make([]float32, len(m.Tokens)*c.Classes)
 	if len(m.Tokens) == 0 {
 		return nil, ErrTooLittle
@@ -72,11 +75,12 @@ func Train(training, validation []Example, c Config) (*linear.Model, error) {
 	return m, m.Validate(c.Classes, c.None)
 }
 
-// vocabulary are the tokens of three captures or more, sorted, and those for other words of
-// their kinds.
-func vocabulary(examples []Example) (tokens []string) {
+// vocabulary are the tokens of three captures or more that are not one unit's own, sorted, and
+// those for other words of their kinds.
+func vocabulary(examples []Example, none int) (tokens []string) {
+	own := owned(examples, none)
 	for t, from := range captures(examples) {
-		if len(from) >= leastCaptures {
+		if len(from) >= leastCaptures && !own[t] {
 			tokens = append(tokens, t)
 			if other := linear.Unheard(t); other != "" {
 				tokens = append(tokens, other)
@@ -85,6 +89,35 @@ func vocabulary(examples []Example) (tokens []string) {
 	}
 	slices.Sort(tokens)
 	return slices.Compact(tokens)
+}
+
+// owned are the tokens that one unit alone says, of a class with three units or more: as the
+// name that it was given. To the next unit of its class they are other words, and are so in
+// training. Machines of none are each their own.
+func owned(examples []Example, none int) map[string]bool {
+	type unit struct{ class, number int }
+	units, said := map[unit]bool{}, map[string]map[unit]bool{}
+	for _, e := range examples {
+		u := unit{e.Class, e.Unit}
+		units[u] = true
+		for _, t := range e.Tokens {
+			if said[t] == nil {
+				said[t] = map[unit]bool{}
+			}
+			said[t][u] = true
+		}
+	}
+	of := map[int]int{} // units by class
+	for u := range units {
+		of[u.class]++
+	}
+	own := map[string]bool{}
+	for t, by := range said {
+		for u := range by {
+			own[t] = len(by) == 1 && u.class != none && of[u.class] >= leastUnits
+		}
+	}
+	return own
 }
 
 // captures are those in which each token was said, with their classes.

@@ -17,7 +17,7 @@ func said(captures int) (list []Example) {
 	from := 0
 	add := func(class int, weight float64, tokens ...string) {
 		slices.Sort(tokens)
-		list = append(list, Example{tokens, class, from, weight})
+		list = append(list, Example{tokens, class, from, 0, weight})
 	}
 	for range captures {
 		for class, tokens := range [][]string{
@@ -38,7 +38,7 @@ func config() Config { return Config{Classes: 5, None: 4, Least: .8, Seed: 1} }
 
 func TestTrain(t *testing.T) {
 	training := said(8)
-	training = append(training, Example{[]string{"dns:once.example", "oui:third"}, 2, 900, 1}, Example{[]string{"dns:once.example"}, 2, 901, 1})
+	training = append(training, Example{[]string{"dns:once.example", "oui:third"}, 2, 900, 0, 1}, Example{[]string{"dns:once.example"}, 2, 901, 0, 1})
 	m, err := Train(training, said(2), config())
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func TestNoMaker(t *testing.T) {
 	training := said(20)
 	for from := range 20 {
 		tokens := []string{"agent:phone", "oui:random", "to:udp/53"}
-		training = append(training, Example{tokens, 4, 1000 + from, 1000})
+		training = append(training, Example{tokens, 4, 1000 + from, 0, 1000})
 	}
 	m, err := Train(training, nil, config())
 	if err != nil {
@@ -143,6 +143,29 @@ func TestWordsThatNobodyHasSaid(t *testing.T) {
 	}
 }
 
+// What one alone of three units says is no word of their class: another unit's are as little.
+func TestNamesOfUnits(t *testing.T) {
+	training := said(8)
+	for from := range 12 {
+		tokens := []string{fmt.Sprint("host:plug", from%leastUnits), "opt55:0103", "sni:plug.example", "to:udp/53"}
+		training = append(training, Example{tokens, 5, 2000 + from, from % leastUnits, 10})
+	}
+	c := config()
+	c.Classes++
+	m, err := Train(training, nil, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Contains(m.Tokens, "host:plug0") || !slices.Contains(m.Tokens, "host:fourth") { // of which there is one unit
+		t.Errorf("tokens %q", m.Tokens)
+	}
+	probs := make([]float32, 6)
+	m.Probabilities([]string{"host:plug9", "opt55:0103", "sni:plug.example", "to:udp/53"}, probs)
+	if probs[5] < 0.9 {
+		t.Errorf("the next unit: %v", probs)
+	}
+}
+
 // The same examples and seed give the same bits, another seed other ones.
 func TestTrainIsRepeatable(t *testing.T) {
 	first, err := Train(said(4), said(2), config())
@@ -179,7 +202,7 @@ func TestGradient(t *testing.T) {
 func TestTooLittle(t *testing.T) {
 	var few []Example
 	for i := range 4 {
-		few = append(few, Example{[]string{fmt.Sprint("dns:", i)}, i % 2, i, 1})
+		few = append(few, Example{[]string{fmt.Sprint("dns:", i)}, i % 2, i, 0, 1})
 	}
 	if _, err := Train(few, nil, Config{Classes: 2, None: -1}); !errors.Is(err, ErrTooLittle) {
 		t.Errorf("%v", err)
