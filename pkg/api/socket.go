@@ -42,6 +42,7 @@ func Listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("socket: %w", err)
 	}
+	groupID()
 	var l *listener
 	err := mayReplace(path) // before a lock file is made beside it
 	if err == nil {

@@ -15,6 +15,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -151,8 +152,9 @@ func (p *peer) mayWrite(own uint32, group *uint32) error {
 	return &forbiddenError{fmt.Sprintf("user %d", p.uid)}
 }
 
-// groupID is the number of Group; nil: the system has none.
-func groupID() *uint32 {
+// groupID is the number of Group; nil: the system had none when first asked, before a
+// sandbox hid the list of groups.
+var groupID = sync.OnceValue(func() *uint32 {
 	g, err := user.LookupGroup(Group)
 	if err != nil {
 		return nil
@@ -163,4 +165,4 @@ func groupID() *uint32 {
 	}
 	id := uint32(n)
 	return &id
-}
+})

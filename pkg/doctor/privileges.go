@@ -10,6 +10,7 @@ import (
 
 	"kernel.org/pub/linux/libs/security/libcap/cap"
 
+	"github.com/iotsense/iotsense/internal/sandbox"
 	"github.com/iotsense/iotsense/pkg/loader/probe"
 )
 
@@ -34,7 +35,7 @@ func privilegeChecks(root fs.FS) []Check {
 	}
 	return []Check{
 		capabilityCheck(effective(), bounding(), binary), systemCallFilter(root, effective(), probe.AskBPF()),
-		userNamespace(root), unprivilegedBPF(root), memlock(root),
+		sandboxCheck(sandbox.Available()), userNamespace(root), unprivilegedBPF(root), memlock(root),
 	}
 }
 

@@ -1,10 +1,13 @@
 package doctor
 
 import (
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 	"kernel.org/pub/linux/libs/security/libcap/cap"
+
+	"github.com/iotsense/iotsense/internal/sandbox"
 )
 
 func TestSystemCallFilter(t *testing.T) {
@@ -31,5 +34,23 @@ func TestSystemCallFilter(t *testing.T) {
 		}
 		root := files(map[string]string{"proc/self/status": "Name:\tiotsense\nSeccomp:\t" + tt.mode + "\nSeccomp_filters:\t1\n"})
 		expect(t, tt.name, systemCallFilter(root, set, tt.answer), tt.status, tt.words)
+	}
+}
+
+func TestSandboxCheck(t *testing.T) {
+	for _, tt := range []struct {
+		state  sandbox.State
+		status Status
+		found  string
+	}{
+		{sandbox.State{Landlock: 7, Seccomp: true}, OK, "Landlock 7 and seccomp"},
+		{sandbox.State{Seccomp: true}, Warn, "access to files"},
+		{sandbox.State{Landlock: 2}, Warn, "every system call"},
+		{sandbox.State{}, Warn, "neither"},
+	} {
+		c := sandboxCheck(tt.state)
+		if c.Status != tt.status || !strings.Contains(c.Found, tt.found) || (c.Advice == "") != (c.Status == OK) {
+			t.Errorf("%+v: %+v", tt.state, c)
+		}
 	}
 }

@@ -81,7 +81,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Local == nil {
 		c.Local = flows.DefaultLocal()
 	}
-	promisc := c.promisc()
+	promisc := c.UsesPromisc()
 	c.Promisc = &promisc
 	c.Log = cmp.Or(c.Log, slog.New(slog.DiscardHandler))
 	for _, check := range []struct {
@@ -128,7 +128,8 @@ func (c Config) sweepEvery() time.Duration {
 	return min(sweepEvery, max(minSweep, c.Lifetime/(flows.Lifetime/sweepEvery)))
 }
 
-func (c Config) promisc() bool {
+// UsesPromisc reports whether interfaces are put into promiscuous mode.
+func (c Config) UsesPromisc() bool {
 	if c.Promisc == nil {
 		return c.Hook.IsXDP()
 	}
@@ -137,4 +138,4 @@ func (c Config) promisc() bool {
 
 // CheckPrivileges is Open's error where a capability that c needs is missing, for
 // whoever has something to make before.
-func CheckPrivileges(c Config) error { return probe.CheckPrivileges(c.promisc()) }
+func CheckPrivileges(c Config) error { return probe.CheckPrivileges(c.UsesPromisc()) }

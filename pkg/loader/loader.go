@@ -111,6 +111,9 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 	if err := k.openHost(); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
+	if err := k.askKernel(); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
 	if cfg.KernelStats {
 		stats, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
 		if err != nil {
@@ -138,6 +141,22 @@ func (k *Kernel) loadPrograms(wanted ...string) error {
 		return probe.ExplainLoad(spec, err)
 	}
 	k.programs, k.maps, k.variables = coll.Programs, coll.Maps, coll.Variables
+	return nil
+}
+
+// askKernel has the library find out what the kernel can, which it does once, on need and
+// with programs of its own: a sensor that runs may be barred from loading any.
+func (k *Kernel) askKernel() error {
+	if _, err := k.mark(0, 0); err != nil {
+		return err
+	}
+	program := k.programs[gen.IotsenseProgIotsenseSweep]
+	if _, err := program.Info(); err != nil {
+		return fmt.Errorf("ask about a program: %w", err)
+	}
+	if err := probe.TCX(); err != nil && !errors.Is(err, ebpf.ErrNotSupported) {
+		return fmt.Errorf("ask for TCX: %w", err)
+	}
 	return nil
 }
 

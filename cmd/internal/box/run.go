@@ -18,6 +18,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
+	"github.com/iotsense/iotsense/cmd/internal/confine"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api"
@@ -61,6 +62,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
 			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves: maker, names, services"},
 			&cli.IntFlag{Name: "explain-rate", Usage: "explain `N` verdicts a minute, with a twentieth of a processor, and keep flows for `explain --device` (default: none)"},
+			confine.Flag,
 			terminal.JSONFlag,
 			&cli.DurationFlag{Name: "duration", Usage: "stop after `D`"},
 			&cli.BoolFlag{Name: "kernel-stats", Usage: "measure the time spent in the kernel (needs CAP_SYS_ADMIN)"},
@@ -103,6 +105,9 @@ func runSensor(c *cli.Context) error {
 	s, err := sensor.Open(cfg)
 	if err != nil {
 		return err
+	}
+	if err := confine.Enter(c, cfg); err != nil {
+		return errors.Join(err, s.Close())
 	}
 	if d := c.Duration("duration"); d > 0 {
 		var end context.CancelFunc

@@ -1,0 +1,64 @@
+// Package confine has a sensor that is attached give up what it needs no more.
+package confine
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/iotsense/iotsense/internal/sandbox"
+	"github.com/iotsense/iotsense/pkg/sensor"
+)
+
+// Flag keeps a sensor's privileges.
+var Flag = &cli.BoolFlag{Name: "no-sandbox", Usage: "keep all capabilities, files and system calls once attached"}
+
+// Enter confines the process to what a sensor with these flags still needs, and says so.
+func Enter(c *cli.Context, cfg sensor.Config) error {
+	if c.Bool(Flag.Name) {
+		cfg.Log.Warn("not sandboxed: --no-sandbox")
+		return nil
+	}
+	state, err := sandbox.Enter(needs(c, cfg))
+	if err != nil {
+		return fmt.Errorf("sandbox: %w: --no-sandbox does without", err)
+	}
+	cfg.Log.Info("sandboxed", "capabilities", state.Capabilities, "landlock", state.Landlock, "seccomp", state.Seccomp)
+	return nil
+}
+
+// needs are the files and calls of a sensor at work. Of files that can be replaced it
+// needs the directory: the new one is another file.
+func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
+	var s sandbox.Config
+	for _, name := range []string{"config", "model", "token-file", "tls-cert", "tls-key"} {
+		path := c.String(name)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() { // else it is a word, such as none
+			s.Read = append(s.Read, directory(path))
+		}
+	}
+	for _, path := range []string{cfg.State, cfg.Socket} {
+		if path != "" {
+			s.Write = append(s.Write, filepath.Dir(path))
+		}
+	}
+	if dir := cfg.Recording; dir != "" {
+		s.Write = append(s.Write, dir)
+	}
+	if pin := cfg.Loader.Pin; pin != "" {
+		s.Write, s.Emptied = append(s.Write, pin), append(s.Emptied, filepath.Dir(pin))
+	}
+	s.Promisc = cfg.Loader.UsesPromisc()
+	return s
+}
+
+// directory is where a file lies, but for directories that hold too much of others'.
+func directory(path string) string {
+	dir := filepath.Dir(path)
+	if abs, err := filepath.Abs(dir); err == nil && (abs == "/" || abs == "/etc") {
+		return path
+	}
+	return dir
+}
