@@ -58,6 +58,7 @@ var commandFlags = map[string]string{
 	"merge":           "socket json",
 	"split":           "socket json",
 	"lock":            "off socket json",
+	"ignore":          "off socket json",
 	"registry":        "",
 	"registry export": "state csv output",
 	"registry import": "state",

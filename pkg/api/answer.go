@@ -81,6 +81,16 @@ func (s *shared[T]) get(ctx context.Context) (none T, err error) {
 	return value, err
 }
 
+// renew has the next who asks get a new one.
+func (s *shared[T]) renew(ctx context.Context) {
+	if s.turn.take(ctx) != nil {
+		return
+	}
+	defer s.turn.give()
+	var none T
+	s.value, s.made = none, time.Time{}
+}
+
 // drop frees an old copy.
 func (s *shared[T]) drop() {
 	if !s.turn.try() {

@@ -67,7 +67,7 @@ func newBrowser(t *testing.T) *browser {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(testenv.Tool(t, "chromium")), chromedp.NoSandbox,
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.WindowSize(1024, 900))
 	all, stopAll := chromedp.NewExecAllocator(context.Background(), opts...)
-	ctx, stop := chromedp.NewContext(all)
+	ctx, stop := chromedp.NewContext(all, chromedp.WithErrorf(t.Logf)) // events that it does not know
 	ctx, end := context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(func() { end(); stop(); stopAll() })
 	b := &browser{Context: ctx}
@@ -136,6 +136,36 @@ func (b *browser) shots(t *testing.T, name string) {
 	b.do(t, name, chromedp.EmulateViewport(1024, 900))
 }
 
+// buttons labels, ignores and forgets devices.
+func (b *browser) buttons(t *testing.T) {
+	const mac = "f4:f5:d8:8f:0a:3c"
+	button := func(do string) string { return `.card [data-device="` + mac + `"][data-do="` + do + `"]` }
+	var text string
+	var options int
+	b.do(t, "a label that is not taken", chromedp.Click(button("label")), chromedp.WaitVisible("#naming"), chromedp.SendKeys("#naming-label", "bad\r"),
+		chromedp.WaitVisible("#naming [role=alert]"), chromedp.Text("#naming [role=alert]", &text), chromedp.Evaluate(`document.querySelectorAll("#names option").length`, &options))
+	if !strings.Contains(text, "<script>") || options != 2 {
+		t.Errorf("%q, %d suggestions", text, options)
+	}
+	if wrong := b.complaints(); !strings.Contains(wrong, "409") { // the browser's own line on a status
+		t.Errorf("of a word that is not taken the browser says %q", wrong)
+	}
+	b.shots(t, "label")
+	b.do(t, "a label", chromedp.SetValue("#naming-label", "TV/<b>hall"), chromedp.Click("#naming .button"), chromedp.WaitNotVisible("#naming"),
+		chromedp.Poll(`document.getElementById("d-`+mac+`").textContent.includes("TV/<b>hall")`, nil))
+	b.do(t, "ignore", chromedp.Click(button("ignore")), chromedp.Poll(`document.getElementById("d-`+mac+`").textContent.includes("ignored")`, nil))
+	b.do(t, "by key", chromedp.Focus(`[id="d-a4:cf:12:00:00:01"] a`), chromedp.KeyEvent("l"), chromedp.WaitVisible("#naming"), chromedp.Text("#naming-title", &text),
+		chromedp.KeyEvent("\x1b"), chromedp.WaitNotVisible("#naming"))
+	if !strings.Contains(text, "a4:cf:12:00:00:01") {
+		t.Errorf("the key asks %q", text)
+	}
+	b.do(t, "forget, or not", chromedp.Click(`.card [data-do="forget"]`), chromedp.WaitVisible("#sure"), chromedp.KeyEvent("\r"), chromedp.WaitNotVisible("#sure"),
+		chromedp.Click(`.card [data-do="forget"]`), chromedp.WaitVisible("#sure"))
+	b.shots(t, "forget")
+	b.do(t, "forget", chromedp.Evaluate(`window.count = document.querySelectorAll("#rows tr").length`, nil), chromedp.Click("#sure .button"), chromedp.WaitNotVisible("#sure"),
+		chromedp.Poll(`document.querySelectorAll("#rows tr").length === window.count - 1`, nil))
+}
+
 // A page in a real browser: who has the token comes in, what devices call themselves is
 // text, a device that comes appears, keys and search work, and a sensor that has gone is told.
 func TestBrowser(t *testing.T) {
@@ -177,6 +207,7 @@ func TestBrowser(t *testing.T) {
 	}
 	b.shots(t, "device")
 	b.do(t, "back", chromedp.KeyEvent("u"), chromedp.WaitVisible("#rows"))
+	b.buttons(t)
 	if wrong := b.complaints(); wrong != "" {
 		t.Errorf("the browser says:\n%s", wrong)
 	}

@@ -29,7 +29,7 @@ const (
 	forCookie = "iotsense page" // what the token signs
 )
 
-// Gate is an address of TCP where the sensor answers who has the token, and takes no word.
+// Gate is an address of TCP where the sensor answers who has the token, and listens to them.
 type Gate struct {
 	addr  string
 	token [sha256.Size]byte // of it
@@ -138,10 +138,8 @@ func (g *Gate) guard(h http.Handler) http.Handler {
 			}
 			w.Header().Set("WWW-Authenticate", `Bearer realm="iotsense"`)
 			http.Error(w, "the token is missing, or is another: Authorization: Bearer TOKEN", http.StatusUnauthorized)
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			http.Error(w, "over TCP the sensor answers and takes no word: use its socket", http.StatusForbidden)
 		default:
-			h.ServeHTTP(w, r)
+			h.ServeHTTP(w, withToken(r))
 		}
 	})
 	return mux

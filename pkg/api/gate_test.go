@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -99,7 +100,7 @@ func do(t *testing.T, c *http.Client, method, url, body string, header ...string
 	return answer
 }
 
-// Over TCP only who has the token gets an answer, and nobody is listened to.
+// Over TCP only who has the token gets an answer.
 func TestGate(t *testing.T) {
 	at, _ := gateway(t, newHouse())
 	const form = "application/x-www-form-urlencoded"
@@ -138,16 +139,45 @@ func TestGate(t *testing.T) {
 			}
 		}
 	}
-	for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
-		if answer := do(t, plain(), method, at+v1.CorrectionPath("x", v1.DoForget), "{}", "Authorization", bearer); answer.StatusCode != http.StatusForbidden {
-			t.Errorf("%s: %s", method, answer.Status)
-		}
-	}
 	if answer := login("wrong"); answer.StatusCode != http.StatusUnauthorized || len(answer.Cookies()) != 0 {
 		t.Errorf("another token in the form: %s", answer.Status)
 	}
 	if answer := do(t, plain(), "POST", at+page.LoginPath, "token="+strings.Repeat("x", 1<<20), "Content-Type", form); answer.StatusCode != http.StatusBadRequest {
 		t.Errorf("a large form: %s", answer.Status)
+	}
+}
+
+// Who has the token is listened to; a browser with the cookie only where a page of the sensor's
+// own speaks.
+func TestWordsAtTheGate(t *testing.T) {
+	src := newHouse()
+	at, _ := gateway(t, src)
+	entered := do(t, plain(), "POST", at+page.LoginPath, "token="+testToken, "Content-Type", "application/x-www-form-urlencoded")
+	cookie := entered.Cookies()[0].Name + "=" + entered.Cookies()[0].Value
+	path, bearer := at+v1.CorrectionPath("50:c7:bf:00:fc:a3", v1.DoLabel), "Bearer "+testToken
+	for i, tt := range []struct {
+		name   string
+		method string
+		header []string
+		status int
+	}{
+		{"nothing", "POST", nil, http.StatusUnauthorized},
+		{"another token", "POST", []string{"Authorization", bearer + "x"}, http.StatusUnauthorized},
+		{"the header alone", "POST", []string{v1.PageHeader, "1"}, http.StatusUnauthorized},
+		{"the token", "POST", []string{"Authorization", bearer}, http.StatusOK},
+		{"the cookie alone", "POST", []string{"Cookie", cookie}, http.StatusForbidden},
+		{"the page", "POST", []string{"Cookie", cookie, v1.PageHeader, "1", "Sec-Fetch-Site", "same-origin", "Origin", at}, http.StatusOK},
+		{"a page without the header", "POST", []string{"Cookie", cookie, "Sec-Fetch-Site", "same-origin", "Origin", at}, http.StatusForbidden},
+		{"another site", "POST", []string{"Cookie", cookie, v1.PageHeader, "1", "Sec-Fetch-Site", "cross-site", "Origin", "http://elsewhere.example"}, http.StatusForbidden},
+		{"another site by an old browser", "POST", []string{"Cookie", cookie, v1.PageHeader, "1", "Origin", "http://elsewhere.example"}, http.StatusForbidden},
+		{"another method", "PUT", []string{"Authorization", bearer}, http.StatusNotFound},
+	} {
+		label := fmt.Sprint("label ", i)
+		answer := do(t, plain(), tt.method, path, `{"label": "`+label+`"}`, tt.header...)
+		devices, _ := src.Devices()
+		if said := devices[0].UserLabel != nil && *devices[0].UserLabel == label; answer.StatusCode != tt.status || said != (tt.status == http.StatusOK) {
+			t.Errorf("%s: %s, said: %v", tt.name, answer.Status, said)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -136,4 +137,28 @@ func (h *house) Explanation(_ context.Context, device string, _ v1.ExplanationRe
 		},
 		Facts: []v1.ExplainedFact{{Kind: "dhcp_host", Value: "HS110", Phi: 2.4}},
 	}, nil
+}
+
+func (h *house) Correct(_ context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at := slices.IndexFunc(h.devices, func(d v1.DeviceVerdict) bool { return d.Device == device })
+	if at < 0 || c.Label == "bad" {
+		return v1.Corrected{}, &RefusedError{errors.New("no such label, or device: <script>")}
+	}
+	switch d := &h.devices[at]; do {
+	case v1.DoLabel:
+		d.UserLabel = &c.Label
+		if c.Label == "" {
+			d.UserLabel = nil
+		}
+		d.Call()
+	case v1.DoForget:
+		h.devices = slices.Delete(h.devices, at, at+1)
+	case v1.DoIgnore:
+		d.State = v1.Ignored
+	case v1.DoHeed:
+		d.State = v1.Gathering
+	}
+	return v1.Corrected{Device: device, Kept: true}, nil
 }

@@ -16,6 +16,7 @@ import (
 const (
 	htmlContent = "text/html; charset=utf-8"
 	lookApart   = time.Second // at least, between two looks at the counters that a rate is of
+	maxNames    = 500         // that a page suggests
 )
 
 // pages makes pages for people.
@@ -77,7 +78,9 @@ func (p *pages) list(ctx context.Context, r *http.Request) (text, error) {
 	if err != nil {
 		return sorry(http.StatusInternalServerError, err.Error())
 	}
-	return p.make(ctx, func() ([]byte, error) { return page.List(devices, health, page.ParseFilter(r.URL.Query())) })
+	return p.make(ctx, func() ([]byte, error) {
+		return page.List(devices, health, page.ParseFilter(r.URL.Query()), p.router.src.Names(maxNames))
+	})
 }
 
 func (p *pages) device(ctx context.Context, r *http.Request) (text, error) {
@@ -90,7 +93,7 @@ func (p *pages) device(ctx context.Context, r *http.Request) (text, error) {
 	if i < 0 {
 		return sorry(http.StatusNotFound, "the sensor has not seen this device, or has forgotten it.")
 	}
-	d := page.Device{Verdict: devices[i]}
+	d := page.Device{Verdict: devices[i], Names: p.router.src.Names(maxNames)}
 	if d.Health, err = p.health.get(ctx); err != nil {
 		return sorry(http.StatusInternalServerError, err.Error())
 	}

@@ -80,7 +80,7 @@ func routesOf(src Source, log *quietLog, c *clients) (routes []route, end func()
 		func(_ context.Context, q *http.Request) ([]v1.Fact, error) { return src.Facts(q.PathValue("device")) }))
 	r.add(eventsRoute(r, c))
 	for _, w := range corrections {
-		r.add(w.route(r))
+		r.add(w.route(r, devices.renew))
 	}
 	// Which may wait until there is time for it: who comes meanwhile is not kept.
 	explain := explaining{src, r.turn()}

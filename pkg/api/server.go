@@ -36,6 +36,8 @@ type Source interface {
 	Events(after uint64) ([]v1.Event, error)
 	// News is the number of the newest event, and what is closed with the next one.
 	News() (newest uint64, next <-chan struct{})
+	// Names are labels that an operator may want to give: so many at most.
+	Names(most int) []string
 	// Correct takes an operator's word on a device, and returns when it is on the disk. What
 	// is not taken is a [RefusedError].
 	Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error)

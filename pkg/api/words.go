@@ -40,12 +40,14 @@ var corrections = []correction{
 	{v1.DoSplit, "make a MAC that was merged a device of its own again"},
 	{v1.DoLock, "keep what was said of a device as it is"},
 	{v1.DoUnlock, "let what was said of a device be changed again"},
+	{v1.DoIgnore, "count a device and give no verdict on it"},
+	{v1.DoHeed, "judge a device that was ignored again, anew"},
 }
 
-func (w correction) route(r *router) route {
+func (w correction) route(r *router, said func(context.Context)) route {
 	one := route{path: v1.CorrectionPath("{device}", w.do), summary: w.summary, body: reflect.TypeFor[v1.Correction]()}
 	return about(r, one, slots, r.turn(), func(ctx context.Context, q *http.Request) (done v1.Corrected, err error) {
-		if err := mayWrite(ctx); err != nil {
+		if err := errors.Join(mayWrite(ctx), meant(q)); err != nil {
 			return done, err
 		}
 		var c v1.Correction
@@ -54,8 +56,28 @@ func (w correction) route(r *router) route {
 		if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
 			return done, &RefusedError{fmt.Errorf("request: %w", err)}
 		}
+		defer said(ctx)
 		return r.src.Correct(ctx, q.PathValue("device"), w.do, c)
 	})
+}
+
+// meant reports why a word may not be what who asks has said: browsers send what the page of
+// another site has them send, and name themselves by it, with the cookie of the reader, but not a
+// header that only a page of the sensor's own can give.
+func meant(r *http.Request) error {
+	h := r.Header
+	browser := h.Get("Origin") != "" || h.Get("Sec-Fetch-Site") != "" || h.Get("Cookie") != "" && h.Get("Authorization") == ""
+	if browser && h.Get(v1.PageHeader) == "" {
+		return &forbiddenError{"a page of another site"}
+	}
+	return nil
+}
+
+type tokenKey struct{}
+
+// withToken notes that who asks has the token.
+func withToken(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), tokenKey{}, true))
 }
 
 // statusOf is the status of an answer that there is none of.
@@ -137,6 +159,9 @@ func (e *forbiddenError) Error() string {
 
 // mayWrite reports why who asks may not.
 func mayWrite(ctx context.Context) error {
+	if ctx.Value(tokenKey{}) != nil {
+		return nil
+	}
 	p, ok := ctx.Value(peerKey{}).(*peer)
 	if !ok {
 		return &forbiddenError{"who is not known"}

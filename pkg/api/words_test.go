@@ -26,6 +26,8 @@ func (a answers) Events(after uint64) ([]v1.Event, error) {
 
 func (answers) News() (uint64, <-chan struct{}) { return 0, nil }
 
+func (answers) Names(int) []string { return []string{"TP-Link", "TP-Link/plug"} }
+
 func (a answers) Correct(_ context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
 	if c.Label == "bad" {
 		return v1.Corrected{}, &RefusedError{errors.New("such a label is not taken")}
@@ -36,6 +38,8 @@ func (a answers) Correct(_ context.Context, device, do string, c v1.Correction) 
 func (c *counting) Events(uint64) ([]v1.Event, error) { return nil, nil }
 
 func (c *counting) News() (uint64, <-chan struct{}) { return 0, nil }
+
+func (c *counting) Names(int) []string { return nil }
 
 func (c *counting) Correct(context.Context, string, string, v1.Correction) (v1.Corrected, error) {
 	return v1.Corrected{}, nil

@@ -50,6 +50,17 @@ func NewLevels(paths [][]string, none int, threshold func(class int) float64, ab
 	return l
 }
 
+// Paths are all levels' paths, sorted, the classes' own among them.
+func (l *Levels) Paths() (list []string) {
+	for _, levels := range l.classes {
+		for i := range levels {
+			list = append(list, levels[i].path)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
 // None is the class that no device is given; -1: there is none.
 func (l *Levels) None() int { return l.none }
 

@@ -53,7 +53,7 @@ func (r *Registry) Settled(name string, first int64, within time.Duration) bool 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d := r.find(name)
-	return d != nil && (d.ignored || !d.joined.Gathering() && first-d.first >= within.Microseconds())
+	return d != nil && (d.isIgnored() || !d.joined.Gathering() && first-d.first >= within.Microseconds())
 }
 
 // clone is the same device, and goes its own way.

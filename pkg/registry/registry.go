@@ -156,7 +156,7 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 		d.ignored, d.joined = true, joined{} // what was said before is taken back
 		r.move(d, r.unknown)
 	}
-	return d.ignored
+	return d.isIgnored()
 }
 
 // find is the device of a name; nil: there is none.
@@ -331,7 +331,7 @@ func (r *Registry) judged(d *device, joined join.Verdict) v1.Verdict {
 // state is what a device's joined verdict, and what else is known of it, come to.
 func (d *device) state(s *join.Verdict) v1.State {
 	switch {
-	case d.ignored:
+	case d.isIgnored():
 		return v1.Ignored
 	case d.gateway():
 		return v1.Gateway

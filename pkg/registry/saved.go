@@ -22,6 +22,7 @@ type Saved struct {
 	Label       string   // that the operator gave it; empty: none
 	Labelled    int64    // when; 0: never
 	Locked      bool     // what the operator said of it stays
+	Ignored     bool     // it is counted and not judged
 	First, Last int64
 	Flows, IPv6 uint64
 	Packets     uint64
@@ -102,7 +103,7 @@ func (r *Registry) Resave() {
 
 func (r *Registry) save(d *device) Saved {
 	s := Saved{
-		ID: d.id, Name: d.name, MACs: d.word.macs, Label: d.word.label, Labelled: d.word.labelled, Locked: d.word.locked, First: d.first, Last: d.last, Flows: d.flows, IPv6: d.ipv6, Packets: d.packets, Bytes: d.bytes,
+		ID: d.id, Name: d.name, MACs: d.word.macs, Label: d.word.label, Labelled: d.word.labelled, Locked: d.word.locked, Ignored: d.word.ignored, First: d.first, Last: d.last, Flows: d.flows, IPv6: d.ipv6, Packets: d.packets, Bytes: d.bytes,
 		Newest: d.newest, Shared: d.shared, Presence: d.Presence, State: d.said.state, As: d.said.as,
 		Model: r.cfg.Model, Judged: d.pack(len(r.cfg.Labels)),
 	}
@@ -126,7 +127,7 @@ func (r *Registry) Restore(saved []Saved) (restarted int) {
 			continue
 		}
 		d := &device{
-			id: s.ID, name: s.Name, word: word{s.MACs, s.Label, s.Labelled, s.Locked}, first: s.First, last: s.Last, flows: s.Flows, ipv6: s.IPv6, packets: s.Packets, bytes: s.Bytes,
+			id: s.ID, name: s.Name, word: word{s.MACs, s.Label, s.Labelled, s.Locked, s.Ignored}, first: s.First, last: s.Last, flows: s.Flows, ipv6: s.IPv6, packets: s.Packets, bytes: s.Bytes,
 			newest: s.Newest, shared: s.Shared, Presence: s.Presence, said: said{s.State, s.As}, dirt: dirt{stored: true}, in: r.unknown,
 		}
 		for _, a := range s.Addresses[:min(len(s.Addresses), MaxAddresses)] {

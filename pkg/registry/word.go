@@ -30,10 +30,13 @@ type word struct {
 	label    string
 	labelled int64 // us since the Unix epoch
 	locked   bool
+	ignored  bool
 }
 
 // spoken reports whether the operator has said something of a device.
-func (d *device) spoken() bool { return d.word.label != "" || d.word.locked || len(d.word.macs) > 0 }
+func (d *device) spoken() bool {
+	return d.word.label != "" || d.word.locked || d.word.ignored || len(d.word.macs) > 0
+}
 
 // names are all that a device goes by, its own first.
 func (d *device) names() []string { return append([]string{d.name}, d.word.macs...) }
@@ -62,16 +65,12 @@ func (r *Registry) Label(name, label string, at int64) error {
 	if err := CheckLabel(label); err != nil && label != "" {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if !IsName(name) {
-		return fmt.Errorf("%w: %q is neither a MAC nor ip:ADDR", ErrRefused, name)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.devices[name] == nil && label != "" {
-		if r.kept.Len() >= r.cfg.MaxDevices {
-			return fmt.Errorf("%w: %d devices are labelled, as many as are remembered: raise --max-devices", ErrRefused, r.kept.Len())
+	if label != "" {
+		if err := r.introduce(name); err != nil {
+			return err
 		}
-		r.add(name)
 	}
 	d, err := r.of(name)
 	if err != nil {
@@ -91,6 +90,20 @@ func (r *Registry) Label(name, label string, at int64) error {
 	return nil
 }
 
+// introduce makes a device known that the operator speaks of before it was seen.
+func (r *Registry) introduce(name string) error {
+	switch {
+	case !IsName(name):
+		return fmt.Errorf("%w: %q is neither a MAC nor ip:ADDR", ErrRefused, name)
+	case r.devices[name] != nil:
+	case r.kept.Len() >= r.cfg.MaxDevices:
+		return fmt.Errorf("%w: %d devices are labelled, as many as are remembered: raise --max-devices", ErrRefused, r.kept.Len())
+	default:
+		r.add(name)
+	}
+	return nil
+}
+
 // changedWord has a device kept as what is said of it now wants.
 func (r *Registry) changedWord(d *device) {
 	d.changed = true
@@ -99,6 +112,23 @@ func (r *Registry) changedWord(d *device) {
 		to = r.known
 	}
 	r.move(d, to)
+}
+
+// Names are labels that the operator may want to give: what the model knows, by its paths, and
+// what other devices were called, most at most.
+func (r *Registry) Names(most int) []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var list []string
+	for d := range r.each {
+		if d.word.label != "" && len(list) < most {
+			list = append(list, d.word.label)
+		}
+	}
+	paths := r.cfg.Levels.Paths()
+	list = append(list, paths[:min(len(paths), most-len(list))]...)
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
 // CheckLabel says what is wrong with a label.
@@ -223,6 +253,46 @@ func (r *Registry) Lock(name string, on bool) error {
 	d.word.locked = on
 	r.changedWord(d)
 	return nil
+}
+
+// Ignore has a device counted and not judged, from a time, us since the Unix epoch, until that is
+// taken back; then it is judged anew. One that was not seen is known from then on.
+func (r *Registry) Ignore(name string, on bool, at int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if on {
+		if err := r.introduce(name); err != nil {
+			return err
+		}
+	}
+	d, err := r.of(name)
+	switch {
+	case err != nil:
+		return err
+	case d.ignored && !on:
+		return fmt.Errorf("%w: device %s is ignored by the sensor's own --ignore", ErrRefused, d.name)
+	case d.isIgnored() == on:
+		return nil
+	}
+	d.word.ignored = on
+	d.joined, d.hold = joined{}, hold{}
+	v := r.verdict(d)
+	now := saidIn(&v)
+	r.note(v1.Event{Time: v1.UnixMicro(at), Event: string(v.State), Device: &v.Device, Old: d.said.text(), New: now.text()})
+	d.said = now
+	r.changedWord(d)
+	return nil
+}
+
+// isIgnored reports whether the device is not judged.
+func (d *device) isIgnored() bool { return d.ignored || d.word.ignored }
+
+// Ignores reports whether a device is not judged.
+func (r *Registry) Ignores(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.find(name)
+	return d != nil && d.isIgnored()
 }
 
 // Erase forgets a device and all that happened to it, and returns the names it went by.

@@ -7,7 +7,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -188,6 +190,47 @@ func TestLock(t *testing.T) {
 	}
 	if err := errors.Join(r.Lock(first, false), r.Label(first, "x", 4)); err != nil {
 		t.Error(err)
+	}
+}
+
+// A device that is ignored is counted and has no verdict, over a restart too, until that is
+// taken back: then it is judged anew.
+func TestIgnore(t *testing.T) {
+	r := modelled("m", 9)
+	play(r, 0, 8)
+	judged := r.Verdict(first)
+	if err := errors.Join(r.Ignore(first, true, 5), r.Ignore(first, true, 6)); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Verdict(first); v.State != v1.Ignored || v.Known || v.Windows != 0 || v.Label != nil || !r.Settled(first, 0, time.Minute) {
+		t.Error(jsonText(t, v))
+	}
+	if !r.Ignores(first) || r.Ignores("ip:9.9.9.9") || !r.Record(record(first, "10.0.0.1", 9*second, 9*second)) || r.Verdict(first).Flows != judged.Flows+1 {
+		t.Error("it is not counted, or its windows are wanted")
+	}
+	events := r.Events(0, 99)
+	if e := events[len(events)-1]; e.Event != string(v1.Ignored) || e.Time != v1.UnixMicro(5) || *e.New != string(v1.Ignored) {
+		t.Errorf("last event %s", jsonText(t, e))
+	}
+	changed, _ := r.Changed(9)
+	again := modelled("m", 9)
+	again.Restore(changed)
+	if again.Verdict(first).State != v1.Ignored || again.Ignore(first, false, 7) != nil || again.Verdict(first).State != v1.Gathering {
+		t.Error(jsonText(t, again.Verdict(first)))
+	}
+	play(again, 8, 8)
+	if v := again.Verdict(first); v.Windows != judged.Windows || v.State != judged.State {
+		t.Errorf("judged anew: %s", jsonText(t, v))
+	}
+	for what, err := range map[string]error{
+		"no name": r.Ignore("x", true, 1), "unknown": r.Ignore("ip:9.9.9.9", false, 1), "locked": errors.Join(r.Lock(first, true), r.Ignore(first, false, 1)),
+	} {
+		if !errors.Is(err, registry.ErrRefused) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if names := r.Names(1); len(names) > 1 || r.Ignore("02:00:00:00:00:09", true, 1) != nil || r.Verdict("02:00:00:00:00:09").State != v1.Ignored {
+		t.Errorf("names %q, or one that was not seen is not ignored", names)
 	}
 }
 

@@ -21,6 +21,9 @@ func (s *Sensor) Events(after uint64) ([]v1.Event, error) {
 // News implements api.Source.
 func (s *Sensor) News() (newest uint64, next <-chan struct{}) { return s.classifier.Registry().News() }
 
+// Names implements api.Source.
+func (s *Sensor) Names(most int) []string { return s.classifier.Registry().Names(most) }
+
 // Correct implements api.Source.
 func (s *Sensor) Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
 	names, err := s.say(device, do, c)
@@ -59,6 +62,12 @@ func (s *Sensor) say(device, do string, c v1.Correction) (forgotten []string, er
 		return nil, r.Merge(device, c.With)
 	case v1.DoSplit:
 		return nil, r.Split(device)
+	case v1.DoIgnore, v1.DoHeed:
+		v := r.Verdict(device)
+		for _, name := range append([]string{v.Device}, v.Others...) {
+			s.early.forget(name)
+		}
+		return nil, r.Ignore(device, do == v1.DoIgnore, time.Now().UnixMicro())
 	case v1.DoLock, v1.DoUnlock:
 		return nil, r.Lock(device, do == v1.DoLock)
 	}

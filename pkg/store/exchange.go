@@ -36,6 +36,7 @@ type line struct {
 	UserLabel string        `json:"user_label"`
 	Labelled  int64         `json:"labelled"`
 	Locked    bool          `json:"locked"`
+	Ignored   bool          `json:"ignored"`
 	First     int64         `json:"first_seen"`
 	Last      int64         `json:"last_seen"`
 	Flows     uint64        `json:"flows"`
@@ -102,7 +103,7 @@ func (c *Content) Export(w io.Writer) error {
 
 func (c *Content) line(d *registry.Saved) *line {
 	l := &line{
-		d.Name, d.ID, append([]string{}, d.MACs...), d.Label, d.Labelled, d.Locked, d.First, d.Last, d.Flows, d.IPv6, d.Packets, d.Bytes, d.Newest, d.Shared,
+		d.Name, d.ID, append([]string{}, d.MACs...), d.Label, d.Labelled, d.Locked, d.Ignored, d.First, d.Last, d.Flows, d.IPv6, d.Packets, d.Bytes, d.Newest, d.Shared,
 		[]usedAddress{}, d.Presence.Gone, d.Presence.Since, d.Presence.After, d.State, d.As, d.Model, d.Judged, []knownFact{},
 	}
 	for _, a := range d.Addresses {
@@ -116,8 +117,8 @@ func (c *Content) line(d *registry.Saved) *line {
 	return l
 }
 
-// header names the columns of CSV; the first four are what an import takes.
-var header = []string{"device", "user_label", "macs", "locked", "id", "first_seen", "last_seen", "packets", "bytes", "state", "said"}
+// header names the columns of CSV; the first five are what an import takes.
+var header = []string{"device", "user_label", "macs", "locked", "ignored", "id", "first_seen", "last_seen", "packets", "bytes", "state", "said"}
 
 // ExportCSV writes the devices, without what only this program can read.
 func (c *Content) ExportCSV(w io.Writer) error {
@@ -128,7 +129,7 @@ func (c *Content) ExportCSV(w io.Writer) error {
 	for i := range c.Devices {
 		d := &c.Devices[i]
 		err := out.Write([]string{
-			d.Name, d.Label, strings.Join(d.MACs, " "), strconv.FormatBool(d.Locked), strconv.FormatUint(d.ID, 10), day(d.First), day(d.Last),
+			d.Name, d.Label, strings.Join(d.MACs, " "), strconv.FormatBool(d.Locked), strconv.FormatBool(d.Ignored), strconv.FormatUint(d.ID, 10), day(d.First), day(d.Last),
 			strconv.FormatUint(d.Packets, 10), strconv.FormatUint(d.Bytes, 10), string(d.State), d.As,
 		})
 		if err != nil {
@@ -215,8 +216,10 @@ func (c *Content) importCSV(r io.Reader) error {
 			return err // which names the line
 		}
 		l := &line{Device: column(row, "device"), UserLabel: column(row, "user_label"), MACs: strings.Fields(column(row, "macs"))}
-		if text := column(row, "locked"); text != "" {
-			l.Locked, err = strconv.ParseBool(text)
+		for name, into := range map[string]*bool{"locked": &l.Locked, "ignored": &l.Ignored} {
+			if text := column(row, name); text != "" && err == nil {
+				*into, err = strconv.ParseBool(text)
+			}
 		}
 		if err == nil {
 			err = c.add(l)
@@ -270,7 +273,7 @@ func (c *Content) add(l *line) error {
 		return err
 	}
 	d := registry.Saved{
-		Name: l.Device, Label: l.UserLabel, Labelled: l.Labelled, Locked: l.Locked, First: l.First, Last: l.Last,
+		Name: l.Device, Label: l.UserLabel, Labelled: l.Labelled, Locked: l.Locked, Ignored: l.Ignored, First: l.First, Last: l.Last,
 		Flows: l.Flows, IPv6: l.IPv6, Packets: l.Packets, Bytes: l.Bytes, Newest: l.Newest, Shared: l.Shared,
 		Presence: registry.Presence{Gone: l.Gone, Since: l.Since, After: l.After}, State: l.State, As: l.Said, Model: l.Model, Judged: l.Judged,
 	}
@@ -328,8 +331,8 @@ func (c *Content) Merge(in *Content) *Change {
 			if list := in.Facts[d.Name]; list != nil {
 				change.Facts[d.Name] = list
 			}
-		} else if d.Label != "" || d.Locked {
-			devices[at].Label, devices[at].Labelled, devices[at].Locked = d.Label, d.Labelled, d.Locked
+		} else if d.Label != "" || d.Locked || d.Ignored {
+			devices[at].Label, devices[at].Labelled, devices[at].Locked, devices[at].Ignored = d.Label, d.Labelled, d.Locked, d.Ignored
 		}
 		changed[at] = true
 	}

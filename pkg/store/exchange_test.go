@@ -20,7 +20,7 @@ func TestExchange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want.Devices[1].Label, want.Devices[1].Labelled, want.Devices[1].Locked = "TP-Link/plug, \"mine\"", 7, true
+	want.Devices[1].Label, want.Devices[1].Labelled, want.Devices[1].Locked, want.Devices[1].Ignored = "TP-Link/plug, \"mine\"", 7, true, true
 	want.Devices[2].MACs = []string{"50:c7:bf:0f:00:01", "ip:10.0.0.1"}
 	var text, table bytes.Buffer
 	if err := want.Export(&text); err != nil {
@@ -48,7 +48,7 @@ func TestExchange(t *testing.T) {
 	here := &Content{Devices: []registry.Saved{saved(9, 3), saved(2, 3)}}
 	change = here.Merge(got)
 	told := saved(2, 3)
-	told.Label, told.Locked = want.Devices[1].Label, true
+	told.Label, told.Locked, told.Ignored = want.Devices[1].Label, true, true
 	if len(change.Devices) != 5 || !reflect.DeepEqual(change.Devices[0], told) || change.Devices[4].ID != 13 || len(change.Devices[2].MACs) != 2 {
 		t.Errorf("from a table: %+v", change.Devices)
 	}

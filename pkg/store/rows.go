@@ -225,7 +225,7 @@ func deviceRow(d *registry.Saved) ([]any, error) {
 	return []any{
 		int64(d.ID), d.Name, d.First, d.Last, int64(d.Flows), int64(d.IPv6), int64(d.Packets), int64(d.Bytes), d.Newest, boolean(d.Shared),
 		string(addresses), boolean(d.Presence.Gone), d.Presence.Since, d.Presence.After, string(d.State), d.As, d.Model, blob(d.Judged),
-		string(macs), d.Label, d.Labelled, boolean(d.Locked),
+		string(macs), d.Label, d.Labelled, boolean(d.Locked), boolean(d.Ignored),
 	}, nil
 }
 
@@ -238,6 +238,7 @@ func deviceOf(row []any) (d registry.Saved, err error) {
 	}
 	d.Judged, _ = row[17].([]byte)
 	d.Label, d.Labelled, d.Locked = text(row[19]), number(row[20]), number(row[21]) != 0
+	d.Ignored = number(row[22]) != 0
 	if macs := text(row[18]); macs != "" { // the row is not of the first version
 		if err := json.Unmarshal([]byte(macs), &d.MACs); err != nil {
 			return d, fmt.Errorf("macs: %w", err)

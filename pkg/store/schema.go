@@ -31,6 +31,7 @@ var versions = []string{
 	ALTER TABLE device ADD COLUMN label TEXT;
 	ALTER TABLE device ADD COLUMN labelled INTEGER;
 	ALTER TABLE device ADD COLUMN locked INTEGER`,
+	`ALTER TABLE device ADD COLUMN ignored INTEGER`,
 }
 
 // table is one with its columns, but for the sum.
@@ -40,7 +41,7 @@ type table struct {
 }
 
 var (
-	deviceTable = table{"device", strings.Fields("id name first last flows ipv6_flows packets bytes newest shared addresses gone active_since gone_after state said model judged macs label labelled locked")}
+	deviceTable = table{"device", strings.Fields("id name first last flows ipv6_flows packets bytes newest shared addresses gone active_since gone_after state said model judged macs label labelled locked ignored")}
 	factTable   = table{"fact", strings.Fields("mac facts")}
 	eventTable  = table{"event", strings.Fields("seq time event device label path old new")}
 	metaTable   = table{"meta", strings.Fields("key value")}

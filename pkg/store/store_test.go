@@ -506,7 +506,7 @@ func TestMigration(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := saved(1, 1)
-	d.MACs, d.Label, d.Labelled, d.Locked = []string{"50:c7:bf:00:00:02"}, "TP-Link/plug", 9, true
+	d.MACs, d.Label, d.Labelled, d.Locked, d.Ignored = []string{"50:c7:bf:00:00:02"}, "TP-Link/plug", 9, true, true
 	if err := errors.Join(s.Write(&Change{Devices: []registry.Saved{d}}), s.Close()); err != nil {
 		t.Fatal(err)
 	}

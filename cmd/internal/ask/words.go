@@ -28,6 +28,7 @@ var wordList = []word{
 	{v1.DoMerge, "make one device of two: the second's MACs are the first's from now on", "MAC MAC", 2, "", "", "merged"},
 	{v1.DoSplit, "make a MAC that was merged a device of its own again", "MAC", 1, "", "", "split off"},
 	{v1.DoLock, "keep what was said of a device as it is", "MAC", 1, "let it be changed again", v1.DoUnlock, "locked"},
+	{v1.DoIgnore, "count a device and give no verdict on it", "MAC", 1, "judge it again, anew", v1.DoHeed, "ignored"},
 }
 
 // wordCommands are those of wordList.

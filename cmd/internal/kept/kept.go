@@ -37,7 +37,7 @@ func Command() *cli.Command {
 			},
 			{
 				Name: "import", Usage: "add devices of an export, and what was said of those that there are", ArgsUsage: "FILE (- for standard input)",
-				Description: "CSV needs the column device; user_label, macs and locked are taken too.",
+				Description: "CSV needs the column device; user_label, macs, locked and ignored are taken too.",
 				Flags:       []cli.Flag{state}, Action: importRegistry,
 			},
 		},

@@ -31,12 +31,14 @@ type Device struct {
 	Explanation   *v1.Explanation
 	NoExplanation string
 	Health        Health
+	Names         []string // labels to suggest
 }
 
 // portrait is what the template of a device takes.
 type portrait struct {
 	row
 	Title              string
+	Names              []string
 	Health             strip
 	Words              []factLine
 	NoFacts            string
@@ -76,7 +78,7 @@ type bar struct {
 func (d *Device) Page() ([]byte, error) {
 	r := rowOf(&d.Verdict)
 	p := portrait{
-		row: r, Title: r.Label() + " · iotsense", Health: stripOf(d.Health), NoFacts: d.NoFacts, Votes: votes(&d.Verdict.Verdict),
+		row: r, Title: r.Label() + " · iotsense", Names: d.Names, Health: stripOf(d.Health), NoFacts: d.NoFacts, Votes: votes(&d.Verdict.Verdict),
 		NoExplanation: d.NoExplanation, ExplainLink: r.Link + "?explain=1",
 	}
 	facts := slices.Clone(d.Facts)

@@ -135,13 +135,14 @@ type listing struct {
 	MoreNew int // strangers without a card
 	Rows    []row
 	Left    int // devices that match and have no row
+	Names   []string
 	All     int
 	Empty   string // why there is no device
 }
 
-// List is the page of the devices that the filter lets through.
-func List(devices []v1.DeviceVerdict, h Health, f Filter) ([]byte, error) {
-	l := listing{Title: "iotsense", Filter: f, Health: stripOf(h), All: len(devices)}
+// List is the page of the devices that the filter lets through; names are labels to suggest.
+func List(devices []v1.DeviceVerdict, h Health, f Filter, names []string) ([]byte, error) {
+	l := listing{Title: "iotsense", Filter: f, Health: stripOf(h), All: len(devices), Names: names}
 	if len(devices) == 0 {
 		l.Empty = "The sensor has seen no device yet."
 		if h.Stats.UptimeS > 5 {

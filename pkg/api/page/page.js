@@ -52,11 +52,12 @@
     sources.set(old, text);
   };
 
-  // focused changes what may have the focus, and gives it to the same link afterwards.
+  // focused changes what may have the focus, and gives it to the same link or button afterwards.
+  const mark = (e) => [e.getAttribute("href"), e.dataset.do, e.dataset.device].join(" ");
   const focused = (old, change, now) => {
-    const at = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    const at = old.contains(document.activeElement) ? mark(document.activeElement) : null;
     change();
-    if (at) [...now.querySelectorAll("a")].find((a) => a.getAttribute("href") === at)?.focus({ preventScroll: true });
+    if (at) [...now.querySelectorAll("a, button")].find((e) => mark(e) === at)?.focus({ preventScroll: true });
   };
 
   let failures = 0, answered = new Date(), asking, stream, heard = 0, broken = 0;
@@ -145,8 +146,65 @@
     if (busy) { busy.textContent = busy.dataset.busy; busy.setAttribute("aria-busy", "true"); }
   });
 
+  // What the reader says of a device goes to the sensor, and is answered once it is on the disk.
+  const said = { label: "labelled", unlabel: "label taken back", forget: "forgotten", ignore: "ignored from now on", heed: "judged again, anew" };
+  const say = async (device, what, label) => {
+    const answer = await fetch("/v1/devices/" + encodeURIComponent(device) + "/" + (what === "unlabel" ? "label" : what), {
+      method: "POST", headers: { "Content-Type": "application/json", "Iotsense-Page": "1" },
+      body: JSON.stringify({ label: label ?? "", with: "" }), signal: AbortSignal.timeout(10000),
+    });
+    if (!answer.ok) throw new Error((await answer.text()).trim() || answer.statusText);
+    const done = await answer.json();
+    if (what === "forget" && document.getElementById("verdict")) return location.replace("/");
+    tell(device + ": " + said[what] + (done.kept ? "" : ", until the sensor ends: it runs without --state"));
+    look(true);
+  };
+  let telling;
+  const tell = (text, bad) => {
+    const p = document.getElementById("done");
+    p.textContent = text;
+    p.classList.toggle("bad", !!bad);
+    p.hidden = false;
+    clearTimeout(telling);
+    telling = setTimeout(() => { p.hidden = true; }, bad ? 10000 : 4000);
+  };
+  const ask = (dialog, button) => {
+    dialog.device = button.dataset.device;
+    dialog.querySelector("[data-what]").textContent = button.dataset.called || dialog.device;
+    dialog.querySelector("[role=alert]").hidden = true;
+    const field = dialog.querySelector("input");
+    if (field) {
+      field.value = button.dataset.label;
+      dialog.querySelector("[data-unlabel]").hidden = !button.dataset.label;
+    }
+    dialog.showModal();
+    field?.select();
+  };
+  document.addEventListener("click", (e) => {
+    const button = e.target.closest?.("[data-do]"), what = button?.dataset.do;
+    if (what === "label") ask(document.getElementById("naming"), button);
+    else if (what === "forget") ask(document.getElementById("sure"), button);
+    else if (what) say(button.dataset.device, what).catch((error) => tell(error.message, true));
+  });
+  document.addEventListener("submit", async (e) => {
+    const dialog = e.target.closest("dialog"), what = e.submitter?.value;
+    if (!dialog || !what) return; // it closes
+    e.preventDefault();
+    e.submitter.disabled = true;
+    try {
+      await say(dialog.device, what, what === "label" ? dialog.querySelector("input").value.trim() : "");
+      dialog.close();
+    } catch (error) {
+      const p = dialog.querySelector("[role=alert]");
+      p.textContent = error.message;
+      p.hidden = false;
+    } finally {
+      e.submitter.disabled = false;
+    }
+  });
+
   document.addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey) return;
+    if (e.ctrlKey || e.metaKey || e.altKey || document.querySelector("dialog[open]")) return;
     const field = document.getElementById("q"), typing = e.target.matches?.("input");
     if (e.key === "Escape" && field) {
       if (field.value) { field.value = ""; search(field.form); }
@@ -154,12 +212,18 @@
     } else if (typing) return;
     else if (e.key === "/" && field) { e.preventDefault(); field.focus(); field.select(); }
     else if (e.key === "u") location.href = "/";
+    else if (e.key === "l") {
+      const here = document.activeElement.closest("tr, .card") ?? document.getElementById("verdict");
+      const button = here?.querySelector("[data-do=label]");
+      if (button) { e.preventDefault(); button.click(); }
+    }
     else if (e.key === "j" || e.key === "k") {
       const links = [...document.querySelectorAll("#rows th a")], at = links.indexOf(document.activeElement);
       links[Math.min(links.length - 1, Math.max(0, at + (e.key === "j" ? 1 : -1)))]?.focus();
     }
   });
 
+  document.documentElement.dataset.feed = "asks";
   remember(document);
   times();
   setInterval(times, 1000);

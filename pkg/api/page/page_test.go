@@ -53,10 +53,10 @@ func TestHostileNames(t *testing.T) {
 	health := Health{Stats: v1.Stats{Model: ptr(attack), Interfaces: []v1.Interface{{Name: attack, Hook: attack}}}}
 	pages := map[string]func(d v1.DeviceVerdict) ([]byte, error){
 		"list": func(d v1.DeviceVerdict) ([]byte, error) {
-			return List([]v1.DeviceVerdict{d}, health, Filter{Text: "alert", State: d.State})
+			return List([]v1.DeviceVerdict{d}, health, Filter{Text: "alert", State: d.State}, []string{attack})
 		},
 		"search": func(v1.DeviceVerdict) ([]byte, error) {
-			return List(nil, health, Filter{Text: attack, State: attack})
+			return List(nil, health, Filter{Text: attack, State: attack}, []string{attack})
 		},
 		"device": func(d v1.DeviceVerdict) ([]byte, error) {
 			return (&Device{
@@ -213,7 +213,7 @@ func TestList(t *testing.T) {
 		{Filter{Text: "acme", State: v1.Unknown}, 0, 0, "No device matches"},
 		{Filter{Text: "02:00:00:00:00:0"}, 16, maxCards, "8 more below"},
 	} {
-		page, err := List(devices, Health{}, tt.f)
+		page, err := List(devices, Health{}, tt.f, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,12 +224,12 @@ func TestList(t *testing.T) {
 			t.Errorf("%+v: %d cards, want %d, and %q", tt.f, n, tt.cards, tt.text)
 		}
 	}
-	page, _ := List(devices, Health{}, Filter{})
+	page, _ := List(devices, Health{}, Filter{}, nil)
 	newest := strings.Index(string(page), "02:00:00:00:03:e7") // the 999th
 	if first := strings.Index(string(page), "02:00:00:00:03:e6"); newest < 0 || first < newest {
 		t.Errorf("the newest stranger stands at %d, the one before at %d", newest, first)
 	}
-	empty, err := List(nil, Health{Stats: v1.Stats{UptimeS: 60}}, Filter{})
+	empty, err := List(nil, Health{Stats: v1.Stats{UptimeS: 60}}, Filter{}, nil)
 	if err != nil || !strings.Contains(string(empty), "seen no device yet") || !strings.Contains(string(empty), "no packet passed") {
 		t.Errorf("%v: %s", err, empty)
 	}

@@ -8,6 +8,8 @@ const (
 	DoSplit  = "split"  // makes a MAC that was merged a device of its own again
 	DoLock   = "lock"   // keeps what was said of it as it is
 	DoUnlock = "unlock"
+	DoIgnore = "ignore" // has it counted and not judged
+	DoHeed   = "heed"   // has it judged again, anew
 )
 
 // Correction is what is said with it; POST has it as JSON.
@@ -15,6 +17,10 @@ type Correction struct {
 	Label string `json:"label"`
 	With  string `json:"with"`
 }
+
+// PageHeader is a header, of any value, of each Correction that a browser sends: one site's page
+// cannot make it send that to another.
+const PageHeader = "Iotsense-Page"
 
 // Corrected is the answer, given once it is on the disk.
 type Corrected struct {
