@@ -28,7 +28,9 @@ const (
 // commandFlags are the flags of each command: all that it uses, and those that the
 // contract lists for it, which it refuses by name where they say what cannot be.
 var commandFlags = map[string]string{
-	"run": "explain-rate no-sandbox no-facts interface hook promisc model local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log pin json duration kernel-stats " +
+	"run": "sinks.hold sinks.digest sinks.allow sinks.webhook.url sinks.webhook.token-file sinks.webhook.ca-file sinks.webhook.events " +
+		"sinks.ntfy.url sinks.ntfy.token-file sinks.ntfy.ca-file sinks.ntfy.events " +
+		"explain-rate no-sandbox no-facts interface hook promisc model local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log pin json duration kernel-stats " +
 		"packets prefix flow-timeout direction speed",
 	"extract":         sourceNames + streamNames + "model json output change scrub",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",

@@ -11,19 +11,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 
+	"github.com/iotsense/iotsense/internal/secret"
 	"github.com/iotsense/iotsense/pkg/api/page"
 )
 
 const (
 	minToken  = 16 // bytes: nobody guesses 16 random ones at 20 a second for each of 64 connections
-	maxToken  = 1024
 	maxForm   = 4 << 10
 	cookie    = "iotsense"
 	forCookie = "iotsense page" // what the token signs
@@ -69,24 +67,12 @@ func NewGate(cfg GateConfig) (*Gate, error) {
 
 // readToken reads a token that nobody else can know.
 func readToken(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", fmt.Errorf("token: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", fmt.Errorf("token: %w", err)
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxToken+2))
-	token := strings.TrimSpace(string(b))
+	token, err := secret.Read(path)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("token %s: %w", path, err)
-	case info.Mode().Perm()&0o007 != 0:
-		return "", fmt.Errorf("token %s: everybody may read or write it (%v): chmod 600", path, info.Mode().Perm())
-	case len(token) < minToken || len(token) > maxToken || strings.ContainsAny(token, " \t\r\n"):
-		return "", fmt.Errorf("token %s: want one word of %d to %d bytes, as `head -c 24 /dev/urandom | base64` makes", path, minToken, maxToken)
+		return "", fmt.Errorf("token: %w", err)
+	case len(token) < minToken || strings.ContainsAny(token, " \t"):
+		return "", fmt.Errorf("token %s: want one word of %d bytes or more, as `head -c 24 /dev/urandom | base64` makes", path, minToken)
 	}
 	return token, nil
 }

@@ -35,7 +35,7 @@ type Options struct {
 	// be kept any more; may be nil. The Registry must not be asked in it.
 	Evicted func(device string)
 	// Noted is called after each event of the Registry, as [registry.Config.Noted]; may be nil.
-	Noted func()
+	Noted func(v1.Event)
 	// NoFacts keeps Captures from collecting any.
 	NoFacts bool
 	// Verdict takes the device's verdict after each inference; may be nil.

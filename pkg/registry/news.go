@@ -36,7 +36,7 @@ func (r *Registry) note(e v1.Event) {
 		close(r.next)
 		r.next = nil
 	}
-	r.cfg.Noted()
+	r.cfg.Noted(e)
 }
 
 // News is the number of the newest event, and what is closed with the next one.

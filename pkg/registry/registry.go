@@ -40,7 +40,7 @@ type Config struct {
 	Model string
 	// Noted is called after each event, on the way of records: it must neither wait nor ask
 	// the registry; nil: events are not remembered.
-	Noted func()
+	Noted func(v1.Event)
 }
 
 // Registry is safe for concurrent use.
@@ -363,18 +363,33 @@ func (r *Registry) Devices() []v1.DeviceVerdict {
 	defer r.mu.Unlock()
 	list := make([]v1.DeviceVerdict, 0, r.unknown.Len()+r.known.Len()+r.kept.Len())
 	for d := range r.each {
-		v := v1.DeviceVerdict{
-			Verdict: r.verdict(d), Addresses: []string{}, SameAs: []string{}, ID: d.id, MACs: d.names(), Locked: d.word.locked, Gone: d.Gone,
-			FirstSeen: moment(d.first), LastSeen: moment(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
-			RandomMAC: RandomMAC(d.name),
-		}
-		for _, a := range d.addresses {
-			v.Addresses = append(v.Addresses, a.addr.String())
-		}
-		list = append(list, v)
+		list = append(list, r.listed(d))
 	}
 	slices.SortFunc(list, func(a, b v1.DeviceVerdict) int { return strings.Compare(a.Device, b.Device) })
 	return list
+}
+
+// Device is the one that goes by a name; ok is false where none is known.
+func (r *Registry) Device(name string) (v v1.DeviceVerdict, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.find(name)
+	if d == nil {
+		return v, false
+	}
+	return r.listed(d), true
+}
+
+func (r *Registry) listed(d *device) v1.DeviceVerdict {
+	v := v1.DeviceVerdict{
+		Verdict: r.verdict(d), Addresses: []string{}, SameAs: []string{}, ID: d.id, MACs: d.names(), Locked: d.word.locked, Gone: d.Gone,
+		FirstSeen: moment(d.first), LastSeen: moment(d.last), SharedMAC: d.shared, IPv6Flows: d.ipv6,
+		RandomMAC: RandomMAC(d.name),
+	}
+	for _, a := range d.addresses {
+		v.Addresses = append(v.Addresses, a.addr.String())
+	}
+	return v
 }
 
 // moment is a time, none where nothing has been.

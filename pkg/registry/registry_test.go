@@ -26,7 +26,7 @@ func record(device, addr string, first, last int64) *flows.Record {
 func newRegistry(most int, evicted func(string)) *registry.Registry {
 	return registry.New(registry.Config{
 		Labels: []string{"camera", "plug", "scale"}, Levels: alone(-1, 0.8),
-		MaxDevices: most, Evicted: evicted, Noted: func() {},
+		MaxDevices: most, Evicted: evicted, Noted: func(v1.Event) {},
 	})
 }
 

@@ -18,7 +18,7 @@ import (
 // modelled is a registry of a model of that name, with room for so many devices.
 func modelled(model string, most int) *registry.Registry {
 	return registry.New(registry.Config{
-		Labels: []string{"camera", "plug", "scale"}, Model: model, MaxDevices: most, Noted: func() {},
+		Labels: []string{"camera", "plug", "scale"}, Model: model, MaxDevices: most, Noted: func(v1.Event) {},
 		Levels: join.NewLevels([][]string{{"A", "eye", "camera"}, {"A", "plug"}, {"B", "scale"}}, -1, func(int) float64 { return 0.6 }, 0.7),
 	})
 }

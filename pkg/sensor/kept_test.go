@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,6 +21,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
+	"github.com/iotsense/iotsense/pkg/notify"
 	"github.com/iotsense/iotsense/pkg/replay"
 	"github.com/iotsense/iotsense/pkg/sensor"
 	"github.com/iotsense/iotsense/pkg/store"
@@ -48,11 +51,21 @@ func TestRegistryOutlastsTheSensor(t *testing.T) {
 	state, socket := filepath.Join(dir, "registry.db"), filepath.Join(dir, "s.sock")
 	ask := client.New(socket)
 	const unseen = "fe:00:00:00:0f:0f"
+	told := make(chan v1.Notice, 1000)
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		var n v1.Notice
+		if err := json.NewDecoder(r.Body).Decode(&n); err != nil {
+			t.Error(err)
+		}
+		told <- n
+	}))
+	defer hook.Close()
 	run := func(during func(context.Context)) []v1.DeviceVerdict {
 		t.Helper()
 		s := openIn(t, n, sensor.Config{
 			Loader: loader.Config{Interfaces: []string{replay.Interface}, MaxFlows: 1024}, Model: bundle, Speed: 60, State: state, Socket: socket,
-			Log: slog.New(slog.DiscardHandler),
+			Sinks: notify.Config{Webhook: notify.HTTP{URL: hook.URL, Events: []string{v1.EventLabelled}}},
+			Log:   slog.New(slog.DiscardHandler),
 		})
 		defer s.Close()
 		runWhile(t, s, during)
@@ -68,6 +81,9 @@ func TestRegistryOutlastsTheSensor(t *testing.T) {
 		}
 		if done, err := ask.Correct(ctx, unseen, v1.DoLabel, v1.Correction{Label: "Kettle"}); err != nil || !done.Kept {
 			t.Errorf("%+v, %v", done, err)
+		}
+		if n := <-told; n.Event.Event != v1.EventLabelled || *n.Device != unseen || *n.Name != "Kettle" {
+			t.Errorf("the webhook is told %+v", n)
 		}
 		if _, err := ask.Correct(ctx, unseen, v1.DoLabel, v1.Correction{Label: "a//b"}); err == nil || !strings.Contains(err.Error(), "a path of them") {
 			t.Errorf("a label that is none: %v", err)

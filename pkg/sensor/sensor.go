@@ -26,6 +26,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/model"
+	"github.com/iotsense/iotsense/pkg/notify"
 	"github.com/iotsense/iotsense/pkg/recording"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
@@ -56,6 +57,7 @@ type Config struct {
 	RecordingSize int64
 	// NoFacts keeps nothing of what devices say of themselves.
 	NoFacts bool
+	Sinks   notify.Config // who is told of events
 	// ExplainRate is how many verdicts a minute are explained; 0: none, and no rows are kept
 	// for who asks for an explanation. Models must have references then.
 	ExplainRate int
@@ -96,6 +98,7 @@ type Sensor struct {
 	ended    sync.Once // of verdicts
 	started  time.Time
 	kept     *kept
+	notify   *notify.Notifier
 	recorder *recording.Recorder // nil: nothing is recorded
 	first    atomic.Int64        // of packets played faster, when the first came, us since the Unix epoch
 
@@ -135,19 +138,15 @@ func Open(cfg Config) (*Sensor, error) {
 	if err := s.openDoors(); err != nil {
 		return nil, err
 	}
-	if s.kept, err = s.keep(); err != nil {
+	if err := s.beginKeeping(); err != nil {
 		s.closeSocket()
-		return nil, err
-	}
-	if err := s.startRecording(); err != nil {
-		s.closeSocket()
-		return nil, errors.Join(err, s.kept.close())
+		return nil, errors.Join(err, s.endKeeping())
 	}
 	s.cfg.Loader.LocalInterfaces = s.cfg.Loader.Local == nil
 	s.cfg.Loader.HostChanged = s.moved
 	if s.kernel, err = loader.Open(s.cfg.Loader); err != nil {
 		s.closeSocket()
-		return nil, errors.Join(err, s.recorder.Close(), s.kept.close())
+		return nil, errors.Join(err, s.endKeeping())
 	}
 	s.verdicts = queue.New(verdictQueue, func(v v1.Verdict) error {
 		if !v.Provisional {
@@ -196,7 +195,10 @@ func (s *Sensor) openDoors() (err error) {
 // openClassifier prepares what judges records, what it hears of devices, and what explains.
 func (s *Sensor) openClassifier() error {
 	cfg := &s.cfg
-	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: s.judged, Noted: func() { s.kept.noted() }}
+	opts := classify.Options{MaxDevices: cfg.MaxDevices, Ignored: cfg.Ignored, Verdict: s.judged, Noted: func(e v1.Event) {
+		s.kept.noted()
+		s.notify.Event(e)
+	}}
 	if !cfg.NoFacts && !cfg.CountOnly {
 		s.facts = facts.NewCollector(cmp.Or(cfg.MaxDevices, registry.DefaultMaxDevices))
 		opts.Facts, opts.Evicted = s.facts.Of, s.facts.Forget
@@ -293,7 +295,29 @@ func (s *Sensor) Run(ctx context.Context) error {
 	s.early.end()
 	stop()
 	answering.Wait()
-	return errors.Join(err, s.recorder.Close(), s.kept.close())
+	return errors.Join(err, s.endKeeping())
+}
+
+// beginKeeping opens what is kept beyond the process.
+func (s *Sensor) beginKeeping() (err error) {
+	if s.kept, err = s.keep(); err != nil {
+		return err
+	}
+	if err = s.startRecording(); err != nil {
+		return err
+	}
+	s.notify, err = s.openNotify()
+	return err
+}
+
+// endKeeping ends what is kept beyond the process, of what there is.
+func (s *Sensor) endKeeping() error {
+	within := lastMessages
+	if s.cfg.Hurry.Err() != nil {
+		within = 0
+	}
+	s.notify.Close(within)
+	return errors.Join(s.recorder.Close(), s.kept.close())
 }
 
 // endVerdicts gives the listener the time to take the last verdicts, once.
@@ -314,7 +338,7 @@ func (s *Sensor) endVerdicts() {
 func (s *Sensor) Close() error {
 	s.endVerdicts() // where there was no Run
 	s.closeSocket()
-	return errors.Join(s.kernel.Close(), s.recorder.Close(), s.kept.close())
+	return errors.Join(s.kernel.Close(), s.endKeeping())
 }
 
 func (s *Sensor) closeSocket() {
@@ -415,6 +439,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		return v1.Stats{}, fmt.Errorf("resource usage: %w", err)
 	}
+	sinks := s.notify.Stats() // without the lock: it may wait for a disk
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	kernel.Packets.WithDevice, kernel.Packets.NoDevice = made.WithDevice+counted.withDevice, made.NoDevice+counted.noDevice
@@ -434,6 +459,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		Explanations:      s.explanations(),
 		Registry:          s.kept.stats(),
 		Recording:         s.recorder.Stats(),
+		Sinks:             sinks,
 		Ring:              kernel.Ring,
 		MapsBytes:         kernel.MapsBytes,
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),

@@ -28,6 +28,7 @@ func (s *Sensor) Names(most int) []string { return s.classifier.Registry().Names
 func (s *Sensor) Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
 	names, err := s.say(device, do, c)
 	if err == nil && names != nil {
+		s.notify.Forget(names)
 		err = s.recorder.Forget(names) // without the lock: the disk may be slow
 	}
 	if err != nil {

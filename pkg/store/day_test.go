@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
@@ -96,7 +97,7 @@ func newHome() *home {
 		paths[i] = []string{"TP-Link", fmt.Sprint("plug", i/2), labels[i]}
 	}
 	h.registry = registry.New(registry.Config{
-		Labels: labels, Levels: join.NewLevels(paths, -1, func(int) float64 { return .8 }, .8), Model: "0123456789abcdef", Noted: func() { h.noted() },
+		Labels: labels, Levels: join.NewLevels(paths, -1, func(int) float64 { return .8 }, .8), Model: "0123456789abcdef", Noted: func(v1.Event) { h.noted() },
 	})
 	return h
 }

@@ -336,7 +336,7 @@ func TestKeeper(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := registry.New(registry.Config{Noted: func() {}})
+		r := registry.New(registry.Config{Noted: func(v1.Event) {}})
 		said := uint32(1)
 		k := NewKeeper(s, o, Source{Registry: r, Facts: func(string) (uint32, []facts.Fact) { return said, spoken(1, int(said)) }}, slog.New(slog.DiscardHandler))
 		r.Restore([]registry.Saved{saved(1, 200), saved(2, 200)}) // no longer young
@@ -391,7 +391,7 @@ func TestFullDisk(t *testing.T) {
 	d := newDisk(t)
 	d.quiet = true
 	s, o := d.store(t, path)
-	r := registry.New(registry.Config{Noted: func() {}})
+	r := registry.New(registry.Config{Noted: func(v1.Event) {}})
 	var log strings.Builder
 	k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.NewTextHandler(&log, nil)))
 	ctx, stop := context.WithCancel(t.Context())
@@ -429,7 +429,7 @@ func TestDamagedWhileItIsWritten(t *testing.T) {
 		d := newDisk(t)
 		d.quiet = true
 		s, o := d.store(t, path)
-		r := registry.New(registry.Config{Noted: func() {}})
+		r := registry.New(registry.Config{Noted: func(v1.Event) {}})
 		k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.DiscardHandler))
 		r.Restore([]registry.Saved{saved(1, 1), saved(2, 1)})
 		r.Resave()
@@ -524,7 +524,7 @@ func TestErasedIsGone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := registry.New(registry.Config{Noted: func() {}})
+	r := registry.New(registry.Config{Noted: func(v1.Event) {}})
 	r.RestoreEvents([]v1.Event{event(1), event(2)})
 	r.Restore([]registry.Saved{saved(1, 1), saved(2, 1)})
 	r.Resave()
@@ -571,7 +571,7 @@ func TestFactsOfOneThatIsBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := registry.New(registry.Config{MaxDevices: 1, Noted: func() {}})
+	r := registry.New(registry.Config{MaxDevices: 1, Noted: func(v1.Event) {}})
 	k := NewKeeper(s, o, Source{Registry: r, Facts: func(string) (uint32, []facts.Fact) { return 1, spoken(1, 1) }}, slog.New(slog.DiscardHandler))
 	names := []string{saved(1, 1).Name, saved(2, 1).Name, saved(1, 1).Name}
 	for i, name := range names {
@@ -598,7 +598,7 @@ func TestErasedIsNotUnwritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	r := registry.New(registry.Config{Noted: func() {}})
+	r := registry.New(registry.Config{Noted: func(v1.Event) {}})
 	k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.DiscardHandler))
 	if err := r.Label(saved(1, 1).Name, "Kettle", 3); err != nil {
 		t.Fatal(err)
@@ -625,7 +625,7 @@ func TestErasedWaitsForTheSnapshot(t *testing.T) {
 	d := newDisk(t)
 	d.quiet = true
 	s, o := d.store(t, path)
-	r := registry.New(registry.Config{Noted: func() {}})
+	r := registry.New(registry.Config{Noted: func(v1.Event) {}})
 	k := NewKeeper(s, o, Source{Registry: r}, slog.New(slog.DiscardHandler))
 	name := saved(1, 1).Name
 	if err := errors.Join(r.Label(name, "A secret name", 3), k.writeAll(0), s.Snapshot()); err != nil {

@@ -11,7 +11,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/confine"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
+	"github.com/iotsense/iotsense/cmd/internal/sinks"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/sensor"
 )
@@ -45,6 +47,21 @@ var live = map[string]func(r *reloader, next *cli.Context, cfg *sensor.Config) e
 		_, err := r.sensor.SetModel(cfg.Model, cfg.ModelName)
 		return err
 	},
+}
+
+// takes is how a flag's setting is taken over; nil: it takes a restart.
+func takes(flag string) func(r *reloader, next *cli.Context, cfg *sensor.Config) error {
+	if sinks.Is(flag) { // of these all at once
+		return (*reloader).setSinks
+	}
+	return live[flag]
+}
+
+func (r *reloader) setSinks(next *cli.Context, cfg *sensor.Config) error {
+	if cfg.Sinks.Tells() && !r.cfg.Sinks.Tells() && !next.Bool(confine.Flag.Name) {
+		return errors.New("the sensor is confined, and has no sinks: the first takes a restart")
+	}
+	return r.sensor.SetSinks(cfg.Sinks)
 }
 
 // modelFlag names the model, which is taken over last, as it cannot be taken back, and
@@ -88,7 +105,7 @@ func (r *reloader) reload() error {
 	}
 	var refused []error
 	for _, c := range changes {
-		if live[c.Flag] == nil {
+		if takes(c.Flag) == nil {
 			refused = append(refused, file.Error(c, fmt.Sprintf("%v, and the sensor runs with %v: that takes a restart", inWords(c.Now), inWords(c.Before))))
 		}
 	}
@@ -96,9 +113,9 @@ func (r *reloader) reload() error {
 		return errors.Join(refused...)
 	}
 	for i, c := range changes {
-		if err := live[c.Flag](r, next, &cfg); err != nil {
+		if err := takes(c.Flag)(r, next, &cfg); err != nil {
 			for _, done := range changes[:i] {
-				err = errors.Join(err, live[done.Flag](r, r.run, &r.cfg))
+				err = errors.Join(err, takes(done.Flag)(r, r.run, &r.cfg))
 			}
 			return file.Error(c, err.Error())
 		}

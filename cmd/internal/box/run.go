@@ -20,6 +20,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/confine"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
+	"github.com/iotsense/iotsense/cmd/internal/sinks"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -39,7 +40,7 @@ func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "run",
 		Usage: "the sensor: watch interfaces, name devices, answer on the socket",
-		Flags: []cli.Flag{
+		Flags: append(sinks.Flags(), []cli.Flag{
 			&cli.StringSliceFlag{Name: "interface", Aliases: []string{"i"}, Usage: "`IFACE` to watch (repeatable)"},
 			&cli.StringFlag{Name: "hook", Value: string(attach.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc|tc-ingress`: where packets are seen"},
 			&cli.BoolFlag{Name: "promisc", Usage: "promiscuous mode, for a mirror port (default: with the XDP hooks)"},
@@ -71,7 +72,7 @@ func runCommand() *cli.Command {
 			&cli.DurationFlag{Name: "flow-timeout", Usage: "a record's life (only the model's own value is taken)"},
 			&cli.StringFlag{Name: "direction", Usage: "bi or uni (only the model's own value is taken)"},
 			&cli.Float64Flag{Name: "speed", Hidden: true, Value: 1}, // of the traffic that `demo` plays
-		},
+		}...),
 		Action: runSensor,
 	}
 }
@@ -176,10 +177,7 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if cfg.Recording, cfg.RecordingSize, err = parseRecording(c); err != nil {
 		return cfg, err
 	}
-	if cfg.Gate, err = parseGate(c); err != nil {
-		return cfg, err
-	}
-	if cfg.ExplainRate, err = parseExplainRate(c); err != nil {
+	if err := parseAsked(c, &cfg); err != nil {
 		return cfg, err
 	}
 	local, err := ParseLocal(c)
@@ -205,6 +203,18 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 		return cfg, terminal.WrongUsage(err)
 	}
 	return cfg, checkRecordFlags(c, cfg.Model)
+}
+
+// parseAsked reads who may ask the sensor and what is told unasked.
+func parseAsked(c *cli.Context, cfg *sensor.Config) (err error) {
+	if cfg.Gate, err = parseGate(c); err != nil {
+		return err
+	}
+	if cfg.ExplainRate, err = parseExplainRate(c); err != nil {
+		return err
+	}
+	cfg.Sinks, err = sinks.Config(c)
+	return err
 }
 
 // checkNumbers refuses numbers that are too small.

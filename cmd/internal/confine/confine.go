@@ -39,6 +39,10 @@ func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
 			s.Read = append(s.Read, directory(path))
 		}
 	}
+	for _, path := range cfg.Sinks.Files() {
+		s.Read = append(s.Read, directory(path))
+	}
+	s.Connect = cfg.Sinks.Tells()
 	for _, path := range []string{cfg.State, cfg.Socket} {
 		if path != "" {
 			s.Write = append(s.Write, filepath.Dir(path))

@@ -67,12 +67,14 @@ func Read(path string, command func() *cli.Command) (*File, error) {
 	return f, nil
 }
 
-// keys are those that a file may have for a command, each with its flag.
+// keys are those that a file may have for a command, each with its flag. A flag with a dot in
+// its name is of a section: it is for files, and help need not show it.
 func keys(command *cli.Command) map[string]cli.Flag {
 	all := map[string]cli.Flag{}
 	for _, f := range command.Flags {
 		name := f.Names()[0]
-		if visible, ok := f.(cli.VisibleFlag); ok && !visible.IsVisible() || slices.Contains(commandLineOnly, name) {
+		visible, ok := f.(cli.VisibleFlag)
+		if hidden := ok && !visible.IsVisible() && !strings.Contains(name, "."); hidden || slices.Contains(commandLineOnly, name) {
 			continue
 		}
 		all[key(name)] = f
@@ -106,23 +108,39 @@ func parse(text []byte, known map[string]cli.Flag) ([]setting, error) {
 	if top.Kind != yaml.MappingNode {
 		return nil, fmt.Errorf("line %d: want lines of `key: value`", top.Line)
 	}
-	var all []setting
-	for i := 0; i+1 < len(top.Content); i += 2 {
-		name, value := top.Content[i], top.Content[i+1]
-		flag, ok := known[name.Value]
+	return section(nil, "", top, known)
+}
+
+// section adds the settings of a mapping whose keys are below a section's.
+func section(all []setting, below string, mapping *yaml.Node, known map[string]cli.Flag) (_ []setting, err error) {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		name, value := mapping.Content[i], mapping.Content[i+1]
+		key := below + name.Value
+		flag, ok := known[key]
+		if !ok && value.Kind == yaml.MappingNode && len(like(key+".", known)) > 0 {
+			if all, err = section(all, key+".", value, known); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if !ok {
-			return nil, fmt.Errorf("line %d: there is no setting %q: there are %s", name.Line, name.Value, strings.Join(sorted(known), ", "))
+			return nil, fmt.Errorf("line %d: there is no setting %q: there are %s", name.Line, key, strings.Join(like(below, known), ", "))
 		}
-		if at := slices.IndexFunc(all, func(s setting) bool { return s.key == name.Value }); at >= 0 {
-			return nil, fmt.Errorf("line %d: %s has been set in line %d", name.Line, name.Value, all[at].line)
+		if at := slices.IndexFunc(all, func(s setting) bool { return s.key == key }); at >= 0 {
+			return nil, fmt.Errorf("line %d: %s has been set in line %d", name.Line, key, all[at].line)
 		}
-		s := setting{key: name.Value, flag: flag.Names()[0], line: name.Line}
+		s := setting{key: key, flag: flag.Names()[0], line: name.Line}
 		if s.values, err = values(value, flag); err != nil {
-			return nil, fmt.Errorf("line %d: %s: %w", value.Line, name.Value, err)
+			return nil, fmt.Errorf("line %d: %s: %w", value.Line, key, err)
 		}
 		all = append(all, s)
 	}
 	return all, nil
+}
+
+// like are the keys that begin so.
+func like(begin string, known map[string]cli.Flag) []string {
+	return slices.DeleteFunc(sorted(known), func(name string) bool { return !strings.HasPrefix(name, begin) })
 }
 
 func sorted(known map[string]cli.Flag) []string {

@@ -25,6 +25,9 @@ func watch() *cli.Command {
 		&cli.StringFlag{Name: "model"},
 		&cli.DurationFlag{Name: "duration"},
 		&cli.BoolFlag{Name: "secret", Hidden: true},
+		&cli.StringFlag{Name: "sinks.ca-file", Hidden: true},
+		&cli.StringSliceFlag{Name: "sinks.hook.events", Hidden: true},
+		&cli.DurationFlag{Name: "sinks.hook.every", Hidden: true},
 		Flag,
 	}}
 }
@@ -102,6 +105,12 @@ func TestBadFiles(t *testing.T) {
 		{"unknown key", "interfaces: lo\nhoook: tc\n", `line 2: there is no setting "hoook": there are hook, interfaces, max_flows, model, no_facts`},
 		{"flag of the command line", "interfaces: lo\nduration: 1s\n", `line 2: there is no setting "duration"`},
 		{"hidden flag", "secret: true\n", `line 1: there is no setting "secret"`},
+		{"unknown key of a section", "sinks:\n  ca_file: a\n  hook:\n    evry: 1s\n", `line 4: there is no setting "sinks.hook.evry": there are sinks.hook.events, sinks.hook.every`},
+		{"unknown section", "sinks:\n  hoook:\n    every: 1s\n", `line 2: there is no setting "sinks.hoook": there are sinks.ca_file, sinks.hook.events, sinks.hook.every`},
+		{"a section's, twice", "sinks.hook.every: 1s\nsinks:\n  hook: {every: 2s}\n", "line 3: sinks.hook.every has been set in line 1"},
+		{"a section that is none", "sinks: 3\n", `line 1: there is no setting "sinks"`},
+		{"a section for a value", "hook:\n  every: 1s\n", "line 2: hook: want one value"},
+		{"a section's value", "interfaces: lo\nsinks:\n  hook:\n    every: soon\n", `line 4: sinks.hook.every: "soon" is not what it takes`},
 		{"twice", "hook: tc\ninterfaces: lo\nhook: tc\n", "line 3: hook has been set in line 1"},
 		{"no mapping", "- lo\n", "line 1: want lines of `key: value`"},
 		{"no YAML", "interfaces: [lo\n", "line"},
@@ -151,6 +160,7 @@ func TestShow(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := "hook: auto # default\ninterfaces: [lo] # line 1\nmax_flows: 7 # line 3\n# model: none, default\nno_facts: false # default\n"
+	want += "# sinks.ca_file: none, default\n# sinks.hook.events: none, default\nsinks.hook.every: 0s # default\n"
 	if first.String() != want {
 		t.Errorf("%swant\n%s", first.String(), want)
 	}
@@ -165,6 +175,19 @@ func TestShow(t *testing.T) {
 	}
 	if a, b := values(first.String()), values(again.String()); !slices.Equal(a[:3], b[:3]) {
 		t.Errorf("%q, read again %q", a, b)
+	}
+}
+
+// A section's settings are below its name.
+func TestSections(t *testing.T) {
+	var out bytes.Buffer
+	if err := program(&out).Run([]string{"x", "config", "show", file(t, "sinks:\n  ca_file: x\n  hook:\n    events: [a, b]\nsinks.hook.every: 1s\n")}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"sinks.ca_file: x # line 2\n", "sinks.hook.events: [a, b] # line 4\n", "sinks.hook.every: 1s # line 5\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%swithout %s", out.String(), want)
+		}
 	}
 }
 

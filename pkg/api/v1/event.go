@@ -23,3 +23,19 @@ type Event struct {
 	Old    *string `json:"old"`    // what was said before: label of a known device, path of a likely one, else the state; the label given; the counter
 	New    *string `json:"new"`    // what is said now
 }
+
+// EventDigest is a [Notice] of several events.
+const EventDigest = "digest"
+
+// Notice is what the sensor tells on its own account: an event with what is known of its
+// device, or several in one, which has the time of the last and is of no device.
+type Notice struct {
+	Event
+	Name       *string  `json:"name"`       // what to call the device
+	Vendor     *string  `json:"vendor"`     // who made its interface
+	State      *State   `json:"state"`      // of its verdict now
+	Confidence *float64 `json:"confidence"` // of its label now
+	Text       string   `json:"text"`       // all of it, for people: a line an event
+	Count      int      `json:"count"`      // of events that it tells
+	Events     []Notice `json:"events"`     // these, oldest first, 50 at most; null: it is one
+}

@@ -23,6 +23,7 @@ type Stats struct {
 	Registry          RegistryStats    `json:"registry" means:"what is kept of devices beyond the process, with --state"`
 	Recording         RecordingStats   `json:"recording" means:"of records to learn from, with --record; else all are 0"`
 	Clients           ClientStats      `json:"clients" means:"who asks on the socket and over TCP"`
+	Sinks             SinkStats        `json:"sinks" means:"what is told to others, with sinks set"`
 	Ring              RingStats        `json:"ring" means:"the buffer from the kernel programs to this process"`
 	MapsBytes         uint64           `json:"maps_bytes" metric:"gauge" means:"memory that the kernel programs' maps take, the ring's among them; 0: the kernel does not say"`
 	UserCPUS          float64          `json:"user_cpu_s" means:"seconds that this process took in user space"`
@@ -128,4 +129,18 @@ type ClientStats struct {
 	Streams uint64 `json:"streams" metric:"gauge" means:"streams of events that are open: 16 at most"`
 	Cut     uint64 `json:"cut" means:"streams that were not read in time, or made room for another peer's, and connections that stood still while others waited" do:"nothing, but for many: look who asks"`
 	Refused uint64 `json:"refused" means:"streams and connections beyond those that there may be" do:"nothing, but for many: look who asks"`
+}
+
+// SinkStats count what is told to others on the sensor's own account, in events up to Dropped, then
+// in messages.
+type SinkStats struct {
+	Events  uint64 `json:"events" means:"events that came, of all kinds"`
+	Held    uint64 `json:"held" metric:"gauge" means:"new devices of which nothing is told until they have a name, or time is up"`
+	Quiet   uint64 `json:"quiet" of:"events" means:"left out by the rules against noise"`
+	Dropped uint64 `json:"dropped" of:"events" means:"made room for others before a rule could be asked" do:"nothing: a flood of new devices"`
+	Waiting uint64 `json:"waiting" metric:"gauge" means:"messages that wait to be delivered" do:"look in the log why they are not"`
+	Sent    uint64 `json:"sent" means:"messages delivered"`
+	Retries uint64 `json:"retries" means:"attempts that failed, and are made again"`
+	Refused uint64 `json:"refused" means:"messages that the other side does not take: given up" do:"look in the log; mostly the address or the token is wrong"`
+	Lost    uint64 `json:"lost" means:"messages that made room for others: 1,000 or 4 MiB wait for each sink" do:"see sinks.waiting"`
 }

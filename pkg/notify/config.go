@@ -1,0 +1,176 @@
+package notify
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/iotsense/iotsense/internal/plaintext"
+	"github.com/iotsense/iotsense/internal/secret"
+	"github.com/iotsense/iotsense/pkg/api/v1"
+)
+
+// What holds where nothing else is said.
+const (
+	DefaultHold   = 10 * time.Minute
+	DefaultDigest = time.Minute
+)
+
+// Config says who is told of events, and what is not worth telling.
+type Config struct {
+	Hold   time.Duration // so long a new device waits for a name before it is told of
+	Digest time.Duration // within it a sink gets one message at most
+	// Allow are devices that are never told of: their MACs, labels of the operator, or paths
+	// that such labels begin with.
+	Allow   []string
+	Webhook HTTP
+	Ntfy    HTTP // its URL ends in the topic
+}
+
+// HTTP is a sink that is POSTed to; without a URL there is none.
+type HTTP struct {
+	URL       string
+	TokenFile string   // of a bearer token; empty: none is wanted
+	CAFile    string   // PEM, of who signed its certificate; empty: the system's
+	Events    []string // that it is told of; nil: all of [Events], or [NtfyEvents]
+}
+
+// Events are what sinks are told of where nothing else is said; ntfy, which wakes people, of
+// NtfyEvents.
+var (
+	Events = []string{
+		v1.EventNew, string(v1.Known), string(v1.Unknown), string(v1.Changed), string(v1.Conflict), v1.EventGone, v1.EventBack, v1.EventLabelled,
+		v1.EventDropsBegan, v1.EventDropsEnded,
+	}
+	NtfyEvents = []string{v1.EventNew, string(v1.Changed), string(v1.Conflict), v1.EventDropsBegan, v1.EventDropsEnded}
+)
+
+// Tells reports whether there is anybody to be told.
+func (c *Config) Tells() bool { return c.Webhook.URL != "" || c.Ntfy.URL != "" }
+
+// Files are those that sinks read while they are at work.
+func (c *Config) Files() (list []string) {
+	for _, path := range []string{c.Webhook.TokenFile, c.Ntfy.TokenFile} {
+		if path != "" {
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+// FieldError names the setting that is wrong.
+type FieldError struct {
+	Field string // webhook.url
+	Err   error
+}
+
+func (e *FieldError) Error() string { return e.Field + ": " + e.Err.Error() }
+func (e *FieldError) Unwrap() error { return e.Err }
+
+// Check returns a [FieldError] for the first setting that could not work. It reads the files
+// that are named.
+func (c *Config) Check() error {
+	for _, d := range []struct {
+		field string
+		value time.Duration
+	}{{"hold", c.Hold}, {"digest", c.Digest}} {
+		if d.value < 0 || d.value > 24*time.Hour {
+			return &FieldError{d.field, fmt.Errorf("%v: want 0s to 24h", d.value)}
+		}
+	}
+	if i := slices.IndexFunc(c.Allow, func(s string) bool { return s == "" || plaintext.Check(s) != nil }); i >= 0 {
+		return &FieldError{"allow", fmt.Errorf("%q is neither a MAC nor a label", c.Allow[i])}
+	}
+	if err := c.Webhook.check(); err != nil {
+		return under("webhook", err)
+	}
+	if err := c.Ntfy.check(); err != nil {
+		return under("ntfy", err)
+	}
+	if _, _, err := ntfyTopic(c.Ntfy.URL); c.Ntfy.URL != "" && err != nil {
+		return &FieldError{"ntfy.url", err}
+	}
+	return nil
+}
+
+// under puts the section before the field of an error.
+func under(section string, err error) error {
+	var wrong *FieldError
+	if errors.As(err, &wrong) {
+		return &FieldError{section + "." + wrong.Field, wrong.Err}
+	}
+	return err
+}
+
+// check says what is wrong with a setting by itself first.
+func (h *HTTP) check() error {
+	if err := checkURL(h.URL, "http", "https"); err != nil {
+		return err
+	}
+	for _, e := range h.Events {
+		if _, ok := words[e]; !ok {
+			return &FieldError{"events", fmt.Errorf("there is no event %q, as %s", e, strings.Join(Events, ", "))}
+		}
+	}
+	if err := checkFiles("token_file", h.TokenFile, h.CAFile); err != nil {
+		return err
+	}
+	if h.URL == "" && (h.TokenFile != "" || h.CAFile != "" || h.Events != nil) {
+		return &FieldError{"url", errors.New("it is missing")}
+	}
+	return nil
+}
+
+func checkURL(text string, schemes ...string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("no address: want %s://HOST", schemes[0]) // which may hold a secret
+	case !slices.Contains(schemes, u.Scheme) || u.Hostname() == "":
+		err = fmt.Errorf("want %s://HOST", strings.Join(schemes, ":// or "))
+	case u.User != nil:
+		err = errors.New("no name and password in it: everybody may read them here; name a file")
+	default:
+		return nil
+	}
+	return &FieldError{"url", err}
+}
+
+// checkFiles reads the files that a sink needs.
+func checkFiles(secretField, secretFile, caFile string) error {
+	if secretFile != "" {
+		if _, err := secret.Read(secretFile); err != nil {
+			return &FieldError{secretField, err}
+		}
+	}
+	if _, err := tlsConfig(caFile); err != nil {
+		return &FieldError{"ca_file", err}
+	}
+	return nil
+}
+
+// tlsConfig trusts who signed with what the file holds; empty: the system's.
+func tlsConfig(caFile string) (*tls.Config, error) {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if caFile == "" {
+		return cfg, nil
+	}
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	cfg.RootCAs = x509.NewCertPool()
+	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: no certificate (PEM) in it", caFile)
+	}
+	return cfg, nil
+}

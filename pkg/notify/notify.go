@@ -1,0 +1,348 @@
+// Package notify tells others what happens to devices, on the sensor's own account. In go
+// events, out come messages: to a webhook and to ntfy. Rules
+// keep what is no news from them, and what cannot be delivered yet waits in a bounded spool.
+// Whoever hands it an event never waits.
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/iotsense/iotsense/internal/queue"
+	"github.com/iotsense/iotsense/pkg/api/v1"
+)
+
+const (
+	// mostEvents is how many events wait for the rules.
+	mostEvents = 1024
+	// mostListed is how many events one message tells; of others it says how many there are.
+	mostListed = 50
+)
+
+// Source is what is known of devices. Both may take their time.
+type Source interface {
+	// Device is the one that goes by a name; ok is false where none is known.
+	Device(name string) (d v1.DeviceVerdict, ok bool)
+	// Devices are all, each with those that it may be.
+	Devices() []v1.DeviceVerdict
+}
+
+// Kinds of sinks.
+const (
+	webhookKind = "webhook"
+	ntfyKind    = "ntfy"
+)
+
+var kinds = []string{webhookKind, ntfyKind}
+
+// outlet delivers what a spool holds until ctx ends.
+type outlet interface {
+	run(ctx context.Context, s *spool)
+}
+
+// door is what a sink's messages go through.
+type door struct {
+	cfg    any // that out was made of
+	events []string
+	out    outlet
+}
+
+// sink is one way out. What waits stays when it is given another door.
+type sink struct {
+	door
+	spool   *spool
+	pending batch // of the next message
+	last    time.Time
+	timer   *time.Timer // of it; nil: none is due
+	stop    context.CancelFunc
+	ended   chan struct{}
+}
+
+// counts are those of [v1.SinkStats].
+type counts struct {
+	events, quiet, dropped, sent, retries, refused, lost atomic.Uint64
+}
+
+// Notifier tells who is to be told. All methods are for any goroutine. A nil one tells
+// nobody, and holds nothing back.
+type Notifier struct {
+	source Source
+	dir    string
+	log    *slog.Logger
+	queue  *queue.Queue[v1.Event]
+	counts counts
+
+	swapping sync.Mutex // one Set or Close at a time
+
+	// mu guards what follows. Source is not asked under it.
+	mu      sync.Mutex
+	cfg     Config
+	sinks   map[string]*sink // by kind
+	held    []held           // oldest first
+	holding *time.Timer      // of the first that is due; nil: none
+	closed  bool
+
+	looking sync.Mutex
+	looked  map[string]v1.DeviceVerdict // nil: they are to be asked for
+}
+
+// New begins to tell who cfg says. What waits to be delivered is kept in dir, beyond the
+// process, which must be this one's alone; empty: in memory. The caller must Close it.
+func New(dir string, cfg Config, source Source, log *slog.Logger) (*Notifier, error) {
+	n := &Notifier{source: source, dir: dir, log: log, sinks: map[string]*sink{}}
+	if err := n.Set(cfg); err != nil {
+		return nil, err
+	}
+	n.queue = queue.New(mostEvents, n.take)
+	return n, nil
+}
+
+// Event takes an event; it never waits.
+func (n *Notifier) Event(e v1.Event) {
+	if n == nil {
+		return
+	}
+	n.counts.events.Add(1)
+	n.queue.Put(e)
+}
+
+// Set replaces who is told, and by which rules. What waits for a sink that stays, if at another
+// address, goes there; what one is being told at that moment it may be told twice. An error
+// leaves all as it was.
+func (n *Notifier) Set(cfg Config) error {
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	n.swapping.Lock()
+	defer n.swapping.Unlock()
+	if n.closed {
+		return errors.New("sinks: the sensor is stopping")
+	}
+	doors, err := n.doors(&cfg)
+	if err != nil {
+		return err
+	}
+	spools := map[string]*spool{}
+	for kind := range doors {
+		if n.sinks[kind] != nil {
+			continue
+		}
+		if spools[kind], err = openSpool(n.below(kind), &n.counts.lost, n.log.With("sink", kind)); err != nil {
+			return fmt.Errorf("sink %s: %w", kind, err)
+		}
+	}
+	n.mu.Lock()
+	n.cfg = cfg
+	n.mu.Unlock()
+	for _, kind := range kinds {
+		n.setOne(kind, doors[kind], spools[kind])
+	}
+	return nil
+}
+
+// setOne gives a sink its door; nil: there is to be none.
+func (n *Notifier) setOne(kind string, d *door, fresh *spool) {
+	s := n.sinks[kind] // Set alone changes which there are
+	if s != nil && d != nil && reflect.DeepEqual(s.cfg, d.cfg) {
+		return
+	}
+	if s != nil {
+		s.halt()
+	}
+	n.mu.Lock()
+	switch {
+	case d == nil && s != nil:
+		delete(n.sinks, kind)
+		if s.timer != nil {
+			s.timer.Stop()
+		}
+	case d != nil && s != nil:
+		s.door = *d
+	case d != nil:
+		s = &sink{door: *d, spool: fresh}
+		n.sinks[kind] = s
+	}
+	n.mu.Unlock()
+	if d == nil {
+		n.discard(kind)
+	} else {
+		s.start()
+	}
+}
+
+// doors makes those that a configuration has, by kind.
+func (n *Notifier) doors(cfg *Config) (map[string]*door, error) {
+	all := map[string]*door{}
+	for _, h := range []struct {
+		kind string
+		HTTP
+		events []string
+	}{{webhookKind, cfg.Webhook, Events}, {ntfyKind, cfg.Ntfy, NtfyEvents}} {
+		if h.URL == "" {
+			continue
+		}
+		p, err := newPoster(h.kind, h.HTTP, &n.counts, n.log)
+		if err != nil {
+			return nil, fmt.Errorf("sink %s: %w", h.kind, err)
+		}
+		events := h.Events
+		if events == nil {
+			events = h.events
+		}
+		all[h.kind] = &door{h.HTTP, events, p}
+	}
+	return all, nil
+}
+
+// below is a path in the notifier's directory; empty: it has none.
+func (n *Notifier) below(name string) string {
+	if n.dir == "" {
+		return ""
+	}
+	return filepath.Join(n.dir, name)
+}
+
+// discard removes what waits for a sink that there is no longer.
+func (n *Notifier) discard(kind string) {
+	if n.dir == "" {
+		return
+	}
+	if err := os.RemoveAll(n.below(kind)); err != nil {
+		n.log.Error("what waits for a sink that there is no longer stays", "sink", kind, "error", err)
+	}
+}
+
+func (s *sink) start() {
+	var ctx context.Context
+	ctx, s.stop = context.WithCancel(context.Background())
+	s.ended = make(chan struct{})
+	go func() {
+		defer close(s.ended)
+		s.out.run(ctx, s.spool)
+	}()
+}
+
+func (s *sink) halt() {
+	s.stop()
+	<-s.ended
+}
+
+// tells reports whether anybody is told; the lock is held.
+func (n *Notifier) tells() bool { return len(n.sinks) > 0 && !n.closed }
+
+// tell tells all who want to know.
+func (n *Notifier) tell(list ...v1.Notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return
+	}
+	for _, s := range n.sinks {
+		before := len(s.pending.Notices)
+		for i := range list {
+			switch {
+			case !slices.Contains(s.events, list[i].Event.Event):
+			case len(s.pending.Notices) < mostListed:
+				s.pending.Notices = append(s.pending.Notices, list[i])
+			default:
+				s.pending.More++
+			}
+		}
+		if s.timer != nil || len(s.pending.Notices) == before {
+			continue
+		}
+		if wait := n.cfg.Digest - time.Since(s.last); wait > 0 {
+			s.timer = time.AfterFunc(wait, func() { n.due(s) })
+		} else {
+			n.flush(s)
+		}
+	}
+}
+
+// due sends a message whose time has come.
+func (n *Notifier) due(s *sink) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s.timer != nil && !n.closed {
+		s.timer = nil
+		n.flush(s)
+	}
+}
+
+// flush sends what is to be told; the lock is held.
+func (n *Notifier) flush(s *sink) {
+	if len(s.pending.Notices) > 0 {
+		s.spool.put(s.pending)
+	}
+	s.pending, s.last = batch{}, time.Now()
+}
+
+// Forget leaves nothing of devices of those names that is not yet told.
+func (n *Notifier) Forget(names []string) {
+	if n == nil {
+		return
+	}
+	n.lookAnew()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.held = slices.DeleteFunc(n.held, func(h held) bool { return slices.Contains(names, *h.event.Device) })
+	for _, s := range n.sinks {
+		s.pending = s.pending.without(names)
+		s.spool.forget(names)
+	}
+}
+
+// Close tells what it has heard of and still holds back, and gives sinks the time to deliver
+// that; what is in the spool by then is delivered by the next process.
+func (n *Notifier) Close(within time.Duration) {
+	if n == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	n.queue.Close(within)
+	n.swapping.Lock()
+	defer n.swapping.Unlock()
+	n.mu.Lock()
+	rest := n.held
+	n.held = nil
+	n.mu.Unlock()
+	n.tellNew(rest)
+	n.mu.Lock()
+	for _, s := range n.sinks {
+		if !n.closed {
+			n.flush(s)
+		}
+	}
+	n.closed = true
+	n.mu.Unlock()
+	for _, s := range n.sinks {
+		s.spool.drained(ctx)
+		s.halt()
+	}
+	clear(n.sinks)
+}
+
+// Stats counts what became of events.
+func (n *Notifier) Stats() v1.SinkStats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c := &n.counts
+	stats := v1.SinkStats{
+		Events: c.events.Load(), Held: uint64(len(n.held)), Quiet: c.quiet.Load(), Dropped: n.queue.Dropped() + c.dropped.Load(),
+		Sent: c.sent.Load(), Retries: c.retries.Load(), Refused: c.refused.Load(), Lost: c.lost.Load(),
+	}
+	for _, s := range n.sinks {
+		stats.Waiting += uint64(s.spool.len())
+	}
+	return stats
+}
