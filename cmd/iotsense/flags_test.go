@@ -56,6 +56,7 @@ var commandFlags = map[string]string{
 	"stats":           "socket json",
 	"events":          "follow socket json",
 	"label":           "off socket json",
+	"top":             "socket",
 	"forget":          "socket json",
 	"merge":           "socket json",
 	"split":           "socket json",

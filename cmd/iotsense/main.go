@@ -12,6 +12,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/cmd/internal/top"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/train"
@@ -31,7 +32,7 @@ func iotsense() *terminal.Program {
 	box.MoreOutputs, box.LoadLab = checkpoints, embedded.Lab
 	return &terminal.Program{
 		Name: "iotsense", Usage: box.Usage, Version: version, Programs: object.Digest, Model: embedded.Digest, Devices: ask.Known, Examples: box.Examples + examples, Guard: box.GuardInputs,
-		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand()), box.ExplainCommand(explaining()), analyzeCommand(), trainCommand(), evaluateCommand(),
+		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand()), box.ExplainCommand(explaining()), top.Command(), analyzeCommand(), trainCommand(), evaluateCommand(),
 			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(), benchCommand()),
 	}
 }

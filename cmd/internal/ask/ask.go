@@ -96,7 +96,7 @@ func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Tim
 		d := &list[i]
 		judged = judged || d.Windows > 0
 		label, confidence := LabelText(&d.Verdict)
-		t.AppendRow(table.Row{d.Device, addressText(d.Addresses), label, confidence, d.State, clock(d.LastSeen.Time, now), Note(d)})
+		t.AppendRow(table.Row{d.Device, AddressText(d.Addresses), label, confidence, d.State, clock(d.LastSeen.Time, now), Note(d)})
 	}
 	if len(list) > 0 {
 		t.Render()
@@ -160,8 +160,8 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	t.Render()
 }
 
-// addressText is the address to know a device by, and how many more it has.
-func addressText(addresses []string) string {
+// AddressText is the address to know a device by, and how many more it has.
+func AddressText(addresses []string) string {
 	if len(addresses) == 0 {
 		return "-"
 	}
@@ -268,12 +268,13 @@ func printFlows(w io.Writer, list []v1.Flow) {
 		if f.Device != nil {
 			device = *f.Device
 		}
-		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, portText(f.DevPort), v1.ProtocolName(f.Proto), f.Remote, portText(f.RemPort), f.Packets, terminal.Bytes(f.Bytes), f.Interface})
+		t.AppendRow(table.Row{f.FirstSeen.Local().Format(time.TimeOnly), device, PortText(f.DevPort), v1.ProtocolName(f.Proto), f.Remote, PortText(f.RemPort), f.Packets, terminal.Bytes(f.Bytes), f.Interface})
 	}
 	t.Render()
 }
 
-func portText(port int32) string {
+// PortText is a port, or that there is none.
+func PortText(port int32) string {
 	if port == flows.Missing {
 		return "-"
 	}

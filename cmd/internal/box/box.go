@@ -33,7 +33,7 @@ func Commands() []*cli.Command {
 
 // What the full tool alone has, and what its `model` has.
 var (
-	fullCommands      = []string{"ablation", "analyze", "bench", "crossval", "demo", "evaluate", "lab", "strategies", "train"}
+	fullCommands      = []string{"ablation", "analyze", "bench", "crossval", "demo", "evaluate", "lab", "strategies", "top", "train"}
 	fullModelCommands = []string{"export", "import"}
 )
 

@@ -62,8 +62,8 @@ func (f Filter) query() string {
 	return ListPath + "?" + v.Encode()
 }
 
-// has reports whether a device's text has the filter's.
-func (f Filter) has(d *v1.DeviceVerdict) bool {
+// Has reports whether a device's text has the filter's.
+func (f Filter) Has(d *v1.DeviceVerdict) bool {
 	wanted := strings.ToLower(f.Text)
 	in := func(s string) bool { return strings.Contains(strings.ToLower(s), wanted) }
 	for _, s := range []*string{&d.Device, d.Name, d.UserLabel, d.Vendor, d.Label, d.Path} {
@@ -96,7 +96,7 @@ func rowOf(d *v1.DeviceVerdict) row {
 	if r.What = text; sure != nil {
 		r.Sure, r.Bar = percent(*sure), int(100**sure)
 	}
-	r.Says, r.Behaves, r.Sentence, r.Needs, r.Notes = telling(&d.Verdict, 4), behaves(&d.Verdict), sentence(&d.Verdict), needs(&d.Verdict), notes(d)
+	r.Says, r.Behaves, r.Sentence, r.Needs, r.Notes = telling(&d.Verdict, 4), behaves(&d.Verdict), Sentence(&d.Verdict), Needs(&d.Verdict), notes(d)
 	return r
 }
 
@@ -153,7 +153,7 @@ func List(devices []v1.DeviceVerdict, h Health, f Filter, names []string) ([]byt
 	var found []*v1.DeviceVerdict
 	for i := range devices {
 		d := &devices[i]
-		if f.Text != "" && !f.has(d) {
+		if f.Text != "" && !f.Has(d) {
 			continue
 		}
 		counts[d.State]++
@@ -163,7 +163,7 @@ func List(devices []v1.DeviceVerdict, h Health, f Filter, names []string) ([]byt
 	}
 	l.choices(f, counts)
 	slices.SortStableFunc(found, func(a, b *v1.DeviceVerdict) int {
-		return cmp.Or(cmp.Compare(rank(a.State), rank(b.State)), b.FirstSeen.Compare(a.FirstSeen.Time))
+		return cmp.Or(cmp.Compare(Rank(a.State), Rank(b.State)), b.FirstSeen.Compare(a.FirstSeen.Time))
 	})
 	for _, d := range found[:min(len(found), maxRows)] {
 		l.Rows = append(l.Rows, rowOf(d))
@@ -204,13 +204,13 @@ func (l *listing) cards(found []*v1.DeviceVerdict) {
 // strip is the health as the template takes it.
 type strip struct {
 	PacketsPerS, Packets, CPU, Ring string
-	Lost                            []loss
+	Lost                            []Loss
 	Interfaces                      []v1.Interface
 	Model, Uptime                   string
 }
 
-// loss is a counter of what got lost.
-type loss struct{ Name, Count, Means string }
+// Loss is a counter of what got lost, in words.
+type Loss struct{ Name, Count, Means string }
 
 // losses are the keys of counters that should be 0, and what a strip calls them.
 var losses = map[string]string{
@@ -222,7 +222,7 @@ var losses = map[string]string{
 func stripOf(h Health) strip {
 	s := strip{
 		Interfaces: h.Stats.Interfaces, Packets: count(h.Stats.Packets.Seen), PacketsPerS: "…", CPU: "…", Ring: "–",
-		Model: "records only", Uptime: uptime(h.Stats.UptimeS),
+		Model: "records only", Uptime: Uptime(h.Stats.UptimeS),
 	}
 	if h.Stats.Model != nil {
 		s.Model = *h.Stats.Model
@@ -233,19 +233,26 @@ func stripOf(h Health) strip {
 	if size := h.Stats.Ring.SizeBytes; size > 0 {
 		s.Ring = percent(float64(h.Stats.Ring.MostBytes) / float64(size))
 	}
-	for _, c := range v1.Counters(h.Stats) {
+	s.Lost = Losses(h.Stats)
+	return s
+}
+
+// Losses are those counters of a sensor that should be 0 and are not.
+func Losses(s v1.Stats) (list []Loss) {
+	for _, c := range v1.Counters(s) {
 		if n, _ := c.Value.(uint64); n > 0 && losses[c.Key] != "" {
 			means := c.Means
 			if c.Do != "" {
 				means += "; to do: " + c.Do
 			}
-			s.Lost = append(s.Lost, loss{losses[c.Key], count(n), means})
+			list = append(list, Loss{losses[c.Key], count(n), means})
 		}
 	}
-	return s
+	return list
 }
 
-func uptime(s float64) string {
+// Uptime is a time that a sensor runs, in words.
+func Uptime(s float64) string {
 	d := time.Duration(s * float64(time.Second))
 	switch {
 	case d < time.Minute:

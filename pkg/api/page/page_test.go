@@ -179,14 +179,14 @@ func TestWords(t *testing.T) {
 		{v1.Verdict{State: v1.Gateway, Label: &label, Confidence: ptr(0.5)}, "", "forwards for others", ""},
 		{v1.Verdict{State: v1.Ignored}, "", "not judged", ""},
 	} {
-		for _, got := range [][2]string{{behaves(&tt.v), tt.behaves}, {sentence(&tt.v), tt.sentence}, {needs(&tt.v), tt.needs}} {
+		for _, got := range [][2]string{{behaves(&tt.v), tt.behaves}, {Sentence(&tt.v), tt.sentence}, {Needs(&tt.v), tt.needs}} {
 			if !strings.Contains(got[0], got[1]) || (got[1] == "") != (got[0] == "") {
 				t.Errorf("%s: %q, want %q", tt.v.State, got[0], got[1])
 			}
 		}
 	}
 	for _, s := range v1.States {
-		if rank(s) < 0 {
+		if Rank(s) < 0 {
 			t.Errorf("%s has no rank", s)
 		}
 	}

@@ -82,8 +82,8 @@ func behaves(v *v1.Verdict) string {
 	return fmt.Sprintf("%s, %s sure", *v.Label, percent(*v.Confidence))
 }
 
-// sentence says in one what is thought of a device.
-func sentence(v *v1.Verdict) string {
+// Sentence says in one what is thought of a device.
+func Sentence(v *v1.Verdict) string {
 	label := ""
 	if v.Label != nil {
 		label = *v.Label
@@ -113,8 +113,8 @@ func sentence(v *v1.Verdict) string {
 	return "It has not sent enough yet to be told."
 }
 
-// needs says what would have to be seen for more to be said; empty: nothing.
-func needs(v *v1.Verdict) string {
+// Needs says what would have to be seen for more to be said; empty: nothing.
+func Needs(v *v1.Verdict) string {
 	switch v.State {
 	case v1.Gathering:
 		if v.Windows == 0 {
@@ -181,8 +181,8 @@ func what(v *v1.Verdict) (text string, sure *float64) {
 // ranked are all states, those first that want somebody's eyes.
 var ranked = []v1.State{v1.Conflict, v1.Changed, v1.Unknown, v1.Gathering, v1.Likely, v1.Known, v1.Gateway, v1.Ignored}
 
-// rank is a state's place among them.
-func rank(s v1.State) int { return slices.Index(ranked, s) }
+// Rank is a state's place in a list: those first that want somebody's eyes.
+func Rank(s v1.State) int { return slices.Index(ranked, s) }
 
 // stranger reports whether a state is that of a device to look at.
 func stranger(s v1.State) bool { return s == v1.Unknown || s == v1.Conflict || s == v1.Changed }
