@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +19,10 @@ import (
 
 // What holds where nothing else is said.
 const (
-	DefaultHold   = 10 * time.Minute
-	DefaultDigest = time.Minute
+	DefaultHold      = 10 * time.Minute
+	DefaultDigest    = time.Minute
+	DefaultTopic     = "iotsense"
+	DefaultDiscovery = "homeassistant"
 )
 
 // Config says who is told of events, and what is not worth telling.
@@ -31,6 +34,7 @@ type Config struct {
 	Allow   []string
 	Webhook HTTP
 	Ntfy    HTTP // its URL ends in the topic
+	MQTT    MQTT
 }
 
 // HTTP is a sink that is POSTed to; without a URL there is none.
@@ -39,6 +43,16 @@ type HTTP struct {
 	TokenFile string   // of a bearer token; empty: none is wanted
 	CAFile    string   // PEM, of who signed its certificate; empty: the system's
 	Events    []string // that it is told of; nil: all of [Events], or [NtfyEvents]
+}
+
+// MQTT is a broker that Home Assistant listens to; without a URL there is none.
+type MQTT struct {
+	URL          string // mqtt://HOST[:PORT], or mqtts
+	Username     string
+	PasswordFile string
+	CAFile       string
+	Topic        string // that all of the sensor's begin with
+	Discovery    string // that all of Home Assistant's begin with
 }
 
 // Events are what sinks are told of where nothing else is said; ntfy, which wakes people, of
@@ -52,11 +66,11 @@ var (
 )
 
 // Tells reports whether there is anybody to be told.
-func (c *Config) Tells() bool { return c.Webhook.URL != "" || c.Ntfy.URL != "" }
+func (c *Config) Tells() bool { return c.Webhook.URL != "" || c.Ntfy.URL != "" || c.MQTT.URL != "" }
 
 // Files are those that sinks read while they are at work.
 func (c *Config) Files() (list []string) {
-	for _, path := range []string{c.Webhook.TokenFile, c.Ntfy.TokenFile} {
+	for _, path := range []string{c.Webhook.TokenFile, c.Ntfy.TokenFile, c.MQTT.PasswordFile} {
 		if path != "" {
 			list = append(list, path)
 		}
@@ -96,7 +110,7 @@ func (c *Config) Check() error {
 	if _, _, err := ntfyTopic(c.Ntfy.URL); c.Ntfy.URL != "" && err != nil {
 		return &FieldError{"ntfy.url", err}
 	}
-	return nil
+	return under("mqtt", c.MQTT.check())
 }
 
 // under puts the section before the field of an error.
@@ -127,6 +141,31 @@ func (h *HTTP) check() error {
 	return nil
 }
 
+func (m *MQTT) check() error {
+	if err := checkURL(m.URL, "mqtt", "mqtts"); err != nil {
+		return err
+	}
+	for _, t := range []struct{ field, topic string }{{"topic", m.Topic}, {"discovery", m.Discovery}} {
+		if (m.URL != "" || t.topic != "") && wrongTopic(t.topic) {
+			return &FieldError{t.field, fmt.Errorf("%q: want words with / between them, without + and #", t.topic)}
+		}
+	}
+	if err := checkFiles("password_file", m.PasswordFile, m.CAFile); err != nil {
+		return err
+	}
+	switch {
+	case m.PasswordFile != "" && m.Username == "":
+		return &FieldError{"username", errors.New("it is missing beside the password_file")}
+	case m.URL == "" && (m.Username != "" || m.CAFile != ""):
+		return &FieldError{"url", errors.New("it is missing")}
+	}
+	return nil
+}
+
+func wrongTopic(s string) bool {
+	return s == "" || len(s) > 256 || strings.ContainsAny(s, "#+") || strings.HasPrefix(s, "$") || path.Clean("/"+s) != "/"+s || plaintext.Check(s) != nil
+}
+
 func checkURL(text string, schemes ...string) error {
 	if text == "" {
 		return nil
@@ -139,6 +178,8 @@ func checkURL(text string, schemes ...string) error {
 		err = fmt.Errorf("want %s://HOST", strings.Join(schemes, ":// or "))
 	case u.User != nil:
 		err = errors.New("no name and password in it: everybody may read them here; name a file")
+	case schemes[0] == "mqtt" && strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "":
+		err = fmt.Errorf("want %s://HOST:PORT and nothing behind it", u.Scheme)
 	default:
 		return nil
 	}

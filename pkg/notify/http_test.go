@@ -168,7 +168,12 @@ type tripper func(*http.Request) (*http.Response, error)
 
 func (t tripper) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
 
-func through(n *Notifier, t tripper) { n.sinks[webhookKind].out.(*poster).client.Transport = t }
+func through(n *Notifier, t tripper) {
+	s := n.sinks[webhookKind]
+	s.halt()
+	s.out.(*poster).client.Transport = t
+	s.start()
+}
 
 // Attempts come ever more seldom, and not all at once.
 func TestBackoff(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package notify tells others what happens to devices, on the sensor's own account. In go
-// events, out come messages: to a webhook and to ntfy. Rules
+// events, out come messages: to a webhook, to ntfy, and over MQTT to Home Assistant. Rules
 // keep what is no news from them, and what cannot be delivered yet waits in a bounded spool.
 // Whoever hands it an event never waits.
 package notify
@@ -40,18 +40,25 @@ type Source interface {
 const (
 	webhookKind = "webhook"
 	ntfyKind    = "ntfy"
+	mqttKind    = "mqtt"
 )
 
-var kinds = []string{webhookKind, ntfyKind}
+var kinds = []string{webhookKind, ntfyKind, mqttKind}
 
 // outlet delivers what a spool holds until ctx ends.
 type outlet interface {
 	run(ctx context.Context, s *spool)
 }
 
+// mirror is an outlet that also shows what is known of devices.
+type mirror interface {
+	// changed says that a device may be another than it was, or gone; it never waits.
+	changed(device string)
+}
+
 // door is what a sink's messages go through.
 type door struct {
-	cfg    any // that out was made of
+	cfg    any // HTTP or MQTT, that out was made of
 	events []string
 	out    outlet
 }
@@ -200,7 +207,24 @@ func (n *Notifier) doors(cfg *Config) (map[string]*door, error) {
 		}
 		all[h.kind] = &door{h.HTTP, events, p}
 	}
+	if cfg.MQTT.URL == "" {
+		return all, nil
+	}
+	b, err := newBroker(cfg.MQTT, n.below(publishedFile), n.source, &n.counts, n.log)
+	if err != nil {
+		return nil, fmt.Errorf("sink %s: %w", mqttKind, err)
+	}
+	all[mqttKind] = &door{cfg.MQTT, Events, b}
 	return all, nil
+}
+
+// changed says so to whom it concerns; the lock is held.
+func (n *Notifier) changed(device string) {
+	for _, s := range n.sinks {
+		if m, ok := s.out.(mirror); ok {
+			m.changed(device)
+		}
+	}
 }
 
 // below is a path in the notifier's directory; empty: it has none.
@@ -299,6 +323,9 @@ func (n *Notifier) Forget(names []string) {
 		s.pending = s.pending.without(names)
 		s.spool.forget(names)
 	}
+	for _, name := range names {
+		n.changed(name)
+	}
 }
 
 // Close tells what it has heard of and still holds back, and gives sinks the time to deliver
@@ -329,7 +356,6 @@ func (n *Notifier) Close(within time.Duration) {
 		s.spool.drained(ctx)
 		s.halt()
 	}
-	clear(n.sinks)
 }
 
 // Stats counts what became of events.

@@ -30,6 +30,7 @@ func (n *Notifier) take(e v1.Event) error {
 		return nil
 	}
 	n.mu.Lock()
+	n.changed(*e.Device)
 	told := n.tells()
 	if told && e.Event == v1.EventNew && n.cfg.Hold > 0 {
 		n.hold(&e)

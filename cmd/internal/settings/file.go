@@ -138,9 +138,15 @@ func section(all []setting, below string, mapping *yaml.Node, known map[string]c
 	return all, nil
 }
 
-// like are the keys that begin so.
-func like(begin string, known map[string]cli.Flag) []string {
-	return slices.DeleteFunc(sorted(known), func(name string) bool { return !strings.HasPrefix(name, begin) })
+// like are the keys that begin so, and the sections there.
+func like(begin string, known map[string]cli.Flag) (names []string) {
+	for _, name := range sorted(known) {
+		if rest, ok := strings.CutPrefix(name, begin); ok {
+			word, _, _ := strings.Cut(rest, ".")
+			names = append(names, begin+word)
+		}
+	}
+	return slices.Compact(names)
 }
 
 func sorted(known map[string]cli.Flag) []string {

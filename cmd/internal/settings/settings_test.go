@@ -102,11 +102,11 @@ func TestFlagsOverFile(t *testing.T) {
 // check` as a failure.
 func TestBadFiles(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
-		{"unknown key", "interfaces: lo\nhoook: tc\n", `line 2: there is no setting "hoook": there are hook, interfaces, max_flows, model, no_facts`},
+		{"unknown key", "interfaces: lo\nhoook: tc\n", `line 2: there is no setting "hoook": there are hook, interfaces, max_flows, model, no_facts, sinks`},
 		{"flag of the command line", "interfaces: lo\nduration: 1s\n", `line 2: there is no setting "duration"`},
 		{"hidden flag", "secret: true\n", `line 1: there is no setting "secret"`},
 		{"unknown key of a section", "sinks:\n  ca_file: a\n  hook:\n    evry: 1s\n", `line 4: there is no setting "sinks.hook.evry": there are sinks.hook.events, sinks.hook.every`},
-		{"unknown section", "sinks:\n  hoook:\n    every: 1s\n", `line 2: there is no setting "sinks.hoook": there are sinks.ca_file, sinks.hook.events, sinks.hook.every`},
+		{"unknown section", "sinks:\n  hoook:\n    every: 1s\n", `line 2: there is no setting "sinks.hoook": there are sinks.ca_file, sinks.hook`},
 		{"a section's, twice", "sinks.hook.every: 1s\nsinks:\n  hook: {every: 2s}\n", "line 3: sinks.hook.every has been set in line 1"},
 		{"a section that is none", "sinks: 3\n", `line 1: there is no setting "sinks"`},
 		{"a section for a value", "hook:\n  every: 1s\n", "line 2: hook: want one value"},
@@ -242,7 +242,7 @@ func TestAgain(t *testing.T) {
 	}
 	want := []string{
 		"FILE: line 1: hook: tc xdp", "FILE: line 3: interfaces: [lo] [lo eth0]",
-		"FILE: line 1: did not find expected node content", `FILE: line 1: there is no setting "hooks": there are hook, interfaces, max_flows, model, no_facts`,
+		"FILE: line 1: did not find expected node content", `FILE: line 1: there is no setting "hooks": there are hook, interfaces, max_flows, model, no_facts, sinks`,
 		"FILE: hook: xdp auto", "FILE: line 1: interfaces: [lo eth0] [lo]",
 	}
 	if !slices.Equal(changes, want) {

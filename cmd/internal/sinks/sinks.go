@@ -36,6 +36,11 @@ func Flags() (flags []cli.Flag) {
 		}
 		list(kind + ".events")
 	}
+	for _, name := range []string{"url", "username", "password-file", "ca-file"} {
+		text("mqtt."+name, "")
+	}
+	text("mqtt.topic", notify.DefaultTopic)
+	text("mqtt.discovery", notify.DefaultDiscovery)
 	return flags
 }
 
@@ -48,6 +53,10 @@ func Config(c *cli.Context) (notify.Config, error) {
 	cfg := notify.Config{
 		Hold: c.Duration(section + "hold"), Digest: c.Duration(section + "digest"), Allow: c.StringSlice(section + "allow"),
 		Webhook: http("webhook"), Ntfy: http("ntfy"),
+		MQTT: notify.MQTT{
+			URL: text("mqtt.url"), Username: text("mqtt.username"), PasswordFile: text("mqtt.password-file"), CAFile: text("mqtt.ca-file"),
+			Topic: text("mqtt.topic"), Discovery: text("mqtt.discovery"),
+		},
 	}
 	err := cfg.Check()
 	var wrong *notify.FieldError
