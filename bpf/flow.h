@@ -57,7 +57,7 @@ static __always_inline bool swap_life(struct flow *f, __u64 old, __u64 next)
 /* The time of a packet. To read a clock costs as much as to find the flow, and most
  * packets need the time only to see that their life is not over: for that, and for
  * flow.last_ns, the kernel's count of ticks will do, which is read in place. When it was
- * zero the sweep program looks up each second, and before it the first packet: the count
+ * zero the sweep program looks up now and then, and before it the first packet: the count
  * stands still while the machine is suspended. One tick is taken off, or the time would
  * be ahead by what has passed of the one that was looked up in. */
 static __always_inline void set_tick_zero(void)

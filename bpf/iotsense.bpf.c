@@ -172,9 +172,12 @@ int iotsense_sweep(struct sweep_args *args)
 		.freed_before_us = args->freed_before_us,
 		.limit = args->limit,
 		.gone_ifindex = args->gone_ifindex,
+		.oldest_us = ~0ULL >> 1,
 	};
 
 	set_tick_zero();
+	if (args->clock_only)
+		return 0;
 	bpf_for_each_map_elem(&flows, sweep_life, &a, 0);
 	if (a.limit)
 		bpf_for_each_map_elem(&macs, sweep_mac, &a, 0);
@@ -183,6 +186,7 @@ int iotsense_sweep(struct sweep_args *args)
 	args->left = a.left;
 	args->open = a.open;
 	args->open_packets = a.open_packets;
+	args->oldest_us = a.oldest_us;
 	return 0;
 }
 

@@ -28,6 +28,14 @@ static __always_inline void free_owner(struct flow *f, __u32 ifindex)
 	}
 }
 
+/* The lesser of two numbers below 2^63, without a branch for the verifier to follow. */
+static __always_inline __u64 least(__u64 a, __u64 b)
+{
+	__s64 more = a - b;
+
+	return b + (more & more >> 63);
+}
+
 /* One life as the sweep program sees it: marked if it is too old, and listed for
  * the collect program. What is not listed counts as open. A full list ends the walk. */
 static long sweep_life(void *map, __u64 *place, struct flow *f, struct sweep_args *a)
@@ -48,6 +56,7 @@ static long sweep_life(void *map, __u64 *place, struct flow *f, struct sweep_arg
 		}
 	}
 	a->open++;
+	a->oldest_us = least(a->oldest_us, life_first(life));
 	a->open_packets += f->packets[0] + f->packets[1] +
 			   (f->total[0].word >> TOTAL_SHIFT) + (f->total[1].word >> TOTAL_SHIFT);
 	return 0;

@@ -195,9 +195,10 @@ struct sweep_args {
 	__u32 gone;            /* out: MACs about to be forgotten */
 	__u32 left;            /* out: lives too old that wait for the flow's other one, which is marked */
 	__u32 gone_ifindex;    /* in: interface whose directions are free again, 0: none */
-	__u32 pad;
+	__u32 clock_only;      /* in: look up the time for the programs, walk through nothing */
 	__u64 open;            /* out: lives going on, those just marked left out */
 	__u64 open_packets;    /* out: wire packets of those */
+	__u64 oldest_us;       /* out: first packet of the oldest of those, without any the greatest number */
 };
 
 /* Argument of the collect program. */

@@ -45,6 +45,7 @@ const (
 	BenchProgReferenceXdp     = "reference_xdp"
 	BenchVarAltCreated        = "alt_created"
 	BenchVarAltDeleted        = "alt_deleted"
+	BenchVarAsleep            = "asleep"
 	BenchVarBenchMask         = "bench_mask"
 	BenchVarBenchSeed         = "bench_seed"
 	BenchVarBenchTurn         = "bench_turn"
@@ -149,6 +150,7 @@ type BenchMapSpecs struct {
 type BenchVariableSpecs struct {
 	AltCreated        *ebpf.VariableSpec `ebpf:"alt_created"`
 	AltDeleted        *ebpf.VariableSpec `ebpf:"alt_deleted"`
+	Asleep            *ebpf.VariableSpec `ebpf:"asleep"`
 	BenchMask         *ebpf.VariableSpec `ebpf:"bench_mask"`
 	BenchSeed         *ebpf.VariableSpec `ebpf:"bench_seed"`
 	BenchTurn         *ebpf.VariableSpec `ebpf:"bench_turn"`
@@ -223,6 +225,7 @@ func (m *BenchMaps) Close() error {
 type BenchVariables struct {
 	AltCreated        *ebpf.Variable `ebpf:"alt_created"`
 	AltDeleted        *ebpf.Variable `ebpf:"alt_deleted"`
+	Asleep            *ebpf.Variable `ebpf:"asleep"`
 	BenchMask         *ebpf.Variable `ebpf:"bench_mask"`
 	BenchSeed         *ebpf.Variable `ebpf:"bench_seed"`
 	BenchTurn         *ebpf.Variable `ebpf:"bench_turn"`

@@ -250,9 +250,10 @@ type IotsenseSweepArgs struct {
 	Gone          uint32
 	Left          uint32
 	GoneIfindex   uint32
-	Pad           uint32
+	ClockOnly     uint32
 	Open          uint64
 	OpenPackets   uint64
+	OldestUs      uint64
 }
 
 type IotsenseTotalWord uint32
@@ -287,6 +288,7 @@ const (
 	IotsenseProgIotsenseXdp      = "iotsense_xdp"
 	IotsenseVarAltCreated        = "alt_created"
 	IotsenseVarAltDeleted        = "alt_deleted"
+	IotsenseVarAsleep            = "asleep"
 	IotsenseVarCfg               = "cfg"
 	IotsenseVarClosing           = "closing"
 	IotsenseVarFlowsUsed         = "flows_used"
@@ -379,6 +381,7 @@ type IotsenseMapSpecs struct {
 type IotsenseVariableSpecs struct {
 	AltCreated        *ebpf.VariableSpec `ebpf:"alt_created"`
 	AltDeleted        *ebpf.VariableSpec `ebpf:"alt_deleted"`
+	Asleep            *ebpf.VariableSpec `ebpf:"asleep"`
 	Cfg               *ebpf.VariableSpec `ebpf:"cfg"`
 	Closing           *ebpf.VariableSpec `ebpf:"closing"`
 	FlowsUsed         *ebpf.VariableSpec `ebpf:"flows_used"`
@@ -448,6 +451,7 @@ func (m *IotsenseMaps) Close() error {
 type IotsenseVariables struct {
 	AltCreated        *ebpf.Variable `ebpf:"alt_created"`
 	AltDeleted        *ebpf.Variable `ebpf:"alt_deleted"`
+	Asleep            *ebpf.Variable `ebpf:"asleep"`
 	Cfg               *ebpf.Variable `ebpf:"cfg"`
 	Closing           *ebpf.Variable `ebpf:"closing"`
 	FlowsUsed         *ebpf.Variable `ebpf:"flows_used"`

@@ -18,16 +18,16 @@ func (k *Kernel) Epoch(stamp int64) int64 { return stamp + k.bootTime.Load() }
 // readClock notes how far apart the two clocks are now.
 func (k *Kernel) readClock() { k.bootTime.Store(clock.BootTime()) }
 
-// followSuspend tells the programs of a suspend that has ended, whose ticks nobody has
-// counted: each run of the sweep program looks up the time.
-func (k *Kernel) followSuspend() error {
+// followTicks tells the programs what time it is after a suspend, whose ticks nobody has
+// counted, and now and then all the same.
+func (k *Kernel) followTicks(now time.Time) error {
 	total := clock.Suspended()
-	if time.Duration(total-k.suspended) < clock.CoarseLate/2 {
+	if time.Duration(total-k.suspended) < clock.CoarseLate/2 && now.Sub(k.told) < tellEvery {
 		return nil
 	}
-	k.suspended = total
-	if _, err := k.runSweep(gen.IotsenseSweepArgs{}); err != nil {
-		return fmt.Errorf("set the programs' clock after a suspend: %w", err)
+	k.suspended, k.told = total, now
+	if _, err := k.runSweep(gen.IotsenseSweepArgs{ClockOnly: 1}); err != nil {
+		return fmt.Errorf("set the programs' clock: %w", err)
 	}
 	return nil
 }

@@ -19,7 +19,9 @@ import (
 )
 
 const (
-	lookEvery  = time.Second // at the interfaces, when the kernel tells of no change
+	lookEvery  = time.Second      // at our programs: of what others do to these the kernel does not tell
+	lookAll    = 10 * time.Second // at the interfaces too, of whose changes it does
+	tellEvery  = 10 * time.Second // the programs what time it is
 	pollEvery  = 250 * time.Millisecond
 	sweepEvery = time.Second // divided as the lifetime is
 	minSweep   = 10 * time.Millisecond

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -49,7 +48,7 @@ func (k *Kernel) SetLocal(local []netip.Prefix, interfaces bool) error {
 	if local == nil {
 		local = flows.DefaultLocal()
 	}
-	k.lock()
+	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.builtIn && !object.PrivateLocal(local) {
 		return errors.New("the private ranges are built into the programs that run, and go with these alone: it takes a restart to leave them out")
@@ -105,7 +104,7 @@ func (k *Kernel) changeHost(now Host) error {
 		return err
 	}
 	if k.sink != nil { // else nobody takes events yet
-		if err := k.read(time.Unix(1, 0)); err != nil {
+		if _, err := k.read(); err != nil {
 			return err
 		}
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/gen"
@@ -23,6 +22,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/loader/network"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/loader/probe"
+	"github.com/iotsense/iotsense/pkg/loader/ring"
 	"github.com/iotsense/iotsense/pkg/loader/watch"
 )
 
@@ -34,7 +34,7 @@ type Kernel struct {
 	programs  map[string]*ebpf.Program
 	maps      map[string]*ebpf.Map
 	variables map[string]*ebpf.Variable
-	ring      *ringbuf.Reader
+	ring      *ring.Reader
 	grace     *gracePeriod
 	network   *network.Network
 	watcher   *watch.Watcher
@@ -42,25 +42,27 @@ type Kernel struct {
 	closers   []io.Closer  // beside programs, maps and network
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
 
-	gate        sync.Mutex // held by who waits for mu, see lock
-	mu          sync.Mutex // guards what follows, the ring and the sweep
+	mu          sync.Mutex // guards what follows, the ring but for waiting, and the sweep
 	freed       bool
 	host        Host
 	builtIn     bool           // the private ranges are known to the programs as they are
 	unfit       []netip.Prefix // local ranges that were to come last, and could not
 	sink        flows.Sink     // nil while Run is not running
-	record      ringbuf.Record
-	pending     []flows.Close // ended by rollover, see sweepSome
-	ended       []flows.Close // all samples of them are delivered, see closeSome
-	sweeping    bool          // a sweep is due or has more to do
-	undeleted   uint32        // ended lives that the kernel has not deleted, of the last ones listed
-	stuck       int           // rounds of sweepSome since one that deleted something
-	looked      time.Time     // when the interfaces were last looked at
-	inClosed    uint64        // packets of closes that the sink has got
-	closed      uint64        // such closes
-	refusals    refusals      // reported so far
-	mostWaiting int           // bytes in the ring when it was read
-	suspended   int64         // ns, when the programs were last told
+	pending     []flows.Close  // ended by rollover, see sweepSome
+	ended       []flows.Close  // all samples of them are delivered, see closeSome
+	sweeping    bool           // a sweep is due or has more to do
+	unswept     uint64         // no open life is known to be older than this, us of CLOCK_BOOTTIME; 0: any may be
+	quiet       bool           // the last look at the ring found nothing
+	undeleted   uint32         // ended lives that the kernel has not deleted, of the last ones listed
+	stuck       int            // rounds of sweepSome since one that deleted something
+	looked      time.Time      // when it was last seen whether the programs are on the interfaces
+	lookedAll   time.Time      // when the interfaces were last looked at
+	inClosed    uint64         // packets of closes that the sink has got
+	closed      uint64         // such closes
+	refusals    refusals       // reported so far
+	mostWaiting int            // bytes in the ring when it was read
+	suspended   int64          // ns, when the programs were last told
+	told        time.Time      // the programs what time it is
 }
 
 // Open loads the kernel half and attaches it to every interface of cfg that is
@@ -97,8 +99,8 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 	k.watcher = watch.New(k.network, attach.Attacher{
 		Programs: k.programs, Hook: cfg.Hook, Promisc: *cfg.Promisc, Log: cfg.Log,
 	}, cfg.Interfaces, k.freeDirections)
-	if k.ring, err = ringbuf.NewReader(k.maps[gen.IotsenseMapEvents]); err != nil {
-		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), k.Close())
+	if k.ring, err = ring.Open(k.maps[gen.IotsenseMapEvents], k.variables["asleep"]); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
 	k.closers = append(k.closers, k.ring)
 	if k.grace, err = newGracePeriod(); err != nil {
@@ -121,7 +123,7 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 		}
 		k.closers = append(k.closers, stats)
 	}
-	k.network.Listen(func() { k.ring.Flush() }) // Run looks at once
+	k.network.Listen(k.ring.Wake) // Run looks at once
 	k.pins = pinAll(cfg.Pin, k.programs, k.maps, k.log)
 	return k, nil
 }

@@ -7,11 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/gen"
@@ -25,7 +23,7 @@ import (
 func (k *Kernel) Run(ctx context.Context, sink flows.Sink) error {
 	k.setSink(sink)
 	defer k.setSink(nil)
-	stop := context.AfterFunc(ctx, func() { k.ring.Flush() }) // ends the wait for events
+	stop := context.AfterFunc(ctx, k.ring.Wake)
 	defer stop()
 	next := time.Now()
 	for ctx.Err() == nil {
@@ -49,54 +47,61 @@ const maxStuck = 3
 // fills up meanwhile.
 const closeBatch = 256
 
-// step waits for events, then does what is due; next is when to sweep. It does a
-// part of a sweep at most, so that the ring is read and others get the lock in between.
+// step waits for events, then does what is due; next is when others than events are. It
+// does a part of a sweep at most, so that the ring is read and others get the lock in between.
 func (k *Kernel) step(next *time.Time) error {
-	k.gate.Lock() // whoever waits for mu has it first
+	if err := k.wait(*next); err != nil {
+		return err
+	}
 	k.mu.Lock()
-	k.gate.Unlock()
 	defer k.mu.Unlock()
 	before := len(k.pending)
-	if err := k.read(k.deadline(*next)); err != nil {
+	waited, err := k.read()
+	k.quiet = waited == 0
+	if err != nil {
 		return err
 	}
-	if err := k.followSuspend(); err != nil {
+	now := time.Now()
+	if err := errors.Join(k.followTicks(now), k.follow(now)); err != nil {
 		return err
 	}
-	if err := k.follow(time.Now()); err != nil {
-		return err
-	}
-	if !time.Now().Before(*next) {
-		*next = time.Now().Add(k.cfg.sweepEvery())
-		k.sweeping = true
+	oldest := k.oldest()
+	if now := time.Now(); !now.Before(*next) {
+		*next = now.Add(k.cfg.sweepEvery())
+		k.sweeping = k.sweeping || len(k.pending) > 0 || oldest > k.unswept
 		k.readClock()
-		if err := k.watchRefusals(time.Now()); err != nil {
+		if err := k.watchRefusals(now); err != nil {
 			return err
 		}
 	}
 	// As many lives are closed as packets have ended meanwhile, or they would pile up.
-	return k.sweepPart(k.oldest(), max(closeBatch, len(k.pending)-before))
+	return k.sweepPart(oldest, max(closeBatch, len(k.pending)-before))
 }
 
-// deadline is until when to wait for events if the next sweep is due then.
-func (k *Kernel) deadline(next time.Time) time.Time {
+// wait returns when there are events, or something else is due, at next the latest. Where
+// the last look has found events it looks again soon, and else lets itself be woken.
+func (k *Kernel) wait(next time.Time) error {
 	if k.sweeping || len(k.ended) > 0 {
-		return time.Unix(1, 0)
+		return nil
 	}
-	if poll := time.Now().Add(pollEvery); poll.Before(next) {
-		return poll
+	if poll := time.Now().Add(pollEvery); !k.quiet && poll.Before(next) {
+		next = poll
 	}
-	return next
+	return k.ring.Wait(next, k.quiet)
 }
 
-// follow looks at the interfaces as soon as one of them or its addresses change, and
-// each second all the same: of what others do to programs there is no word.
+// follow looks at the interfaces as soon as one of them or its addresses change or a
+// program is no longer on one, and now and then all the same.
 func (k *Kernel) follow(now time.Time) error {
 	changed, gone := k.network.Changed()
 	if !changed && now.Sub(k.looked) < lookEvery {
 		return nil
 	}
 	k.looked = now
+	if !changed && now.Sub(k.lookedAll) < lookAll && k.watcher.Unmoved() {
+		return nil
+	}
+	k.lookedAll = now
 	k.watcher.Look(gone)
 	return k.followHost()
 }
@@ -106,32 +111,11 @@ func (k *Kernel) oldest() uint64 {
 	return uint64(max(0, clock.Now(unix.CLOCK_BOOTTIME)-k.cfg.Lifetime.Nanoseconds()) / 1000)
 }
 
-// read delivers the events in the ring. It waits until deadline for the first
-// one, and ends with what was there then: new events may come faster than it reads.
-func (k *Kernel) read(deadline time.Time) error {
-	k.ring.SetDeadline(deadline)
-	budget := -1
-	for budget != 0 {
-		err := k.ring.ReadInto(&k.record)
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, ringbuf.ErrFlushed) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read the ring buffer: %w", err)
-		}
-		if budget < 0 {
-			budget = k.ring.AvailableBytes()
-			k.mostWaiting = max(k.mostWaiting, budget)
-			k.ring.SetDeadline(time.Unix(1, 0)) // no more waiting
-		} else {
-			const head = 8 // of a ring record, which is padded to 8 bytes
-			budget = max(0, budget-(len(k.record.RawSample)+head+7)&^7)
-		}
-		if err := k.deliver(k.record.RawSample); err != nil {
-			return err
-		}
-	}
-	return nil
+// read delivers the events that are in the ring, of so many bytes.
+func (k *Kernel) read() (waited int, err error) {
+	waited, err = k.ring.Each(k.deliver)
+	k.mostWaiting = max(k.mostWaiting, waited)
+	return waited, err
 }
 
 // closeSome tells the sink of ended lives, n at most.
@@ -167,12 +151,15 @@ func (k *Kernel) sweepPart(firstBefore uint64, n int) (err error) {
 // list holds a part of the table that does not shrink as the table grows.
 func (k *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
 	limit := k.maps[gen.IotsenseMapMarked].MaxEntries()
+	begun := uint64(clock.Now(unix.CLOCK_BOOTTIME) / 1000)
 	found, err := k.mark(firstBefore, limit)
 	if err != nil {
 		return false, err
 	}
 	ended := len(k.pending)
+	k.unswept = 0
 	if found.Marked == 0 && found.Gone == 0 && ended == 0 {
+		k.unswept = min(found.OldestUs, begun)
 		return false, nil
 	}
 	if err := k.closing(1); err != nil {
@@ -183,7 +170,7 @@ func (k *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
 	if err := k.grace.wait(); err != nil {
 		return false, err
 	}
-	if err := k.read(time.Unix(1, 0)); err != nil {
+	if _, err := k.read(); err != nil {
 		return false, err
 	}
 	k.ended = append(k.ended, k.pending[:ended]...)
@@ -262,7 +249,9 @@ func (k *Kernel) collect(n uint32) error {
 func (k *Kernel) flush() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	err := errors.Join(k.watcher.Detach(), k.grace.wait(), k.read(time.Unix(1, 0)))
+	err := errors.Join(k.watcher.Detach(), k.grace.wait())
+	_, readErr := k.read()
+	err = errors.Join(err, readErr)
 	for k.sweeping, k.stuck = true, 0; k.sweeping || len(k.ended) > 0; {
 		if swept := k.sweepPart(math.MaxUint64, closeBatch); swept != nil {
 			return errors.Join(err, swept)

@@ -34,25 +34,16 @@ type KernelStats struct {
 	Runs uint64
 }
 
-// lock takes mu from Run, which else waits for events with it and takes it again
-// before anybody else can.
-func (k *Kernel) lock() {
-	k.gate.Lock()
-	defer k.gate.Unlock()
-	k.ring.Flush()
-	k.mu.Lock()
-}
-
 // Stats reads the counters. While packets arrive, Packets.InOpen is what has
 // been counted and not closed; once traffic has stopped it is the sum over the
 // open lives themselves. also is called before the sink gets another event, for who
 // wants what the sink has counted of the same moment; it may be nil.
 func (k *Kernel) Stats(also func()) (Stats, error) {
-	k.lock()
+	k.mu.Lock()
 	defer k.mu.Unlock()
-	ring := v1.RingStats{SizeBytes: uint64(k.ring.BufferSize()), WaitingBytes: uint64(k.ring.AvailableBytes())}
+	ring := v1.RingStats{SizeBytes: uint64(k.ring.Size()), WaitingBytes: uint64(k.ring.Waiting())}
 	if k.sink != nil {
-		if err := k.read(time.Unix(1, 0)); err != nil {
+		if _, err := k.read(); err != nil {
 			return Stats{}, err
 		}
 	}
@@ -60,20 +51,23 @@ func (k *Kernel) Stats(also func()) (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	table, err := k.mark(0, 0)
-	if err != nil {
-		return Stats{}, err
-	}
-	c, err := k.counters()
-	if err != nil {
-		return Stats{}, err
-	}
-	open, openPackets := table.Open, table.OpenPackets
+	open, openPackets := uint64(0), uint64(0)
 	for _, waiting := range [][]flows.Close{k.pending, k.ended} {
 		for i := range waiting {
 			open++
 			openPackets += waiting[i].Packets[0] + waiting[i].Packets[1]
 		}
+	}
+	if before.Opened != k.closed+open { // else the table is empty
+		table, err := k.mark(0, 0)
+		if err != nil {
+			return Stats{}, err
+		}
+		open, openPackets = open+table.Open, openPackets+table.OpenPackets
+	}
+	c, err := k.counters()
+	if err != nil {
+		return Stats{}, err
 	}
 	if c.Counted != before.Counted {
 		openPackets = c.Counted - k.inClosed
@@ -176,7 +170,7 @@ func (k *Kernel) EachOpenFlow(take func(*OpenFlow)) error {
 
 // interfaceNames are the present names of the interfaces watched, by index.
 func (k *Kernel) interfaceNames() map[uint32]string {
-	k.lock()
+	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.watcher.ByIndex()
 }

@@ -53,6 +53,85 @@ func (b *batches) Close(*flows.Close) {
 	b.most = max(b.most, b.now)
 }
 
+// walks is how often the sweep program has run since.
+func (k *kernel) walks() (since func() uint64) {
+	k.t.Helper()
+	on, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
+	k.must(err)
+	k.t.Cleanup(func() { on.Close() })
+	count := func() uint64 {
+		stats, err := k.programs[gen.IotsenseProgIotsenseSweep].Stats()
+		k.must(err)
+		return stats.RunCount
+	}
+	before := count()
+	return func() uint64 { return count() - before }
+}
+
+// The table is not walked through before a life can have ended, and is as soon as one can.
+func TestNoWalkBeforeALifeCanHaveEnded(t *testing.T) {
+	const ticks = 100
+	k := newKernel(t, Config{})
+	walks := k.walks()
+	for i := range ticks {
+		if i == ticks/2 {
+			k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 10))
+		}
+		next := time.Now()
+		k.must(k.step(&next))
+	}
+	if got := walks(); got > ticks/10 { // some of them to look up the time
+		t.Errorf("%d walks in %d ticks of much less than a lifetime", got, ticks)
+	}
+	k = newKernel(t, Config{Lifetime: 50 * time.Millisecond})
+	for round := range 3 {
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(round, 10))
+		next := time.Now()
+		for deadline := time.Now().Add(10 * time.Second); len(k.closes) == round; {
+			if time.Now().After(deadline) {
+				t.Fatalf("life %d does not end", round)
+			}
+			k.must(k.step(&next))
+		}
+	}
+}
+
+// A reader that sleeps is woken by the first event, one that is awake by its deadline.
+func TestReaderIsWokenFromSleep(t *testing.T) {
+	k := newKernel(t, Config{})
+	never := time.Now().Add(time.Hour)
+	for range 3 {
+		done := make(chan error, 1)
+		go func() { done <- k.ring.Wait(never, true) }()
+		for asleep := uint32(0); asleep == 0; {
+			k.must(k.variables["asleep"].Get(&asleep))
+		}
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 10))
+		select {
+		case err := <-done:
+			k.must(err)
+		case <-time.After(10 * time.Second):
+			t.Fatal("the event has not woken the reader")
+		}
+		until := time.Now().Add(100 * time.Millisecond)
+		k.must(k.ring.Wait(until, false))
+		if time.Now().Before(until) {
+			t.Error("one event has woken the reader that was awake")
+		}
+		k.must(k.ring.Wait(never, true)) // there is one already
+		waited, err := k.read()
+		k.must(err)
+		if waited == 0 {
+			t.Error("nothing to read")
+		}
+	}
+	if len(k.samples) != 3 {
+		t.Errorf("%d samples, want 3", len(k.samples))
+	}
+	k.ring.Wake()
+	k.must(k.ring.Wait(never, true))
+}
+
 // However many lives end at once, the table is walked through a few times, and the
 // ring is read after each few lives.
 func TestManyLivesEndAtOnce(t *testing.T) {
@@ -61,15 +140,7 @@ func TestManyLivesEndAtOnce(t *testing.T) {
 	sink := &batches{}
 	k.Kernel.sink = sink
 	k.fill(n)
-	on, err := ebpf.EnableStats(uint32(unix.BPF_STATS_RUN_TIME))
-	k.must(err)
-	defer on.Close()
-	walks := func() uint64 {
-		stats, err := k.programs[gen.IotsenseProgIotsenseSweep].Stats()
-		k.must(err)
-		return stats.RunCount
-	}
-	before, next, steps := walks(), time.Now(), 0
+	walks, next, steps := k.walks(), time.Now(), 0
 	for sink.closes < n && steps < 2*n {
 		sink.now = 0
 		k.must(k.step(&next))
@@ -82,7 +153,7 @@ func TestManyLivesEndAtOnce(t *testing.T) {
 		t.Errorf("%d of %d lives closed in %d steps, %d at once, want at most %d", sink.closes, n, steps, sink.most, closeBatch)
 	}
 	// One walk more finds the table empty; the tick can begin others.
-	if got := walks() - before; got > object.SweepWalks+8 {
+	if got := walks(); got > object.SweepWalks+8 {
 		t.Errorf("%d walks through the table for all its lives, want %d or a few more", got, object.SweepWalks)
 	}
 	stats := k.count()

@@ -38,6 +38,7 @@ type early struct {
 	lifetime   time.Duration                           // of flows
 	most       int                                     // devices
 
+	news   chan struct{}        // there may be something to judge
 	copies *classify.Classifier // of one device at a time
 	known  *facts.Set           // of that one
 	round  uint64
@@ -59,7 +60,7 @@ type provisional struct {
 
 // begin makes ready what New leaves out.
 func (e *early) begin() *early {
-	e.said = map[string]*provisional{}
+	e.said, e.news = map[string]*provisional{}, make(chan struct{}, 1)
 	e.renew()
 	return e
 }
@@ -73,15 +74,29 @@ func (e *early) renew() {
 	e.copies = e.classifier.Apart(known)
 }
 
-// run judges until ctx ends.
+// sampled says that there is a sample. It never waits.
+func (e *early) sampled() {
+	if e == nil {
+		return
+	}
+	select {
+	case e.news <- struct{}{}:
+	default:
+	}
+}
+
+// run judges until ctx ends, so often while flows are open and never while none are.
 func (e *early) run(ctx context.Context, every time.Duration, tell func(v1.Verdict), log *slog.Logger) {
-	tick := time.NewTicker(max(every, earlyLeast))
-	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-e.news:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(every, earlyLeast)):
 			e.look(ctx, tell, log)
 		}
 	}
@@ -90,7 +105,10 @@ func (e *early) run(ctx context.Context, every time.Duration, tell func(v1.Verdi
 // look judges those devices again of which there are new samples, as many as may be.
 func (e *early) look(ctx context.Context, tell func(v1.Verdict), log *slog.Logger) {
 	e.round++
-	chosen := e.choose()
+	chosen, open := e.choose()
+	if open {
+		e.sampled() // the next look is for what this one leaves, and for what ends
+	}
 	if len(chosen) == 0 {
 		return
 	}
@@ -118,8 +136,9 @@ func (e *early) say(d flows.OpenDevice, lives map[flows.Life]*flows.Close, tell 
 	}
 }
 
-// choose picks the devices to judge, those first that have waited longest.
-func (e *early) choose() (chosen []flows.OpenDevice) {
+// choose picks the devices to judge, those first that have waited longest. open says
+// whether there is any to judge now or later.
+func (e *early) choose() (chosen []flows.OpenDevice, open bool) {
 	e.lock.Lock()
 	defer e.lock.Unlock()
 	e.mu.Lock()
@@ -130,7 +149,9 @@ func (e *early) choose() (chosen []flows.OpenDevice) {
 		}
 	}
 	settled := e.classifier.Registry().Settled
+	open = len(e.said) > 0
 	for d := range e.assembler.OpenDevices {
+		open = true
 		p := e.said[d.Name]
 		if p == nil && len(e.said)+len(chosen) >= e.most || p != nil && p.sampled == d.Sampled || settled(d.Name, d.First, e.lifetime) {
 			continue
@@ -150,10 +171,10 @@ func (e *early) choose() (chosen []flows.OpenDevice) {
 	work := 0
 	for i, d := range chosen {
 		if work += min(d.Records, earlyFlows); work > earlyWork {
-			return chosen[:i]
+			return chosen[:i], open
 		}
 	}
-	return chosen
+	return chosen, open
 }
 
 // count gives what has been counted of the devices' open lives: more than samples tell.

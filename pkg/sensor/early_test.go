@@ -291,6 +291,47 @@ func BenchmarkProvisional(b *testing.B) {
 	}
 }
 
+// It looks again while a flow is open, and then not before there is another.
+func TestProvisionalRests(t *testing.T) {
+	bundle, err := embedded.Lab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, bundle, 100)
+	due := func() bool {
+		h.ask()
+		select {
+		case <-h.news:
+			return true
+		default:
+			return false
+		}
+	}
+	if due() {
+		t.Error("there is a look to come without any flow")
+	}
+	c, err := lab.Generate(lab.Kinds()[0], 3, 7, 20*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.add(c.Frames)
+	for range 2 {
+		if !due() {
+			t.Error("there is no look to come while flows are open")
+		}
+	}
+	h.table.Flush()
+	h.ask()
+	if due() {
+		t.Error("there is a look to come after the last flow")
+	}
+	h.sampled()
+	h.sampled() // does not wait
+	if len(h.news) != 1 {
+		t.Error("a sample brings no look")
+	}
+}
+
 // A verdict on fewer flows than another was on before is no news, and is not shown in its
 // place; the one that has caught up is compared with what was said.
 func TestProvisionalGivesWay(t *testing.T) {

@@ -386,6 +386,7 @@ func (k *sink) Sample(e *flows.Sample) {
 	defer k.sensor.mu.Unlock()
 	e.Stamp = k.stamp(e.Stamp)
 	k.sensor.assembler.Sample(e)
+	k.sensor.early.sampled()
 }
 
 // Close implements flows.Sink.

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	noDeviceEvery = 5 * time.Second
+	noDeviceEvery = 15 * time.Second
 )
 
 // noDevice watches for a sensor that sees traffic but no device.

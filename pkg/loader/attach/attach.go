@@ -36,8 +36,7 @@ type Attachment struct {
 // part is one thing that an attachment has put on its interface.
 type part struct {
 	what  string
-	on    func() (bool, error) // whether it is still there; nil: it goes with the process alone
-	first func() (bool, error) // whether no other program goes before it; nil: none can
+	place func() (int, error) // how many programs go before it, -1: it is not there; nil: it goes with the process alone
 	off   func() error
 }
 
@@ -57,40 +56,32 @@ func (at *Attacher) Attach(l netlink.Link) (*Attachment, error) {
 }
 
 // add notes a part of the attachment.
-func (a *Attachment) add(what string, on func() (bool, error), off func() error) {
-	a.parts = append(a.parts, part{what: what, on: on, off: off})
+func (a *Attachment) add(what string, place func() (int, error), off func() error) {
+	a.parts = append(a.parts, part{what, place, off})
 }
 
-// Behind names the programs that others now go before.
-func (a *Attachment) Behind() (names []string) {
-	for _, p := range a.parts {
-		if p.first == nil {
-			continue
-		}
-		if first, err := p.first(); err == nil && !first {
-			names = append(names, p.what)
-		}
-	}
-	return names
-}
-
-// Missing names the programs that somebody else has taken off. What cannot be found
-// out now is taken to be there.
-func (a *Attachment) Missing() (names []string) {
+// Look names the programs that somebody else has taken off, and those that others now go
+// before. What cannot be found out now is taken to be as it was. It is called in the
+// interface's network namespace.
+func (a *Attachment) Look() (missing, behind []string) {
 	looked := 0
 	for _, p := range a.parts {
-		if p.on == nil {
+		if p.place == nil {
 			continue
 		}
 		looked++
-		if on, err := p.on(); err == nil && !on {
-			names = append(names, p.what)
+		switch n, err := p.place(); {
+		case err != nil:
+		case n < 0:
+			missing = append(missing, p.what)
+		case n > 0:
+			behind = append(behind, p.what)
 		}
 	}
-	if len(names) == looked { // the qdisc below them may be another by now, and not ours
+	if len(missing) == looked { // the qdisc below them may be another by now, and not ours
 		a.parts = slices.DeleteFunc(a.parts, func(p part) bool { return p.what == qdiscPart })
 	}
-	return names
+	return missing, behind
 }
 
 func (at *Attacher) attachTo(a *Attachment, l netlink.Link) error {

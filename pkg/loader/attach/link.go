@@ -5,6 +5,7 @@ package attach
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -26,39 +27,19 @@ func (a *Attachment) attachTCX(in, out *ebpf.Program) error {
 		if err != nil {
 			return fmt.Errorf("attach to TCX: %w", err)
 		}
-		a.addLink("program in the "+at.hook.String()+" chain", l, at.program)
-		a.parts[len(a.parts)-1].first = func() (bool, error) {
-			id, err := programID(at.program)
-			if err != nil {
-				return false, err
-			}
-			chain, err := link.QueryPrograms(link.QueryOptions{Target: a.index, Attach: at.hook})
-			return err == nil && len(chain.Programs) > 0 && chain.Programs[0].ID == id, err
+		id, err := programID(at.program)
+		if err != nil {
+			return errors.Join(err, l.Close())
 		}
+		a.add("program in the "+at.hook.String()+" chain", func() (int, error) {
+			chain, err := link.QueryPrograms(link.QueryOptions{Target: a.index, Attach: at.hook})
+			if err != nil {
+				return -1, err
+			}
+			return slices.IndexFunc(chain.Programs, func(p link.AttachedProgram) bool { return p.ID == id }), nil
+		}, l.Close)
 	}
 	return nil
-}
-
-// addLink notes a link, which others can detach or turn to another program.
-func (a *Attachment) addLink(what string, l link.Link, program *ebpf.Program) {
-	a.add(what, func() (bool, error) {
-		info, err := l.Info()
-		if err != nil {
-			return false, err
-		}
-		id, err := programID(program)
-		if err != nil {
-			return false, err
-		}
-		at := uint32(0)
-		if tcx := info.TCX(); tcx != nil {
-			at = tcx.Ifindex
-		}
-		if xdp := info.XDP(); xdp != nil {
-			at = xdp.Ifindex
-		}
-		return int(at) == a.index && info.Program == id, nil
-	}, l.Close)
 }
 
 func programID(p *ebpf.Program) (ebpf.ProgramID, error) {
@@ -79,7 +60,17 @@ func (a *Attachment) attachXDP(program *ebpf.Program, hook Hook) error {
 	l, err := link.AttachXDP(link.XDPOptions{Program: program, Interface: a.index, Flags: flags})
 	switch {
 	case err == nil:
-		a.addLink("XDP program", l, program)
+		id, err := programID(program)
+		if err != nil {
+			return errors.Join(err, l.Close())
+		}
+		a.add("XDP program", func() (int, error) {
+			info, err := l.Info() // others can detach the link, or turn it to another program
+			if err == nil && info.XDP() != nil && int(info.XDP().Ifindex) == a.index && info.Program == id {
+				return 0, nil
+			}
+			return -1, err
+		}, l.Close)
 		return nil
 	case errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EEXIST):
 		return fmt.Errorf("another XDP program is on it (%s): remove that one, or use --hook tcx: %w", xdpHolder(a.index), err)

@@ -112,6 +112,10 @@ func (at *Attacher) addClsact(a *Attachment, l netlink.Link) error {
 
 // addFilter puts a program on one side of the qdisc.
 func (at *Attacher) addFilter(a *Attachment, l netlink.Link, parent, handle uint32, name string, program *ebpf.Program) error {
+	id, err := programID(program)
+	if err != nil {
+		return err
+	}
 	filter := &netlink.BpfFilter{
 		FilterAttrs: netlink.FilterAttrs{
 			LinkIndex: a.index, Parent: parent, Handle: at.freeHandle(l, parent, handle),
@@ -122,15 +126,13 @@ func (at *Attacher) addFilter(a *Attachment, l netlink.Link, parent, handle uint
 	if err := at.Handle.FilterAdd(filter); err != nil {
 		return at.explainFilter(l, filter, err)
 	}
-	place := func() (int, error) { return at.placeOf(l, filter, program) }
-	on := func() (bool, error) { n, err := place(); return n >= 0, err }
-	a.add("filter "+name, on, func() error {
-		if still, err := on(); err != nil || !still { // another's can have taken its place
+	place := func() (int, error) { return at.placeOf(l, filter, id) }
+	a.add("filter "+name, place, func() error {
+		if n, err := place(); err != nil || n < 0 { // another's can have taken its place
 			return err
 		}
 		return ignoreGone(at.Handle.FilterDel(filter))
 	})
-	a.parts[len(a.parts)-1].first = func() (bool, error) { n, err := place(); return n <= 0, err }
 	return nil
 }
 
@@ -149,11 +151,7 @@ func (at *Attacher) freeHandle(l netlink.Link, parent, handle uint32) uint32 {
 }
 
 // placeOf is how many filters come before ours, with our program; -1: it is not there.
-func (at *Attacher) placeOf(l netlink.Link, ours *netlink.BpfFilter, program *ebpf.Program) (int, error) {
-	id, err := programID(program)
-	if err != nil {
-		return -1, err
-	}
+func (at *Attacher) placeOf(l netlink.Link, ours *netlink.BpfFilter, id ebpf.ProgramID) (int, error) {
 	list, err := at.Handle.FilterList(l, ours.Parent)
 	if err != nil {
 		return -1, ignoreGone(err)

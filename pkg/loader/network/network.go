@@ -169,18 +169,20 @@ func (n *Network) Close() {
 // Inside calls f on a thread in the namespace. It needs CAP_SYS_ADMIN if that is
 // not the process's own.
 func (n *Network) Inside(f func() error) error {
+	runtime.LockOSThread()
+	if here, err := netns.Get(); err == nil {
+		same := here.Equal(n.ns)
+		here.Close()
+		if same {
+			defer runtime.UnlockOSThread()
+			return f()
+		}
+	}
+	runtime.UnlockOSThread()
 	done := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread()
-		here, err := netns.Get()
-		if err != nil {
-			done <- fmt.Errorf("network namespace: %w", err)
-			return
-		}
-		defer here.Close()
-		if here.Equal(n.ns) {
-			defer runtime.UnlockOSThread()
-		} else if err := netns.Set(n.ns); err != nil { // the thread ends with the goroutine
+		runtime.LockOSThread() // the thread ends with the goroutine
+		if err := netns.Set(n.ns); err != nil {
 			done <- fmt.Errorf("enter the sensor's network namespace: %w", err)
 			return
 		}

@@ -137,6 +137,28 @@ func (wr *Watcher) attachWatch(w *watch, l netlink.Link) (err error) {
 	return nil
 }
 
+// Unmoved reports whether the programs are still on every interface that there is to
+// watch, and nobody else's have come before them. It is the cheap part of a Look, which
+// has nothing to do then but to see which interfaces there are.
+func (wr *Watcher) Unmoved() bool {
+	unmoved := true
+	err := wr.network.Inside(func() error {
+		for _, w := range wr.watches {
+			if w.at == nil {
+				unmoved = false
+				continue
+			}
+			missing, behind := w.at.Look()
+			unmoved = unmoved && len(missing) == 0 && strings.Join(behind, ", ") == w.after
+			if len(missing) == 0 {
+				w.good = time.Now()
+			}
+		}
+		return nil
+	})
+	return unmoved && err == nil
+}
+
 // Look makes the best of what has changed: it detaches from interfaces that are
 // gone, puts back what others have taken off, attaches to configured interfaces
 // that are (back) there, and stays with those that have another name now. gone are interfaces that went since the last look, by index:
@@ -212,10 +234,10 @@ func (wr *Watcher) check(w *watch) {
 	if w.at == nil {
 		return
 	}
-	missing := w.at.Missing()
+	missing, behind := w.at.Look()
 	if len(missing) == 0 {
 		w.good = time.Now()
-		wr.checkOrder(w)
+		wr.checkOrder(w, strings.Join(behind, ", "))
 		return
 	}
 	w.lose()
@@ -228,8 +250,7 @@ func (wr *Watcher) check(w *watch) {
 
 // checkOrder warns when a program of another's goes before ours, which did not when
 // ours was attached.
-func (wr *Watcher) checkOrder(w *watch) {
-	after := strings.Join(w.at.Behind(), ", ")
+func (wr *Watcher) checkOrder(w *watch, after string) {
 	if after != "" && after != w.after {
 		wr.attacher.Log.Warn("another program goes before the sensor's now: what it drops, redirects or passes by itself is not seen; a restart of the sensor puts it first again",
 			"interface", w.name, "behind", after)
