@@ -94,8 +94,8 @@ func TestPaths(t *testing.T) {
 	for at, want := range map[string]int{
 		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK, v1.FactsPath("x"): http.StatusOK,
 		v1.ExplanationPath("x"): http.StatusOK, v1.EventsPath: http.StatusOK, v1.CorrectionPath("x", v1.DoForget): http.StatusNotFound,
-		v1.DevicesPath + "/x": http.StatusNotFound,
-		"/stats":              http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
+		v1.DevicePath("x"): http.StatusNotFound, v1.DevicePath("02:00:00:00:00:01"): http.StatusOK,
+		"/stats": http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,
 	} {
 		answer, err := ask.Get("http://iotsense" + at)
 		if err != nil {

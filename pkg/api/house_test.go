@@ -1,9 +1,11 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -78,6 +80,31 @@ func path2(path *string, sure float64) *float64 {
 	return ptr(min(1, sure+0.3))
 }
 
+// Traffic has a device busier the later it came.
+func (h *house) Traffic(device string) v1.Traffic {
+	t := v1.Traffic{Until: v1.Time{Time: time.Now().Truncate(time.Minute).Add(time.Minute)}}
+	for i := range 60 {
+		n := uint64(device[len(device)-1]) * uint64(i%7+i%11) * 100
+		if i%13 > 9 {
+			n = 0
+		}
+		t.Sent, t.Received = append(t.Sent, n), append(t.Received, n*uint64(i%5))
+	}
+	return t
+}
+
+func (h *house) Events(uint64) (list []v1.Event, err error) {
+	ago := func(d time.Duration) v1.Time { return v1.Time{Time: time.Now().Add(-d)} }
+	for _, e := range []v1.Event{
+		{Time: ago(20 * time.Hour), Event: v1.EventGone}, {Time: ago(9 * time.Hour), Event: v1.EventBack}, {Time: ago(8 * time.Hour), Event: string(v1.Likely), Old: ptr("gathering"), New: ptr("TP-Link/plug")},
+		{Time: ago(3 * time.Hour), Event: v1.EventGone}, {Time: ago(2 * time.Hour), Event: v1.EventBack}, {Time: ago(time.Hour), Event: string(v1.Known), Old: ptr("TP-Link/plug"), New: ptr("TP-LinkPlugHS110")},
+	} {
+		e.Device = ptr("50:c7:bf:00:fc:a3")
+		list = append(list, e)
+	}
+	return list, nil
+}
+
 func (h *house) ID() string { return h.stats.Sensor }
 
 var errGone = errors.New("the table is gone")
@@ -106,7 +133,7 @@ func (h *house) Flows(int) ([]v1.Flow, int, error) {
 	for i := range 14 {
 		list = append(list, v1.Flow{
 			Device: ptr("50:c7:bf:00:fc:a3"), Remote: fmt.Sprintf("203.0.113.%d", i/3), Proto: []uint8{6, 17, 58}[i%3], DevPort: int32(50000 + i), RemPort: []int32{443, 53, -1}[i%3],
-			FirstSeen: v1.Time{Time: time.Now().Add(-time.Duration(i) * 4 * time.Second)}, Packets: uint64(9 * i), Bytes: uint64(1234 * i * i), Interface: "eth0",
+			FirstSeen: v1.Time{Time: time.Now().Add(-time.Duration(i) * 4 * time.Second)}, Packets: uint64(9 * i), Bytes: uint64(1234 * i * i), BytesSent: uint64(400 * i * i), Interface: "eth0",
 		})
 	}
 	return list, 0, nil
@@ -129,14 +156,28 @@ func (h *house) Explanation(_ context.Context, device string, _ v1.ExplanationRe
 	if device == "00:0c:29:11:22:33" {
 		return nil, errors.New("nothing is kept of it: <script>")
 	}
-	return &v1.Explanation{
-		Device: device, Label: "TP-LinkPlugHS110", Output: "logit", PaddingFraction: 0.004,
-		Fields: []v1.ExplainedField{
-			{Row: 4, Name: "remote_port", Raw: 50443, Part: v1.Metadata, Phi: 1.31}, {Row: 4, Name: "payload_17", Raw: 60, Part: v1.Byte, Packet: ptr(2), Byte: ptr(5), Phi: -0.62},
-			{Row: 3, Name: "size_1", Raw: 243, Part: v1.Metadata, Packet: ptr(1), Phi: 0.4},
-		},
+	x := &v1.Explanation{
+		Device: device, Label: "TP-LinkPlugHS110", Output: "logit", PaddingFraction: 0.004, Phi: make([][]float64, 20),
 		Facts: []v1.ExplainedFact{{Kind: "dhcp_host", Value: "HS110", Phi: 2.4}},
-	}, nil
+	}
+	add := func(row, column int, f v1.ExplainedField) {
+		f.Row, f.Column = row, column
+		x.Phi[row][column] = f.Phi
+		x.Fields = append(x.Fields, f)
+	}
+	for row := range x.Phi {
+		x.Phi[row] = make([]float64, 3040)
+		add(row, 5, v1.ExplainedField{Name: "protocol", Raw: []float64{6, 17}[row%2], Part: v1.Metadata, Phi: 0.01 * float64(row)})
+		add(row, 7, v1.ExplainedField{Name: "remote_port", Raw: []float64{50443, 53}[row%2], Part: v1.Metadata, Phi: 1.31 / float64(20-row)})
+		for p := range 10 {
+			add(row, 20+p, v1.ExplainedField{Name: fmt.Sprint("size_", p+1), Raw: 243, Part: v1.Metadata, Packet: ptr(p + 1), Phi: 0.05 * float64((row*p)%7-3)})
+		}
+		for i := range 30 * row {
+			add(row, 40+i, v1.ExplainedField{Name: fmt.Sprint("payload_", i+1), Raw: float64('a' + i%26), Part: v1.Byte, Packet: ptr(2), Byte: ptr(i + 1), Phi: 0.002 * float64((i*row)%31-15)})
+		}
+	}
+	slices.SortStableFunc(x.Fields, func(a, b v1.ExplainedField) int { return cmp.Compare(math.Abs(b.Phi), math.Abs(a.Phi)) })
+	return x, nil
 }
 
 func (h *house) Correct(_ context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {

@@ -86,6 +86,9 @@ func operation(r route, types schemas) object {
 		strconv.Itoa(http.StatusServiceUnavailable):  why("too many ask at once: ask again after a second"),
 	}
 	o := object{"operationId": name, "summary": r.summary, "parameters": parameters, "responses": responses}
+	if r.unseen {
+		responses[strconv.Itoa(http.StatusNotFound)] = why("there is no such device, or it has been forgotten")
+	}
 	if r.body != nil {
 		o["requestBody"] = object{"required": true, "content": object{jsonContent: object{"schema": types.of(r.body)}}}
 		responses[strconv.Itoa(http.StatusForbidden)] = why("who asks may not write; the text says who may")

@@ -116,15 +116,16 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 	for name, src := range map[string]Source{"few values": few{}, "all values": full{}} {
 		at := serve(t, src)
 		document, _ := get(t, at, v1.OpenAPIPath)
+		devices, _ := src.Devices()
 		list := described(t, document)
-		for _, path := range []string{v1.StatsPath, v1.DevicesPath, v1.FlowsPath, v1.FactsPath("{device}"), v1.ExplanationPath("{device}"), v1.OpenAPIPath, v1.EventsPath} {
+		for _, path := range []string{v1.StatsPath, v1.DevicesPath, v1.FlowsPath, v1.FactsPath("{device}"), v1.ExplanationPath("{device}"), v1.OpenAPIPath, v1.EventsPath, v1.DevicePath("{device}")} {
 			schema := list[path]
 			delete(list, path)
 			if schema == nil {
 				t.Errorf("nothing is said of %s", path)
 				continue
 			}
-			body, _ := get(t, at, strings.Replace(path, "{device}", "x", 1))
+			body, _ := get(t, at, strings.Replace(path, "{device}", devices[0].Device, 1))
 			answer, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
 			if err != nil {
 				t.Fatal(err)

@@ -5,8 +5,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/api/page"
@@ -24,6 +22,7 @@ type pages struct {
 	router  *router
 	stats   func(context.Context) (v1.Stats, error)
 	devices *shared[[]v1.DeviceVerdict]
+	history history
 	flows   *shared[flowList]
 	explain explaining
 	turn    turn // to make a page
@@ -78,22 +77,20 @@ func (p *pages) list(ctx context.Context, r *http.Request) (text, error) {
 	if err != nil {
 		return sorry(http.StatusInternalServerError, err.Error())
 	}
+	src := p.router.src
 	return p.make(ctx, func() ([]byte, error) {
-		return page.List(devices, health, page.ParseFilter(r.URL.Query()), p.router.src.Names(maxNames))
+		l := page.List{Devices: devices, Traffic: src.Traffic, Health: health, Names: src.Names(maxNames)}
+		return l.Page(page.ParseFilter(r.URL.Query()))
 	})
 }
 
 func (p *pages) device(ctx context.Context, r *http.Request) (text, error) {
-	wanted := r.PathValue("device")
-	devices, err := p.devices.get(ctx)
+	known, err := p.history.of(ctx, r.PathValue("device"))
 	if err != nil {
-		return sorry(http.StatusInternalServerError, err.Error())
+		return sorry(statusOf(err), err.Error()+".")
 	}
-	i := slices.IndexFunc(devices, func(d v1.DeviceVerdict) bool { return strings.EqualFold(d.Device, wanted) })
-	if i < 0 {
-		return sorry(http.StatusNotFound, "the sensor has not seen this device, or has forgotten it.")
-	}
-	d := page.Device{Verdict: devices[i], Names: p.router.src.Names(maxNames)}
+	src := p.router.src
+	d := page.Device{Known: known, Names: src.Names(maxNames), Payload: src.ShowsPayload()}
 	if d.Health, err = p.health.get(ctx); err != nil {
 		return sorry(http.StatusInternalServerError, err.Error())
 	}
@@ -102,11 +99,11 @@ func (p *pages) device(ctx context.Context, r *http.Request) (text, error) {
 		return sorry(http.StatusInternalServerError, err.Error())
 	}
 	d.Flows = flows.list
-	if d.Facts, err = p.router.src.Facts(d.Verdict.Device); err != nil {
+	if d.Facts, err = src.Facts(known.Device); err != nil {
 		d.NoFacts = "None: " + err.Error()
 	}
 	if r.URL.Query().Has("explain") {
-		if d.Explanation, err = p.explain.now(ctx, d.Verdict.Device); err != nil {
+		if d.Explanation, err = p.explain.now(ctx, known.Device); err != nil {
 			d.NoExplanation = "No explanation: " + err.Error()
 		}
 	}

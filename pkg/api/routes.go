@@ -8,7 +8,9 @@ import (
 	"errors"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -25,6 +27,7 @@ type route struct {
 	body    reflect.Type // that POST has as JSON; nil: it is GET
 	value   reflect.Type // that is answered as JSON; nil: something else is
 	headers []parameter  // of its answer, beside those of all
+	unseen  bool         // 404: the device has not been seen
 	stream  *streams     // what it answers who asks for a stream; nil: the same as others
 }
 
@@ -79,6 +82,11 @@ func routesOf(src Source, log *quietLog, c *clients) (routes []route, end func()
 	r.add(about(r, route{path: v1.FactsPath("{device}"), summary: "what a device says of itself; of one never seen, nothing"}, slots, r.turn(),
 		func(_ context.Context, q *http.Request) ([]v1.Fact, error) { return src.Facts(q.PathValue("device")) }))
 	r.add(eventsRoute(r, c))
+	remembered := history{src, devices}
+	r.add(about(r, route{path: v1.DevicePath("{device}"), summary: "all that is remembered of a device", unseen: true}, slots, r.turn(),
+		func(ctx context.Context, q *http.Request) (*v1.Device, error) {
+			return remembered.of(ctx, q.PathValue("device"))
+		}))
 	for _, w := range corrections {
 		r.add(w.route(r, devices.renew))
 	}
@@ -102,7 +110,7 @@ func routesOf(src Source, log *quietLog, c *clients) (routes []route, end func()
 	r.add(route{path: v1.OpenAPIPath, summary: "this document", answer: r.answer(0, jsonContent,
 		func(context.Context, *http.Request) (text, error) { return text{bytes: document}, nil })})
 	document = openAPI(r.routes)
-	(&pages{router: r, stats: stats, devices: devices, flows: flows, explain: explain}).routes() // for people: not in the document
+	(&pages{router: r, stats: stats, devices: devices, history: remembered, flows: flows, explain: explain}).routes() // for people: not in the document
 	return r.routes, func() {
 		for _, end := range r.ends {
 			end()
@@ -196,6 +204,38 @@ func about[T any](r *router, one route, most int, t turn, ask func(context.Conte
 		return encoded(func(ctx context.Context) (T, error) { return ask(ctx, q) })(ctx)
 	})
 	return one
+}
+
+// history tells what is remembered of a device.
+type history struct {
+	src     Source
+	devices *shared[[]v1.DeviceVerdict]
+}
+
+// unseenError says that a device is not known.
+type unseenError struct{ device string }
+
+func (e *unseenError) Error() string {
+	return "the sensor has not seen device " + e.device + ", or has forgotten it"
+}
+
+func (h history) of(ctx context.Context, device string) (*v1.Device, error) {
+	all, err := h.devices.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(all, func(d v1.DeviceVerdict) bool { return strings.EqualFold(d.Device, device) })
+	if i < 0 {
+		return nil, &unseenError{device}
+	}
+	d := &v1.Device{DeviceVerdict: all[i], Traffic: h.src.Traffic(all[i].Device), Events: []v1.Event{}}
+	events, err := h.src.Events(0)
+	for _, e := range events {
+		if e.Device != nil && (*e.Device == d.Device || slices.Contains(d.MACs, *e.Device)) {
+			d.Events = append(d.Events, e)
+		}
+	}
+	return d, err
 }
 
 // explaining explains for who is not kept waiting behind others.

@@ -36,6 +36,10 @@ type Source interface {
 	Events(after uint64) ([]v1.Event, error)
 	// News is the number of the newest event, and what is closed with the next one.
 	News() (newest uint64, next <-chan struct{})
+	// Traffic is what a device sent and received by minute; none of one never seen.
+	Traffic(device string) v1.Traffic
+	// ShowsPayload reports whether pages may show what bytes of payload weigh.
+	ShowsPayload() bool
 	// Names are labels that an operator may want to give: so many at most.
 	Names(most int) []string
 	// Correct takes an operator's word on a device, and returns when it is on the disk. What

@@ -84,7 +84,10 @@ func withToken(r *http.Request) *http.Request {
 func statusOf(err error) int {
 	var refused *RefusedError
 	var forbidden *forbiddenError
+	var unseen *unseenError
 	switch {
+	case errors.As(err, &unseen):
+		return http.StatusNotFound
 	case errors.As(err, &refused):
 		return http.StatusConflict
 	case errors.As(err, &forbidden):

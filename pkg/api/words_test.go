@@ -26,6 +26,12 @@ func (a answers) Events(after uint64) ([]v1.Event, error) {
 
 func (answers) News() (uint64, <-chan struct{}) { return 0, nil }
 
+func (answers) Traffic(string) v1.Traffic {
+	return v1.Traffic{Sent: []uint64{1}, Received: []uint64{2}}
+}
+
+func (answers) ShowsPayload() bool { return false }
+
 func (answers) Names(int) []string { return []string{"TP-Link", "TP-Link/plug"} }
 
 func (a answers) Correct(_ context.Context, device, do string, c v1.Correction) (v1.Corrected, error) {
@@ -38,6 +44,10 @@ func (a answers) Correct(_ context.Context, device, do string, c v1.Correction) 
 func (c *counting) Events(uint64) ([]v1.Event, error) { return nil, nil }
 
 func (c *counting) News() (uint64, <-chan struct{}) { return 0, nil }
+
+func (c *counting) Traffic(string) v1.Traffic { return v1.Traffic{} }
+
+func (c *counting) ShowsPayload() bool { return false }
 
 func (c *counting) Names(int) []string { return nil }
 

@@ -269,6 +269,9 @@ func (a *Assembler) record(c *Close, l *openLife, o *openRecord) *Record {
 		DeviceAddr:  o.End.Addr,
 		RemoteAddr:  o.Remote.Addr,
 	}
+	if r.SentBytes = c.Bytes[1]; o.A {
+		r.SentBytes = c.Bytes[0]
+	}
 	if c.Life.Key.HasPorts {
 		r.DevPort, r.RemPort = int32(o.End.Port), int32(o.Remote.Port)
 	}

@@ -50,6 +50,7 @@ type Record struct {
 
 	DeviceAddr netip.Addr // the device's own address; never part of a row or a file
 	RemoteAddr netip.Addr // the remote address before obfuscation; never part of a row or a file
+	SentBytes  uint64     // of TotalBytes, by the device; never part of a row or a file
 }
 
 // LabelledRecord is a record with what a data set says about it.

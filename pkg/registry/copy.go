@@ -60,7 +60,7 @@ func (r *Registry) Settled(name string, first int64, within time.Duration) bool 
 func (d *device) clone() *device {
 	c := *d
 	c.joined = d.joined.clone()
-	c.addresses = slices.Clone(d.addresses)
+	c.addresses, c.traffic = slices.Clone(d.addresses), nil
 	c.dirt = dirt{}
 	c.network.mean, c.facts.mean = d.network.mean.Clone(), d.facts.mean.Clone()
 	return &c

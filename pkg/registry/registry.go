@@ -69,6 +69,7 @@ type device struct {
 	bytes     uint64
 	newest    int64 // last packet of the newest windowed record
 	addresses []address
+	traffic   *traffic // nil: none since the start
 	shared    bool
 	said      said
 	ignored   bool
@@ -150,6 +151,10 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 	}
 	d.packets += rec.PacketCount
 	d.bytes += rec.TotalBytes
+	if d.traffic == nil {
+		d.traffic = &traffic{}
+	}
+	d.traffic.add(rec.LastSeen, rec.SentBytes, rec.TotalBytes-rec.SentBytes)
 	d.active(rec)
 	d.serve(rec)
 	if r.cfg.Ignored != nil && !d.ignored && r.cfg.Ignored(rec) {

@@ -202,6 +202,11 @@ func (d *device) absorb(o *device) {
 		d.joined.last, d.joined.lastP = o.joined.last, o.joined.lastP
 	}
 	d.last, d.newest = max(d.last, o.last), max(d.newest, o.newest)
+	if d.traffic == nil {
+		d.traffic = o.traffic
+	} else if o.traffic != nil {
+		d.traffic.merge(o.traffic)
+	}
 	d.flows, d.ipv6, d.packets, d.bytes = d.flows+o.flows, d.ipv6+o.ipv6, d.packets+o.packets, d.bytes+o.bytes
 	all := slices.SortedStableFunc(slices.Values(slices.Concat(d.addresses, o.addresses)), func(a, b address) int { return cmp.Compare(b.last, a.last) })
 	d.addresses = nil

@@ -87,7 +87,7 @@ func Explanation(x *v1.Explanation, record model.RecordSpec) (*Report, error) {
 
 // layOut makes grids of an explanation's values.
 func layOut(x *v1.Explanation, record model.RecordSpec) *explanationView {
-	v := &explanationView{Explanation: x, Top: x.Shares(), Trusted: v1.TrustedPadding}
+	v := &explanationView{Explanation: x, Top: x.Shares(true), Trusted: v1.TrustedPadding}
 	v.Top = v.Top[:min(len(v.Top), shownShares)]
 	if len(v.Top) > 0 {
 		v.Greatest = math.Abs(v.Top[0].Phi)

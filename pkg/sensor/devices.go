@@ -13,6 +13,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -38,7 +39,10 @@ func (s *Sensor) Devices() ([]v1.DeviceVerdict, error) {
 		f := &open[i]
 		first, last := s.kernel.Epoch(f.First), s.kernel.Epoch(f.Last)
 		for _, end := range locals.Devices(f.Life.Key, s.cfg.Loader.Direction) {
-			l.seen(end.Name, end.End.Addr, first, last)
+			d := l.seen(end.Name, end.End.Addr, first, last)
+			if sent, all := sentBytes(f, end), f.Bytes[0]+f.Bytes[1]; d != nil {
+				d.Open[0], d.Open[1] = d.Open[0]+sent, d.Open[1]+all-sent
+			}
 		}
 	}
 	for i := range l.list {
@@ -95,12 +99,12 @@ type listing struct {
 }
 
 // seen notes a device that was seen with an address from first to last, us since the
-// Unix epoch.
-func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
+// Unix epoch; nil: it is one too many.
+func (l *listing) seen(device string, addr netip.Addr, first, last int64) *v1.DeviceVerdict {
 	i, listed := l.at[device]
 	if !listed {
 		if len(l.list) >= l.most {
-			return
+			return nil
 		}
 		i = len(l.list)
 		l.at[device] = i
@@ -117,6 +121,15 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) {
 		all := slices.Insert(d.Addresses, 0, text)
 		d.Addresses = all[:min(len(all), registry.MaxAddresses)]
 	}
+	return d
+}
+
+// sentBytes are those of a flow that the device at an end of it sent.
+func sentBytes(f *loader.OpenFlow, end flows.DeviceEnd) uint64 {
+	if end.A {
+		return f.Bytes[0]
+	}
+	return f.Bytes[1]
 }
 
 // gathering is a device without a record yet.

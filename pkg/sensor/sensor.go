@@ -61,6 +61,8 @@ type Config struct {
 	// ExplainRate is how many verdicts a minute are explained; 0: none, and no rows are kept
 	// for who asks for an explanation. Models must have references then.
 	ExplainRate int
+	// ShowPayload has pages show what bytes of payload weigh.
+	ShowPayload bool
 	// Speed divides the lifetime of flows and multiplies their times back, for
 	// traffic that is played faster than it was; 0 or 1: as it is.
 	Speed float64
@@ -503,7 +505,9 @@ func (s *Sensor) Flows(most int) (list []v1.Flow, left int, err error) {
 func (s *Sensor) flowsOf(f *loader.OpenFlow, locals *flows.Locals) []v1.Flow {
 	var list []v1.Flow
 	for _, end := range locals.Devices(f.Life.Key, s.cfg.Loader.Direction) {
-		list = append(list, s.flow(f, &end.Name, end.End, end.Remote))
+		line := s.flow(f, &end.Name, end.End, end.Remote)
+		line.BytesSent = sentBytes(f, end)
+		list = append(list, line)
 	}
 	if list == nil {
 		list = []v1.Flow{s.flow(f, nil, f.Life.Key.A, f.Life.Key.B)}

@@ -21,6 +21,15 @@ func (s *Sensor) Events(after uint64) ([]v1.Event, error) {
 // News implements api.Source.
 func (s *Sensor) News() (newest uint64, next <-chan struct{}) { return s.classifier.Registry().News() }
 
+// Traffic implements api.Source.
+func (s *Sensor) Traffic(device string) v1.Traffic {
+	now, _, _ := s.clock(time.Now().UnixMicro())
+	return s.classifier.Registry().Traffic(device, now)
+}
+
+// ShowsPayload implements api.Source.
+func (s *Sensor) ShowsPayload() bool { return s.cfg.ShowPayload }
+
 // Names implements api.Source.
 func (s *Sensor) Names(most int) []string { return s.classifier.Registry().Names(most) }
 

@@ -42,7 +42,7 @@ func PrintExplanation(w io.Writer, x *v1.Explanation, top int) {
 		fmt.Fprintf(w, "facts: %s %.3f, %.3f of who says nothing\n", x.Output, *x.FactsValue, *x.FactsBaseValue)
 	}
 	fmt.Fprintf(w, "padding: fraction %.3f, share %.3f of what speaks for it\n", x.PaddingFraction, x.PaddingShare)
-	lines := x.Shares()
+	lines := x.Shares(true)
 	shown := lines
 	if top > 0 {
 		shown = lines[:min(top, len(lines))]

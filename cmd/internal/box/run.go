@@ -52,6 +52,7 @@ func runCommand() *cli.Command {
 			&cli.IntFlag{Name: "max-devices", Value: registry.DefaultMaxDevices, Usage: "`N` devices remembered"},
 			ask.SocketFlag,
 			&cli.StringFlag{Name: "listen", Usage: "answer at `HOST:PORT` too, page and all, to who has the token (default: on the socket alone)"},
+			&cli.BoolFlag{Name: "page-payload", Usage: "show on a device's page what the bytes of payload are that weigh in its explanation"},
 			&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token of --listen, which only its owner and group may read"},
 			&cli.StringFlag{Name: "tls-cert", Usage: "certificate `FILE` (PEM) for --listen"},
 			&cli.StringFlag{Name: "tls-key", Usage: "its key's `FILE` (PEM)"},
@@ -190,7 +191,7 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if cfg.Model, cfg.ModelName, err = chosenModel(c); err != nil {
 		return cfg, err
 	}
-	cfg.CountOnly = countOnly(c)
+	cfg.CountOnly, cfg.ShowPayload = countOnly(c), c.Bool("page-payload")
 	cfg.Loader = loader.Config{
 		Interfaces: c.StringSlice("interface"), Hook: hook, MaxFlows: c.Int("max-flows"), RingSize: ring,
 		Local: local, Pin: c.String("pin"), KernelStats: c.Bool("kernel-stats"), Log: cfg.Log,

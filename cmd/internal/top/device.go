@@ -135,7 +135,7 @@ func (m *model) whyLines() (lines []string) {
 		lines = []string{"asking"}
 	case o.why != nil:
 		lines = append(lines, wrapped(fmt.Sprintf("%s: probability %.3f in its newest window", terminal.Cell(o.why.Title()), o.why.JoinedProbability), m.width)...)
-		shares := o.why.Shares()
+		shares := o.why.Shares(true)
 		for _, s := range shares[:min(len(shares), mostShares)] {
 			lines = append(lines, paragraph(fmt.Sprintf("%+8.2f  %-7s  %s", s.Phi, s.Of, terminal.Cell(s.Words)), m.width, "                   ")...)
 		}

@@ -22,7 +22,7 @@ const (
 
 // Device is what is known of one device.
 type Device struct {
-	Verdict v1.DeviceVerdict
+	Known   *v1.Device
 	Facts   []v1.Fact
 	NoFacts string    // why there are none; empty: it said nothing
 	Flows   []v1.Flow // open ones, of all devices
@@ -32,6 +32,7 @@ type Device struct {
 	NoExplanation string
 	Health        Health
 	Names         []string // labels to suggest
+	Payload       bool     // bytes of it may be shown
 }
 
 // portrait is what the template of a device takes.
@@ -50,7 +51,12 @@ type portrait struct {
 	Why, NoExplanation string
 	Shares             []bar
 	Padding            string
+	Heat               *heat
 	ExplainLink        string
+	Traffic            chart
+	Presence           []span
+	There              string
+	History            []happened
 }
 
 // factLine is a fact as the page has it.
@@ -64,21 +70,25 @@ type factLine struct {
 type flowLine struct {
 	v1.Flow
 	Protocol, Port, Own string
+	Received            uint64
 }
 
 // bar is a part of a whole.
 type bar struct {
 	Name, Value string
-	Part        int // of 100
+	Up, Down    string // of bytes: sent, received
+	Part        int    // of 100
 	Against     bool
 	From        string
 }
 
 // Page is the device's.
 func (d *Device) Page() ([]byte, error) {
-	r := rowOf(&d.Verdict)
+	r := rowOf(&d.Known.DeviceVerdict, d.Known.Traffic)
+	spans, there := presence(d.Known)
 	p := portrait{
-		row: r, Title: r.Label() + " · iotsense", Names: d.Names, Health: stripOf(d.Health), NoFacts: d.NoFacts, Votes: votes(&d.Verdict.Verdict),
+		row: r, Title: r.Label() + " · iotsense", Names: d.Names, Health: stripOf(d.Health), NoFacts: d.NoFacts, Votes: votes(&d.Known.Verdict),
+		Traffic: r.Traffic, Presence: spans, There: Uptime(there.Seconds()), History: history(d.Known.Events),
 		NoExplanation: d.NoExplanation, ExplainLink: r.Link + "?explain=1",
 	}
 	facts := slices.Clone(d.Facts)
@@ -88,7 +98,7 @@ func (d *Device) Page() ([]byte, error) {
 	}
 	p.flows(d.Flows)
 	if x := d.Explanation; x != nil {
-		p.Explained, p.Why, p.Shares = true, x.Title(), shares(x)
+		p.Explained, p.Why, p.Shares, p.Heat = true, x.Title(), shares(x, d.Payload), heatOf(x, d.Payload)
 		p.Padding = percent(x.PaddingFraction)
 	}
 	return render("device", &p)
@@ -107,25 +117,26 @@ func votes(v *v1.Verdict) (list []bar) {
 
 // flows takes the device's, the newest first, and where they go to.
 func (p *portrait) flows(all []v1.Flow) {
-	to, sum := map[string]uint64{}, uint64(0)
+	to, sent, sum := map[string]uint64{}, map[string]uint64{}, uint64(0)
 	var own []v1.Flow
 	for _, f := range all {
-		if f.Device != nil && *f.Device == p.Device {
+		if f.Device != nil && (*f.Device == p.Device || slices.Contains(p.MACs, *f.Device)) {
 			own = append(own, f)
 			to[f.Remote] += f.Bytes
+			sent[f.Remote] += f.BytesSent
 			sum += f.Bytes
 		}
 	}
 	slices.SortStableFunc(own, func(a, b v1.Flow) int { return b.FirstSeen.Compare(a.FirstSeen.Time) })
 	p.OpenAll = len(own)
 	for _, f := range own[:min(len(own), maxFlows)] {
-		p.Open = append(p.Open, flowLine{f, v1.ProtocolName(f.Proto), port(f.RemPort), port(f.DevPort)})
+		p.Open = append(p.Open, flowLine{f, v1.ProtocolName(f.Proto), port(f.RemPort), port(f.DevPort), f.Bytes - min(f.Bytes, f.BytesSent)})
 	}
 	remotes := slices.SortedFunc(maps.Keys(to), func(a, b string) int {
 		return cmp.Or(cmp.Compare(to[b], to[a]), strings.Compare(a, b))
 	})
 	for _, r := range remotes[:min(len(remotes), maxDestinations)] {
-		p.Destinations = append(p.Destinations, bar{Name: r, Value: sizeText(to[r]), Part: int(100 * to[r] / max(1, sum))})
+		p.Destinations = append(p.Destinations, bar{Name: r, Up: sizeText(sent[r]), Down: sizeText(to[r] - min(to[r], sent[r])), Part: int(100 * to[r] / max(1, sum))})
 	}
 }
 
@@ -136,9 +147,10 @@ func port(n int32) string {
 	return fmt.Sprint(n)
 }
 
-// shares are those of an explanation that weigh most.
-func shares(x *v1.Explanation) (list []bar) {
-	all := x.Shares() // the greatest first
+// shares are those of an explanation that weigh most. What bytes there are is said only where
+// payload may be shown.
+func shares(x *v1.Explanation, payload bool) (list []bar) {
+	all := x.Shares(payload) // the greatest first
 	for _, s := range all[:min(len(all), maxShares)] {
 		if s.Phi == 0 {
 			break

@@ -41,11 +41,12 @@ func Between(before, now v1.Stats) Health {
 type Filter struct {
 	Text  string // in its name, addresses, vendor, label, path or facts
 	State v1.State
+	Sort  string // a column's; empty: what wants somebody's eyes comes first
 }
 
 // ParseFilter reads a path's query.
 func ParseFilter(query url.Values) Filter {
-	return Filter{Text: shorten(strings.TrimSpace(query.Get("q")), maxQuery), State: v1.State(shorten(query.Get("state"), maxQuery))}
+	return Filter{Text: shorten(strings.TrimSpace(query.Get("q")), maxQuery), State: v1.State(shorten(query.Get("state"), maxQuery)), Sort: shorten(query.Get("sort"), maxQuery)}
 }
 
 func (f Filter) query() string {
@@ -55,6 +56,9 @@ func (f Filter) query() string {
 	}
 	if f.State != "" {
 		v.Set("state", string(f.State))
+	}
+	if f.Sort != "" {
+		v.Set("sort", f.Sort)
 	}
 	if len(v) == 0 {
 		return ListPath
@@ -88,10 +92,11 @@ type row struct {
 	Says                      []said
 	Behaves, Sentence, Needs  string
 	Notes                     []string
+	Traffic                   chart
 }
 
-func rowOf(d *v1.DeviceVerdict) row {
-	r := row{DeviceVerdict: d, Link: link(d.Device), Name: shorten(name(d), 60), Address: address(d.Addresses)}
+func rowOf(d *v1.DeviceVerdict, t v1.Traffic) row {
+	r := row{DeviceVerdict: d, Traffic: chartOf(t, d.Open), Link: link(d.Device), Name: shorten(name(d), 60), Address: address(d.Addresses)}
 	text, sure := what(&d.Verdict)
 	if r.What = text; sure != nil {
 		r.Sure, r.Bar = percent(*sure), int(100**sure)
@@ -134,15 +139,25 @@ type listing struct {
 	Cards   []row
 	MoreNew int // strangers without a card
 	Rows    []row
+	Sorts   []order
 	Left    int // devices that match and have no row
 	Names   []string
 	All     int
 	Empty   string // why there is no device
 }
 
-// List is the page of the devices that the filter lets through; names are labels to suggest.
-func List(devices []v1.DeviceVerdict, h Health, f Filter, names []string) ([]byte, error) {
-	l := listing{Title: "iotsense", Filter: f, Health: stripOf(h), All: len(devices), Names: names}
+// List is what is known of all devices.
+type List struct {
+	Devices []v1.DeviceVerdict
+	Traffic func(device string) v1.Traffic // is asked for those that have a row; nil: there is none
+	Health  Health
+	Names   []string // labels to suggest
+}
+
+// Page is that of the devices which the filter lets through.
+func (d *List) Page(f Filter) ([]byte, error) {
+	devices, h := d.Devices, d.Health
+	l := listing{Title: "iotsense", Filter: f, Health: stripOf(h), All: len(devices), Names: d.Names}
 	if len(devices) == 0 {
 		l.Empty = "The sensor has seen no device yet."
 		if h.Stats.UptimeS > 5 {
@@ -162,15 +177,20 @@ func List(devices []v1.DeviceVerdict, h Health, f Filter, names []string) ([]byt
 		}
 	}
 	l.choices(f, counts)
-	slices.SortStableFunc(found, func(a, b *v1.DeviceVerdict) int {
-		return cmp.Or(cmp.Compare(Rank(a.State), Rank(b.State)), b.FirstSeen.Compare(a.FirstSeen.Time))
-	})
-	for _, d := range found[:min(len(found), maxRows)] {
-		l.Rows = append(l.Rows, rowOf(d))
+	l.Sorts = f.sort(found)
+	for _, one := range found[:min(len(found), maxRows)] {
+		l.Rows = append(l.Rows, rowOf(one, d.traffic(one)))
 	}
 	l.Left = len(found) - len(l.Rows)
 	l.cards(found)
 	return render("list", &l)
+}
+
+func (d *List) traffic(one *v1.DeviceVerdict) v1.Traffic {
+	if d.Traffic == nil {
+		return v1.Traffic{}
+	}
+	return d.Traffic(one.Device)
 }
 
 func (l *listing) choices(f Filter, counts map[v1.State]int) {
@@ -178,10 +198,11 @@ func (l *listing) choices(f Filter, counts map[v1.State]int) {
 	for _, s := range v1.States {
 		all += counts[s]
 	}
-	l.Choices = []choice{{"all", Filter{Text: f.Text}.query(), all, f.State == ""}}
+	to := func(s v1.State) string { return Filter{f.Text, s, f.Sort}.query() }
+	l.Choices = []choice{{"all", to(""), all, f.State == ""}}
 	for _, s := range ranked {
 		if counts[s] > 0 || s == f.State {
-			l.Choices = append(l.Choices, choice{string(s), Filter{f.Text, s}.query(), counts[s], s == f.State})
+			l.Choices = append(l.Choices, choice{string(s), to(s), counts[s], s == f.State})
 		}
 	}
 }
@@ -196,7 +217,7 @@ func (l *listing) cards(found []*v1.DeviceVerdict) {
 	}
 	slices.SortStableFunc(strangers, func(a, b *v1.DeviceVerdict) int { return b.FirstSeen.Compare(a.FirstSeen.Time) })
 	for _, d := range strangers[:min(len(strangers), maxCards)] {
-		l.Cards = append(l.Cards, rowOf(d))
+		l.Cards = append(l.Cards, rowOf(d, v1.Traffic{}))
 	}
 	l.MoreNew = len(strangers) - len(l.Cards)
 }

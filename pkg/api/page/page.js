@@ -65,6 +65,7 @@
     const p = document.getElementById("stale");
     if (!p) return;
     p.hidden = !text;
+    if (text) document.documentElement.dataset.feed = "lost";
     if (p.textContent !== text) p.textContent = text;
   };
   // look asks; one that waits for its answer is given up only for another question.
@@ -92,7 +93,10 @@
       if (++failures >= (broken ? 2 : patience)) stale("No answer from the sensor since " + answered.toLocaleTimeString() + ": what is shown is as it was then.");
     } finally {
       clearTimeout(limit);
-      if (mine === asking) asking = null;
+      if (mine === asking) {
+        asking = null;
+        document.getElementById("main").ariaBusy = null;
+      }
     }
     times();
   };
@@ -127,6 +131,7 @@
   const search = (form) => {
     const query = new URLSearchParams(new FormData(form));
     if (!query.get("q")) query.delete("q");
+    document.getElementById("main").ariaBusy = "true";
     history.replaceState(null, "", query.size ? "/?" + query : "/");
     look(true);
   };
@@ -230,7 +235,7 @@
   if (document.querySelector("[data-live]")) {
     listen();
     setInterval(() => {
-      document.documentElement.dataset.feed = live() ? "live" : "asks";
+      document.documentElement.dataset.feed = live() ? "live" : failures >= patience ? "lost" : "asks";
       if (document.hidden || live()) return;
       if (heard) lost(); // it is silent
       look();

@@ -53,14 +53,15 @@ func TestHostileNames(t *testing.T) {
 	health := Health{Stats: v1.Stats{Model: ptr(attack), Interfaces: []v1.Interface{{Name: attack, Hook: attack}}}}
 	pages := map[string]func(d v1.DeviceVerdict) ([]byte, error){
 		"list": func(d v1.DeviceVerdict) ([]byte, error) {
-			return List([]v1.DeviceVerdict{d}, health, Filter{Text: "alert", State: d.State}, []string{attack})
+			return (&List{Devices: []v1.DeviceVerdict{d}, Health: health, Names: []string{attack}}).Page(Filter{Text: "alert", State: d.State})
 		},
 		"search": func(v1.DeviceVerdict) ([]byte, error) {
-			return List(nil, health, Filter{Text: attack, State: attack}, []string{attack})
+			return (&List{Health: health, Names: []string{attack}}).Page(Filter{Text: attack, State: attack, Sort: attack})
 		},
 		"device": func(d v1.DeviceVerdict) ([]byte, error) {
 			return (&Device{
-				Verdict: d, Health: health, Facts: []v1.Fact{{Kind: attack, Value: attack, Source: attack}},
+				Known:  &v1.Device{DeviceVerdict: d, Events: []v1.Event{{Event: attack, Old: ptr(attack), New: ptr(attack)}, {Event: v1.EventLabelled, New: ptr(attack)}}},
+				Health: health, Names: []string{attack}, Facts: []v1.Fact{{Kind: attack, Value: attack, Source: attack}},
 				Flows:       []v1.Flow{{Device: &d.Device, Remote: attack, Interface: attack}},
 				Explanation: &v1.Explanation{Label: attack, Facts: []v1.ExplainedFact{{Kind: attack, Value: attack, Phi: 1}}},
 			}).Page()
@@ -144,14 +145,14 @@ func TestContrast(t *testing.T) {
 		}
 		for _, pair := range []string{
 			"text ground", "text surface", "muted ground", "muted surface", "accent ground", "accent surface", "accent-text accent",
-			"good good-ground", "soft soft-ground", "warn warn-ground", "bad bad-ground", "plain plain-ground", "odd odd-ground",
+			"good good-ground", "soft soft-ground", "warn warn-ground", "bad bad-ground", "plain plain-ground", "odd odd-ground", "on-for for", "on-against against",
 		} {
 			a, b, _ := strings.Cut(pair, " ")
 			if c := contrast(t, colours[a], colours[b]); c < 4.5 {
 				t.Errorf("scheme %d: %s has a contrast of %.2f", i, pair, c)
 			}
 		}
-		for _, pair := range []string{"accent rail", "bad rail", "muted surface"} {
+		for _, pair := range []string{"accent rail", "bad rail", "muted surface", "accent surface", "other surface", "for ground", "against ground"} {
 			a, b, _ := strings.Cut(pair, " ")
 			if c := contrast(t, colours[a], colours[b]); c < 3 {
 				t.Errorf("scheme %d: %s has a contrast of %.2f", i, pair, c)
@@ -213,7 +214,7 @@ func TestList(t *testing.T) {
 		{Filter{Text: "acme", State: v1.Unknown}, 0, 0, "No device matches"},
 		{Filter{Text: "02:00:00:00:00:0"}, 16, maxCards, "8 more below"},
 	} {
-		page, err := List(devices, Health{}, tt.f, nil)
+		page, err := (&List{Devices: devices}).Page(tt.f)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,12 +225,12 @@ func TestList(t *testing.T) {
 			t.Errorf("%+v: %d cards, want %d, and %q", tt.f, n, tt.cards, tt.text)
 		}
 	}
-	page, _ := List(devices, Health{}, Filter{}, nil)
+	page, _ := (&List{Devices: devices}).Page(Filter{})
 	newest := strings.Index(string(page), "02:00:00:00:03:e7") // the 999th
 	if first := strings.Index(string(page), "02:00:00:00:03:e6"); newest < 0 || first < newest {
 		t.Errorf("the newest stranger stands at %d, the one before at %d", newest, first)
 	}
-	empty, err := List(nil, Health{Stats: v1.Stats{UptimeS: 60}}, Filter{}, nil)
+	empty, err := (&List{Health: Health{Stats: v1.Stats{UptimeS: 60}}}).Page(Filter{})
 	if err != nil || !strings.Contains(string(empty), "seen no device yet") || !strings.Contains(string(empty), "no packet passed") {
 		t.Errorf("%v: %s", err, empty)
 	}

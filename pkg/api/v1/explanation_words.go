@@ -13,9 +13,10 @@ import (
 
 // Words say what the value is and whose: "remote port 56700, 3rd flow". Flows are counted
 // as rows are, the oldest first.
-func (f *ExplainedField) Words() string {
-	return f.What() + ", " + ordinal(f.Row+1) + " flow" + f.content()
-}
+func (f *ExplainedField) Words() string { return f.Place() + f.content() }
+
+// Place is that without what byte of a payload it is.
+func (f *ExplainedField) Place() string { return f.What() + ", " + ordinal(f.Row+1) + " flow" }
 
 // What is the value without its flow: "remote port 56700".
 func (f *ExplainedField) What() string {
@@ -141,14 +142,18 @@ type Share struct {
 	Words string
 }
 
-// Shares are those of values and facts, the greatest first.
-func (x *Explanation) Shares() []Share {
+// Shares are those of values and facts, the greatest first; payload says which bytes it has.
+func (x *Explanation) Shares(payload bool) []Share {
 	all := make([]Share, 0, len(x.Facts)+len(x.Fields))
 	for i := range x.Facts {
 		all = append(all, Share{x.Facts[i].Phi, "facts", x.Facts[i].Words()})
 	}
 	for i := range x.Fields {
-		all = append(all, Share{x.Fields[i].Phi, "network", x.Fields[i].Words()})
+		words := x.Fields[i].Place()
+		if payload {
+			words = x.Fields[i].Words()
+		}
+		all = append(all, Share{x.Fields[i].Phi, "network", words})
 	}
 	slices.SortStableFunc(all, func(a, b Share) int { return cmp.Compare(math.Abs(b.Phi), math.Abs(a.Phi)) })
 	return all

@@ -23,6 +23,7 @@ const (
 	FlowsPath   = "/v1/flows"   // a list of Flow
 	EventsPath  = "/v1/events"  // a list of Event, oldest first; the newest of those that are remembered
 
+	// Below DevicesPath a Device by its name, and what is asked and said of it.
 	factsOf       = "/facts"       // below a device: a list of Fact
 	explanationOf = "/explanation" // below a device: an Explanation
 )
@@ -96,5 +97,6 @@ type Flow struct {
 	FirstSeen Time    `json:"first_seen"`
 	Packets   uint64  `json:"packets"`
 	Bytes     uint64  `json:"bytes"`
+	BytesSent uint64  `json:"bytes_sent"` // of bytes, by the device
 	Interface string  `json:"interface"`
 }

@@ -68,6 +68,8 @@ type DeviceVerdict struct {
 	SharedMAC bool     `json:"shared_mac"` // two IPv4 addresses within one minute: a repeater or router
 	RandomMAC bool     `json:"random_mac"` // no manufacturer's: the device may come back under another
 	IPv6Flows uint64   `json:"ipv6_flows"` // of flows: most models leave these out
+
+	Open [2]uint64 `json:"-"` // bytes of flows that are open: sent, received
 }
 
 // hostNames are the kinds of facts by which a device names itself, the likeliest first to
