@@ -5,6 +5,7 @@ package hearing
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -169,7 +170,22 @@ func (h *Listener) config(m *model.Model, seed int64) learn.Config {
 	if none, ok := m.None(); ok {
 		c.None = none
 	}
+	for _, l := range m.Labels {
+		c.Models = append(c.Models, modelName(l))
+	}
 	return c
+}
+
+var lastWord = regexp.MustCompile(`(\b[a-z]+|[A-Z]*)[0-9][A-Za-z0-9]*$`)
+
+// modelName is the name of a model that a label ends in, as HS110, in lower case: with a digit, of
+// four letters and digits or more. "" if there is none.
+func modelName(label string) string {
+	name := strings.ToLower(lastWord.FindString(label))
+	if len(name) < 4 {
+		return ""
+	}
+	return name
 }
 
 // Add gives a model that has classes more than one with a facts' part such a part too,

@@ -25,7 +25,9 @@ const (
 // from what devices of them say, and from what those of the others say as far as old's
 // weights tell it. Weights of the others stay: they can only lose what the new ones take.
 func Add(old *linear.Model, added []int, training []Example, c Config) (*linear.Model, error) {
-	m, place := widened(old, added, training, c)
+	abroad := c.abroad(training)
+	heard := slices.Concat(training, abroad)
+	m, place := widened(old, added, heard, c)
 	known := make([]bool, c.Classes)
 	for _, class := range place {
 		known[class] = true
@@ -34,6 +36,7 @@ func Add(old *linear.Model, added []int, training []Example, c Config) (*linear.
 	d := &data{classes: c.Classes, none: c.None, tokens: len(m.Tokens), fixed: known}
 	d.take(m, c.with(examples, 0))
 	d.take(m, c.masked(training))
+	d.take(m, abroad)
 	if err := d.fit(m); err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
 	}
@@ -46,7 +49,7 @@ func Add(old *linear.Model, added []int, training []Example, c Config) (*linear.
 		before = append(before, of)
 	}
 	m.Groups = groups(m, examples, c, before, known)
-	m.Telling = retelling(m, old, place, training)
+	m.Telling = retelling(m, old, place, heard)
 	return m, m.Validate(c.Classes, c.None)
 }
 

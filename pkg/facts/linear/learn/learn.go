@@ -32,6 +32,8 @@ type Config struct {
 	None    int     // class of what is of no other, -1: there is none
 	Least   float64 // temperature, at least
 	Seed    int64   // of chimeras
+	// Models are by class what its devices call their model, in lower case; "": unknown.
+	Models []string
 }
 
 const (
@@ -54,7 +56,9 @@ var ErrTooLittle = errors.New("no fact is said in three captures or more")
 // counts as much as another, those of machines of no class less. The error is
 // [ErrTooLittle] where no token is said often enough.
 func Train(training, validation []Example, c Config) (*linear.Model, error) {
-	m := &linear.Model{Tokens: vocabulary(training, c.None), Temperature: 1, Bias: make([]float32, c.Classes)}
+	abroad := c.abroad(training)
+	heard := slices.Concat(training, abroad)
+	m := &linear.Model{Tokens: vocabulary(heard, c.None), Temperature: 1, Bias: make([]float32, c.Classes)}
 	m.Weights = make([]float32, len(m.Tokens)*c.Classes)
 	if len(m.Tokens) == 0 {
 		return nil, ErrTooLittle
@@ -62,11 +66,12 @@ func Train(training, validation []Example, c Config) (*linear.Model, error) {
 	d := &data{classes: c.Classes, none: c.None, tokens: len(m.Tokens)}
 	d.take(m, c.with(training, 0))
 	d.take(m, c.masked(training))
+	d.take(m, abroad)
 	if err := d.fit(m); err != nil {
 		return nil, fmt.Errorf("fit: %w", err)
 	}
 	m.Groups = groups(m, training, c, nil, make([]bool, c.Classes))
-	m.Telling = telling(m, training)
+	m.Telling = telling(m, heard)
 	if len(validation) > 0 {
 		if err := calibrate(m, validation, c); err != nil {
 			return nil, fmt.Errorf("calibrate: %w", err)

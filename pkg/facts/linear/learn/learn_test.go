@@ -166,6 +166,33 @@ func TestNamesOfUnits(t *testing.T) {
 	}
 }
 
+// Who says no word that is known but its model's name is of the class that ends in it.
+func TestModelAbroad(t *testing.T) {
+	c := config()
+	c.Models = []string{2: "hs110", 4: ""}
+	m, err := Train(said(8), said(2), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	probs := make([]float32, 5)
+	for _, tt := range []struct {
+		class  int
+		tokens []string
+	}{
+		{2, []string{"dns:other.example", "opt55:0103", "oui:third", "tplink:hs110", "to:udp/53"}},
+		{4, []string{"dns:other.example", "opt55:0103", "oui:third", "tplink:kl125", "to:udp/53"}},
+		{4, []string{"dns:other.example", "opt55:0103", "oui:third", "to:udp/53"}},
+	} {
+		m.Probabilities(tt.tokens, probs)
+		if best := slices.Index(probs, slices.Max(probs)); best != tt.class {
+			t.Errorf("%q: %v, want class %d", tt.tokens, probs, tt.class)
+		}
+	}
+	if i := slices.Index(m.Tokens, "tplink:hs110"); i < 0 || m.Telling[i] != slices.IndexFunc(m.Groups, func(g []int) bool { return g[0] == 2 }) {
+		t.Errorf("tokens %q tell %v", m.Tokens, m.Telling)
+	}
+}
+
 // The same examples and seed give the same bits, another seed other ones.
 func TestTrainIsRepeatable(t *testing.T) {
 	first, err := Train(said(4), said(2), config())

@@ -3,6 +3,7 @@ package learn
 // This file makes what a model learns the class of no other from.
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -71,9 +72,7 @@ func (c Config) made(one func(classes [][]Example, rng *rand.Rand) []string, cla
 	rng := rand.New(rand.NewPCG(uint64(c.Seed), draw))
 	list := make([]Example, int(math.Ceil(share/madeWeight)))
 	for i := range list {
-		tokens := one(classes, rng)
-		slices.Sort(tokens)
-		list[i] = Example{Tokens: slices.Compact(tokens), Class: c.None, From: -1 - i, Weight: share / float64(len(list))}
+		list[i] = Example{Tokens: sorted(one(classes, rng)), Class: c.None, From: -1 - i, Weight: share / float64(len(list))}
 	}
 	return list
 }
@@ -82,12 +81,9 @@ func (c Config) made(one func(classes [][]Example, rng *rand.Rand) []string, cla
 // nothing that one said: a machine on the same board, or of the same maker.
 func invented(classes [][]Example, rng *rand.Rand) (tokens []string) {
 	of := classes[rng.IntN(len(classes))]
-	tokens = append(tokens, linear.Unheard("dns:")) // what all say something of
 	maker := rng.Float64() < keptMaker
-	for _, t := range of[rng.IntN(len(of))].Tokens {
-		if other := linear.Unheard(t); other != "" {
-			tokens = append(tokens, other)
-		} else if maker || !ofMaker(t) {
+	for _, t := range unheard(of[rng.IntN(len(of))].Tokens) {
+		if maker || !ofMaker(t) {
 			tokens = append(tokens, t)
 		}
 	}
@@ -95,6 +91,46 @@ func invented(classes [][]Example, rng *rand.Rand) (tokens []string) {
 		tokens = append(tokens, noMaker[other])
 	}
 	return tokens
+}
+
+// unheard are tokens, with words that nobody has said for all words; names asked of DNS are among
+// them, as everything asks for some.
+func unheard(tokens []string) []string {
+	list := []string{linear.Unheard("dns:")}
+	for _, t := range tokens {
+		list = append(list, cmp.Or(linear.Unheard(t), t))
+	}
+	return list
+}
+
+// modelKinds are kinds of words in which a device that is asked says its model.
+var modelKinds = []string{"tplink:", "upnp:"}
+
+// abroad are the examples of classes with the name of a model, each as of a device in another
+// house, of other firmware: of its words that name alone is known. With it comes one of
+// none of them, which says as little, and nothing of its model or that it is another.
+func (c Config) abroad(examples []Example) (list []Example) {
+	for i, e := range examples {
+		if e.Class >= len(c.Models) || c.Models[e.Class] == "" {
+			continue
+		}
+		kind, tokens := modelKinds[i%len(modelKinds)], unheard(e.Tokens)
+		if e.Tokens = sorted(tokens, kind+c.Models[e.Class]); c.None >= 0 {
+			other := Example{Class: c.None, From: e.From, Unit: e.Unit, Weight: e.Weight / 2}
+			for _, other.Tokens = range [][]string{sorted(tokens), sorted(tokens, linear.Unheard(kind))} {
+				list = append(list, other)
+			}
+		}
+		list = append(list, e)
+	}
+	return list
+}
+
+// sorted are tokens and some more, sorted and each once.
+func sorted(tokens []string, more ...string) []string {
+	tokens = slices.Concat(tokens, more)
+	slices.Sort(tokens)
+	return slices.Compact(tokens)
 }
 
 // masked are the examples of classes as of devices whose MACs tell no maker, of any class but
