@@ -166,7 +166,7 @@ func conditions(d *v1.DeviceVerdict) (c condition, where string) {
 		percent := math.Round(*of * 100)
 		c.Confidence = &percent
 	}
-	if where = home; d.Gone {
+	if where = home; d.Gone || d.LastSeen.IsZero() { // one may be labelled before it is seen
 		where, c.InZones = notHome, []string{}
 	}
 	return c, where

@@ -60,55 +60,54 @@ func newPoster(kind string, h HTTP, counts *counts, log *slog.Logger) (*poster, 
 	return p, nil
 }
 
-// run delivers what the spool holds until ctx ends.
+// run implements outlet. What waits is read anew for each attempt: it may be forgotten meanwhile.
 func (p *poster) run(ctx context.Context, s *spool) {
-	for {
+	for failed := 0; ; {
 		b, number, ok := s.next(ctx)
 		if !ok {
 			return
 		}
-		if !p.deliver(ctx, b.notice(), s) {
-			return
-		}
-		s.done(number)
-	}
-}
-
-// deliver tries until the message is taken, or refused; false: ctx has ended before.
-func (p *poster) deliver(ctx context.Context, n v1.Notice, s *spool) bool {
-	for attempt := 0; ; attempt++ {
+		n := b.notice()
 		err := p.post(ctx, &n)
 		var refused *refusedError
-		s.stuck.Store(err != nil && !errors.As(err, &refused))
-		switch {
-		case ctx.Err() != nil:
-			return err == nil
-		case err == nil:
-			p.counts.sent.Add(1)
-			if attempt > 0 {
-				p.log.Info("messages are delivered again")
-			}
-			return true
-		case errors.As(err, &refused):
-			p.counts.refused.Add(1)
-			p.log.Error("a message is refused, and given up", "error", err)
-			return true
+		again := err != nil && !errors.As(err, &refused)
+		if s.stuck.Store(again); !again {
+			s.done(number)
+			p.delivered(refused, failed)
+			failed = 0
+			continue
+		}
+		if ctx.Err() != nil {
+			return
 		}
 		p.counts.retries.Add(1)
-		if attempt == 0 {
+		if failed == 0 {
 			p.log.Error("a message cannot be delivered; it is tried again", "error", err)
 		}
 		select {
 		case <-ctx.Done():
-			return false
-		case <-time.After(pause(attempt)):
+		case <-time.After(pause(failed)):
 		}
+		failed++
 	}
 }
 
-// pause is how long to wait after so many attempts beside the first.
-func pause(attempt int) time.Duration {
-	d := min(firstPause<<min(attempt, 20), longestPause)
+// delivered notes the end of a message after so many attempts that failed.
+func (p *poster) delivered(refused *refusedError, failed int) {
+	if refused != nil {
+		p.counts.refused.Add(1)
+		p.log.Error("a message is refused, and given up", "error", refused)
+		return
+	}
+	p.counts.sent.Add(1)
+	if failed > 0 {
+		p.log.Info("messages are delivered again")
+	}
+}
+
+// pause is how long to wait after an attempt that failed, and so many before it.
+func pause(before int) time.Duration {
+	d := min(firstPause<<min(before, 20), longestPause)
 	return d - rand.N(d/2)
 }
 

@@ -203,6 +203,31 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
+// What is tried again and again is not told once its device is forgotten.
+func TestForgottenMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &house{}
+		h.put(plug, nil)
+		h.put(phone, nil)
+		n := notifier(t, "", Config{Webhook: HTTP{URL: "http://nosuch.invalid"}}, h)
+		status, got := http.StatusBadGateway, []string{}
+		through(n, func(r *http.Request) (*http.Response, error) {
+			body, err := io.ReadAll(r.Body)
+			got = append(got, string(body))
+			return &http.Response{StatusCode: status, Body: http.NoBody}, err
+		})
+		n.Event(event(phone, "known"))
+		n.Event(event(plug, "known"))
+		synctest.Wait()
+		n.Forget([]string{phone})
+		status, got = http.StatusOK, nil
+		time.Sleep(time.Hour)
+		if len(got) != 1 || !strings.Contains(got[0], plug) {
+			t.Errorf("told %q", got)
+		}
+	})
+}
+
 // A server that never answers holds up nobody: not events, not a new set of sinks, not the end.
 func TestNeverAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -47,7 +47,7 @@ func (h *house) put(name string, change func(*v1.DeviceVerdict)) {
 	if h.devices == nil {
 		h.devices = map[string]v1.DeviceVerdict{}
 	}
-	d := v1.DeviceVerdict{Verdict: v1.Verdict{Device: name, State: v1.Unknown}, MACs: []string{name}, FirstSeen: v1.UnixMicro(1e6)}
+	d := v1.DeviceVerdict{Verdict: v1.Verdict{Device: name, State: v1.Unknown}, MACs: []string{name}, FirstSeen: v1.UnixMicro(1e6), LastSeen: v1.UnixMicro(2e6)}
 	if change != nil {
 		change(&d)
 	}

@@ -57,14 +57,13 @@ func line(n *v1.Notice) string {
 		b.WriteString(about)
 	}
 	switch {
-	case n.Old != nil && n.New != nil:
-		fmt.Fprintf(&b, ", %s, was %s", *n.New, *n.Old)
-	case n.New != nil:
+	case n.New != nil && (n.Name == nil || *n.Name != *n.New):
 		b.WriteString(", " + *n.New)
-	case n.Old != nil:
-		b.WriteString(", no longer " + *n.Old)
 	case n.State != nil && n.Event.Event == v1.EventNew:
 		b.WriteString(", " + string(*n.State))
+	}
+	if n.Old != nil {
+		b.WriteString(", was " + *n.Old)
 	}
 	return b.String()
 }
