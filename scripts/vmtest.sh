@@ -41,6 +41,8 @@ tests() {
       ;;
     full)
       echo "pkg/loader -test.v -test.short -test.timeout=30m"
+      echo "internal/sandbox -test.v"
+      echo "cmd/internal/confine -test.v"
       for package in $(dirname pkg/loader/*/*_test.go pkg/model/{,cnn/,stream/}*_test.go pkg/model/internal/*/*_test.go | sort -u); do
         echo "$package -test.v -test.short -test.timeout=15m"
       done
@@ -60,7 +62,8 @@ packages() { cut -d ' ' -f 1 | sort -u; }
 initrd() {
   local root=build/vm/root-$1 package
   rm -rf "$root"
-  mkdir -p "$root/repo/docs" "$root/bin"
+  mkdir -p "$root/repo/docs" "$root/bin" "$root/etc"
+  : >"$root/etc/shadow" # what a sensor must not read
   cp -r "$3/modules" "$root/modules"
   cp go.mod "$root/repo/"
   cp docs/KERNELS.md "$root/repo/docs/"
