@@ -25,7 +25,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest docker clean
+.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest systemd-test docker clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -106,6 +106,9 @@ exact: ## count 58 million packets and parse 10 million frames without a miss, 3
 
 vmtest: ## load and run the programs on other kernels, in QEMU
 	@scripts/vmtest.sh
+
+systemd-test: build ## boot a Debian in a container and try the service there (root)
+	@scripts/systemd-test.sh
 
 docker: ## a container image that holds the static binary only
 	@docker info >/dev/null 2>&1 || { echo "make docker: no container engine answers; start one, or install docker" >&2; exit 1; }

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -133,16 +135,69 @@ func TestLongWorkIsNotSilent(t *testing.T) {
 }
 
 func TestServiceFile(t *testing.T) {
-	unit, err := os.ReadFile("iotsense.service")
+	unit := read(t, "iotsense.service")
+	for _, want := range []string{
+		`(?m)^ExecStart=.* run --config /etc/iotsense/config\.yaml$`, `(?m)^Group=iotsense$`, `(?m)^Type=notify$`, `(?m)^WatchdogSec=`,
+		`(?m)^RestartSec=`, `(?m)^StartLimitIntervalSec=0$`, `(?m)^RestrictAddressFamilies=AF_UNIX AF_NETLINK$`,
+		`(?m)^Environment=GOTRACEBACK=crash$`, // else a crash ends with 2, which is not started anew
+	} {
+		if !regexp.MustCompile(want).MatchString(unit) {
+			t.Errorf("iotsense.service has no line %s", want)
+		}
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{
-		`(?m)^ExecStart=.* run --config /etc/iotsense/config\.yaml$`, `(?m)^Group=iotsense$`,
-		`(?m)^RestartSec=`, `(?m)^StartLimitIntervalSec=0$`, `(?m)^RestrictAddressFamilies=AF_UNIX AF_NETLINK$`,
-	} {
-		if !regexp.MustCompile(want).Match(unit) {
-			t.Errorf("iotsense.service has no line %s", want)
+	return string(text)
+}
+
+// directives are the lines of a unit that say something, without those of names.
+func directives(unit string, names ...string) (lines []string) {
+	for line := range strings.Lines(unit) {
+		name, _, is := strings.Cut(strings.TrimSpace(line), "=")
+		if is && !strings.HasPrefix(line, "#") && !slices.Contains(names, name) {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
+// The unit for each interface is the other one but for what must differ.
+func TestTemplateUnit(t *testing.T) {
+	differ := []string{"Description", "ExecStart", "RuntimeDirectory", "StateDirectory"}
+	one, template := directives(read(t, "iotsense.service"), differ...), directives(read(t, "iotsense@.service"), differ...)
+	if !slices.Equal(one, template) {
+		t.Errorf("iotsense.service has\n%q\niotsense@.service\n%q", one, template)
+	}
+}
+
+// docs/SYSTEMD.md has the reason of what adds to the units' exposure, and nothing else does.
+func TestServiceIsHardlyExposed(t *testing.T) {
+	const most = 2.0
+	page := read(t, "../docs/SYSTEMD.md")
+	for _, unit := range []string{"iotsense.service", "iotsense@.service"} {
+		cmd := exec.Command(testenv.Tool(t, "systemd-analyze"), "security", "--offline=yes", "--no-pager", unit)
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", unit, err, out)
+		}
+		found := regexp.MustCompile(`Overall exposure level for \S+: ([0-9.]+)`).FindSubmatch(out)
+		if found == nil {
+			t.Fatalf("%s: no figure in\n%s", unit, out)
+		}
+		if level, err := strconv.ParseFloat(string(found[1]), 64); err != nil || level > most {
+			t.Errorf("%s: exposure %s, %v; want at most %v:\n%s", unit, found[1], err, most, out)
+		}
+		for _, line := range regexp.MustCompile(`(?m)^✗ (\S+)`).FindAllSubmatch(out, -1) {
+			if !strings.Contains(page, "`"+string(line[1])+"`") {
+				t.Errorf("%s: docs/SYSTEMD.md has no reason for %s", unit, line[1])
+			}
 		}
 	}
 }

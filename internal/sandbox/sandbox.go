@@ -5,7 +5,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 
@@ -143,31 +142,26 @@ var toConnect = []string{
 // the place of a file is another.
 func restrictFiles(cfg Config) error {
 	var rules []landlock.Rule
-	allow := func(access landlock.AccessFSSet, paths ...string) error {
+	allow := func(access landlock.AccessFSSet, paths ...string) {
 		for _, path := range paths {
 			info, err := os.Stat(path)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
 			if err != nil {
-				return err
+				continue // what is not there, or closed to this process, stays so
 			}
+			rights := access
 			if !info.IsDir() {
-				rules = append(rules, landlock.PathAccess(access&ofFile, path))
-				continue
+				rights &= ofFile
 			}
-			rules = append(rules, landlock.PathAccess(access, path))
+			rules = append(rules, landlock.PathAccess(rights, path))
 		}
-		return nil
 	}
 	read := slices.Concat(cfg.Read, always)
 	if cfg.Connect {
 		read = append(read, toConnect...)
 	}
-	err := errors.Join(allow(readFiles, read...), allow(writeFiles, cfg.Write...), allow(ll.AccessFSRemoveDir, cfg.Emptied...))
-	if err != nil {
-		return err
-	}
+	allow(readFiles, read...)
+	allow(writeFiles, cfg.Write...)
+	allow(ll.AccessFSRemoveDir, cfg.Emptied...)
 	handled := landlock.Config{HandledAccessFS: landlock.V5.HandledAccessFS, Scoped: landlock.V6.Scoped & ll.ScopeSignal}
 	return handled.BestEffort().RestrictPaths(rules...)
 }

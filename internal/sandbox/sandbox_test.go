@@ -87,8 +87,8 @@ func attempts(cfg Config) map[string]string {
 	_, err := os.Open("/etc/shadow")
 	note("shadow", err)
 	note("write", os.WriteFile(filepath.Join(cfg.Write[0], fmt.Sprint(unix.Gettid())), []byte("x"), 0o600))
-	note("write elsewhere", os.WriteFile(filepath.Join(cfg.Read[0], "new"), []byte("x"), 0o600))
-	_, err = os.ReadFile(filepath.Join(cfg.Read[0], "model"))
+	note("write elsewhere", os.WriteFile(filepath.Join(cfg.Read[len(cfg.Read)-1], "new"), []byte("x"), 0o600))
+	_, err = os.ReadFile(filepath.Join(cfg.Read[len(cfg.Read)-1], "model"))
 	note("read", err)
 	note("exec", unix.Exec("/bin/true", []string{"true"}, nil))
 	note("program", call(unix.SYS_BPF, unix.BPF_PROG_LOAD, 0, 0))
@@ -153,7 +153,7 @@ func TestEnter(t *testing.T) {
 		{"with sinks", Config{Connect: true}, "cap_net_admin=ep", "UDP socket, TCP socket"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.cfg.Read, tt.cfg.Write = []string{read}, []string{write}
+			tt.cfg.Read, tt.cfg.Write = []string{filepath.Join(read, "gone"), "/etc/hostname", read}, []string{write}
 			o := confined(t, tt.cfg)
 			if o.State.Capabilities != tt.capabilities || o.State.Landlock == 0 || !o.State.Seccomp {
 				t.Errorf("confined by %+v", o.State)

@@ -41,6 +41,7 @@ type Kernel struct {
 	pins      *pins
 	closers   []io.Closer  // beside programs, maps and network
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
+	steps     atomic.Uint64
 
 	mu          sync.Mutex // guards what follows, the ring but for waiting, and the sweep
 	freed       bool

@@ -30,9 +30,13 @@ func (k *Kernel) Run(ctx context.Context, sink flows.Sink) error {
 		if err := k.step(&next); err != nil {
 			return errors.Join(err, k.flush())
 		}
+		k.steps.Add(1)
 	}
 	return k.flush()
 }
+
+// Progress is how often Run has read the ring and done what was due, some times a second.
+func (k *Kernel) Progress() uint64 { return k.steps.Load() }
 
 func (k *Kernel) setSink(sink flows.Sink) {
 	k.mu.Lock()

@@ -48,6 +48,8 @@ type Config struct {
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool
 	Socket  string // path; empty: no socket
+	// Listener is a socket that is there already, in place of one at Socket; may be nil.
+	Listener net.Listener
 	// Gate is where else the sensor answers; nil: nowhere.
 	Gate  *api.Gate
 	State string // file that the registry outlasts the process in; empty: memory only
@@ -173,7 +175,8 @@ func Open(cfg Config) (*Sensor, error) {
 
 // openDoors makes the socket, and listens where the sensor answers beside it.
 func (s *Sensor) openDoors() (err error) {
-	if s.cfg.Socket != "" {
+	s.socket = s.cfg.Listener
+	if s.socket == nil && s.cfg.Socket != "" {
 		if s.socket, err = api.Listen(s.cfg.Socket); err != nil {
 			return err
 		}
@@ -425,6 +428,9 @@ func (s *Sensor) record(r *flows.Record) {
 
 // ID implements api.Source: a random word, another after each start.
 func (s *Sensor) ID() string { return s.id }
+
+// Progress is a number that grows while events of the kernel are read and judged.
+func (s *Sensor) Progress() uint64 { return s.kernel.Progress() }
 
 // Stats implements api.Source.
 func (s *Sensor) Stats() (v1.Stats, error) {

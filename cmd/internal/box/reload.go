@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/cmd/internal/confine"
+	"github.com/iotsense/iotsense/cmd/internal/logs"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/cmd/internal/sinks"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
@@ -34,7 +35,7 @@ var live = map[string]func(r *reloader, next *cli.Context, cfg *sensor.Config) e
 		return r.sensor.SetLocal(cfg.Loader.Local)
 	},
 	"log": func(r *reloader, next *cli.Context, _ *sensor.Config) error {
-		form, err := terminal.LogHandler(next.String("log"))
+		form, err := logs.Handler(next.String("log"))
 		if err == nil {
 			r.setForm(form)
 		}

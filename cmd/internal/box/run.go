@@ -19,6 +19,8 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/confine"
+	"github.com/iotsense/iotsense/cmd/internal/logs"
+	"github.com/iotsense/iotsense/cmd/internal/service"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/cmd/internal/sinks"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
@@ -57,7 +59,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "tls-cert", Usage: "certificate `FILE` (PEM) for --listen"},
 			&cli.StringFlag{Name: "tls-key", Usage: "its key's `FILE` (PEM)"},
 			settings.Flag,
-			terminal.LogFlag,
+			logs.Flag,
 			&cli.StringFlag{Name: "state", Usage: "`FILE` that the registry of devices is kept in, beside its snapshot; empty: in memory only"},
 			&cli.StringFlag{Name: "record", Usage: "`DIR` that the records of devices are kept in, to learn from (default: nowhere)"},
 			&cli.StringFlag{Name: "record-size", Value: "256MiB", Usage: "`SIZE` of all that is there, which is kept for 14 days at most"},
@@ -89,7 +91,7 @@ func runSensor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	form, err := terminal.LogHandler(c.String("log"))
+	form, err := logs.Handler(c.String("log"))
 	if err != nil {
 		return file.Blame(c, err, checkFlags)
 	}
@@ -100,6 +102,9 @@ func runSensor(c *cli.Context) error {
 		return file.Blame(c, err, checkFlags)
 	}
 	if err := terminal.Undoes(ctx); err != nil {
+		return err
+	}
+	if cfg.Listener, err = service.Socket(cfg.Socket); err != nil {
 		return err
 	}
 	out := &verdictLog{w: c.App.Writer, json: c.Bool("json"), gone: stop}
@@ -117,7 +122,9 @@ func runSensor(c *cli.Context) error {
 		defer end()
 	}
 	end := (&reloader{file: file, run: c, sensor: s, cfg: cfg, setForm: log.SetForm}).follow(ctx, hangups)
+	told := service.Follow(ctx, s)
 	err = runWatched(ctx, s, cfg)
+	told()
 	end()
 	logAccounts(cfg, s)
 	return errors.Join(err, s.Close(), out.failure())
@@ -141,7 +148,7 @@ func logAccounts(cfg sensor.Config, s *sensor.Sensor) {
 
 // checkFlags is what run refuses of its flags before it does anything.
 func checkFlags(c *cli.Context) error {
-	if _, err := terminal.LogHandler(c.String("log")); err != nil {
+	if _, err := logs.Handler(c.String("log")); err != nil {
 		return err
 	}
 	_, err := sensorConfig(c, slog.New(slog.DiscardHandler))

@@ -201,7 +201,8 @@ func (s *stream) Write(b []byte) (int, error) {
 // patientLog is a log that never keeps waiting whoever writes to it.
 type patientLog struct {
 	*slog.Logger
-	lines *queue.Queue[[]byte]
+	w     io.Writer
+	lines *queue.Queue[func() error]
 	form  form
 }
 
@@ -217,13 +218,14 @@ func (f *form) WithGroup(name string) slog.Handler              { return (*f.Loa
 // reader has gone away.
 func NewPatientLog(w io.Writer, handler func(io.Writer) slog.Handler, gone func(error)) *patientLog {
 	l := &patientLog{}
+	l.w = w
 	var told uint64
-	l.lines = queue.New(logQueue, func(line []byte) error {
-		if n := l.lines.Dropped(); n > told {
-			line = fmt.Appendf(line, "iotsense: %d lines of the log are missing here, nobody read them\n", n-told)
+	l.lines = queue.New(logQueue, func(put func() error) error {
+		err := put()
+		if n := l.lines.Dropped(); n > told && err == nil {
+			_, err = fmt.Fprintf(w, "iotsense: %d lines of the log are missing here, nobody read them\n", n-told)
 			told = n
 		}
-		_, err := w.Write(line)
 		if errors.Is(err, ErrLeftover) {
 			gone(err)
 		}
@@ -242,9 +244,16 @@ func (l *patientLog) SetForm(handler func(io.Writer) slog.Handler) {
 
 // Write implements io.Writer for the handler: a line at a time.
 func (l *patientLog) Write(line []byte) (int, error) {
-	l.lines.Put(slices.Clone(line))
+	line = slices.Clone(line)
+	l.Later(func() error {
+		_, err := l.w.Write(line)
+		return err
+	})
 	return len(line), nil
 }
+
+// Later puts a line that goes elsewhere, by a call that may wait.
+func (l *patientLog) Later(put func() error) { l.lines.Put(put) }
 
 // Close gives standard error the time to take the last lines.
 func (l *patientLog) Close() { l.lines.Close(writePatience) }

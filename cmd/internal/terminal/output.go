@@ -86,20 +86,6 @@ func Logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(os.Stderr, nil))
 }
 
-// LogFlag is the form of a sensor's log.
-var LogFlag = &cli.StringFlag{Name: "log", Value: "text", Usage: "`text|json`: form of the log on standard error, a line each"}
-
-// LogHandler makes what gives lines the form that LogFlag asks for.
-func LogHandler(form string) (func(io.Writer) slog.Handler, error) {
-	switch form {
-	case "text":
-		return func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) }, nil
-	case "json":
-		return func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) }, nil
-	}
-	return nil, Usagef("--log %q: want text or json", form)
-}
-
 // Progress returns a function that shows how far a run over files has come, and
 // one that ends the display; both do nothing unless stderr is a terminal.
 func Progress(what string) (show func(done, total int, name string), end func()) {
