@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/netip"
@@ -40,6 +41,10 @@ func (h *house) Flows(int) (list []v1.Flow, n int, e error) {
 
 func (h *house) Facts(device string) ([]v1.Fact, error) {
 	return []v1.Fact{{Device: device, Kind: "dhcp_host", Value: "plug\x1b[2J of the hall", Source: "sent", Count: 2}}, nil
+}
+
+func (h *house) Explanation(_ context.Context, device string, _ v1.ExplanationRequest) (*v1.Explanation, error) {
+	return &v1.Explanation{Device: device, Label: "TP-LinkPlugHS110", JoinedProbability: 0.97, Facts: []v1.ExplainedFact{{Kind: "dhcp_host", Value: "HS110", Phi: 2.1}}}, nil
 }
 
 // newHouse has so many plugs.
@@ -81,6 +86,8 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		says []string // each in a line of its own
 	}{
 		{[]string{"devices", "--socket", socket}, []string{"50:c7:bf:00:fc:00", "likely"}},
+		{[]string{"explain", "--device", "50:c7:bf:00:fc:01", "--socket", socket}, []string{"says it is HS110 by DHCP"}},
+		{[]string{"label", "--help"}, []string{"MAC NAME"}},
 		{[]string{"devices", "50:c7:bf:00:fc:01", "--socket", socket}, []string{"50:c7:bf:00:fc:01", "346 kB"}},
 		{[]string{"flows", "--socket", socket}, []string{"8883", "5.7 MB"}},
 		{[]string{"stats", "--socket", socket}, []string{"packets.seen", "samples.ring_full"}},

@@ -189,10 +189,6 @@ func (l *living) Correct(_ context.Context, device, do string, c v1.Correction) 
 	return v1.Corrected{}, &api.RefusedError{Err: errors.New("there is no such device")}
 }
 
-func (l *living) Explanation(_ context.Context, device string, _ v1.ExplanationRequest) (*v1.Explanation, error) {
-	return &v1.Explanation{Device: device, Label: "TP-LinkPlugHS110", JoinedProbability: 0.97, Facts: []v1.ExplainedFact{{Kind: "dhcp_host", Value: "HS110", Phi: 2.1}}}, nil
-}
-
 // top is looked at in a terminal: the list, a device, a name that is given, drops; it ends by a
 // key, and the terminal is as it was.
 func TestTop(t *testing.T) {

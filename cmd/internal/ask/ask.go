@@ -91,6 +91,7 @@ func parseWanted(c *cli.Context) (DeviceName, error) {
 func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Time) {
 	t := terminal.NewTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
 	t.Breaks(1, 2, 3)
+	t.Spare(7, 2, 6)
 	judged := false
 	for i := range list {
 		d := &list[i]
@@ -263,6 +264,7 @@ func openFlows(c *cli.Context) error {
 func printFlows(w io.Writer, list []v1.Flow) {
 	t := terminal.NewTable(w, "Began", "Device", "Port", "Proto", "Remote", "Port", "Packets", "Bytes", "On")
 	t.Breaks(2, 5)
+	t.Spare(9, 1, 3)
 	for _, f := range list {
 		device := "-"
 		if f.Device != nil {

@@ -35,13 +35,13 @@ func PrintExplanation(w io.Writer, x *v1.Explanation, top int) {
 	if x.Capture != nil {
 		from = *x.Capture
 	}
-	fmt.Fprintf(w, "%s: %s, window %d, %s\n", x.Title(), x.Device, x.WindowIndex, from)
-	fmt.Fprintf(w, "%s has probability %.3f in this window, by network and facts\n", x.Label, x.JoinedProbability)
-	fmt.Fprintf(w, "network: %s %.3f, %.3f of what it is compared with (shares add up to %.0e)\n", x.Output, x.Value, x.BaseValue, x.AdditivityError)
+	terminal.PrintLine(w, "%s: %s, window %d, %s", x.Title(), x.Device, x.WindowIndex, from)
+	terminal.PrintLine(w, "%s has probability %.3f in this window, by network and facts", x.Label, x.JoinedProbability)
+	terminal.PrintLine(w, "network: %s %.3f, %.3f of what it is compared with (shares add up to %.0e)", x.Output, x.Value, x.BaseValue, x.AdditivityError)
 	if x.FactsValue != nil {
-		fmt.Fprintf(w, "facts: %s %.3f, %.3f of who says nothing\n", x.Output, *x.FactsValue, *x.FactsBaseValue)
+		terminal.PrintLine(w, "facts: %s %.3f, %.3f of who says nothing", x.Output, *x.FactsValue, *x.FactsBaseValue)
 	}
-	fmt.Fprintf(w, "padding: fraction %.3f, share %.3f of what speaks for it\n", x.PaddingFraction, x.PaddingShare)
+	terminal.PrintLine(w, "padding: fraction %.3f, share %.3f of what speaks for it", x.PaddingFraction, x.PaddingShare)
 	lines := x.Shares(true)
 	shown := lines
 	if top > 0 {

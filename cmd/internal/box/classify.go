@@ -122,6 +122,7 @@ func verdictPrinter(c *cli.Context) *verdicts {
 	v := &verdicts{w: c.App.Writer}
 	if !c.Bool("json") {
 		v.table = terminal.NewTable(v.w, "Capture", "Device", "Label", "Confidence", "State", "Windows", "Flows", "Packets", "Note")
+		v.table.Spare(9, 8, 7, 6)
 	}
 	return v
 }

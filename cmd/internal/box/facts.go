@@ -160,6 +160,7 @@ func newFactsPrinter(c *cli.Context) *factsPrinter {
 	p := &factsPrinter{w: c.App.Writer}
 	if !c.Bool("json") {
 		p.table = terminal.NewTable(p.w, "Device", "Kind", "Value", "Source", "Count", "Capture")
+		p.table.Spare(6, 5)
 	}
 	return p
 }

@@ -15,7 +15,7 @@ const helpTemplate = `NAME:
    {{template "helpNameTemplate" .}}
 
 USAGE:
-   {{if .VisibleCommands}}{{.HelpName}} COMMAND [options]{{else}}{{template "usageTemplate" .}}{{end}}{{if .Description}}
+   {{if .VisibleCommands}}{{.HelpName}} COMMAND [options]{{else}}{{usage .HelpName .ArgsUsage}}{{end}}{{if .Description}}
 
 DESCRIPTION:
    {{template "descriptionTemplate" .}}{{end}}{{if .VisibleCommands}}
@@ -40,7 +40,7 @@ func (p *Program) printHelp() {
 	cli.AppHelpTemplate, cli.CommandHelpTemplate, cli.SubcommandHelpTemplate = helpTemplate, helpTemplate, helpTemplate
 	cli.HelpPrinter = func(w io.Writer, template string, data any) {
 		cli.HelpPrinterCustom(w, template, data, map[string]any{
-			"wrapAt": Width, "commands": commandsHelp, "options": optionsHelp,
+			"wrapAt": Width, "usage": usageHelp, "commands": commandsHelp, "options": optionsHelp,
 			"examples": func(called string) []string { return p.examples(strings.TrimPrefix(called, p.Name+" ")) },
 		})
 	}
@@ -57,6 +57,11 @@ func (p *Program) examples(command string) (lines []string) {
 		}
 	}
 	return lines
+}
+
+func usageHelp(called, args string) string {
+	lines := text.WrapSoft(strings.TrimSpace(called+" [options] "+args), max(1, Width()-2*helpIndent))
+	return strings.ReplaceAll(strings.ReplaceAll(lines, " \n", "\n"), "\n", "\n"+strings.Repeat(" ", 2*helpIndent))
 }
 
 // definition is a name and what it means.

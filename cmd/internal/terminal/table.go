@@ -47,11 +47,12 @@ type TextTable struct {
 	header table.Row
 	rows   []table.Row
 	breaks []int // columns whose cells may be broken in a file too, from 1
+	spare  []int // columns that go first in a terminal without room, from 1
 }
 
 // NewTable is a table on w. Like all tables here it keeps each row in its line, unless a
-// terminal is narrower: then cells are broken, and rows that are wider all the same are
-// written a cell a line.
+// terminal is narrower: then cells are broken, columns that can be spared left out, and rows
+// that are wider all the same are written a cell a line.
 func NewTable(w io.Writer, columns ...any) *TextTable {
 	return &TextTable{w: w, header: columns}
 }
@@ -59,6 +60,9 @@ func NewTable(w io.Writer, columns ...any) *TextTable {
 // Breaks says that cells of the columns with these numbers, from 1, are broken where the
 // table is too wide, even when it goes to a file.
 func (t *TextTable) Breaks(columns ...int) { t.breaks = columns }
+
+// Spare says which columns are left out, in this order, of a terminal that is too narrow.
+func (t *TextTable) Spare(columns ...int) { t.spare = columns }
 
 // AppendRow adds a row.
 func (t *TextTable) AppendRow(row table.Row) { t.rows = append(t.rows, row) }
@@ -72,25 +76,67 @@ func (t *TextTable) Length() int { return len(t.rows) }
 // Render writes the table; an error of writing is the printer's to keep.
 func (t *TextTable) Render() {
 	if columns, is := onTerminal(); is {
-		all := make([]int, len(t.header))
-		for i := range all {
-			all[i] = i + 1
-		}
-		t.render(columns, all, true)
+		t.renderIn(columns)
 		return
 	}
-	t.render(fileWidth, t.breaks, false)
+	widths, _ := t.fit(fileWidth, 2, func(i int) bool { return slices.Contains(t.breaks, i+1) })
+	t.lines(widths, "  ")
 }
 
-// render fits the table into width by breaking cells of some columns, else by writing
-// records, where that is wanted.
-func (t *TextTable) render(width int, breaks []int, records bool) {
-	widths, least := t.widths(breaks)
-	over := -1 // the last column's blank is cut off
-	for _, w := range widths {
-		over += w + 2
+// renderIn writes the table for a terminal of so many columns.
+func (t *TextTable) renderIn(columns int) {
+	if widths, fits := t.fit(columns, 2, always); fits {
+		t.lines(widths, "  ")
+		return
 	}
-	for over -= width; over > 0; over-- {
+	for n := range len(t.spare) + 1 {
+		less := t.without(t.spare[:n])
+		if widths, fits := less.fit(columns, 1, always); fits {
+			less.lines(widths, " ")
+			if n > 0 {
+				var left []string
+				for _, column := range t.spare[:n] {
+					left = append(left, strings.ToUpper(Cell(t.header[column-1])))
+				}
+				PrintLine(t.w, "(no room here for %s; --json has all)", strings.Join(left, ", "))
+			}
+			return
+		}
+	}
+	t.records(columns)
+}
+
+func always(int) bool { return true }
+
+// without is the table without the columns of these numbers, from 1.
+func (t *TextTable) without(columns []int) *TextTable {
+	left := func(row table.Row) (kept table.Row) {
+		for i, cell := range row {
+			if !slices.Contains(columns, i+1) {
+				kept = append(kept, cell)
+			}
+		}
+		return kept
+	}
+	less := &TextTable{w: t.w, header: left(t.header)}
+	for _, row := range t.rows {
+		less.rows = append(less.rows, left(row))
+	}
+	return less
+}
+
+// fit gives the columns' widths, by breaking cells of some where the table is wider than
+// width with so many blanks between columns; fits: it is not wider then.
+func (t *TextTable) fit(width, blanks int, breaks func(column int) bool) (widths []int, fits bool) {
+	widths, least := t.widths(breaks)
+	over := -blanks - width
+	if blanks > 1 {
+		over++ // in front
+	}
+	for _, w := range widths {
+		over += w + blanks
+	}
+	for ; over > 0; over-- {
 		widest := -1
 		for i, w := range widths {
 			if w > least[i] && (widest < 0 || w > widths[widest]) {
@@ -98,54 +144,55 @@ func (t *TextTable) render(width int, breaks []int, records bool) {
 			}
 		}
 		if widest < 0 {
-			break
+			return widths, false
 		}
 		widths[widest]--
 	}
-	if over > 0 && records {
-		t.records(width)
-		return
-	}
-	t.lines(widths)
+	return widths, true
 }
 
 // widths are those of the columns, and the least that they can be.
-func (t *TextTable) widths(breaks []int) (widths, least []int) {
+func (t *TextTable) widths(breaks func(column int) bool) (widths, least []int) {
 	widths, least = make([]int, len(t.header)), make([]int, len(t.header))
 	for i := range t.header {
-		number := len(t.rows) > 0
-		word := text.StringWidth(Cell(t.header[i]))
-		widths[i] = word
-		for _, row := range t.rows {
-			if i >= len(row) {
-				continue
-			}
-			cell := Cell(row[i])
+		number, word := len(t.rows) > 0, 0
+		measure := func(v any) {
+			cell := Cell(v)
 			widths[i] = max(widths[i], text.StringWidth(cell))
 			for w := range strings.FieldsSeq(cell) {
 				word = max(word, min(text.StringWidth(w), mostOfWord))
 			}
-			_, is := row[i].(string)
-			number = number && !is
 		}
-		least[i] = widths[i]
-		if !number && slices.Contains(breaks, i+1) {
-			least[i] = min(widths[i], max(word, leastColumn))
+		measure(t.header[i])
+		for _, row := range t.rows {
+			if i < len(row) {
+				measure(row[i])
+				_, is := row[i].(string)
+				number = number && !is
+			}
+		}
+		if least[i] = widths[i]; breaks(i) {
+			least[i] = word
+			if !number {
+				least[i] = min(widths[i], max(word, leastColumn))
+			}
 		}
 	}
 	return widths, least
 }
 
-// lines writes a row a line, cells broken to these widths.
-func (t *TextTable) lines(widths []int) {
+// lines writes a row a line, cells broken to these widths, with blanks between columns.
+func (t *TextTable) lines(widths []int, blanks string) {
 	w := table.NewWriter()
 	w.SetStyle(table.StyleLight)
 	w.Style().Options = table.OptionsNoBordersAndSeparators
+	w.Style().Box.PaddingLeft, w.Style().Box.PaddingRight = blanks[1:], " "
 	w.AppendHeader(t.header)
 	w.AppendRows(t.rows)
 	columns := make([]table.ColumnConfig, len(widths))
 	for i, width := range widths {
-		columns[i] = table.ColumnConfig{Number: i + 1, Transformer: Cell, TransformerHeader: Cell, WidthMax: width, WidthMaxEnforcer: text.WrapSoft}
+		columns[i] = table.ColumnConfig{Number: i + 1, Transformer: Cell, TransformerHeader: Cell,
+			WidthMax: width, WidthMaxEnforcer: text.WrapSoft}
 	}
 	w.SetColumnConfigs(columns)
 	for line := range strings.Lines(w.Render()) {
@@ -172,6 +219,16 @@ func (t *TextTable) records(width int) {
 			}
 		}
 	}
+}
+
+// PrintLine prints a line, broken where a terminal ends.
+func PrintLine(w io.Writer, format string, args ...any) {
+	line := fmt.Sprintf(format, args...)
+	if _, is := onTerminal(); is {
+		PrintParagraph(w, line)
+		return
+	}
+	fmt.Fprintln(w, line)
 }
 
 // PrintParagraph prints text in lines that a terminal holds.
