@@ -14,7 +14,8 @@ SEED     := 3
 LAB_SEED := 1
 PAPER_SEED := 1
 
-# make demo: more flags for `iotsense demo`, e.g. DEMO_FLAGS='--speed 20'.
+# make demo: more flags for `iotsense demo`, e.g. DEMO_FLAGS='--speed 20', or --learn: strangers
+# that get names by labels of others.
 DEMO_FLAGS :=
 # make bench-capture: flags of `iotsense bench capture`.
 CAPTURE_FLAGS :=

@@ -5,6 +5,9 @@ set -eu
 cd "$(dirname "$0")/.."
 
 scripts/data.sh
+case " $* " in
+*" --learn "*) exec scripts/root.sh bin/iotsense demo "$@" ;;
+esac
 if [ -e build/data/iot-sentinel/manifest.csv ]; then
   echo "demo: replays captures of the data set's test split (../shared/data)"
   set -- --captures build/data/iot-sentinel "$@"

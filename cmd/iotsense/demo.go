@@ -30,6 +30,7 @@ func demoCommand() *cli.Command {
 			&cli.DurationFlag{Name: "duration", Usage: "stop playing after `D`"},
 			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or lab for the device lab's (default: the embedded model that fits the traffic)"},
 			&cli.Int64Flag{Name: "seed", Value: 1, Usage: "`N` of the device lab's traffic"},
+			&cli.BoolFlag{Name: "learn", Usage: "show a home of strangers instead, and how labels of some give names to the others"},
 			terminal.JSONFlag,
 		},
 		Action: demo,
@@ -51,8 +52,14 @@ func demo(c *cli.Context) error {
 	if c.IsSet("seed") && c.String("captures") != "" {
 		return terminal.Usagef("--seed: what is played is of --captures, not the device lab's")
 	}
+	if err := checkScene(c); err != nil {
+		return err
+	}
 	if err := checkSensor(c, "demo"); err != nil {
 		return err
+	}
+	if c.Bool("learn") {
+		return learnDemo(c)
 	}
 	traffic, opts, err := demoChoices(c)
 	if err != nil {

@@ -31,7 +31,7 @@ var commandFlags = map[string]string{
 	"run": "sinks.hold sinks.digest sinks.allow sinks.webhook.url sinks.webhook.token-file sinks.webhook.ca-file sinks.webhook.events " +
 		"sinks.mqtt.url sinks.mqtt.username sinks.mqtt.password-file sinks.mqtt.ca-file sinks.mqtt.topic sinks.mqtt.discovery " +
 		"sinks.ntfy.url sinks.ntfy.token-file sinks.ntfy.ca-file sinks.ntfy.events " +
-		"explain-rate page-payload no-sandbox no-facts interface hook promisc model local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log pin json duration kernel-stats " +
+		"explain-rate page-payload no-sandbox no-facts interface hook promisc model models local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log pin json duration kernel-stats " +
 		"packets prefix flow-timeout direction speed",
 	"extract":         sourceNames + streamNames + "model json output change scrub",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
@@ -48,7 +48,7 @@ var commandFlags = map[string]string{
 	"strategies":      seriesNames + "services",
 	"ablation":        seriesNames + "variants fixed",
 	"lab":             "units captures duration seed",
-	"demo":            "captures speed hook duration model seed json",
+	"demo":            "captures speed hook duration model seed learn json",
 	"config":          "",
 	"config check":    "",
 	"config show":     "",
@@ -80,6 +80,8 @@ var commandFlags = map[string]string{
 	"completion zsh":  "as",
 	"completion fish": "as",
 	"man":             "as",
+	"learn":           "record models model socket labels memory threads seed again json",
+	"model rollback":  "models socket json",
 	"bench samples":   "rate time runs payload macs max-flows hook kernel-stats blocked json",
 }
 
@@ -193,6 +195,10 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"bench capture --interface eth0", "an interface and the address at its other end go together"},
 		{"run -i lo --ring-size 1025MiB", `--ring-size: size "1025MiB": want`},
 		{"run -i lo --ring-size 5000GiB", "up to 1024 MiB"},
+		{"learn --memory 100MiB", "--memory: 100MiB: want 192 MiB or more"},
+		{"demo --learn --captures x", "leave --captures out"},
+		{"learn captures", `learn: no argument wanted, got "captures"`},
+		{"model rollback x", `model rollback: no argument wanted, got "x"`},
 		{"run -i lo --record x --record-size 15MiB", "--record-size 15MiB: want 16 MiB or more"},
 		{"run -i lo --record-size 20MiB", "--record DIR, which is missing"},
 		{"run -i lo --record x --model none --packets 0", "--record x: with --packets 0"},

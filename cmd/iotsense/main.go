@@ -32,8 +32,8 @@ func iotsense() *terminal.Program {
 	box.MoreOutputs, box.LoadLab = checkpoints, embedded.Lab
 	return &terminal.Program{
 		Name: "iotsense", Usage: box.Usage, Version: version, Programs: object.Digest, Model: embedded.Digest, Devices: ask.Known, Examples: box.Examples + examples, Guard: box.GuardInputs,
-		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand()), box.ExplainCommand(explaining()), top.Command(), analyzeCommand(), trainCommand(), evaluateCommand(),
-			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), demoCommand(), benchCommand()),
+		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand(), rollbackCommand()), box.ExplainCommand(explaining()), top.Command(), analyzeCommand(), trainCommand(), evaluateCommand(),
+			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), learnCommand(), demoCommand(), benchCommand()),
 	}
 }
 

@@ -92,7 +92,7 @@ func TestCompletionWords(t *testing.T) {
 		want []string
 	}{
 		{"dev", []string{"devices"}},
-		{"model ", []string{"info", "export", "import"}},
+		{"model ", []string{"info", "export", "import", "rollback"}},
 		{"model i", []string{"info", "import"}},
 		{"run --ho", []string{"--hook"}},
 		{"run --hook t", []string{"tcx", "tc", "tc-ingress"}},

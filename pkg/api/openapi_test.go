@@ -144,6 +144,11 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			}
 			delete(list, path)
 		}
+		delete(list, v1.RecordingPath) // its answer is a part of Stats'
+		if schema := list[v1.ModelPath]; schema == nil || schema.Validate(map[string]any{"model": "x", "memories_kept": true}) != nil {
+			t.Errorf("%s is not described as it is", v1.ModelPath)
+		}
+		delete(list, v1.ModelPath)
 		for path := range list {
 			t.Errorf("%s is described, and not looked at here", path)
 		}

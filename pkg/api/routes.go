@@ -24,7 +24,8 @@ type route struct {
 	path    string       // a pattern of http.ServeMux
 	summary string       // in a line
 	query   []parameter  // that it may have
-	body    reflect.Type // that POST has as JSON; nil: it is GET
+	post    bool         // it is POST, else GET
+	body    reflect.Type // that POST has as JSON; nil: nothing
 	value   reflect.Type // that is answered as JSON; nil: something else is
 	headers []parameter  // of its answer, beside those of all
 	unseen  bool         // 404: the device has not been seen
@@ -41,7 +42,7 @@ func (r *route) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 }
 
 func (r *route) method() string {
-	if r.body != nil {
+	if r.post {
 		return http.MethodPost
 	}
 	return http.MethodGet
@@ -90,6 +91,8 @@ func routesOf(src Source, log *quietLog, c *clients) (routes []route, end func()
 	for _, w := range corrections {
 		r.add(w.route(r, devices.renew))
 	}
+	r.add(order(r, route{path: v1.ModelPath, summary: "judge by the newest model of run --models from now on"}, src.TakeModel))
+	r.add(order(r, route{path: v1.RecordingPath, summary: "write what is recorded (run --record) to a file now"}, src.WriteRecording))
 	// Which may wait until there is time for it: who comes meanwhile is not kept.
 	explain := explaining{src, r.turn()}
 	r.add(about(r, route{

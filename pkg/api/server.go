@@ -45,6 +45,11 @@ type Source interface {
 	// Correct takes an operator's word on a device, and returns when it is on the disk. What
 	// is not taken is a [RefusedError].
 	Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error)
+	// TakeModel has the newest model judge that was learned; of a [RefusedError] the old one
+	// goes on.
+	TakeModel(context.Context) (v1.ModelTaken, error)
+	// WriteRecording returns when what is recorded by now is in a file.
+	WriteRecording(context.Context) (v1.RecordingStats, error)
 }
 
 // RefusedError is an operator's word that is not taken.

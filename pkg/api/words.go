@@ -45,7 +45,7 @@ var corrections = []correction{
 }
 
 func (w correction) route(r *router, said func(context.Context)) route {
-	one := route{path: v1.CorrectionPath("{device}", w.do), summary: w.summary, body: reflect.TypeFor[v1.Correction]()}
+	one := route{path: v1.CorrectionPath("{device}", w.do), summary: w.summary, post: true, body: reflect.TypeFor[v1.Correction]()}
 	return about(r, one, slots, r.turn(), func(ctx context.Context, q *http.Request) (done v1.Corrected, err error) {
 		if err := errors.Join(mayWrite(ctx), meant(q)); err != nil {
 			return done, err
@@ -78,6 +78,17 @@ type tokenKey struct{}
 // withToken notes that who asks has the token.
 func withToken(r *http.Request) *http.Request {
 	return r.WithContext(context.WithValue(r.Context(), tokenKey{}, true))
+}
+
+// order is a route that has the sensor do something.
+func order[T any](r *router, one route, do func(context.Context) (T, error)) route {
+	one.post = true
+	return about(r, one, 1, r.turn(), func(ctx context.Context, q *http.Request) (done T, err error) {
+		if err := errors.Join(mayWrite(ctx), meant(q)); err != nil {
+			return done, err
+		}
+		return do(ctx)
+	})
 }
 
 // statusOf is the status of an answer that there is none of.

@@ -55,6 +55,20 @@ func (c *counting) Correct(context.Context, string, string, v1.Correction) (v1.C
 	return v1.Corrected{}, nil
 }
 
+func (a answers) TakeModel(context.Context) (v1.ModelTaken, error) {
+	return v1.ModelTaken{Model: "learned", MemoriesKept: true}, a.err
+}
+
+func (a answers) WriteRecording(context.Context) (v1.RecordingStats, error) {
+	return v1.RecordingStats{}, &RefusedError{errors.New("nothing is recorded")}
+}
+
+func (c *counting) TakeModel(context.Context) (v1.ModelTaken, error) { return v1.ModelTaken{}, nil }
+
+func (c *counting) WriteRecording(context.Context) (v1.RecordingStats, error) {
+	return v1.RecordingStats{}, nil
+}
+
 // Who may write says each word, and gets the sensor's answer or why it is not taken.
 func TestWords(t *testing.T) {
 	c, ctx := client.New(serve(t, answers{})), context.Background()
@@ -73,6 +87,12 @@ func TestWords(t *testing.T) {
 	}
 	if _, err := c.Correct(ctx, "x", "rename", v1.Correction{}); err == nil {
 		t.Error("a word that there is not was taken")
+	}
+	if taken, err := c.TakeModel(ctx); err != nil || taken != (v1.ModelTaken{Model: "learned", MemoriesKept: true}) {
+		t.Errorf("model: %+v, %v", taken, err)
+	}
+	if _, err := c.WriteRecording(ctx); err == nil || err.Error() != "nothing is recorded" {
+		t.Errorf("recording: %v", err)
 	}
 	events, err := c.Events(ctx, 41)
 	if want, _ := (answers{}).Events(41); err != nil || !cmp.Equal(events, want) {
@@ -113,6 +133,10 @@ func TestPeerIsChecked(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := client.New(path).Correct(t.Context(), "x", v1.DoForget, v1.Correction{})
+		_, model := client.New(path).TakeModel(t.Context())
+		if (err == nil) != (model == nil) {
+			err = fmt.Errorf("%w, but of the model: %w", err, model)
+		}
 		fmt.Println("said:", err)
 		return
 	}

@@ -113,8 +113,8 @@ func TestRecorder(t *testing.T) {
 	}
 	var none *Recorder
 	none.Add(want[0])
-	if err := none.Flush(); err == nil || none.Close() != nil || none.Forget(nil) != nil || none.Stats().Written != 0 {
-		t.Errorf("no recorder: %v", err)
+	if none.Flush() != nil || none.Close() != nil || none.Forget(nil) != nil || none.Stats().Written != 0 {
+		t.Error("a nil recorder keeps something")
 	}
 }
 

@@ -4,8 +4,10 @@ package sensor
 
 import (
 	"context"
+	"errors"
 	"sync"
 
+	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/recording"
@@ -78,6 +80,15 @@ func (s *Sensor) startRecording() (err error) {
 		},
 	})
 	return err
+}
+
+// WriteRecording implements api.Source.
+func (s *Sensor) WriteRecording(context.Context) (v1.RecordingStats, error) {
+	if s.recorder == nil {
+		return v1.RecordingStats{}, &api.RefusedError{Err: errors.New("this sensor records nothing: start `iotsense run` with --record DIR")}
+	}
+	err := s.recorder.Flush()
+	return s.recorder.Stats(), err
 }
 
 // run writes until close.

@@ -41,9 +41,12 @@ type Config struct {
 	Model  model.Bundle  // nil: records only
 	// CountOnly makes no record either: packets are counted, and of each life the kernel
 	// sends the one sample that is the least it can. It needs a nil Model.
-	CountOnly  bool
-	ModelName  string // in words
-	MaxDevices int    // 0: registry.DefaultMaxDevices
+	CountOnly bool
+	ModelName string // in words
+	// Choose gives the model that is to judge now, and what it is in words, where others may
+	// come while the sensor runs; nil: none.
+	Choose     func() (model.Bundle, string, error)
+	MaxDevices int // 0: registry.DefaultMaxDevices
 	// Ignored reports whether a record makes its device one that is counted but not
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool

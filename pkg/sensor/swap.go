@@ -4,11 +4,14 @@ package sensor
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 
+	"github.com/iotsense/iotsense/pkg/api"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/explain"
@@ -66,6 +69,26 @@ func (s *Sensor) Judges(bundle model.Bundle) (bool, error) {
 	}
 	b, err := bundle.Metadata()
 	return maps.EqualFunc(a, b, func(x, y json.RawMessage) bool { return bytes.Equal(x, y) }), err
+}
+
+// TakeModel implements api.Source.
+func (s *Sensor) TakeModel(context.Context) (taken v1.ModelTaken, err error) {
+	if s.cfg.Choose == nil {
+		return taken, &api.RefusedError{Err: errors.New("this sensor takes no other model while it runs: start `iotsense run` with --models DIR")}
+	}
+	bundle, name, err := s.cfg.Choose()
+	if err == nil {
+		taken = v1.ModelTaken{Model: name, MemoriesKept: true}
+		var same bool
+		if same, err = s.Judges(bundle); err == nil && !same {
+			taken.MemoriesKept, err = s.SetModel(bundle, name)
+		}
+	}
+	if err != nil {
+		s.cfg.Log.Error("the old model goes on", "error", err)
+		return v1.ModelTaken{}, &api.RefusedError{Err: err}
+	}
+	return taken, nil
 }
 
 // sameRecords names the first thing in which records that a model needs differ from those that

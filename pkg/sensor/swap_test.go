@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"errors"
 	"io"
 	"log/slog"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
@@ -70,5 +72,48 @@ func TestSetModel(t *testing.T) {
 	h.table.Flush()
 	if v := h.classifier.Registry().Verdict(name); !v.Known || *v.Label != "camera" {
 		t.Errorf("of flows that ended: %s", line(t, v))
+	}
+}
+
+// A model that was learned is taken when somebody says so; one that cannot be, or is the one that
+// judges already, changes nothing.
+func TestTakeModel(t *testing.T) {
+	first, err := embedded.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := embedded.Lab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, first, 8)
+	spec, _ := first.Record()
+	s := &Sensor{
+		cfg:  Config{Model: first, ModelName: "first", Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		spec: spec, classifier: h.classifier, early: h.early,
+	}
+	refused := func(says string) {
+		t.Helper()
+		_, err := s.TakeModel(t.Context())
+		var as *api.RefusedError
+		if !errors.As(err, &as) || !strings.Contains(err.Error(), says) || s.cfg.ModelName != "first" {
+			t.Errorf("%v, want %q refused", err, says)
+		}
+	}
+	refused("--models DIR")
+	next, name, wrong := second, "second", errors.New("damaged")
+	s.cfg.Choose = func() (model.Bundle, string, error) { return next, name, wrong }
+	refused("damaged")
+	other := *second[""]
+	other.Record.Packets = 5
+	next, wrong = model.Bundle{"": &other}, nil
+	refused("packets 5")
+	next, name = first, "first"
+	if taken, err := s.TakeModel(t.Context()); err != nil || !taken.MemoriesKept {
+		t.Errorf("%+v, %v", taken, err)
+	}
+	next, name = second, "second"
+	if taken, err := s.TakeModel(t.Context()); err != nil || taken.Model != "second" || taken.MemoriesKept || s.cfg.ModelName != "second" {
+		t.Errorf("%+v, %v", taken, err)
 	}
 }

@@ -109,10 +109,23 @@ func networkRows(m *model.Model) []table.Row {
 	return append(rows, table.Row{"window", fmt.Sprintf("%d records, %s", m.Net.Span(), m.Record.WindowMode)})
 }
 
-// chosenModel is the model that run judges with, and what it is in words; nil: none.
-func chosenModel(c *cli.Context) (model.Bundle, string, error) {
+// ModelsFlag names the shelf of learned models.
+var ModelsFlag = &cli.StringFlag{Name: "models", Usage: "`DIR` of models that `learn` makes: the newest judges, where there is one, in place of --model"}
+
+// chosenModel is the model that run judges with, and what it is in words; nil: none. A learned
+// one that cannot be read goes to unread, whose error ends it.
+func chosenModel(c *cli.Context, unread func(error) error) (model.Bundle, string, error) {
 	if c.String("model") == ask.NoModel {
 		return nil, "", nil
+	}
+	if dir := c.String("models"); dir != "" {
+		bundle, path, err := model.Shelf(dir).Newest()
+		if err != nil {
+			err = unread(err)
+		}
+		if bundle != nil || err != nil {
+			return bundle, ModelText(path, bundle), err
+		}
 	}
 	bundle, err := LoadModel(c)
 	return bundle, ModelText(c.String("model"), bundle), err

@@ -47,6 +47,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "hook", Value: string(attach.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc|tc-ingress`: where packets are seen"},
 			&cli.BoolFlag{Name: "promisc", Usage: "promiscuous mode, for a mirror port (default: with the XDP hooks)"},
 			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or none for records only (default: the embedded model)"},
+			ModelsFlag,
 			&cli.StringSliceFlag{Name: "local", Usage: "local `CIDR` (repeatable; default: private, unique local and link-local ranges and the interfaces' own)"},
 			&cli.StringSliceFlag{Name: "ignore", Usage: "no verdict on the device with this `MAC|IP`, such as the gateway (repeatable)"},
 			&cli.StringFlag{Name: "ring-size", Value: "8MiB", Usage: "`SIZE` of the ring buffer"},
@@ -195,7 +196,7 @@ func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	if cfg.Ignored, err = parseIgnore(c); err != nil {
 		return cfg, err
 	}
-	if cfg.Model, cfg.ModelName, err = chosenModel(c); err != nil {
+	if err := chooseModel(c, &cfg); err != nil {
 		return cfg, err
 	}
 	cfg.CountOnly, cfg.ShowPayload = countOnly(c), c.Bool("page-payload")
@@ -222,6 +223,19 @@ func parseAsked(c *cli.Context, cfg *sensor.Config) (err error) {
 		return err
 	}
 	cfg.Sinks, err = sinks.Config(c)
+	return err
+}
+
+// chooseModel finds the model, and how to find another. A learned one that cannot be read keeps
+// no sensor from starting.
+func chooseModel(c *cli.Context, cfg *sensor.Config) (err error) {
+	cfg.Model, cfg.ModelName, err = chosenModel(c, func(err error) error {
+		cfg.Log.Error("a learned model is left out: `iotsense model rollback` goes back to the one before", "error", err)
+		return nil
+	})
+	if c.String("models") != "" {
+		cfg.Choose = func() (model.Bundle, string, error) { return chosenModel(c, func(err error) error { return err }) }
+	}
 	return err
 }
 

@@ -42,6 +42,12 @@ func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
 	for _, path := range cfg.Sinks.Files() {
 		s.Read = append(s.Read, directory(path))
 	}
+	if dir := c.String("models"); dir != "" {
+		if _, err := os.Stat(dir); err != nil { // it comes with the first model
+			dir = filepath.Dir(dir)
+		}
+		s.Read = append(s.Read, dir)
+	}
 	s.Connect = cfg.Sinks.Tells()
 	for _, path := range []string{cfg.State, cfg.Socket} {
 		if path != "" {

@@ -162,6 +162,18 @@ func (c *Client) Correct(ctx context.Context, device, do string, word v1.Correct
 	return done, err
 }
 
+// TakeModel has the sensor judge by the newest model that was learned.
+func (c *Client) TakeModel(ctx context.Context) (taken v1.ModelTaken, err error) {
+	_, err = c.request(ctx, http.MethodPost, v1.ModelPath, nil, &taken)
+	return taken, err
+}
+
+// WriteRecording has the sensor write what is recorded to a file.
+func (c *Client) WriteRecording(ctx context.Context) (s v1.RecordingStats, err error) {
+	_, err = c.request(ctx, http.MethodPost, v1.RecordingPath, nil, &s)
+	return s, err
+}
+
 // tries is how often a busy sensor is asked, a second apart.
 const tries = 5
 

@@ -13,7 +13,7 @@ import (
 const DefaultSocket = "/run/iotsense/iotsense.sock"
 
 // Paths of the socket; each answers GET, those below /v1 with one JSON value. What may be
-// said of a device is POSTed below it, see [CorrectionPath].
+// said of a device is POSTed below it, see [CorrectionPath]; of the sensor itself, to the last two.
 const (
 	MetricsPath = "/metrics"      // counters, as Prometheus reads them
 	OpenAPIPath = "/openapi.json" // what these paths answer
@@ -22,6 +22,9 @@ const (
 	DevicesPath = "/v1/devices" // a list of DeviceVerdict
 	FlowsPath   = "/v1/flows"   // a list of Flow
 	EventsPath  = "/v1/events"  // a list of Event, oldest first; the newest of those that are remembered
+
+	ModelPath     = "/v1/model"     // has the newest model taken that was learned: a ModelTaken
+	RecordingPath = "/v1/recording" // has what is recorded written to a file now: RecordingStats
 
 	// Below DevicesPath a Device by its name, and what is asked and said of it.
 	factsOf       = "/facts"       // below a device: a list of Fact

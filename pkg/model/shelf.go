@@ -1,0 +1,98 @@
+package model
+
+// This file keeps models that were learned one after the other.
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Shelf is a directory of learned models: the newest judges, the others are there to go back
+// to, and those that were gone back from stay too. Other files in it are nobody's business.
+type Shelf string
+
+const (
+	// keptModels is how many learned models a shelf has, and how many refused ones.
+	keptModels = 3
+
+	shelfPrefix, shelfSuffix, refusedSuffix = "model-", ".safetensors", ".refused"
+)
+
+// Models are the paths of the models on the shelf, the newest first; none where there is no
+// shelf.
+func (s Shelf) Models() ([]string, error) { return s.list(shelfSuffix) }
+
+// Refused are those that were gone back from, the newest first.
+func (s Shelf) Refused() ([]string, error) { return s.list(shelfSuffix + refusedSuffix) }
+
+func (s Shelf) list(suffix string) (paths []string, err error) {
+	entries, err := os.ReadDir(string(s))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("learned models: %w", err)
+	}
+	for _, e := range slices.Backward(entries) { // they are sorted
+		if e.Type().IsRegular() && strings.HasPrefix(e.Name(), shelfPrefix) && strings.HasSuffix(e.Name(), suffix) {
+			paths = append(paths, filepath.Join(string(s), e.Name()))
+		}
+	}
+	return paths, nil
+}
+
+// Newest reads the newest model; a nil bundle: there is none. One that cannot be read is the
+// error.
+func (s Shelf) Newest() (b Bundle, path string, err error) {
+	paths, err := s.Models()
+	if err != nil || len(paths) == 0 {
+		return nil, "", err
+	}
+	b, err = LoadBundle(paths[0])
+	return b, paths[0], err
+}
+
+// Put makes a model the newest, as of a time, and drops the oldest ones.
+func (s Shelf) Put(b Bundle, at time.Time) (path string, err error) {
+	if err := os.MkdirAll(string(s), 0o750); err != nil {
+		return "", fmt.Errorf("learned models: %w", err)
+	}
+	path = filepath.Join(string(s), shelfPrefix+at.UTC().Format("20060102T150405.000Z")+shelfSuffix)
+	if err := b.Save(path); err != nil {
+		return "", err
+	}
+	return path, s.tidy()
+}
+
+// Back goes back from the newest model to the one before, and returns the paths of both; to
+// is empty where there is none before.
+func (s Shelf) Back() (from, to string, err error) {
+	paths, err := s.Models()
+	switch {
+	case err != nil:
+		return "", "", err
+	case len(paths) == 0:
+		return "", "", fmt.Errorf("%s: no learned model to go back from", string(s))
+	case len(paths) > 1:
+		to = paths[1]
+	}
+	if err := os.Rename(paths[0], paths[0]+refusedSuffix); err != nil {
+		return "", "", fmt.Errorf("learned models: %w", err)
+	}
+	return paths[0], to, s.tidy()
+}
+
+func (s Shelf) tidy() error {
+	for _, list := range []func() ([]string, error){s.Models, s.Refused} {
+		paths, err := list()
+		for _, old := range paths[min(len(paths), keptModels):] {
+			err = errors.Join(err, os.Remove(old))
+		}
+		if err != nil {
+			return fmt.Errorf("learned models: %w", err)
+		}
+	}
+	return nil
+}
