@@ -9,7 +9,7 @@ scripts/ready.sh test || {
   export IOTSENSE_ROOT=no # asked once
 }
 scripts/data.sh
-scripts/peers.sh || echo "make test: comparisons with Python packages are skipped" >&2
+{ scripts/peers.sh && scripts/axe.sh; } || echo "make test: what needs Python packages is skipped" >&2
 scripts/patiently.sh "compiling and vetting" scripts/go vet ./...
 
 set -- -count=1 -timeout 10m ./...

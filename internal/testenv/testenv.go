@@ -72,6 +72,25 @@ func Python(t testing.TB) string {
 	return filepath.Join(venv, "bin", "python")
 }
 
+// Axe returns the text of axe-core, a script that finds what keeps people from using a page, or
+// skips the test.
+func Axe(t testing.TB) string {
+	t.Helper()
+	root, err := repoRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(root, "build", "axe")
+	if _, err := os.Stat(filepath.Join(dir, "installed.txt")); err != nil { // written last
+		missing(t, "needs axe-core: `make test` or scripts/axe.sh installs it")
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "axe_playwright_python", "axe.min.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 // PinDirectory is a directory for pins that does not exist yet, on the BPF file
 // system, which it mounts where there is none. The test needs root.
 func PinDirectory(t testing.TB) string {

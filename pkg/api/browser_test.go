@@ -58,6 +58,7 @@ var _ net.Listener = Door{}
 // browser is Chromium, with what it complained of.
 type browser struct {
 	context.Context
+	axe   string // axe-core
 	mu    sync.Mutex
 	wrong []string
 }
@@ -70,7 +71,7 @@ func newBrowser(t *testing.T) *browser {
 	ctx, stop := chromedp.NewContext(all, chromedp.WithErrorf(t.Logf)) // events that it does not know
 	ctx, end := context.WithTimeout(ctx, 4*time.Minute)
 	t.Cleanup(func() { end(); stop(); stopAll() })
-	b := &browser{Context: ctx}
+	b := &browser{Context: ctx, axe: testenv.Axe(t)}
 	chromedp.ListenTarget(ctx, func(event any) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -104,7 +105,27 @@ func (b *browser) do(t *testing.T, what string, actions ...chromedp.Action) {
 	}
 }
 
-// shots writes pictures of the page in three widths, light and dark, below build/.
+// barriers fails for what keeps people from using the page, after WCAG 2.2 AA and what axe-core
+// takes for good practice.
+func (b *browser) barriers(t *testing.T, name string) {
+	t.Helper()
+	var found struct {
+		Passes int
+		Wrong  []string
+	}
+	b.do(t, name, chromedp.Evaluate(b.axe+`;axe.run(document, {resultTypes: ["violations"]}).then((r) => ({Passes: r.passes.length, Wrong: r.violations.map((v) =>
+		v.id + ": " + v.help + ": " + v.nodes.slice(0, 3).map((n) => n.html + " " + n.failureSummary).join("; "))}))`, &found,
+		func(p *runtime.EvaluateParams) *runtime.EvaluateParams { return p.WithAwaitPromise(true) }))
+	for _, one := range found.Wrong {
+		t.Errorf("%s: %s", name, one)
+	}
+	if found.Passes < 15 {
+		t.Errorf("%s: axe-core has looked at %d rules alone", name, found.Passes)
+	}
+}
+
+// shots writes pictures of the page in three widths, light and dark, below build/, and looks for
+// barriers in two of them.
 func (b *browser) shots(t *testing.T, name string) {
 	t.Helper()
 	dir := filepath.Join("..", "..", "build", "page")
@@ -122,6 +143,9 @@ func (b *browser) shots(t *testing.T, name string) {
 				chromedp.Evaluate(`document.documentElement.scrollWidth > document.documentElement.clientWidth`, &overflow),
 				chromedp.Evaluate(`[...document.querySelectorAll("td, th, dd")].filter(e => e.offsetWidth > 1 && e.scrollWidth > e.clientWidth + 1).map(e => e.textContent).join()`, &cut),
 				chromedp.FullScreenshot(&picture, 100))
+			if width == 390 && scheme == "dark" || width == 1024 && scheme == "light" {
+				b.barriers(t, fmt.Sprintf("%s at %d px, %s", name, width, scheme))
+			}
 			if cut != "" {
 				t.Errorf("%s at %d px: too wide for their cells: %s", name, width, cut)
 			}

@@ -31,7 +31,8 @@ import (
 const pressed = 500
 
 // Devices appear on the page while their traffic plays, in a browser that has nothing to
-// complain of, and with many clients who wish the sensor ill no packet is missed.
+// complain of, and with many clients who wish the sensor ill no packet is missed. What a button
+// calls one stands there again once another sensor has taken the place of the first.
 func TestPageWhileTrafficPlays(t *testing.T) {
 	testenv.Root(t)
 	chromium := testenv.Tool(t, "chromium")
@@ -45,7 +46,8 @@ func TestPageWhileTrafficPlays(t *testing.T) {
 		}
 	}()
 	socket := filepath.Join(t.TempDir(), "s.sock")
-	s := startSensor(t, n, sensorConfig{Hook: attach.HookTCX, Direction: flows.Bi, Speed: shortSpeed, Socket: socket})
+	cfg := sensorConfig{Hook: attach.HookTCX, Direction: flows.Bi, Speed: shortSpeed, Socket: socket, State: filepath.Join(t.TempDir(), "r.db")}
+	s := startSensor(t, n, cfg)
 	dial := func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "iotsense"})
 	proxy.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
@@ -74,10 +76,17 @@ func TestPageWhileTrafficPlays(t *testing.T) {
 	stop()
 	clients.Wait()
 	run("devices come", chromedp.WaitVisible("#rows"), chromedp.Poll(`document.querySelectorAll("#rows tr").length >= 10`, nil))
+	run("a label", chromedp.Evaluate(`document.querySelector("#rows [data-do=label]").click()`, nil), chromedp.WaitVisible("#naming"),
+		chromedp.SendKeys("#naming-label", "Kitchen/<b>first\r"), chromedp.WaitNotVisible("#naming"), chromedp.Poll(`document.getElementById("rows").textContent.includes("Kitchen/<b>first")`, nil))
+	stats := s.stop().Stats
+	run("the sensor has gone", chromedp.WaitVisible("#stale"))
+	again := startSensor(t, n, cfg)
+	run("another has come", chromedp.WaitNotVisible("#stale"), chromedp.Poll(`document.documentElement.dataset.feed === "live"`, nil),
+		chromedp.Poll(`document.getElementById("rows").textContent.includes("Kitchen/<b>first") && document.querySelectorAll("#rows tr").length >= 10`, nil))
+	again.stop()
 	if complaints := wrong(); len(complaints) > 0 {
 		t.Errorf("the browser says %q", complaints)
 	}
-	stats := s.stop().Stats
 	if stats.Packets.Seen != played.Frames || stats.Samples.RingFull != 0 {
 		t.Errorf("%d packets seen, %d played; %d samples lost", stats.Packets.Seen, played.Frames, stats.Samples.RingFull)
 	}

@@ -57,6 +57,7 @@ type sensorConfig struct {
 	Direction flows.Direction
 	Speed     float64
 	Socket    string // empty: none
+	State     string // empty: none
 }
 
 // sensorResult is what a sensor has made, its flows closed.
@@ -89,6 +90,7 @@ func beSensor(text string) error {
 		Model:  bundle,
 		Speed:  cfg.Speed,
 		Socket: cfg.Socket,
+		State:  cfg.State,
 		Record: func(r *flows.Record) { result.Records = append(result.Records, *r) },
 		Verdict: func(v v1.Verdict) error {
 			if v.Provisional {
