@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,7 +89,8 @@ func followConfined(t *testing.T, n *replay.Network, hook string) {
 	if err := os.Mkdir(filepath.Dir(state), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	s := startSensor(t, n, "run", "-i", replay.Interface, "--hook", hook, "--state", state, "--socket", socket, "--pin", pins)
+	hookURL, told := listen(t, n)
+	s := startSensor(t, n, "run", "-i", replay.Interface, "--hook", hook, "--state", state, "--socket", socket, "--pin", pins, "--sinks.webhook.url", hookURL)
 	ctx, end := context.WithTimeout(t.Context(), time.Minute)
 	defer end()
 	asked := client.New(socket)
@@ -116,6 +119,9 @@ func followConfined(t *testing.T, n *replay.Network, hook string) {
 	if said, err := asked.Correct(ctx, device, "label", v1.Correction{Label: "lamp"}); err != nil || !said.Kept {
 		t.Errorf("%+v, %v", said, err)
 	}
+	if what := <-told; !strings.Contains(what, device) {
+		t.Errorf("the webhook is told %s", what)
+	}
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -135,6 +141,33 @@ func followConfined(t *testing.T, n *replay.Network, hook string) {
 			t.Errorf("%s does not know the device: %v", path, err)
 		}
 	}
+}
+
+// listen answers as a webhook in the sensor's network.
+func listen(t *testing.T, n *replay.Network) (url string, told <-chan string) {
+	t.Helper()
+	var l net.Listener
+	err := n.Do(func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err == nil {
+			err = netlink.LinkSetUp(lo)
+		}
+		if err == nil {
+			l, err = net.Listen("tcp", "127.0.0.1:0")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan string, 100)
+	s := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- string(body)
+	})}
+	go s.Serve(l)
+	t.Cleanup(func() { s.Close() })
+	return "http://" + l.Addr().String(), got
 }
 
 // flap takes the sensor's interface away and makes another of that name.
