@@ -53,7 +53,8 @@ static __always_inline __u64 wakeup(struct counters *c, __u32 bytes)
 	__u64 before = c->ring_bytes;
 
 	c->ring_bytes += bytes;
-	return asleep || (before ^ c->ring_bytes) & ~(__u64)(cfg.wake_bytes - 1) ?
+	/* One condition: of two the verifier of 6.1 follows each through all samples of a frame. */
+	return asleep | ((before ^ c->ring_bytes) & ~(__u64)(cfg.wake_bytes - 1)) ?
 		BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
 }
 
