@@ -303,7 +303,7 @@ func TestTopOfARealSensor(t *testing.T) {
 	}
 	s.until("the plug", "smart-plug", "no drops")
 	s.press("/" + recorded.Device.String() + "\r")
-	s.until("narrowed", ": 1\n")
+	s.until("narrowed", ": 1 ")
 	s.press("\r")
 	s.until("its page", recorded.Device.String(), "What it says of itself", "dhcp_host")
 	s.press("q")

@@ -149,6 +149,9 @@ func (m *model) countLine() string {
 		counts[m.now.devices[i].State]++
 	}
 	text := fmt.Sprintf("%d devices", len(m.now.devices))
+	if m.filter != "" { // ahead of what a narrow terminal cuts off
+		text += fmt.Sprintf("  /%s: %d", terminal.Cell(m.filter), len(m.rows))
+	}
 	for _, s := range v1.States {
 		if n := counts[s]; n > 0 {
 			text += fmt.Sprintf("  %d %s", n, s)
@@ -157,9 +160,6 @@ func (m *model) countLine() string {
 	text += "  by " + orders[m.order].name
 	if m.reverse {
 		text += ", reversed"
-	}
-	if m.filter != "" {
-		text += fmt.Sprintf("  /%s: %d", terminal.Cell(m.filter), len(m.rows))
 	}
 	return text
 }
