@@ -26,7 +26,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest systemd-test docker clean
+.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest systemd-test packages packages-test docker clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -109,7 +109,14 @@ vmtest: ## load and run the programs on other kernels, in QEMU
 	@scripts/vmtest.sh
 
 systemd-test: build ## boot a Debian in a container and try the service there (root)
-	@scripts/systemd-test.sh
+	@scripts/systemd-boot.sh scripts/systemd-guest.sh scripts/guest-lib.sh:usr/lib/guest-lib.sh bin/iotsense-box:usr/bin/iotsense \
+	  $(foreach unit,iotsense.service iotsense@.service iotsense.socket,dist/$(unit):etc/systemd/system/$(unit)) dist/config.yaml:etc/iotsense/config.yaml
+
+packages: cross man completions ## Debian packages, an archive for OpenWrt, a Home Assistant add-on, in build/packages
+	@scripts/packages.sh
+
+packages-test: packages ## install, upgrade, remove and purge them in a Debian (root)
+	@scripts/packages-test.sh
 
 docker: ## a container image that holds the static binary only
 	@docker info >/dev/null 2>&1 || { echo "make docker: no container engine answers; start one, or install docker" >&2; exit 1; }

@@ -202,6 +202,46 @@ func TestServiceIsHardlyExposed(t *testing.T) {
 	}
 }
 
+// capabilities are those that the service may have, without CAP_.
+func capabilities(t *testing.T) []string {
+	t.Helper()
+	line := regexp.MustCompile(`(?m)^CapabilityBoundingSet=(.+)$`).FindStringSubmatch(read(t, "iotsense.service"))
+	if line == nil {
+		t.Fatal("iotsense.service bounds no capabilities")
+	}
+	return strings.Fields(strings.ReplaceAll(line[1], "CAP_", ""))
+}
+
+// The add-on asks Home Assistant for what the service has, and no more.
+func TestHomeAssistantAddOn(t *testing.T) {
+	line := regexp.MustCompile(`(?m)^privileged: \[(.*)\]$`).FindStringSubmatch(read(t, "home-assistant/config.yaml"))
+	if line == nil {
+		t.Fatal("no line of privileges")
+	}
+	if got := strings.Split(line[1], ", "); !slices.Equal(got, capabilities(t)) {
+		t.Errorf("%v, want %v", got, capabilities(t))
+	}
+}
+
+// procd is told to run what the service runs, and to reload it as systemd does.
+func TestOpenWrtScript(t *testing.T) {
+	const script = `mkdir() { :; }
+mount() { :; }
+procd_open_instance() { :; }
+procd_close_instance() { :; }
+procd_set_param() { echo "$@"; }
+procd_send_signal() { echo "$@"; }
+. ./openwrt/iotsense.init
+start_service
+reload_service
+`
+	out, err := exec.Command("sh", "-eufc", script).CombinedOutput()
+	want := regexp.MustCompile(`(?s)^command /usr/bin/iotsense run --config /etc/iotsense/config\.yaml\nrespawn .*\niotsense \* HUP\n$`)
+	if err != nil || !want.Match(out) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
 // Docker 20.10 without BuildKit sets none of the platform arguments: a FROM with one
 // cannot be parsed.
 func TestImageNeedsNoPlatformArgument(t *testing.T) {

@@ -10,12 +10,12 @@ if [ -n "$unformatted" ]; then
 fi
 scripts/go vet ./...
 scripts/go tool staticcheck ./...
-shellcheck scripts/* bench/peers/capture/*.sh .ci/run
+shellcheck scripts/* bench/peers/capture/*.sh .ci/run dist/debian/p* dist/openwrt/iotsense.init dist/home-assistant/run.sh
 scripts/notices.sh --check
 if command -v systemd-analyze >/dev/null; then # it wants the program to be there
   mkdir -p build/units
   for unit in dist/*.service dist/*.timer; do
     sed 's#^ExecStart=[^ ]*#ExecStart=/bin/true#' "$unit" >build/units/"${unit##*/}"
   done
-  systemd-analyze verify build/units/*
+  systemd-analyze verify --man=no build/units/*
 fi
