@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/lab"
 	"github.com/iotsense/iotsense/pkg/replay"
@@ -26,14 +28,12 @@ import (
 
 const (
 	learnSpeed  = 20
+	learnKinds  = 5
 	learnUnits  = 4 // of each kind, of which so many get a label
 	learnLabels = 3
-	learnFirst  = 6 * time.Minute // of each device's traffic before it is learned from
-	learnThen   = 3 * time.Minute // and after
+	learnLength = 9 * time.Minute // of each device's traffic
+	learnFirst  = 2. / 3          // of it before it is learned from
 )
-
-// learnKinds are the kinds of the home.
-var learnKinds = []string{"camera", "motion-sensor", "smart-plug", "thermostat", "vacuum"}
 
 // learnDevice is a unit of the home.
 type learnDevice struct {
@@ -42,23 +42,70 @@ type learnDevice struct {
 }
 
 // learnHome is the home's devices and its traffic, in two parts.
-func learnHome(seed int64) (devices []learnDevice, first, then []lab.Frame, err error) {
-	var parts [2][][]lab.Frame
-	for _, kind := range learnKinds {
+type learnHome struct {
+	devices []learnDevice
+	parts   [2][][]lab.Frame
+}
+
+// add adds a unit, of which there are so many of its kind already.
+func (h *learnHome) add(mac, kind string, unit int, frames []lab.Frame) {
+	length := frames[len(frames)-1].Time.Sub(frames[0].Time)
+	end := frames[0].Time.Add(time.Duration(learnFirst * float64(length)))
+	cut, _ := slices.BinarySearchFunc(frames, end, func(f lab.Frame, t time.Time) int { return f.Time.Compare(t) })
+	h.parts[0], h.parts[1] = append(h.parts[0], frames[:cut]), append(h.parts[1], frames[cut:])
+	h.devices = append(h.devices, learnDevice{mac, kind, unit < learnLabels})
+}
+
+// labHome is one of the device lab's.
+func labHome(seed int64) (*learnHome, error) {
+	h := &learnHome{}
+	for _, kind := range []string{"camera", "motion-sensor", "smart-plug", "thermostat", "vacuum"} {
 		for unit := range learnUnits {
-			c, err := lab.Generate(kind, firstLabUnit+unit, seed, learnFirst+learnThen)
+			c, err := lab.Generate(kind, firstLabUnit+unit, seed, learnLength)
 			if err != nil {
-				return nil, nil, nil, err
+				return nil, err
 			}
-			cut := 0
-			for end := c.Frames[0].Time.Add(learnFirst); cut < len(c.Frames) && c.Frames[cut].Time.Before(end); {
-				cut++
-			}
-			parts[0], parts[1] = append(parts[0], c.Frames[:cut]), append(parts[1], c.Frames[cut:])
-			devices = append(devices, learnDevice{c.Device.String(), kind, unit < learnLabels})
+			h.add(c.Device.String(), kind, unit, c.Frames)
 		}
 	}
-	return devices, replay.Merge(demoApart, parts[0]...), replay.Merge(demoApart, parts[1]...), nil
+	return h, nil
+}
+
+// captureHome is of a directory's captures with one device each: the first kinds that have
+// enough of them, each of another unit.
+func captureHome(dir string) (*learnHome, error) {
+	captures, err := dataset.ReadManifest(filepath.Join(dir, "manifest.csv"))
+	if err != nil {
+		return nil, err
+	}
+	of, kinds, units := map[string][]dataset.Capture{}, []string(nil), map[string]bool{}
+	for _, c := range captures {
+		d := c.Devices[0]
+		if len(c.Devices) > 1 || units[d.Unit+d.Name] || len(of[d.Label]) == learnUnits {
+			continue
+		}
+		units[d.Unit+d.Name] = true
+		if of[d.Label] = append(of[d.Label], c); len(of[d.Label]) == learnUnits && len(kinds) < learnKinds {
+			kinds = append(kinds, d.Label)
+		}
+	}
+	if len(kinds) < 2 {
+		return nil, fmt.Errorf("%s: fewer than two kinds with captures of %d units", dir, learnUnits)
+	}
+	h := &learnHome{}
+	for _, kind := range kinds {
+		for unit, c := range of[kind] {
+			one, err := captureFrames(c)
+			if err != nil {
+				return nil, err
+			}
+			if len(one.Frames) == 0 {
+				return nil, fmt.Errorf("capture %s holds no frame of its device", c.Name)
+			}
+			h.add(c.Devices[0].Name, kind, unit, one.Frames)
+		}
+	}
+	return h, nil
 }
 
 // demoLearning is the scene.
@@ -72,7 +119,7 @@ type demoLearning struct {
 
 // checkScene refuses flags of the other scene.
 func checkScene(c *cli.Context) error {
-	for _, name := range []string{"captures", "model", "duration", "json"} {
+	for _, name := range []string{"model", "duration", "json"} {
 		if c.Bool("learn") && c.IsSet(name) {
 			return terminal.Usagef("--learn is a scene of its own: leave --%s out", name)
 		}
@@ -82,7 +129,10 @@ func checkScene(c *cli.Context) error {
 
 // learnDemo plays it.
 func learnDemo(c *cli.Context) (err error) {
-	devices, first, then, err := learnHome(c.Int64("seed"))
+	home, err := labHome(c.Int64("seed"))
+	if dir := c.String("captures"); dir != "" {
+		home, err = captureHome(dir)
+	}
 	if err != nil {
 		return err
 	}
@@ -94,7 +144,7 @@ func learnDemo(c *cli.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	d := &demoLearning{c, n, nil, learnSpeed, devices}
+	d := &demoLearning{c, n, nil, learnSpeed, home.devices}
 	if c.IsSet("speed") {
 		d.speed = c.Float64("speed")
 	}
@@ -105,7 +155,7 @@ func learnDemo(c *cli.Context) (err error) {
 		return err
 	}
 	go d.sensor.ignore()
-	return errors.Join(d.play(first, then), d.sensor.stop())
+	return errors.Join(d.play(replay.Merge(demoApart, home.parts[0]...), replay.Merge(demoApart, home.parts[1]...)), d.sensor.stop())
 }
 
 func (d *demoLearning) in(name string) string { return filepath.Join(d.n.Dir, name) }
@@ -117,8 +167,11 @@ func (d *demoLearning) play(first, then []lab.Frame) error {
 	if err != nil {
 		return err
 	}
-	d.say("A home of %d devices of %d kinds (the device lab's), %v of their traffic played %v times faster than it was.\nThe sensor has %s; it keeps a registry and records.\n\n1. Strangers\n",
-		len(d.devices), len(learnKinds), learnFirst, d.speed, box.ModelText("", bundle))
+	length := func(frames []lab.Frame) time.Duration {
+		return frames[len(frames)-1].Time.Sub(frames[0].Time).Round(time.Minute)
+	}
+	d.say("A home of %d devices, %v of their traffic played %v times faster than it was.\nThe sensor has %s; it keeps a registry and records.\n\n1. Strangers\n",
+		len(d.devices), length(first), d.speed, box.ModelText("", bundle))
 	if err := d.traffic(first); err != nil {
 		return err
 	}
@@ -139,7 +192,7 @@ func (d *demoLearning) play(first, then []lab.Frame) error {
 	if err := d.learn(); err != nil {
 		return err
 	}
-	d.say("\n4. The same devices, %v later: of each kind one has no label\n", learnThen)
+	d.say("\n4. The same devices, %v later: of each kind one has no label\n", length(then))
 	if err := d.traffic(then); err != nil {
 		return err
 	}

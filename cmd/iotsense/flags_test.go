@@ -196,7 +196,7 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"run -i lo --ring-size 1025MiB", `--ring-size: size "1025MiB": want`},
 		{"run -i lo --ring-size 5000GiB", "up to 1024 MiB"},
 		{"learn --memory 100MiB", "--memory: 100MiB: want 192 MiB or more"},
-		{"demo --learn --captures x", "leave --captures out"},
+		{"demo --learn --duration 9s", "leave --duration out"},
 		{"learn captures", `learn: no argument wanted, got "captures"`},
 		{"model rollback x", `model rollback: no argument wanted, got "x"`},
 		{"run -i lo --record x --record-size 15MiB", "--record-size 15MiB: want 16 MiB or more"},

@@ -290,9 +290,9 @@ func printLearned(c *cli.Context, d *learned) error {
 	}
 	w := c.App.Writer
 	if len(d.Classes) > 0 {
-		t := terminal.NewTable(w, "label", "devices", "records", "before", "after")
+		t := terminal.NewTable(w, "label", "devices", "records", "before", "after", "by the others alone")
 		for _, k := range d.Classes {
-			t.AppendRow([]any{k.Label, k.Devices, k.Records, scoreText(k.Before), scoreText(k.After)})
+			t.AppendRow([]any{k.Label, k.Devices, k.Records, scoreText(k.Before), scoreText(k.After), scoreText(k.Others)})
 		}
 		t.Render()
 	}

@@ -124,13 +124,16 @@ func (p *pupil) take() {
 	p.lesson, p.held = all[:at], all[at:]
 }
 
-// steps are rows of the device's stream, of records alone that are learned from.
-func (p *pupil) steps(spec flows.StreamSpec) iter.Seq[flows.Step] {
-	return func(yield func(flows.Step) bool) {
-		rows := flows.NewStreams(spec)
-		for _, r := range p.lesson {
-			if step, ok := rows.Add(r); ok && !yield(step) {
-				return
+// steps are rows of the device's stream in each of its sittings, of records alone that are
+// learned from.
+func (p *pupil) steps(spec flows.StreamSpec) iter.Seq2[int, flows.Step] {
+	return func(yield func(int, flows.Step) bool) {
+		for sitting := range sittings {
+			rows := flows.NewStreams(spec)
+			for _, r := range p.lesson[sitting*len(p.lesson)/sittings : (sitting+1)*len(p.lesson)/sittings] {
+				if step, ok := rows.Add(r); ok && !yield(sitting, step) {
+					return
+				}
 			}
 		}
 	}

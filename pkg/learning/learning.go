@@ -31,8 +31,9 @@ const (
 	leastRows = 20
 	// calibrates is the share of what is learned that first calibrates.
 	calibrates = 0.2
-	// onePlace is the capture that all recordings are.
-	onePlace = "recordings"
+	// sittings are the captures that a device's records are taken for, one after the other: a
+	// word of facts counts that three have.
+	sittings = 3
 )
 
 // Device is what is known of a device.
@@ -156,8 +157,8 @@ func (l *learner) learn(devices []*pupil) (m *model.Model, err error) {
 	said := hearing.Told(store, l.known)
 	first := l.Base.Record.WindowMode.First(l.Base.Net.Strict())
 	for _, p := range devices {
-		for step := range p.steps(l.Base.Record.Stream()) {
-			e := dataset.Example{Step: step, Device: dataset.Device{Name: p.Name(), Label: p.class, Unit: p.Name()}, Capture: onePlace}
+		for sitting, step := range p.steps(l.Base.Record.Stream()) {
+			e := dataset.Example{Step: step, Device: dataset.Device{Name: p.Name(), Label: p.class, Unit: p.Name()}, Capture: fmt.Sprint(p.Name(), " ", sitting)}
 			judged := step.Number >= first
 			if err := store.Add(e, judged); err != nil {
 				return nil, err
