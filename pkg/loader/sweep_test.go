@@ -3,6 +3,7 @@ package loader
 import (
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/gen"
+	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 )
@@ -130,6 +132,37 @@ func TestReaderIsWokenFromSleep(t *testing.T) {
 	}
 	k.ring.Wake()
 	k.must(k.ring.Wait(never, true))
+}
+
+// Every event is read, whole, however often the ring has been filled, and wherever one lies
+// in it and in the part of it that is mapped.
+func TestRingIsReadAllAround(t *testing.T) {
+	for _, size := range []int{object.MinRingSize, 1 << 20} {
+		k := newKernel(t, Config{RingSize: size, Prefix: object.MaxPrefix, MaxFlows: 1 << 16})
+		bytes, n := 0, 0
+		for ; bytes < 5*size/2; n++ {
+			payload := 1 + n*7%(object.MaxPrefix+100)
+			k.run(gen.IotsenseProgIotsenseIn, udpFrame(n, payload))
+			bytes += payload
+			if n%20 == 0 {
+				_, err := k.read()
+				k.must(err)
+			}
+		}
+		k.settle()
+		if len(k.samples) != n {
+			t.Fatalf("ring of %d: %d samples of %d", size, len(k.samples), n)
+		}
+		for i, s := range k.samples {
+			payload := 1 + i*7%(object.MaxPrefix+100)
+			if want := packet.Payload(payload)[:min(payload, object.MaxPrefix)]; !slices.Equal(s.Payload, want) {
+				t.Fatalf("ring of %d: sample %d has %d bytes of payload that are not the packet's %d", size, i, len(s.Payload), len(want))
+			}
+		}
+		if got := k.count().Samples; got.RingFull != 0 || got.Sent != uint64(n) {
+			t.Errorf("ring of %d: %+v", size, got)
+		}
+	}
 }
 
 // However many lives end at once, the table is walked through a few times, and the

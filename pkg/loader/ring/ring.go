@@ -5,53 +5,93 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 )
 
-// Reader reads a ring. Wake is for any goroutine, Wait for one; of the other methods one is
-// called at a time.
+// Reader reads a ring (kernel/bpf/ringbuf.c). Wake is for any goroutine, Wait for one; of
+// the other methods one is called at a time.
 //
 // It waits in Go's poller, not in a system call of its own: for ten milliseconds after each
 // of these Go's scheduler looks every few microseconds whether the thread has come back, and
-// that was a quarter of what a sensor cost that had nothing to do.
+// that was a quarter of what a sensor cost that had nothing to do. It maps a part of the ring
+// at a time: all of it, as libraries do, is twice its size in the process's memory.
 type Reader struct {
-	ring   *ringbuf.Reader
-	asleep *ebpf.Variable // bpf/maps.h
-	file   *os.File       // the ring's map
-	conn   syscall.RawConn
-	sleeps bool // asleep is set
-	woken  atomic.Bool
-	closed bool
-	record ringbuf.Record
+	size     uint64
+	asleep   *ebpf.Variable // bpf/maps.h
+	fd       int            // the ring's map
+	file     *os.File       // the same
+	conn     syscall.RawConn
+	consumer []byte // pages, each with a position, which counts bytes without end
+	producer []byte
+	window   []byte // of the ring's bytes
+	from     uint64 // the window's position
+	sleeps   bool   // asleep is set
+	woken    atomic.Bool
+	closed   bool
 }
+
+// window is how much of a ring is mapped at most: a multiple of every page size.
+const window = 256 << 10
 
 // Open reads the ring of m, whose programs wake the reader for any event while asleep is
 // set. The caller must Close it.
 func Open(m *ebpf.Map, asleep *ebpf.Variable) (*Reader, error) {
-	r := &Reader{asleep: asleep}
+	r := &Reader{size: uint64(m.MaxEntries()), asleep: asleep, sleeps: true} // who had the ring before may have slept
 	var err error
-	if r.ring, err = ringbuf.NewReader(m); err != nil {
-		return nil, fmt.Errorf("open the ring buffer: %w", err)
-	}
-	r.ring.SetDeadline(time.Unix(1, 0)) // reading never waits
-	fd, err := unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0)
-	if err == nil {
-		err = unix.SetNonblock(fd, true) // else Go does not poll it
-		r.file = os.NewFile(uintptr(fd), "ring buffer")
+	if r.fd, err = unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+		err = unix.SetNonblock(r.fd, true) // else Go does not poll it
+		r.file = os.NewFile(uintptr(r.fd), "ring buffer")
 	}
 	if err == nil {
 		r.conn, err = r.file.SyscallConn()
 	}
+	page := os.Getpagesize()
+	if err == nil {
+		r.consumer, err = unix.Mmap(r.fd, 0, page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	}
+	if err == nil {
+		r.producer, err = unix.Mmap(r.fd, int64(page), page, unix.PROT_READ, unix.MAP_SHARED)
+	}
+	if err == nil {
+		err = errors.Join(r.moveWindow(), r.setAsleep(false))
+	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("poll the ring buffer: %w", err), r.Close())
+		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), r.Close())
 	}
 	return r, nil
+}
+
+// position is the number in one of the first two pages.
+func position(page []byte) *uint64 { return (*uint64)(unsafe.Pointer(&page[0])) }
+
+// moveWindow maps the ring from where it is read on. The kernel has the ring's pages twice in
+// a row, so that nothing in them breaks off at the end.
+func (r *Reader) moveWindow() error {
+	if err := unmap(&r.window); err != nil {
+		return err
+	}
+	page := uint64(os.Getpagesize())
+	r.from = atomic.LoadUint64(position(r.consumer)) &^ (page - 1)
+	var err error
+	r.window, err = unix.Mmap(r.fd, int64(2*page+r.from&(r.size-1)), int(min(window, r.size)), unix.PROT_READ, unix.MAP_SHARED)
+	return err
+}
+
+// unmap unmaps memory, once.
+func unmap(memory *[]byte) error {
+	if *memory == nil {
+		return nil
+	}
+	err := unix.Munmap(*memory)
+	*memory = nil
+	return err
 }
 
 // Wait returns when the programs have woken the reader, or Wake has, and at until at the
@@ -65,12 +105,12 @@ func (r *Reader) Wait(until time.Time, sleep bool) error {
 	}
 	most := 1 // byte waiting: who sets asleep is woken for what comes from then on
 	if !sleep {
-		most = r.ring.BufferSize() / 4
+		most = r.Size() / 4
 	}
 	looks, waiting := 0, 0
 	err := r.conn.Read(func(uintptr) bool { // called at first, and when the programs have woken it
 		looks++
-		waiting = r.ring.AvailableBytes()
+		waiting = r.Waiting()
 		return r.woken.Swap(false) || looks > 1 || waiting >= most
 	})
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -110,28 +150,62 @@ func (r *Reader) Each(take func(event []byte) error) (waiting int, err error) {
 		return 0, fmt.Errorf("read the ring buffer: %w", os.ErrClosed)
 	}
 	waiting = r.Waiting()
-	for budget := waiting; budget > 0; {
-		err := r.ring.ReadInto(&r.record)
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			break // what waited was discarded
-		}
+	at := atomic.LoadUint64(position(r.consumer))
+	for end := at + uint64(waiting); at < end; {
+		event, discarded, err := r.event(at)
 		if err != nil {
 			return waiting, fmt.Errorf("read the ring buffer: %w", err)
 		}
-		const head = 8 // of a ring record, which is padded to 8 bytes
-		budget -= (len(r.record.RawSample) + head + 7) &^ 7
-		if err := take(r.record.RawSample); err != nil {
+		if !discarded {
+			err = take(event)
+		}
+		at += uint64(unix.BPF_RINGBUF_HDR_SZ+len(event)+7) &^ 7
+		atomic.StoreUint64(position(r.consumer), at) // the kernel may overwrite it now
+		if err != nil {
 			return waiting, err
 		}
 	}
 	return waiting, nil
 }
 
+// event is what is at a position, as soon as its program has finished it.
+func (r *Reader) event(at uint64) (event []byte, discarded bool, err error) {
+	head, err := r.bytes(at, unix.BPF_RINGBUF_HDR_SZ)
+	if err != nil {
+		return nil, false, err
+	}
+	word := (*uint32)(unsafe.Pointer(&head[0]))
+	size := atomic.LoadUint32(word)
+	for size&unix.BPF_RINGBUF_BUSY_BIT != 0 {
+		runtime.Gosched()
+		size = atomic.LoadUint32(word)
+	}
+	discarded = size&unix.BPF_RINGBUF_DISCARD_BIT != 0
+	event, err = r.bytes(at+unix.BPF_RINGBUF_HDR_SZ, int(size&^unix.BPF_RINGBUF_DISCARD_BIT))
+	return event, discarded, err
+}
+
+// bytes are n of those from a position on that is being read, valid until the next call.
+func (r *Reader) bytes(at uint64, n int) ([]byte, error) {
+	if at+uint64(n) > r.from+uint64(len(r.window)) {
+		if err := r.moveWindow(); err != nil {
+			return nil, err
+		}
+	}
+	from := at - r.from
+	if from+uint64(n) > uint64(len(r.window)) {
+		return nil, fmt.Errorf("an event of %d bytes", n)
+	}
+	return r.window[from : from+uint64(n)], nil
+}
+
 // Waiting is how many bytes are in the ring.
-func (r *Reader) Waiting() int { return r.ring.AvailableBytes() }
+func (r *Reader) Waiting() int {
+	return int(atomic.LoadUint64(position(r.producer)) - atomic.LoadUint64(position(r.consumer)))
+}
 
 // Size is the ring's, in bytes.
-func (r *Reader) Size() int { return r.ring.BufferSize() }
+func (r *Reader) Size() int { return int(r.size) }
 
 // Close ends waiting and frees the reader.
 func (r *Reader) Close() error {
@@ -140,5 +214,5 @@ func (r *Reader) Close() error {
 	if r.file != nil {
 		err = r.file.Close() // returns when nobody looks at the ring to wait any more
 	}
-	return errors.Join(err, r.ring.Close())
+	return errors.Join(err, unmap(&r.window), unmap(&r.producer), unmap(&r.consumer))
 }
