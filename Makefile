@@ -26,7 +26,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest systemd-test packages packages-test docker clean
+.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest systemd-test packages packages-test docker image-test clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -118,9 +118,11 @@ packages: cross man completions ## Debian packages, an archive for OpenWrt, a Ho
 packages-test: packages ## install, upgrade, remove and purge them in a Debian (root)
 	@scripts/packages-test.sh
 
-docker: ## a container image that holds the static binary only
-	@docker info >/dev/null 2>&1 || { echo "make docker: no container engine answers; start one, or install docker" >&2; exit 1; }
-	docker build --build-arg VERSION=$(VERSION) -t iotsense .
+docker: cross ## a container image that holds the static binary only
+	@scripts/image.sh
+
+image-test: docker ## run it under crun, read-only, with three capabilities (root)
+	@scripts/image-test.sh
 
 clean: ## remove what the targets above made
 	rm -rf bin build
