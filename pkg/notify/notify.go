@@ -171,6 +171,7 @@ func (n *Notifier) setOne(kind string, d *door, fresh *spool) {
 		delete(n.sinks, kind)
 		if s.timer != nil {
 			s.timer.Stop()
+			s.timer = nil
 		}
 	case d != nil && s != nil:
 		s.door = *d
