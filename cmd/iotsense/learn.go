@@ -12,7 +12,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -21,6 +20,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/client"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/learning"
 	"github.com/iotsense/iotsense/pkg/model"
@@ -122,11 +122,18 @@ func learnModel(c *cli.Context) error {
 		}
 	}
 	done.Seconds = time.Since(begun).Seconds()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err == nil {
-		done.MemoryMB = float64(usage.Maxrss) / 1024
-	}
+	done.MemoryMB = mostResident()
 	return printLearned(c, &done)
+}
+
+// mostResident is the most memory that was resident, in MB. What getrusage(2) says of a process
+// has that of who started it, too.
+func mostResident() (mb float64) {
+	status, err := os.ReadFile("/proc/self/status")
+	if _, text, found := strings.Cut(string(status), "VmHWM:"); err == nil && found {
+		fmt.Sscan(text, &mb)
+	}
+	return mb / 1024
 }
 
 // learnFrom fills in the models, the recordings and the devices.
@@ -169,9 +176,16 @@ func sensorsDevices(ctx context.Context, sensor *client.Client) (devices []learn
 	if _, err := sensor.WriteRecording(ctx); err != nil {
 		return nil, err
 	}
+	changed, err := changedSince(ctx, sensor)
+	if err != nil {
+		return nil, err
+	}
 	for i := range list {
 		v := &list[i]
 		d := learning.Device{Names: v.MACs, State: v.State, Locked: v.Locked}
+		if changed[v.Device] {
+			d.State = v1.Changed
+		}
 		if v.UserLabel != nil {
 			d.Label = *v.UserLabel
 		}
@@ -187,6 +201,22 @@ func sensorsDevices(ctx context.Context, sensor *client.Client) (devices []learn
 		devices = append(devices, d)
 	}
 	return devices, nil
+}
+
+// changedSince are the devices that have changed since they were labelled, whatever is said of
+// them now: under another model that begins anew.
+func changedSince(ctx context.Context, sensor *client.Client) (map[string]bool, error) {
+	events, err := sensor.Events(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	changed := map[string]bool{}
+	for _, e := range events {
+		if e.Device != nil && (e.Event == string(v1.Changed) || e.Event == v1.EventLabelled) {
+			changed[*e.Device] = e.Event == string(v1.Changed)
+		}
+	}
+	return changed, nil
 }
 
 // exportedDevices reads what `registry export` wrote.
