@@ -204,7 +204,7 @@ func TestTop(t *testing.T) {
 		t.Errorf("a device's line is %q", got)
 	}
 	s.press("/fc:0")
-	s.until("narrowed", "/fc:0: 16", "> likely    50:c7:bf:00:fc:0")
+	s.until("narrowed", "16 of 30 devices with fc:0", "> likely    50:c7:bf:00:fc:0")
 	s.press("\r")
 	s.press("j\r")
 	s.until("device", "verdict     TP-Link/plug: TP-LinkPlugHS110?", "What it says of itself", `plug\u001b[2J of the hall`, "Esc back")
@@ -303,7 +303,7 @@ func TestTopOfARealSensor(t *testing.T) {
 	}
 	s.until("the plug", "smart-plug", "no drops")
 	s.press("/" + recorded.Device.String() + "\r")
-	s.until("narrowed", ": 1 ")
+	s.until("narrowed", "1 of ")
 	s.press("\r")
 	s.until("its page", recorded.Device.String(), "What it says of itself", "dhcp_host")
 	s.press("q")

@@ -33,8 +33,8 @@ func Commands() []*cli.Command {
 
 // What the full tool alone has, and what its `model` has.
 var (
-	fullCommands      = []string{"ablation", "analyze", "bench", "crossval", "demo", "evaluate", "lab", "strategies", "top", "train"}
-	fullModelCommands = []string{"export", "import"}
+	fullCommands      = []string{"ablation", "analyze", "bench", "crossval", "demo", "evaluate", "lab", "learn", "strategies", "top", "train"}
+	fullModelCommands = []string{"export", "import", "rollback"}
 )
 
 // Elsewhere are the commands that the full tool alone has, for a program that says so.

@@ -149,6 +149,9 @@ func (m *model) countLine() string {
 		counts[m.now.devices[i].State]++
 	}
 	text := fmt.Sprintf("%d devices", len(m.now.devices))
+	if m.filter != "" {
+		text = fmt.Sprintf("%d of %s with %s", len(m.rows), text, terminal.Cell(m.filter))
+	}
 	if m.filter != "" { // ahead of what a narrow terminal cuts off
 		text += fmt.Sprintf("  /%s: %d", terminal.Cell(m.filter), len(m.rows))
 	}
