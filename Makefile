@@ -26,7 +26,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest systemd-test packages packages-test docker image-test clean
+.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest systemd-test packages packages-test operations-test docker image-test clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -117,6 +117,10 @@ packages: cross man completions ## Debian packages, an archive for OpenWrt, a Ho
 
 packages-test: packages ## install, upgrade, remove and purge them in a Debian (root)
 	@scripts/packages-test.sh
+
+operations-test: packages ## follow docs/OPERATIONS.md in a booted Debian (root)
+	@package=$$(echo build/packages/iotsense_*_$$(dpkg --print-architecture).deb); scripts/systemd-boot.sh scripts/operations-guest.sh \
+	  scripts/guest-lib.sh:usr/lib/guest-lib.sh docs/OPERATIONS.md:usr/lib/page/OPERATIONS.md "$$package:usr/lib/page/$${package##*/}"
 
 docker: cross ## a container image that holds the static binary only
 	@scripts/image.sh

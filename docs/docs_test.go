@@ -157,7 +157,7 @@ var (
 // Files, packages, types and tests that a page for contributors names exist.
 func TestPagesNameWhatIsThere(t *testing.T) {
 	tests, exported := declarations(t)
-	for _, page := range []string{"ARCHITECTURE.md", "EXTENDING.md", "GLOSSARY.md", "TRUST.md"} {
+	for _, page := range []string{"ARCHITECTURE.md", "EXTENDING.md", "GLOSSARY.md", "TRUST.md", "SYSTEMD.md", "../SECURITY.md"} {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
