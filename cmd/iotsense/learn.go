@@ -107,8 +107,12 @@ func learnModel(c *cli.Context) error {
 		return err
 	}
 	labels := labelsDigest(cfg.Devices)
-	if err := refusedBefore(c, shelf, labels); err != nil {
+	refused, err := refusedBefore(c, shelf, labels)
+	if err != nil {
 		return err
+	}
+	if refused != "" {
+		return printLearned(c, &learned{Report: learning.Nothing(refused)})
 	}
 	m, report, err := learning.Run(c.Context, cfg)
 	if err != nil {
@@ -174,7 +178,7 @@ func sensorsDevices(ctx context.Context, sensor *client.Client) (devices []learn
 		return nil, err
 	}
 	if _, err := sensor.WriteRecording(ctx); err != nil {
-		return nil, err
+		terminal.Say("what was recorded last is not learned from: %v", err)
 	}
 	changed, err := changedSince(ctx, sensor)
 	if err != nil {
@@ -253,18 +257,19 @@ func labelsDigest(devices []learning.Device) string {
 	return fmt.Sprintf("%x", sha256.Sum256([]byte(strings.Join(lines, "\n"))))
 }
 
-// refusedBefore refuses to learn anew what the operator went back from.
-func refusedBefore(c *cli.Context, shelf model.Shelf, labels string) error {
+// refusedBefore says why it is not learned anew what the operator went back from; empty: it was
+// not.
+func refusedBefore(c *cli.Context, shelf model.Shelf, labels string) (why string, err error) {
 	refused, err := shelf.Refused()
 	if err != nil || c.Bool("again") {
-		return err
+		return "", err
 	}
 	for _, path := range refused {
 		if m, err := model.Load(path); err == nil && m.Training.Options[labelsOption] == labels {
-			return fmt.Errorf("%s was learned of these labels and gone back from: correct them, or learn with --again", path)
+			return fmt.Sprintf("%s was learned of these labels and gone back from: correct them, or learn with --again", path), nil
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // take puts a model on the shelf and has the sensor judge by it; one that the sensor refuses

@@ -111,11 +111,13 @@ func TestLearn(t *testing.T) {
 	if stdout, stderr, status = command(t, back...); status != 0 || !strings.Contains(stdout, "back to the sensor's own model") || sensor.taken != 2 {
 		t.Errorf("rollback: status %d, taken %d times: %s%s", status, sensor.taken, stdout, stderr)
 	}
+	if stdout, stderr, status = command(t, learn...); status != 0 || !strings.Contains(stdout, "was learned of these labels and gone back from") || sensor.taken != 2 {
+		t.Errorf("again: status %d, taken %d times: %s%s", status, sensor.taken, stdout, stderr)
+	}
 	for _, tt := range []struct {
 		args []string
 		says string
 	}{
-		{learn, "was learned of these labels and gone back from"},
 		{back, "no learned model to go back from"},
 		{append([]string{"learn", "--socket", "/nonexistent"}, learn[2:6]...), "/nonexistent"},
 		{append([]string{"learn", "--record", dir}, learn[4:]...), "nothing is recorded there"},

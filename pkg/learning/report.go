@@ -64,9 +64,12 @@ type Renamed struct {
 	After  *string `json:"after"`
 }
 
-func newReport() *Report {
-	return &Report{Classes: []*Class{}, Left: []Left{}, Unlabelled: []Renamed{}, Unread: []string{}, Why: "no device has a label that can be learned"}
+// Nothing is the report of what was not learned.
+func Nothing(why string) *Report {
+	return &Report{Classes: []*Class{}, Left: []Left{}, Unlabelled: []Renamed{}, Unread: []string{}, Why: why}
 }
+
+func newReport() *Report { return Nothing("no device has a label that can be learned") }
 
 func (r *Report) leave(p *pupil, why string) {
 	r.Left = append(r.Left, Left{p.Name(), p.Label, why})
