@@ -37,8 +37,9 @@ const (
 	programMemory, rowMemory = 128 << 20, 7 << 10
 	leastMemory              = 192 << 20
 
-	// labelsOption is where a model says of which labels it was learned.
-	labelsOption = "learn-labels"
+	// labelsOption and baseOption are where a model says of which labels it was learned, and to
+	// what they were added.
+	labelsOption, baseOption = "learn-labels", "learn-base"
 )
 
 func learnCommand() *cli.Command {
@@ -114,13 +115,17 @@ func learnModel(c *cli.Context) error {
 	if refused != "" {
 		return printLearned(c, &learned{Report: learning.Nothing(refused)})
 	}
+	if now := cfg.Running[""]; now != nil && now != cfg.Base {
+		of := now.Training.Options
+		cfg.Outdated = of[labelsOption] != labels || of[baseOption] != cfg.Base.Training.Digest
+	}
 	m, report, err := learning.Run(c.Context, cfg)
 	if err != nil {
 		return err
 	}
 	done := learned{Report: report}
 	if report.Better {
-		m.Training.Options[labelsOption] = labels
+		m.Training.Options[labelsOption], m.Training.Options[baseOption] = labels, cfg.Base.Training.Digest
 		if err := take(c, shelf, m, &done); err != nil {
 			return err
 		}

@@ -159,7 +159,7 @@ func (l *learner) compare(ctx context.Context, m *model.Model) error {
 			l.report.Unlabelled = append(l.report.Unlabelled, Renamed{p.Name(), word(before), word(after)})
 		}
 	}
-	l.report.judge()
+	l.report.judge(l.Outdated)
 	return nil
 }
 

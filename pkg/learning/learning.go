@@ -52,6 +52,7 @@ func (d *Device) Name() string { return d.Names[0] }
 type Config struct {
 	Base       *model.Model // that classes are added to
 	Running    model.Bundle // that judges now
+	Outdated   bool         // Running was learned of another base or other labels: what is as good is better
 	Recordings []string     // files
 	Devices    []Device
 	Rows       int // records that are held at most, of all devices

@@ -189,22 +189,25 @@ func TestBetter(t *testing.T) {
 		before, after Score
 		renamed       []Renamed
 		better        bool
+		outdated      bool // what judges now; of the same scores one that is not is no better
 	}{
-		{"one more is right", Score{1, 0, 2, 2}, Score{2, 0, 1, 2}, nil, true},
-		{"and one wrong", Score{1, 0, 2, 2}, Score{2, 1, 0, 2}, nil, false},
-		{"one wrong less, and one right", Score{0, 1, 2, 2}, Score{0, 0, 3, 2.5}, nil, true},
-		{"the same", Score{3, 0, 0, 2.9}, Score{3, 0, 0, 2.9}, nil, false},
-		{"hardly more windows", Score{3, 0, 0, 2.9}, Score{3, 0, 0, 2.92}, nil, false},
-		{"more windows", Score{3, 0, 0, 2.8}, Score{3, 0, 0, 2.9}, nil, true},
-		{"one less is right", Score{3, 0, 0, 2.8}, Score{2, 0, 1, 3}, nil, false},
-		{"another device gets a name", Score{1, 0, 2, 2}, Score{2, 0, 1, 2}, []Renamed{{"x", nil, name("a")}}, true},
-		{"another device loses its name", Score{1, 0, 2, 2}, Score{2, 0, 1, 2}, []Renamed{{"x", name("a"), nil}}, true},
-		{"another device gets another name", Score{1, 0, 2, 2}, Score{2, 0, 1, 2}, []Renamed{{"x", name("b"), name("a")}}, false},
+		{"one more is right", Score{1, 0, 2, 2}, Score{2, 0, 1, 2}, nil, true, false},
+		{"and one wrong", Score{1, 0, 2, 2}, Score{2, 1, 0, 2}, nil, false, false},
+		{"one wrong less, and one right", Score{0, 1, 2, 2}, Score{0, 0, 3, 2.5}, nil, true, false},
+		{"the same", Score{3, 0, 0, 2.9}, Score{3, 0, 0, 2.9}, nil, false, false},
+		{"the same, of other labels", Score{3, 0, 0, 2.9}, Score{3, 0, 0, 2.89}, nil, true, true},
+		{"fewer windows, of other labels", Score{3, 0, 0, 2.9}, Score{3, 0, 0, 2.8}, nil, false, true},
+		{"hardly more windows", Score{3, 0, 0, 2.9}, Score{3, 0, 0, 2.92}, nil, false, false},
+		{"more windows", Score{3, 0, 0, 2.8}, Score{3, 0, 0, 2.9}, nil, true, false},
+		{"one less is right", Score{3, 0, 0, 2.8}, Score{2, 0, 1, 3}, nil, false, false},
+		{"another device gets a name", Score{1, 0, 2, 2}, Score{2, 0, 1, 2}, []Renamed{{"x", nil, name("a")}}, true, false},
+		{"another device loses its name", Score{1, 0, 2, 2}, Score{2, 0, 1, 2}, []Renamed{{"x", name("a"), nil}}, true, false},
+		{"another device gets another name", Score{1, 0, 2, 2}, Score{2, 0, 1, 2}, []Renamed{{"x", name("b"), name("a")}}, false, false},
 	} {
 		r := newReport()
 		r.Classes = []*Class{{Label: "a", Before: tt.before, After: tt.after}, {Label: "b"}}
 		r.Unlabelled = tt.renamed
-		if r.judge(); r.Better != tt.better {
+		if r.judge(tt.outdated); r.Better != tt.better {
 			t.Errorf("%s: better %v: %s", tt.name, r.Better, r.Why)
 		}
 	}

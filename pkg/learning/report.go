@@ -89,9 +89,10 @@ func (r *Report) class(label string) *Class {
 const leastGain = 0.01
 
 // judge says whether what was learned is better: no more devices are called something wrong,
-// and more are called right; or as many, and more of their windows are right. A device without
-// a label that gets another name than it has counts as one called wrong.
-func (r *Report) judge() {
+// and more are called right; or as many, and more of their windows are right, if what judges now
+// is not outdated. A device without a label that gets another name than it has counts as one called
+// wrong.
+func (r *Report) judge(outdated bool) {
 	var before, after Score
 	for _, c := range r.Classes {
 		for _, s := range []struct {
@@ -117,5 +118,5 @@ func (r *Report) judge() {
 	if renamed > 0 {
 		r.Why += fmt.Sprintf("; %d without a label would get another name", renamed)
 	}
-	r.Better = after.Wrong+renamed <= before.Wrong && (after.Right > before.Right || after.Right == before.Right && gain >= leastGain)
+	r.Better = after.Wrong+renamed <= before.Wrong && (after.Right > before.Right || after.Right == before.Right && (gain >= leastGain || outdated && gain > -leastGain))
 }
