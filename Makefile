@@ -26,7 +26,7 @@ COUNT    := 6
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate makers build man completions model cross bench bench-capture peers figures fuzz live exact vmtest systemd-test packages packages-test operations-test docker image-test clean
+.PHONY: help ready demo test lint generate makers build man completions model cross screenshots bench bench-capture peers figures fuzz live exact vmtest systemd-test packages packages-test operations-test docker image-test clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -83,6 +83,9 @@ cross: ## static binaries for linux/amd64 and linux/arm64
 	for arch in amd64 arm64; do for program in iotsense iotsense-box; do \
 	  GOARCH=$$arch $(GO) $(BUILD) -o bin/$$program-linux-$$arch ./cmd/$$program || exit; done; done
 	scripts/check-static.sh bin/iotsense-linux-* bin/iotsense-box-linux-*
+
+screenshots: build ## pictures of the page and what the demo prints, from the demo, for docs/ (root, chromium)
+	@scripts/screenshots.sh
 
 bench: ## every Go benchmark, COUNT=6 runs each, for benchstat
 	@scripts/bench.sh $(COUNT)

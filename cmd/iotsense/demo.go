@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ func demoCommand() *cli.Command {
 			&cli.DurationFlag{Name: "duration", Usage: "stop playing after `D`"},
 			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or lab for the device lab's (default: the embedded model that fits the traffic)"},
 			&cli.Int64Flag{Name: "seed", Value: 1, Usage: "`N` of the device lab's traffic"},
+			&cli.BoolFlag{Name: "page", Usage: "open the sensor's page on an address of this machine, and play on, as fast as recorded, until Ctrl-C"},
 			&cli.BoolFlag{Name: "learn", Usage: "show a home of strangers instead, and how labels of some give names to the others"},
 			terminal.JSONFlag,
 		},
@@ -91,6 +93,10 @@ func demoChoices(c *cli.Context) (*demoTraffic, demoOptions, error) {
 	if err != nil {
 		return nil, opts, err
 	}
+	if c.Bool("page") {
+		opts.flags = []string{"--explain-rate", "60"}
+		opts.speed = cmp.Or(opts.speed, 1)
+	}
 	if opts.speed == 0 {
 		opts.speed = traffic.speed()
 	}
@@ -111,10 +117,17 @@ func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoO
 	if !c.Bool("json") {
 		introduce(c, &summary, traffic)
 	}
+	if c.Bool("page") {
+		shut, err := openPage(c, n.Dir, sensor.socket)
+		if err != nil {
+			return errors.Join(err, sensor.leave())
+		}
+		defer shut()
+	}
 	ctx, stop := context.WithCancel(c.Context)
 	defer stop()
 	played := make(chan error, 1)
-	go func() { played <- conduct(ctx, n, sensor, traffic, c.Duration("duration"), &summary) }()
+	go func() { played <- conduct(ctx, n, sensor, traffic, c, &summary) }()
 	b := newBoard(c.App.Writer, c.Bool("json"), traffic.truth, classify.Labels(bundle))
 	b.header()
 	var failed error
@@ -138,15 +151,20 @@ func runDemo(c *cli.Context, n *replay.Network, traffic *demoTraffic, opts demoO
 }
 
 // conduct plays the traffic, lets its flows live out their time and stops the
-// sensor. An interrupt cuts it short; what was seen until then is judged.
-func conduct(ctx context.Context, n *replay.Network, s *demoSensor, t *demoTraffic, most time.Duration, summary *demoSummary) error {
-	if most > 0 {
+// sensor. An interrupt cuts it short; what was seen until then is judged. For a page it is played
+// again and again.
+func conduct(ctx context.Context, n *replay.Network, s *demoSensor, t *demoTraffic, c *cli.Context, summary *demoSummary) error {
+	if most := c.Duration("duration"); most > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, most)
 		defer cancel()
 	}
-	played, err := n.Play(ctx, t.frames, replay.PlayOptions{Speed: summary.Speed, FarEnd: strings.HasPrefix(s.hook, "xdp")})
-	summary.Played = played.Frames
+	var err error
+	for again := true; again; again = c.Bool("page") && err == nil && ctx.Err() == nil {
+		var played replay.Played
+		played, err = n.Play(ctx, t.frames, replay.PlayOptions{Speed: summary.Speed, FarEnd: strings.HasPrefix(s.hook, "xdp")})
+		summary.Played += played.Frames
+	}
 	if ctx.Err() != nil {
 		err = nil
 	}

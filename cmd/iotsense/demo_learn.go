@@ -119,7 +119,7 @@ type demoLearning struct {
 
 // checkScene refuses flags of the other scene.
 func checkScene(c *cli.Context) error {
-	for _, name := range []string{"model", "duration", "json"} {
+	for _, name := range []string{"model", "duration", "page", "json"} {
 		if c.Bool("learn") && c.IsSet(name) {
 			return terminal.Usagef("--learn is a scene of its own: leave --%s out", name)
 		}

@@ -56,6 +56,7 @@ func clearWay(ctx context.Context) error {
 
 // demoSensor is a running `iotsense run`.
 type demoSensor struct {
+	socket   string
 	client   *client.Client
 	verdicts chan v1.Verdict // closed when the sensor has ended
 	unread   io.ReadCloser   // what it prints, where nobody listens yet
@@ -77,7 +78,7 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 		return nil, fmt.Errorf("pipe to the sensor: %w", err)
 	}
 	socket := filepath.Join(n.Dir, "sensor.sock")
-	s := &demoSensor{client: client.New(socket), verdicts: make(chan v1.Verdict), hurry: terminal.EndingOf(ctx).Hurry}
+	s := &demoSensor{socket: socket, client: client.New(socket), verdicts: make(chan v1.Verdict), hurry: terminal.EndingOf(ctx).Hurry}
 	cmd := exec.Command(self, append([]string{"run", "-i", replay.Interface, "--hook", opts.hook, "--model", opts.model, "--json",
 		"--socket", socket, "--pin", "", "--speed", strconv.FormatFloat(opts.speed, 'g', -1, 64)}, opts.flags...)...)
 	cmd.Env = append(os.Environ(), opts.env...)
@@ -94,12 +95,16 @@ func startSensor(ctx context.Context, n *replay.Network, opts demoOptions) (*dem
 		s.listen()
 	}
 	if err := s.attached(ctx); err != nil {
-		s.listen()
-		for range s.verdicts { // there is nobody else to take them
-		}
+		s.ignore() // there is nobody else to take them
 		return nil, err
 	}
 	return s, nil
+}
+
+// leave ends a sensor that nobody has looked at.
+func (s *demoSensor) leave() error {
+	go s.ignore()
+	return s.stop()
 }
 
 // besideSensor runs f beside a sensor on a network of its own, whose verdicts nobody

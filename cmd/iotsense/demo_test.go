@@ -6,12 +6,17 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/urfave/cli/v2"
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -196,6 +201,55 @@ func TestDemo(t *testing.T) {
 
 func verdict(device, label string, confidence float64, known bool) v1.Verdict {
 	return v1.Verdict{Device: device, Label: &label, Confidence: &confidence, Known: known, Windows: 1}
+}
+
+// The page of a demo is that of its sensor, for who has the token that is printed, until it is shut.
+func TestDemoPage(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sensor := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Method, " ", r.URL) })}
+	go sensor.Serve(l)
+	defer sensor.Close()
+	var said bytes.Buffer
+	app := newApp()
+	app.ErrWriter = &said
+	shut, err := openPage(cli.NewContext(app, nil, nil), t.TempDir(), socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shut()
+	var address, token string
+	if _, err := fmt.Sscanf(said.String(), "page %s its token is %s open until Ctrl-C", &address, &token); err != nil {
+		t.Fatalf("%v: %s", err, &said)
+	}
+	address, token = strings.TrimSuffix(address, ","), strings.TrimSuffix(token, ";")
+	ask := func(token string) (int, string) {
+		r, err := http.NewRequest("POST", address+"/v1/x?y", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return 0, err.Error()
+		}
+		defer answer.Body.Close()
+		b, _ := io.ReadAll(answer.Body)
+		return answer.StatusCode, string(b)
+	}
+	if status, body := ask(token); status != http.StatusOK || body != "POST /v1/x?y" {
+		t.Errorf("%d: %s", status, body)
+	}
+	if status, body := ask(token + "x"); status != http.StatusUnauthorized {
+		t.Errorf("without the token: %d: %s", status, body)
+	}
+	shut()
+	if status, body := ask(token); status != 0 {
+		t.Errorf("after it was shut: %d: %s", status, body)
+	}
 }
 
 func TestBoard(t *testing.T) {

@@ -48,7 +48,7 @@ var commandFlags = map[string]string{
 	"strategies":      seriesNames + "services",
 	"ablation":        seriesNames + "variants fixed",
 	"lab":             "units captures duration seed",
-	"demo":            "captures speed hook duration model seed learn json",
+	"demo":            "captures speed hook duration model seed page learn json",
 	"config":          "",
 	"config check":    "",
 	"config show":     "",

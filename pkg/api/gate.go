@@ -108,6 +108,9 @@ func (g *Gate) is(token string) bool {
 	return subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1
 }
 
+// Guard is h for who has the token, wherever that is answered.
+func (g *Gate) Guard(h http.Handler) http.Handler { return guarded(g.guard(h)) }
+
 // guard answers with h who has the token, and others with the page that asks for it.
 func (g *Gate) guard(h http.Handler) http.Handler {
 	mux := http.NewServeMux()

@@ -5,6 +5,7 @@ package page
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -12,8 +13,8 @@ import (
 )
 
 const (
-	sparkHigh   = 16 // units of a picture; a minute is one wide
-	chartHigh   = 40
+	sparkHigh   = 32 // units of a picture; a minute is one wide
+	chartHigh   = 80
 	presentFor  = 24 * time.Hour
 	maxHappened = 25
 )
@@ -56,14 +57,20 @@ func outline(values []float64, greatest, y, high float64) string {
 	if greatest == 0 {
 		return ""
 	}
+	place := func(v float64) float64 {
+		if v == 0 {
+			return 0
+		}
+		return math.Copysign(max(1, math.Round(math.Abs(high)*v/greatest)), high) // something is there
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "M0 %g", y)
-	for _, v := range values {
-		part := v / greatest
-		if v > 0 {
-			part = max(part, .04) // something is there
+	for i := 0; i < len(values); {
+		at, n := place(values[i]), 1
+		for ; i+n < len(values) && place(values[i+n]) == at; n++ {
 		}
-		fmt.Fprintf(&b, "V%.4gh1", y-high*part)
+		fmt.Fprintf(&b, "V%gh%d", y-at, n)
+		i += n
 	}
 	fmt.Fprintf(&b, "V%gz", y)
 	return b.String()

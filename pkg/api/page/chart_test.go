@@ -19,9 +19,9 @@ func TestChart(t *testing.T) {
 	}{
 		{"nothing is known", nil, nil, [2]uint64{1, 2}, chart{}},
 		{"nothing", []uint64{0, 0}, []uint64{0, 0}, [2]uint64{}, chart{Sent: "0 B", Received: "0 B", Most: "0 B"}},
-		{"sent", []uint64{10, 0}, []uint64{0, 0}, [2]uint64{}, chart{"M0 16V0h1V16h1V16z", "M0 20V0h1V20h1V20z", "M0 20V20h1V20h1V20z", "10 B", "0 B", "10 B"}},
-		{"open", []uint64{10, 0}, []uint64{0, 0}, [2]uint64{5, 15}, chart{"M0 16V8h1V0h1V16z", "M0 20V6.667h1V13.33h1V20z", "M0 20V20h1V40h1V20z", "15 B", "15 B", "20 B"}},
-		{"hardly any", []uint64{1000, 1}, []uint64{0, 0}, [2]uint64{}, chart{"M0 16V0h1V15.36h1V16z", "M0 20V0h1V19.2h1V20z", "M0 20V20h1V20h1V20z", "1.0 kB", "0 B", "1.0 kB"}},
+		{"sent", []uint64{10, 0}, []uint64{0, 0}, [2]uint64{}, chart{"M0 32V0h1V32h1V32z", "M0 40V0h1V40h1V40z", "M0 40V40h2V40z", "10 B", "0 B", "10 B"}},
+		{"open", []uint64{10, 0}, []uint64{0, 0}, [2]uint64{5, 15}, chart{"M0 32V16h1V0h1V32z", "M0 40V13h1V27h1V40z", "M0 40V40h1V80h1V40z", "15 B", "15 B", "20 B"}},
+		{"hardly any", []uint64{1000, 1}, []uint64{0, 0}, [2]uint64{}, chart{"M0 32V0h1V31h1V32z", "M0 40V0h1V39h1V40z", "M0 40V40h2V40z", "1.0 kB", "0 B", "1.0 kB"}},
 	} {
 		if got := chartOf(v1.Traffic{Sent: tt.sent, Received: tt.received}, tt.open); got != tt.want {
 			t.Errorf("%s: %+v\nwant %+v", tt.name, got, tt.want)

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxRows  = 250 // of a list: who has more devices narrows it down
+	maxRows  = 180 // of a list: who has more devices narrows it down
 	maxCards = 6
 	maxQuery = 100 // characters of a search
 )

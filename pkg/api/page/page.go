@@ -131,11 +131,11 @@ func sizeText(n uint64) string {
 func percent(p float64) string {
 	switch {
 	case p > 0.99 && p < 1:
-		return "> 99 %"
+		return ">\u00a099\u00a0%"
 	case p > 0 && p < 0.01:
-		return "< 1 %"
+		return "<\u00a01\u00a0%"
 	}
-	return fmt.Sprintf("%.0f %%", 100*p)
+	return fmt.Sprintf("%.0f\u00a0%%", 100*p)
 }
 
 // link is the address of a device's page.

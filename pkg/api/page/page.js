@@ -228,7 +228,7 @@
     }
   });
 
-  document.documentElement.dataset.feed = "asks";
+  if (document.querySelector("[data-live]")) document.documentElement.dataset.feed = "asks";
   remember(document);
   times();
   setInterval(times, 1000);

@@ -93,8 +93,10 @@ func TestHostileNames(t *testing.T) {
 	}
 }
 
-// All of the page together is small, and asks nobody else for anything.
+// All of the page together is small, of a home with more devices than a list has rows too, and
+// asks nobody else for anything.
 func TestSmallAndAlone(t *testing.T) {
+	const most = 300_000
 	sum := 0
 	for name, a := range Assets {
 		sum += len(a.Bytes)
@@ -102,9 +104,41 @@ func TestSmallAndAlone(t *testing.T) {
 			t.Errorf("%s names an address", name)
 		}
 	}
-	if login, err := Login(true); err != nil || sum+len(login) > 300_000 || sum == 0 {
-		t.Errorf("%d bytes, %v", sum, err)
+	var devices []v1.DeviceVerdict
+	for i := range 2 * maxRows {
+		d := v1.DeviceVerdict{
+			Verdict: v1.Verdict{
+				Device: fmt.Sprintf("02:00:00:00:%02x:%02x", i/256, i%256), State: v1.Unknown, Bytes: 123456789, Flows: 1234567, Vendor: ptr("Belkin International Inc."),
+				Label: ptr("TP-LinkPlugHS110"), Confidence: ptr(0.5), Path: ptr("TP-Link/plug"), PathConfidence: ptr(0.9), Facts: v1.Facts{"dhcp_host": "a-name-of-some-length"},
+			},
+			FirstSeen: v1.UnixMicro(1e15), LastSeen: v1.UnixMicro(1e15), Addresses: []string{"192.168.100.100", "fe80::1"},
+		}
+		d.Call()
+		devices = append(devices, d)
 	}
+	traffic := func(string) (all v1.Traffic) {
+		for i := range 60 {
+			all.Sent, all.Received = append(all.Sent, uint64(i*i*7919%1000)), append(all.Received, uint64(i*31%97))
+		}
+		return all
+	}
+	list, err := (&List{Devices: devices, Traffic: traffic}).Page(Filter{})
+	if err != nil || sum == 0 || sum+len(list) > most {
+		t.Errorf("a list of %d bytes, with its files %d, %v", len(list), sum+len(list), err)
+	}
+	x := &v1.Explanation{Phi: make([][]float64, 20)}
+	for row := range x.Phi {
+		x.Phi[row] = make([]float64, 3040)
+		for column := range x.Phi[row] {
+			x.Phi[row][column] = math.Sin(float64(row * column))
+			x.Fields = append(x.Fields, v1.ExplainedField{Row: row, Column: column, Name: fmt.Sprint("payload_", column-39), Raw: 'x', Part: v1.Byte, Packet: ptr(1), Byte: ptr(1), Phi: x.Phi[row][column]})
+		}
+	}
+	device, err := (&Device{Known: &v1.Device{DeviceVerdict: devices[0], Traffic: traffic("")}, Explanation: x, Payload: true}).Page()
+	if err != nil || sum+len(device) > most {
+		t.Errorf("a device's page of %d bytes, with its files %d, %v", len(device), sum+len(device), err)
+	}
+	t.Logf("files %d bytes, the largest list %d, an explained device %d", sum, len(list), len(device))
 }
 
 // contrast is that of WCAG 2.2 between two colours like #1b222c.
@@ -169,8 +203,8 @@ func TestWords(t *testing.T) {
 		behaves, sentence, needs string
 	}{
 		{v1.Verdict{State: v1.Gathering}, "too little", "not sent enough", "first flows"},
-		{v1.Verdict{State: v1.Gathering, Label: &label, Confidence: ptr(0.7), Windows: 2}, "HueBridge, 70 %", "not sent enough", "Three flows"},
-		{v1.Verdict{State: v1.Known, Label: &label, Confidence: ptr(0.999), Path: &path, Known: true}, "> 99 %", "named so", ""},
+		{v1.Verdict{State: v1.Gathering, Label: &label, Confidence: ptr(0.7), Windows: 2}, "HueBridge, 70\u00a0%", "not sent enough", "Three flows"},
+		{v1.Verdict{State: v1.Known, Label: &label, Confidence: ptr(0.999), Path: &path, Known: true}, ">\u00a099\u00a0%", "named so", ""},
 		{v1.Verdict{State: v1.Likely, Label: &label, Confidence: ptr(0.5), Path: &path}, "HueBridge", "kind is safe, Philips/bridge", "only one of these"},
 		{v1.Verdict{State: v1.Unknown, Label: &label, Confidence: ptr(0.5)}, "HueBridge", "most like HueBridge", "starts and is used"},
 		{v1.Verdict{State: v1.Unknown, Label: &label, Confidence: ptr(0.5), Distance: ptr(1.4)}, "nearest is HueBridge", "far from all", "A model that knows its type"},
@@ -208,7 +242,7 @@ func TestList(t *testing.T) {
 		rows, cards int
 		text        string
 	}{
-		{Filter{}, maxRows, maxCards, "750 more match"},
+		{Filter{}, maxRows, maxCards, "820 more match"},
 		{Filter{Text: "acme"}, 100, 0, ""},
 		{Filter{State: v1.Known}, 100, 0, ""},
 		{Filter{Text: "acme", State: v1.Unknown}, 0, 0, "No device matches"},
