@@ -31,7 +31,7 @@ var commandFlags = map[string]string{
 	"run": "sinks.hold sinks.digest sinks.allow sinks.webhook.url sinks.webhook.token-file sinks.webhook.ca-file sinks.webhook.events " +
 		"sinks.mqtt.url sinks.mqtt.username sinks.mqtt.password-file sinks.mqtt.ca-file sinks.mqtt.topic sinks.mqtt.discovery " +
 		"sinks.ntfy.url sinks.ntfy.token-file sinks.ntfy.ca-file sinks.ntfy.events " +
-		"explain-rate page-payload no-sandbox no-facts interface hook promisc model models local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log pin json duration kernel-stats " +
+		"keep explain-rate page-payload no-sandbox no-facts interface hook promisc model models local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log pin json duration kernel-stats " +
 		"packets prefix flow-timeout direction speed",
 	"extract":         sourceNames + streamNames + "model json output change scrub",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",
@@ -187,6 +187,7 @@ func TestFlagsWithoutMeaning(t *testing.T) {
 		{"run -i lo --max-flows 16777217", "max-flows 16777217: want 1 to 16777216"},
 		{"run -i lo --max-flows 0", "--max-flows 0: want at least 1"},
 		{"run -i lo --max-devices -1", "--max-devices -1: want at least 1"},
+		{"run -i lo --keep --pin=", "--keep: what is kept is pinned"},
 		{"run -i lo --packets 0", "--packets 0: the model needs 10"},
 		{"run -i lo --model none --packets 3", "--packets 3: the model needs 10"},
 		{"bench capture --scenarios odd", `--scenarios: "odd": want all or some of idle, `},

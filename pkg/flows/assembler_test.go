@@ -1,6 +1,7 @@
 package flows
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -442,5 +443,75 @@ func TestAssemblerForgets(t *testing.T) {
 	}
 	if len(a.lives) != 0 || len(a.devices) != 0 {
 		t.Errorf("%d lives and %d devices left", len(a.lives), len(a.devices))
+	}
+}
+
+// An Assembler that takes over from another in the middle goes on as if it had been that
+// one, though their state went through JSON.
+func TestAssemblerHandsOver(t *testing.T) {
+	const lives = 40
+	random := rand.New(rand.NewPCG(1, 2))
+	var events []any
+	due := make([][]any, lives)
+	for n := range due {
+		ends := []End{endA, endB, endR}
+		random.Shuffle(3, func(i, j int) { ends[i], ends[j] = ends[j], ends[i] })
+		l := life(uint64(n), ends[0], ends[1])
+		for i := range 3 {
+			due[n] = append(due[n], &Sample{Life: l, Index: uint8(i), Order: int64(n), Stamp: int64(n), FromA: i%2 == 0, Size: 100, Payload: []byte{1, byte(n), byte(i)}})
+		}
+		due[n] = append(due[n], &Close{Life: l, Order: int64(n), First: int64(n), Last: int64(n + 5), Packets: [2]uint64{2, uint64(n)}, Samples: 3})
+	}
+	for len(due) > 0 { // a few lives at once
+		i := random.IntN(min(5, len(due)))
+		events, due[i] = append(events, due[i][0]), due[i][1:]
+		if len(due[i]) == 0 {
+			due = slices.Delete(due, i, i+1)
+		}
+	}
+	want, stats := assemble(Bi, events...)
+	var got []*Record
+	cfg := AssemblerConfig{Locals: NewLocals(nil), Emit: func(r *Record) { got = append(got, r) }}
+	a := NewAssembler(cfg)
+	for _, e := range events {
+		text, err := json.Marshal(a.Save(1 << 20))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var h Handover
+		if err := json.Unmarshal(text, &h); err != nil {
+			t.Fatal(err)
+		}
+		a = NewAssembler(cfg)
+		a.Restore(&h)
+		switch e := e.(type) {
+		case *Sample:
+			a.Sample(e)
+		case *Close:
+			a.Close(e)
+		}
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" || a.Stats() != stats || len(want) < lives {
+		t.Errorf("%d records, %+v, want %+v: %s", len(got), a.Stats(), stats, diff)
+	}
+}
+
+// Where payloads are too many to hand over, records that rest on the others are incomplete.
+func TestAssemblerHandsOverNoMore(t *testing.T) {
+	var got []*Record
+	cfg := AssemblerConfig{Locals: NewLocals(nil), Emit: func(r *Record) { got = append(got, r) }}
+	a := NewAssembler(cfg)
+	for n := range uint64(3) {
+		a.Sample(&Sample{Life: life(n, endA, endR), Order: int64(n), Payload: make([]byte, 40)})
+	}
+	b := NewAssembler(cfg)
+	b.Restore(a.Save(100))
+	for range b.OpenDevices {
+	}
+	for n := range uint64(3) {
+		b.Close(&Close{Life: life(n, endA, endR), Order: int64(n), Samples: 1})
+	}
+	if len(got) != 3 || got[0].Incomplete || got[1].Incomplete || !got[2].Incomplete {
+		t.Errorf("%+v", got)
 	}
 }

@@ -1,6 +1,15 @@
 package flows
 
-// This file holds what a source tells the Assembler: the events of a flow's lives.
+// This file holds what a source tells the Assembler, the events of a flow's lives, and the
+// accounting that sources share.
+
+import "github.com/iotsense/iotsense/pkg/api/v1"
+
+// PacketStats says what became of every packet, in wire packets.
+type PacketStats = v1.PacketStats
+
+// AccountingError says which sum of [PacketStats] does not hold.
+type AccountingError = v1.AccountingError
 
 // Life names one life of one flow: the minute that begins with its first
 // packet. Two lives of one flow never have the same generation while both are

@@ -49,6 +49,11 @@ type Config struct {
 	// interfaces have changed; it must not call back but for Epoch. May be nil.
 	HostChanged func(Host)
 	Pin         string // bpffs directory for maps and programs; empty: no pins
+	// Keep has the programs, what they have counted and what they are at outlast the process,
+	// below Pin, for the next sensor that is to do the same; however the process ends. Where it
+	// ends in order, Keep says whether it is to be so. Open takes over what fits. nil: nothing
+	// is kept, and nothing taken over.
+	Keep func() bool
 	// Promisc turns promiscuous mode on; nil: with the XDP hooks only.
 	Promisc     *bool
 	KernelStats bool // time spent in the programs; needs CAP_SYS_ADMIN

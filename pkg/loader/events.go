@@ -35,6 +35,7 @@ func (k *Kernel) deliver(raw []byte) error {
 		k.pending = append(k.pending, k.closeOf(gen.IotsenseFlow{
 			Key: e.Key, Life: e.Life, LastNs: e.LastNs, Packets: e.Packets, Bytes: e.Bytes,
 		}))
+		k.note(k.pending[len(k.pending)-1:])
 	default:
 		return fmt.Errorf("ring event of unknown kind %d", kind)
 	}

@@ -39,7 +39,29 @@ func (k *Kernel) Host() Host {
 func (k *Kernel) openHost() error {
 	k.builtIn = object.PrivateLocal(k.cfg.Local)
 	k.host = k.readHost()
-	return k.setPrefixes(nil, k.listedPrefixes(k.host.Local))
+	listed, err := k.prefixes()
+	if err != nil {
+		return err
+	}
+	return k.setPrefixes(listed, k.listedPrefixes(k.host.Local))
+}
+
+// prefixes are the local ranges that the programs look up: those of the sensor before.
+func (k *Kernel) prefixes() (list []netip.Prefix, err error) {
+	var key gen.IotsensePrefixKey
+	var value uint8
+	it := k.maps[gen.IotsenseMapLocalPrefixes].Iterate()
+	for it.Next(&key, &value) {
+		a := netip.AddrFrom16(key.Addr)
+		if key.Version == 4 {
+			a = netip.AddrFrom4([4]byte(key.Addr[:4]))
+		}
+		list = append(list, netip.PrefixFrom(a, int(key.Bits)-32))
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read the local ranges: %w", err)
+	}
+	return list, nil
 }
 
 // SetLocal replaces Config.Local (nil: the default) and Config.LocalInterfaces. An error

@@ -19,6 +19,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/loader/clock"
+	"github.com/iotsense/iotsense/pkg/loader/keep"
 	"github.com/iotsense/iotsense/pkg/loader/network"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/loader/probe"
@@ -39,6 +40,9 @@ type Kernel struct {
 	network   *network.Network
 	watcher   *watch.Watcher
 	pins      *pins
+	ledger    *keep.Ledger // nil: nothing is kept
+	handover  *keep.Handover
+	kept      *keep.Kept   // what was taken over; nil: nothing
 	closers   []io.Closer  // beside programs, maps and network
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
 	steps     atomic.Uint64
@@ -60,6 +64,9 @@ type Kernel struct {
 	lookedAll   time.Time      // when the interfaces were last looked at
 	inClosed    uint64         // packets of closes that the sink has got
 	closed      uint64         // such closes
+	ends        ends           // of lives that the kernel has told of, closed or not
+	given       []byte         // what the sink of the sensor before has handed over
+	left        bool           // the programs stay on, see leave
 	refusals    refusals       // reported so far
 	mostWaiting int            // bytes in the ring when it was read
 	suspended   int64          // ns, when the programs were last told
@@ -77,6 +84,7 @@ func Open(cfg Config) (*Kernel, error) {
 	if err := k.watcher.Open(); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
+	k.commitKept()
 	return k, nil
 }
 
@@ -94,12 +102,15 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 	if k.network, err = network.Open(); err != nil {
 		return nil, err
 	}
-	if err := k.loadPrograms(programs...); err != nil {
+	k.pins = openPins(cfg.Pin, k.log)
+	if err := k.openKept(programs); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
-	k.watcher = watch.New(k.network, attach.Attacher{
-		Programs: k.programs, Hook: cfg.Hook, Promisc: *cfg.Promisc, Log: cfg.Log,
-	}, cfg.Interfaces, k.freeDirections)
+	attacher := attach.Attacher{Programs: k.programs, Hook: cfg.Hook, Promisc: *cfg.Promisc, Kept: k.kept != nil, Log: cfg.Log}
+	if k.ledger != nil {
+		attacher.Pin = func(name string) string { return keep.Links(cfg.Pin, name) }
+	}
+	k.watcher = watch.New(k.network, attacher, cfg.Interfaces, k.freeDirections)
 	if k.ring, err = ring.Open(k.maps[gen.IotsenseMapEvents], k.variables["asleep"]); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
@@ -108,10 +119,12 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 		return nil, errors.Join(err, k.Close())
 	}
 	k.closers = append(k.closers, k.grace)
-	if err := object.ListNoMAC(k.maps[gen.IotsenseMapMacs]); err != nil {
-		return nil, errors.Join(err, k.Close())
+	if k.kept == nil {
+		if err := object.ListNoMAC(k.maps[gen.IotsenseMapMacs]); err != nil {
+			return nil, errors.Join(err, k.Close())
+		}
 	}
-	if err := k.openHost(); err != nil {
+	if err := errors.Join(k.takeOver(), k.openHost()); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	if err := k.askKernel(); err != nil {
@@ -125,12 +138,14 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 		k.closers = append(k.closers, stats)
 	}
 	k.network.Listen(k.ring.Wake) // Run looks at once
-	k.pins = pinAll(cfg.Pin, k.programs, k.maps, k.log)
+	if k.ledger == nil {
+		k.pins.pinAll(k.programs, k.maps, k.log)
+	}
 	return k, nil
 }
 
-// loadPrograms loads what the configured interfaces need and no more.
-func (k *Kernel) loadPrograms(wanted ...string) error {
+// loadPrograms loads what the configured interfaces need and no more, with the maps of o.
+func (k *Kernel) loadPrograms(o object.Config, wanted []string) error {
 	if len(wanted) == 0 {
 		wanted = k.neededPrograms()
 	}
@@ -139,7 +154,7 @@ func (k *Kernel) loadPrograms(wanted ...string) error {
 	if err != nil {
 		return fmt.Errorf("read the compiled programs: %w", err)
 	}
-	coll, err := k.cfg.object().Load(spec, wanted...)
+	coll, err := o.Load(spec, wanted...)
 	if err != nil {
 		return probe.ExplainLoad(spec, err)
 	}
@@ -179,8 +194,8 @@ func (k *Kernel) neededPrograms() []string {
 	return list
 }
 
-// Close detaches and frees everything. Lives still open are lost: Run closes
-// them. It may be called more than once.
+// Close detaches, unless Run has left the programs to the next sensor, and frees everything.
+// Lives still open are lost else: Run closes them. It may be called more than once.
 func (k *Kernel) Close() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -189,10 +204,15 @@ func (k *Kernel) Close() error {
 	}
 	k.freed = true
 	var err error
-	if k.watcher != nil {
+	switch {
+	case k.left:
+		err = k.watcher.Leave()
+		k.pins.unlock()
+	case k.watcher != nil:
 		err = k.watcher.Detach()
 	}
-	k.pins.remove()
+	k.pins.remove(k.log)
+	err = errors.Join(err, k.ledger.Close(), k.handover.Close())
 	for _, c := range k.closers {
 		err = errors.Join(err, c.Close())
 	}

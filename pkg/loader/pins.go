@@ -1,6 +1,6 @@
 package loader
 
-// This file pins maps and programs for bpftool.
+// This file pins maps and programs for bpftool, and for a sensor that comes after.
 
 import (
 	"errors"
@@ -8,25 +8,22 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
+	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
-	"github.com/iotsense/iotsense/pkg/loader/object"
+	"github.com/iotsense/iotsense/pkg/loader/keep"
 )
 
-// pins are the files of one sensor in a bpffs directory. They are for looking
-// only: no sensor takes anything over from them.
+// pins are the files of one sensor in a bpffs directory.
 type pins struct {
-	dir   *os.File // locked while the sensor lives
-	files []string
+	dir *os.File // locked while the sensor lives
 }
 
-// pinAll pins everything below dir, where a killed sensor may have left pins. Pins
-// are a convenience: without them the sensor works as well, so whatever fails is
-// a warning.
-func pinAll(dir string, programs map[string]*ebpf.Program, maps map[string]*ebpf.Map, log *slog.Logger) *pins {
+// openPins locks the directory; nil: there is none to be had. Pins are a convenience:
+// without them the sensor works as well, so whatever fails is a warning.
+func openPins(dir string, log *slog.Logger) *pins {
 	if dir == "" {
 		return nil
 	}
@@ -35,32 +32,35 @@ func pinAll(dir string, programs map[string]*ebpf.Program, maps map[string]*ebpf
 		log.Warn("no pins for bpftool", "directory", dir, "error", err)
 		return nil
 	}
-	names, err := object.Names()
-	if err != nil {
-		log.Warn("pins of a sensor that was killed may be left", "directory", dir, "error", err)
+	return p
+}
+
+// clear removes what a sensor before has left, or this one is to leave no longer.
+func (p *pins) clear(log *slog.Logger) {
+	if err := keep.Clear(p.dir.Name()); err != nil {
+		log.Warn("a pin of another sensor is left", "directory", p.dir.Name(), "error", err)
 	}
-	for _, name := range names {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			log.Warn("a pin of another sensor is left", "directory", dir, "error", err)
-		}
+}
+
+// pinAll pins everything.
+func (p *pins) pinAll(programs map[string]*ebpf.Program, maps map[string]*ebpf.Map, log *slog.Logger) {
+	if p == nil {
+		return
 	}
 	pin := func(name string, object interface{ Pin(string) error }) {
-		path := filepath.Join(dir, name)
+		path := filepath.Join(p.dir.Name(), name)
 		if err := object.Pin(path); err != nil {
 			log.Warn("no pin for bpftool", "path", path, "error", err)
-			return
 		}
-		p.files = append(p.files, path)
 	}
 	for name, program := range programs {
 		pin(name, program)
 	}
 	for name, m := range maps {
-		if slices.Contains(names, name) { // not the programs' own data
+		if !strings.HasPrefix(name, ".") { // not the programs' own data
 			pin(name, m)
 		}
 	}
-	return p
 }
 
 // lockPins makes the directory and locks it; the lock goes with the process.
@@ -90,14 +90,17 @@ func lockPins(dir string) (*pins, error) {
 }
 
 // remove deletes the pins and, when nothing else is in it, the directory.
-func (p *pins) remove() {
+func (p *pins) remove(log *slog.Logger) {
 	if p == nil || p.dir == nil {
 		return
 	}
-	for _, path := range p.files {
-		os.Remove(path)
-	}
+	p.clear(log)
 	os.Remove(p.dir.Name())
+	p.unlock()
+}
+
+// unlock leaves the pins to the next sensor.
+func (p *pins) unlock() {
 	p.dir.Close()
 	p.dir = nil
 }

@@ -18,10 +18,14 @@ import (
 )
 
 // Run hands the events of lives to sink until ctx ends; then it detaches and
-// closes every open life, so that sink has got everything. Events come from one
-// goroutine; sink must not call back into the Kernel but for Epoch.
+// closes every open life, so that sink has got everything, or leaves them to the next
+// sensor (Config.Keep). Events come from one
+// goroutine; sink must not call back into the Kernel but for Epoch. A sink that is a [Keeper]
+// goes on where that of the sensor before was.
 func (k *Kernel) Run(ctx context.Context, sink flows.Sink) error {
-	k.setSink(sink)
+	if err := k.setSink(sink); err != nil {
+		return errors.Join(err, k.flush())
+	}
 	defer k.setSink(nil)
 	stop := context.AfterFunc(ctx, k.ring.Wake)
 	defer stop()
@@ -32,16 +36,24 @@ func (k *Kernel) Run(ctx context.Context, sink flows.Sink) error {
 		}
 		k.steps.Add(1)
 	}
+	if k.ledger != nil && k.cfg.Keep() {
+		err := k.leave()
+		if err == nil {
+			return nil
+		}
+		k.log.Error("nothing is kept for the next sensor", "error", err)
+	}
 	return k.flush()
 }
 
 // Progress is how often Run has read the ring and done what was due, some times a second.
 func (k *Kernel) Progress() uint64 { return k.steps.Load() }
 
-func (k *Kernel) setSink(sink flows.Sink) {
+func (k *Kernel) setSink(sink flows.Sink) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.sink = sink
+	return k.resume()
 }
 
 // maxStuck is how many rounds of a sweep may delete nothing; the next one tries again.
@@ -130,6 +142,7 @@ func (k *Kernel) closeSome(n int) {
 		k.closed++
 		k.inClosed += e.Packets[0] + e.Packets[1]
 		k.sink.Close(e)
+		k.noteSink()
 	}
 	k.ended = k.ended[n:]
 	if len(k.ended) == 0 {
@@ -218,6 +231,7 @@ func (k *Kernel) runSweep(args gen.IotsenseSweepArgs) (gen.IotsenseSweepArgs, er
 // listed: they have ended.
 func (k *Kernel) collect(n uint32) error {
 	args := gen.IotsenseCollectArgs{Marked: n}
+	k.ledger.Set(atCollecting, uint64(n))
 	if _, err := k.programs[gen.IotsenseProgIotsenseCollect].Run(&ebpf.RunOptions{Context: &args, ContextOut: &args}); err != nil {
 		return fmt.Errorf("run the collect program: %w", err)
 	}
@@ -232,6 +246,11 @@ func (k *Kernel) collect(n uint32) error {
 	if args.Collected > 0 {
 		k.stuck = 0
 	}
+	return k.readCollected(n)
+}
+
+// readCollected takes the lives that the collect program has deleted, of the n first in the list.
+func (k *Kernel) readCollected(n uint32) error {
 	var cursor ebpf.MapBatchCursor
 	indices, lives := make([]uint32, n), make([]gen.IotsenseMarkedLife, n)
 	got, err := k.maps[gen.IotsenseMapMarked].BatchLookup(&cursor, indices, lives, nil)
@@ -241,11 +260,13 @@ func (k *Kernel) collect(n uint32) error {
 	if got != int(n) {
 		return fmt.Errorf("read the marked lives: %d of %d", got, n)
 	}
+	before := len(k.ended)
 	for _, l := range lives {
 		if l.Flow.Life != 0 { // else the kernel could not delete it now: it stays marked
 			k.ended = append(k.ended, k.closeOf(l.Flow))
 		}
 	}
+	k.note(k.ended[before:])
 	return nil
 }
 

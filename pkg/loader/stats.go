@@ -17,7 +17,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
-// Stats is what the kernel half has counted since Open.
+// Stats is what the kernel half has counted since Open, or since that of the first sensor of
+// those that took over from each other (Config.Keep).
 type Stats struct {
 	Packets    flows.PacketStats // WithDevice and NoDevice are the Assembler's
 	Samples    v1.SampleStats

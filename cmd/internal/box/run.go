@@ -65,6 +65,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "record", Usage: "`DIR` that the records of devices are kept in, to learn from (default: nowhere)"},
 			&cli.StringFlag{Name: "record-size", Value: "256MiB", Usage: "`SIZE` of all that is there, which is kept for 14 days at most"},
 			&cli.StringFlag{Name: "pin", Value: defaultPin, Usage: "bpffs `DIR` for maps and programs; empty: no pins"},
+			&cli.BoolFlag{Name: "keep", Usage: "leave the programs on at SIGTERM, and whatever happens, for the next sensor, which goes on with counters and open flows (needs --pin)"},
 			&cli.BoolFlag{Name: "no-facts", Usage: "keep nothing of what devices say of themselves: maker, names, services"},
 			&cli.IntFlag{Name: "explain-rate", Usage: "explain `N` verdicts a minute, with a twentieth of a processor, and keep flows for `explain --device` (default: none)"},
 			confine.Flag,
@@ -109,6 +110,9 @@ func runSensor(c *cli.Context) error {
 		return err
 	}
 	out := &verdictLog{w: c.App.Writer, json: c.Bool("json"), gone: stop}
+	if c.Bool("keep") {
+		cfg.Loader.Keep = func() bool { return terminal.Terminated(ctx) }
+	}
 	cfg.Verdict, cfg.Hurry = out.show, terminal.EndingOf(ctx).Hurry
 	s, err := sensor.Open(cfg)
 	if err != nil {
@@ -245,6 +249,9 @@ func checkNumbers(c *cli.Context) error {
 		if c.Int(name) < 1 {
 			return terminal.Usagef("--%s %d: want at least 1", name, c.Int(name))
 		}
+	}
+	if c.Bool("keep") && c.String("pin") == "" {
+		return terminal.Usagef("--keep: what is kept is pinned in the directory of --pin, which is empty")
 	}
 	if c.Float64("speed") < 1 {
 		return terminal.Usagef("--speed %v: want 1 or more", c.Float64("speed"))

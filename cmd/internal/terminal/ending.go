@@ -113,7 +113,7 @@ func (e *ending) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, a
 	for e.heard(s) {
 		s = <-signals
 	}
-	cause := fmt.Errorf("%v signal received", s)
+	cause := signalled{s}
 	stop(cause)
 	first, patience := time.Now(), time.After(endPatience)
 	for {
@@ -136,6 +136,18 @@ func (e *ending) watch(signals <-chan os.Signal, stop context.CancelCauseFunc, a
 			}
 		}
 	}
+}
+
+// signalled is why a command ends.
+type signalled struct{ os.Signal }
+
+func (s signalled) Error() string { return fmt.Sprintf("%v signal received", s.Signal) }
+
+// Terminated reports whether ctx, of a command, has ended by SIGTERM, as a service manager
+// ends it.
+func Terminated(ctx context.Context) bool {
+	var s signalled
+	return errors.As(context.Cause(ctx), &s) && s.Signal == syscall.SIGTERM
 }
 
 // die ends the process as a failed command does.

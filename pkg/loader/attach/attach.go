@@ -22,7 +22,12 @@ type Attacher struct {
 	Programs map[string]*ebpf.Program
 	Hook     Hook
 	Promisc  bool // turn promiscuous mode on as well
-	Log      *slog.Logger
+	// Pin is the path of a pin of a link of this name, where links outlast the process; nil: they
+	// end with it. What is pinned there, or a filter where Kept is set, is another sensor's
+	// that has ended: it gets the programs.
+	Pin  func(name string) string
+	Kept bool
+	Log  *slog.Logger
 }
 
 // Attachment is our programs on one interface.
@@ -38,6 +43,7 @@ type part struct {
 	what  string
 	place func() (int, error) // how many programs go before it, -1: it is not there; nil: it goes with the process alone
 	off   func() error
+	leave func() error // frees what the process has of it; nil: nothing
 }
 
 // Attach puts the programs on an interface; whatever fails, nothing is left there. It
@@ -49,6 +55,7 @@ func (at *Attacher) Attach(l netlink.Link) (*Attachment, error) {
 		return nil, fmt.Errorf("interface %s: %w", a.name, err)
 	}
 	a.add("name", nil, held.Close)
+	a.parts[0].leave = held.Close
 	if err := at.attachTo(a, l); err != nil {
 		return nil, errors.Join(fmt.Errorf("interface %s: %w", a.name, err), a.Detach())
 	}
@@ -57,7 +64,7 @@ func (at *Attacher) Attach(l netlink.Link) (*Attachment, error) {
 
 // add notes a part of the attachment.
 func (a *Attachment) add(what string, place func() (int, error), off func() error) {
-	a.parts = append(a.parts, part{what, place, off})
+	a.parts = append(a.parts, part{what: what, place: place, off: off})
 }
 
 // Look names the programs that somebody else has taken off, and those that others now go
@@ -88,8 +95,10 @@ func (at *Attacher) attachTo(a *Attachment, l netlink.Link) error {
 	if err := checkLinkType(l); err != nil {
 		return err
 	}
-	if err := at.removeStale(l); err != nil {
-		return err
+	if !at.Kept {
+		if err := at.removeStale(l); err != nil {
+			return err
+		}
 	}
 	if at.Promisc {
 		if err := a.setPromisc(); err != nil {
@@ -106,7 +115,7 @@ func (at *Attacher) attachTo(a *Attachment, l netlink.Link) error {
 		if !ethernet {
 			return fmt.Errorf("no Ethernet interface (%s), XDP cannot read it: use --hook tcx or tc", l.Attrs().EncapType)
 		}
-		return a.attachXDP(at.Programs[gen.IotsenseProgIotsenseXdp], at.Hook)
+		return at.attachXDP(a, at.Programs[gen.IotsenseProgIotsenseXdp])
 	}
 	if in == nil {
 		return fmt.Errorf("it has no Ethernet header, unlike when the sensor started: restart the sensor")
@@ -114,7 +123,7 @@ func (at *Attacher) attachTo(a *Attachment, l netlink.Link) error {
 	if at.Hook.isTC() {
 		return at.attachTC(a, l, at.Hook, in, out)
 	}
-	err := a.attachTCX(in, out)
+	err := at.attachTCX(a, in, out)
 	if at.Hook == HookAuto && errors.Is(err, ebpf.ErrNotSupported) {
 		return at.attachTC(a, l, HookTC, in, out)
 	}
@@ -126,6 +135,18 @@ func ignoreGone(err error) error {
 	if errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
 		return nil
 	}
+	return err
+}
+
+// Leave has the programs stay on, for the next sensor.
+func (a *Attachment) Leave() error {
+	var err error
+	for _, p := range a.parts {
+		if p.leave != nil {
+			err = errors.Join(err, p.leave())
+		}
+	}
+	a.parts = nil
 	return err
 }
 

@@ -12,7 +12,9 @@ func (a *Attachment) setPromisc() error {
 	if err != nil {
 		return err
 	}
-	a.add("promiscuous mode", nil, func() error { return unix.Close(fd) })
+	off := func() error { return unix.Close(fd) }
+	a.add("promiscuous mode", nil, off)
+	a.parts[len(a.parts)-1].leave = off // the kernel has nobody else to have it for
 	return nil
 }
 

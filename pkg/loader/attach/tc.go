@@ -73,6 +73,11 @@ func (at *Attacher) attachTC(a *Attachment, l netlink.Link, hook Hook, in, out *
 		if hook != HookTCIngress {
 			return oneWay(l)
 		}
+	case QdiscClsact:
+		if f := at.keptFilter(l, clsactParents[0]); f != nil && f.Handle&1 == 1 {
+			a.addQdisc(at, l)
+			handle = filterHandle
+		}
 	}
 	if hook == HookTCIngress {
 		at.Log.Warn("only what is received is seen, not what is sent (--hook tc-ingress)", "interface", a.name)
@@ -106,7 +111,25 @@ func (at *Attacher) addClsact(a *Attachment, l netlink.Link) error {
 	if err != nil {
 		return fmt.Errorf("add a clsact qdisc: %w", err)
 	}
+	a.addQdisc(at, l)
+	return nil
+}
+
+func (a *Attachment) addQdisc(at *Attacher, l netlink.Link) {
 	a.add(qdiscPart, nil, func() error { return at.removeUnusedClsact(l) })
+}
+
+// keptFilter is the filter that another sensor has left for this one; nil: there is none.
+func (at *Attacher) keptFilter(l netlink.Link, parent uint32) *netlink.BpfFilter {
+	if !at.Kept {
+		return nil
+	}
+	list, _ := at.Handle.FilterList(l, parent) // what is wrong with it shows when ours is added
+	for _, f := range list {
+		if bpf, ok := f.(*netlink.BpfFilter); ok && strings.HasPrefix(bpf.Name, filterPrefix) {
+			return bpf
+		}
+	}
 	return nil
 }
 
@@ -123,7 +146,11 @@ func (at *Attacher) addFilter(a *Attachment, l netlink.Link, parent, handle uint
 		},
 		Fd: program.FD(), Name: name, DirectAction: true,
 	}
-	if err := at.Handle.FilterAdd(filter); err != nil {
+	put := at.Handle.FilterAdd
+	if kept := at.keptFilter(l, parent); kept != nil {
+		filter.Handle, filter.Priority, put = kept.Handle, kept.Priority, at.Handle.FilterReplace
+	}
+	if err := put(filter); err != nil {
 		return at.explainFilter(l, filter, err)
 	}
 	place := func() (int, error) { return at.placeOf(l, filter, id) }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/bits"
 	"net/netip"
 	"reflect"
@@ -41,6 +42,8 @@ type Config struct {
 	RingSize  int           // bytes: a power of two, at least MinRingSize
 	Local     []netip.Prefix
 	Secret    *Secret // nil: a random one
+
+	kept map[string]*ebpf.Map // see Adopt
 }
 
 // Load loads the programs named of spec, with all its maps, and takes the others out
@@ -52,15 +55,26 @@ func (c Config) Load(spec *ebpf.CollectionSpec, programs ...string) (*ebpf.Colle
 			delete(spec.Programs, name)
 		}
 	}
-	cpus, err := ebpf.PossibleCPU()
+	constants, err := c.now()
 	if err != nil {
-		return nil, fmt.Errorf("count CPUs: %w", err)
+		return nil, err
 	}
 	setMapSizes(spec, c.MaxFlows, c.RingSize)
-	if err := spec.Variables["cfg"].Set(c.constants(cpus)); err != nil {
+	if err := spec.Variables["cfg"].Set(constants); err != nil {
 		return nil, fmt.Errorf("configure the programs: %w", err)
 	}
-	return ebpf.NewCollection(spec)
+	replaced := maps.Clone(c.kept)
+	delete(replaced, Constants) // the new ones say the same
+	return ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replaced})
+}
+
+// now are the constants for this machine.
+func (c Config) now() (k gen.IotsenseConfig, err error) {
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return k, fmt.Errorf("count CPUs: %w", err)
+	}
+	return c.constants(cpus), nil
 }
 
 // withRest adds the programs that those named go on to, and empties the arrays through

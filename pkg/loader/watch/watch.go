@@ -297,6 +297,18 @@ func (wr *Watcher) Detach() error {
 	return err
 }
 
+// Leave has the programs stay on all interfaces, for the next sensor.
+func (wr *Watcher) Leave() error {
+	var err error
+	for _, w := range wr.watches {
+		if w.at != nil {
+			err = errors.Join(err, w.at.Leave())
+			w.at = nil
+		}
+	}
+	return err
+}
+
 // Interfaces lists what is watched in the order of the configuration.
 func (wr *Watcher) Interfaces() []v1.Interface {
 	var list []v1.Interface
