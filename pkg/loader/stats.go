@@ -151,7 +151,7 @@ func (k *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 // EachOpenFlow gives what OpenFlows lists; a flow is valid during the call.
 func (k *Kernel) EachOpenFlow(take func(*OpenFlow)) error {
 	names := k.interfaceNames()
-	const batch = 4096 // more than any hash bucket will hold
+	const batch = 512 // more than any hash bucket will hold
 	places, values := make([]uint64, batch), make([]gen.IotsenseFlow, batch)
 	var cursor ebpf.MapBatchCursor
 	for {
