@@ -1,11 +1,12 @@
 #!/bin/bash
-# Runs the image of scripts/image.sh (buildah's) under crun as README.md says: read-only,
+# Runs the image of scripts/image.sh (buildah's) under crun as docs/CONTAINER.md says: read-only,
 # with three capabilities, on a network of its own. As root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # crun knows no mixture of both kinds of control groups: it gets to see the second alone.
 if [ -d /sys/fs/cgroup/unified ] && [ -z "${IMAGE_TEST_ALONE:-}" ]; then
+  # shellcheck disable=SC2016 # the inner shell's
   IMAGE_TEST_ALONE=yes exec unshare --mount sh -c 'umount -R /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$0"' "$0"
 fi
 scripts/need.sh crun buildah ip:iproute2
