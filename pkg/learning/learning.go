@@ -123,6 +123,8 @@ func (l *learner) unfit(p *pupil) string {
 	switch {
 	case p.State == v1.Gateway:
 		return "it forwards for others, whose traffic is not its own"
+	case p.State == v1.Ignored:
+		return "it is ignored"
 	case p.State == v1.Changed || p.State == v1.Conflict:
 		return fmt.Sprintf("its state is %s: label it again once it is what it is", p.State)
 	case p.class == model.NoneLabel:

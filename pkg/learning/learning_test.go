@@ -155,6 +155,7 @@ func TestUnfit(t *testing.T) {
 		{Device{Label: "kettle"}, leastRows, "the label Maker/kettle"},
 		{Device{Label: "Maker/kettle"}, leastRows - 1, "19 records of it"},
 		{Device{Label: "toaster", State: v1.Gateway}, leastRows, "forwards for others"},
+		{Device{Label: "toaster", State: v1.Ignored}, leastRows, "it is ignored"},
 		{Device{Label: "toaster", State: v1.Changed}, leastRows, "its state is changed"},
 		{Device{Label: "toaster", State: v1.Conflict}, leastRows, "its state is conflict"},
 		{Device{Label: "x/" + model.NoneLabel}, leastRows, "a word of the model's own"},

@@ -415,7 +415,7 @@ func (s *Sensor) record(r *flows.Record) {
 	if s.cfg.Record != nil {
 		s.cfg.Record(r)
 	}
-	if (s.cfg.Ignored == nil || !s.cfg.Ignored(r)) && !s.classifier.Registry().Ignores(r.Device) {
+	if s.recorder != nil && (s.cfg.Ignored == nil || !s.cfg.Ignored(r)) && !s.classifier.Registry().Ignores(r.Device) {
 		s.recorder.Add(r)
 	}
 	if s.cfg.Hurry.Err() != nil {
