@@ -22,7 +22,7 @@ type traffic struct {
 // add adds bytes at a time, us since the Unix epoch.
 func (t *traffic) add(at int64, sent, received uint64) {
 	minute := at / time.Minute.Microseconds()
-	if minute <= t.newest-TrafficMinutes {
+	if minute < 0 || minute <= t.newest-TrafficMinutes { // captures may be of any time
 		return
 	}
 	for next := max(t.newest+1, minute-TrafficMinutes+1); next <= minute; next++ {

@@ -35,6 +35,7 @@ func TestTraffic(t *testing.T) {
 		{"after years", []flow{{1000, 1, 0}, {1_000_000, 2, 0}}, 1_000_000, map[int]uint64{0: 2}},
 		{"more than fits", []flow{{1000, 1 << 40, 0}, {1000, 5, 0}}, 1000, map[int]uint64{0: math.MaxUint32}},
 		{"at the beginning of time", []flow{{0, 7, 0}}, 3, map[int]uint64{3: 7}},
+		{"before it", []flow{{-5, 7, 0}, {0, 1, 0}}, 3, map[int]uint64{3: 1}},
 	}
 	for _, tt := range tests {
 		r := New(Config{})
