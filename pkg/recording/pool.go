@@ -48,8 +48,12 @@ func newPool(room int, spared func(string) bool) *pool {
 }
 
 // over reports whether a record of a time, us since the Unix epoch, is of another file than
-// those that there are.
-func (p *pool) over(at int64) bool { return p.period != 0 && at/period.Microseconds() > p.period }
+// those that there are. One of just before comes late; one of long before, since a clock that
+// was ahead has been set.
+func (p *pool) over(at int64) bool {
+	of := at / period.Microseconds()
+	return p.period != 0 && (of > p.period || of < p.period-1)
+}
 
 // add takes a record, and returns how many were left out for it, itself maybe.
 func (p *pool) add(r *flows.Record) (shed uint64) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -139,7 +140,7 @@ func (r *Recorder) take(rec numbered) error {
 		return nil
 	}
 	if r.pool.over(rec.FirstSeen) {
-		r.write() // is counted and said
+		r.write(rec.FirstSeen) // is counted and said
 	}
 	r.shed.Add(r.pool.add(rec.RowPayload()))
 	return nil
@@ -152,7 +153,7 @@ func (r *Recorder) Flush() error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.write()
+	return r.write(math.MaxInt64)
 }
 
 // Close writes what is left.
@@ -176,13 +177,13 @@ func (r *Recorder) Stats() v1.RecordingStats {
 }
 
 // write makes a file of what is in the pool, which is empty then: what could not be written is
-// lost. r.mu is held.
-func (r *Recorder) write() error {
+// lost. now is the time of what comes next. r.mu is held.
+func (r *Recorder) write(now int64) error {
 	records := r.pool.drain()
 	if len(records) == 0 {
 		return nil
 	}
-	err := r.store(records)
+	err := r.store(records, now)
 	if err == nil {
 		r.written.Add(uint64(len(records)))
 		r.told = false
@@ -198,7 +199,7 @@ func (r *Recorder) write() error {
 
 // store writes a file of records in order of time, and removes older ones that it leaves no
 // room for.
-func (r *Recorder) store(records []*flows.Record) error {
+func (r *Recorder) store(records []*flows.Record, now int64) error {
 	r.files.Lock()
 	defer r.files.Unlock()
 	first := records[0].FirstSeen
@@ -220,7 +221,7 @@ func (r *Recorder) store(records []*flows.Record) error {
 	}); err != nil {
 		return err
 	}
-	return r.trim(records[len(records)-1].FirstSeen)
+	return r.trim(min(now, records[len(records)-1].FirstSeen)) // a clock may have been ahead
 }
 
 func (r *Recorder) path(first int64) string {

@@ -324,3 +324,26 @@ func TestFailures(t *testing.T) {
 		}
 	}
 }
+
+// Where a clock that was ahead is set back, what comes from then on is in files in its time too,
+// and what came before is still there.
+func TestClockSetBack(t *testing.T) {
+	dir := t.TempDir()
+	r, _ := open(t, Config{Dir: dir})
+	const year = 365 * 24 * hourUS
+	for _, at := range []int64{begin - 24*hourUS, begin + year, begin, begin - 9, begin + 6*hourUS, begin + 6*hourUS - 9, begin + 12*hourUS} {
+		r.Add(record(mac(1), at, 1))
+	}
+	r.queue.Close(time.Minute)
+	want := [][]int64{{begin - 24*hourUS}, {begin - 9, begin}, {begin + 6*hourUS - 9, begin + 6*hourUS}, {begin + year}}
+	files := read(t, dir)
+	got := make([][]int64, len(files))
+	for i := range files {
+		for _, rec := range files[i] {
+			got[i] = append(got[i], rec.FirstSeen)
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("files of %v, want %v", got, want)
+	}
+}
