@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -210,9 +211,12 @@ func TestForgottenMeanwhile(t *testing.T) {
 		h.put(plug, nil)
 		h.put(phone, nil)
 		n := notifier(t, "", Config{Webhook: HTTP{URL: "http://nosuch.invalid"}}, h)
+		var mu sync.Mutex
 		status, got := http.StatusBadGateway, []string{}
 		through(n, func(r *http.Request) (*http.Response, error) {
 			body, err := io.ReadAll(r.Body)
+			mu.Lock()
+			defer mu.Unlock()
 			got = append(got, string(body))
 			return &http.Response{StatusCode: status, Body: http.NoBody}, err
 		})
@@ -220,8 +224,12 @@ func TestForgottenMeanwhile(t *testing.T) {
 		n.Event(event(plug, "known"))
 		synctest.Wait()
 		n.Forget([]string{phone})
+		mu.Lock()
 		status, got = http.StatusOK, nil
+		mu.Unlock()
 		time.Sleep(time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
 		if len(got) != 1 || !strings.Contains(got[0], plug) {
 			t.Errorf("told %q", got)
 		}

@@ -113,6 +113,10 @@ func (n *Notifier) tellNew(due []held) {
 	}
 	var list []v1.Notice
 	all := n.all()
+	if slices.ContainsFunc(due, func(h held) bool { return all[*h.event.Device].Device == "" }) { // it may have come since
+		n.lookAnew()
+		all = n.all()
+	}
 	for i := range due {
 		e := &due[i].event
 		d, ok := all[*e.Device]

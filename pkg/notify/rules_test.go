@@ -253,3 +253,22 @@ func TestCloseAndForget(t *testing.T) {
 		}
 	})
 }
+
+// A new device is told of that came when all had just been asked for, by a look that is still
+// good enough for the others.
+func TestNewBehindALook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &house{}
+		h.put(plug, nil)
+		n, e := listen(t, Config{Hold: time.Second}, h)
+		n.Event(event(plug, "gone")) // looks whether it goes by another MAC
+		synctest.Wait()
+		h.put(phone, nil)
+		n.Event(event(phone, "new"))
+		synctest.Wait()
+		n.Close(time.Second)
+		if want := []string{"0s: 1 plug gone", "0s: 1 phone new"}; !slices.Equal(e.heard, want) {
+			t.Errorf("told %q, want %q", e.heard, want)
+		}
+	})
+}
