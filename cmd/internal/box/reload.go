@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -107,7 +108,7 @@ func (r *reloader) reload() error {
 	var refused []error
 	for _, c := range changes {
 		if takes(c.Flag) == nil {
-			refused = append(refused, file.Error(c, fmt.Sprintf("%v, and the sensor runs with %v: that takes a restart", inWords(c.Now), inWords(c.Before))))
+			refused = append(refused, file.Error(c, fmt.Sprintf("%v, and the sensor runs with %v: that takes a restart", inWords(c.Flag, c.Now), inWords(c.Flag, c.Before))))
 		}
 	}
 	if refused != nil {
@@ -123,7 +124,7 @@ func (r *reloader) reload() error {
 	}
 	for _, c := range changes {
 		if c.Flag != modelFlag { // else the sensor says so
-			r.cfg.Log.Info("configuration: taken over", "setting", c.Key, "now", inWords(c.Now), "before", inWords(c.Before))
+			r.cfg.Log.Info("configuration: taken over", "setting", c.Key, "now", inWords(c.Flag, c.Now), "before", inWords(c.Flag, c.Before))
 		}
 	}
 	if len(changes) == 0 {
@@ -150,10 +151,14 @@ func (r *reloader) changes(file *settings.File, next *cli.Context, cfg *sensor.C
 	return list, err
 }
 
-// inWords is a setting's value for people.
-func inWords(value any) string {
-	if value == nil {
+// inWords is a setting's value for people who read logs: who knows a sink's address may send
+// there.
+func inWords(flag string, value any) string {
+	switch {
+	case value == nil:
 		return "the default"
+	case sinks.Is(flag) && strings.HasSuffix(flag, ".url"):
+		return "an address"
 	}
 	return fmt.Sprint(value)
 }
