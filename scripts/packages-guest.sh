@@ -40,6 +40,7 @@ try "has the tools' commands" iotsense-tools train --help
 try "has the timer" test -e /usr/lib/systemd/system/iotsense-learn.timer
 try "is removed" dpkg --remove iotsense-tools iotsense
 try "runs no more" running inactive
+try "has left no program" not test -e /sys/fs/bpf/iotsense
 try "has left the configuration" test -e /etc/iotsense/config.yaml
 try "and what was learned" test -e /var/lib/iotsense/kept
 try "installs again" dpkg --install --force-confold /usr/lib/iotsense_*.deb
