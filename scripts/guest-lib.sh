@@ -2,11 +2,11 @@
 # What scripts run inside a booted system share: source it.
 failed=
 
-# try WHAT COMMAND...: within ten seconds the command succeeds.
+# try WHAT COMMAND...: within 15 seconds the command succeeds.
 try() {
   local what=$1
   shift
-  for _ in $(seq 50); do
+  for _ in $(seq 75); do
     if "$@" >/tmp/said 2>&1; then
       echo "ok: $what"
       return

@@ -35,6 +35,7 @@ try "fed" says iotsense ActiveState '^active$'
 sleep 3
 try "and not started anew meanwhile" says iotsense NRestarts '^0$'
 kill -STOP "$(systemctl show --property MainPID --value iotsense)"
+sleep 10 # until Go has heard of all threads
 try "standing still, it is started anew" says iotsense NRestarts '^1$'
 try "and works" iotsense stats
 
@@ -52,7 +53,11 @@ try "who asks starts it" iotsense stats
 systemctl disable --quiet --now iotsense.socket
 systemctl stop iotsense
 try "it says what it counted" logged 'msg=stopped'
-try "leaves no pins" not test -e /sys/fs/bpf/iotsense
+try "keeps the programs on for the next one" test -e /sys/fs/bpf/iotsense
+systemctl start iotsense
+try "which takes over" logged 'taken over'
+systemctl kill --signal=INT iotsense
+try "takes them off when it is told so" not test -e /sys/fs/bpf/iotsense
 
 systemctl start iotsense@lab1
 try "one for each interface" iotsense stats --socket /run/iotsense-lab1/iotsense.sock
