@@ -74,6 +74,7 @@ type openRecord struct {
 	arrival uint64       // when the life was first heard of: decides between equal orders
 	queue   *recordQueue // nil: given up
 	record  *Record
+	void    bool // it is not emitted
 }
 
 // recordQueue is a heap of one device's records, the one with the earliest first
@@ -226,6 +227,21 @@ func (a *Assembler) open(life Life, order int64) *openLife {
 	return l
 }
 
+// Forget has records of a device that has been heard of by now not be emitted. They count as
+// others do.
+func (a *Assembler) Forget(device string) {
+	if q := a.devices[device]; q != nil {
+		for _, o := range q.records {
+			o.void = true
+		}
+	}
+	for _, l := range a.lives { // those given up too
+		for _, o := range l.records {
+			o.void = o.void || o.Name == device
+		}
+	}
+}
+
 // enqueue gives o its place among the device's records.
 func (a *Assembler) enqueue(o *openRecord) *openRecord {
 	o.queue = a.devices[o.Name]
@@ -247,7 +263,9 @@ func (a *Assembler) release(o *openRecord) {
 			return
 		}
 		heap.Pop(o.queue)
-		a.cfg.Emit(head.record)
+		if !head.void {
+			a.cfg.Emit(head.record)
+		}
 	}
 	delete(a.devices, o.Name)
 }
@@ -311,7 +329,7 @@ func (a *Assembler) Preview(device string, most int, counted func(Life) *Close) 
 	if q == nil {
 		return nil
 	}
-	open := slices.Clone(q.records)
+	open := slices.DeleteFunc(slices.Clone(q.records), func(o *openRecord) bool { return o.void })
 	slices.SortFunc(open, compare)
 	for _, o := range open[:min(len(open), most)] {
 		r := o.record

@@ -516,3 +516,37 @@ func TestAssemblerHandsOverNoMore(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// Of a device that is forgotten nothing comes that began before, by whoever takes over neither;
+// the other end of its flows, and what begins later, has its records.
+func TestAssemblerForgetsDevice(t *testing.T) {
+	var got []string
+	cfg := AssemblerConfig{Locals: NewLocals(nil), Emit: func(r *Record) { got = append(got, fmt.Sprint(r.Device, " ", r.FirstSeen)) }}
+	a := NewAssembler(cfg)
+	ends := func(n int64, b End) {
+		l := life(uint64(n), endA, b)
+		a.Sample(&Sample{Life: l, Order: n, Stamp: n, FromA: true, Size: 60})
+		if n != 1 {
+			a.Close(&Close{Life: l, Order: n, First: n, Last: n, Packets: [2]uint64{1}, Samples: 1})
+		}
+	}
+	ends(1, endR)
+	ends(2, endB) // waits for the first
+	first := a.lives[life(1, endA, endR)].records[0].Name
+	a.Forget(first)
+	if n := len(a.Preview(first, 10, func(Life) *Close { return nil })); n > 0 {
+		t.Errorf("%d records to come of it", n)
+	}
+	h := a.Save(1 << 20)
+	a = NewAssembler(cfg)
+	a.Restore(h)
+	ends(3, endR)
+	a.Close(&Close{Life: life(1, endA, endR), Order: 1, First: 1, Last: 1, Packets: [2]uint64{1}, Samples: 1})
+	slices.Sort(got)
+	if len(got) != 2 || got[0] != first+" 3" && got[1] != first+" 3" {
+		t.Errorf("%q", got)
+	}
+	if s := a.Stats(); s.Records != 4 || s.WithDevice != 3 {
+		t.Errorf("%+v", s)
+	}
+}

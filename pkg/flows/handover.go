@@ -17,6 +17,7 @@ type OpenRecord struct {
 	Life   Life
 	Order  int64
 	Record *Record // nil: its life has not ended
+	Void   bool    // see Assembler.Forget
 }
 
 // OpenLife is what has come of a life.
@@ -46,7 +47,7 @@ func (a *Assembler) Save(most int) *Handover {
 	slices.SortFunc(all, func(x, y *openRecord) int { return int(x.arrival) - int(y.arrival) })
 	saved := map[Life]bool{}
 	for _, o := range all {
-		h.Records = append(h.Records, OpenRecord{o.DeviceEnd, o.life, o.order, o.record})
+		h.Records = append(h.Records, OpenRecord{o.DeviceEnd, o.life, o.order, o.record, o.void})
 		l := a.lives[o.life]
 		if o.record != nil || l == nil || saved[o.life] {
 			continue
@@ -84,7 +85,7 @@ func (a *Assembler) Restore(h *Handover) {
 		a.lives[l.Life] = open
 	}
 	for _, r := range h.Records {
-		o := a.enqueue(&openRecord{DeviceEnd: r.End, life: r.Life, order: r.Order, record: r.Record})
+		o := a.enqueue(&openRecord{DeviceEnd: r.End, life: r.Life, order: r.Order, record: r.Record, void: r.Void})
 		if l := a.lives[r.Life]; l != nil && r.Record == nil {
 			l.records = append(l.records, o)
 		}

@@ -21,6 +21,7 @@ func TestRecording(t *testing.T) {
 		Recording: dir, Hurry: t.Context(), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Ignored: func(r *flows.Record) bool { return r.Device == ignored },
 	}, spec: flows.DefaultRecordSpec()}
+	s.assembler = flows.NewAssembler(flows.AssemblerConfig{Locals: flows.NewLocals(nil), Emit: s.record})
 	var err error
 	if s.classifier, err = classify.New(nil, classify.Options{}); err != nil {
 		t.Fatal(err)

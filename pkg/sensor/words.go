@@ -90,6 +90,7 @@ func (s *Sensor) forget(device string) (names []string, err error) {
 	names, err = s.classifier.Registry().Erase(device) // has the others forget it, as evicted
 	for _, name := range names {
 		s.early.forget(name)
+		s.assembler.Forget(name)
 	}
 	return names, err
 }

@@ -12,6 +12,7 @@ import (
 func TestWordsDropDevicesLocked(t *testing.T) {
 	s := &Sensor{}
 	dropped := 0
+	s.assembler = flows.NewAssembler(flows.AssemblerConfig{})
 	var err error
 	s.classifier, err = classify.New(nil, classify.Options{MaxDevices: 1, Evicted: func(device string) {
 		dropped++
