@@ -85,9 +85,6 @@ type learned struct {
 }
 
 func learnModel(c *cli.Context) error {
-	if c.Args().Present() {
-		return terminal.Usagef("learn: no argument wanted, got %q", c.Args().First())
-	}
 	memory, err := box.ParseSize(c.String("memory"), math.MaxInt)
 	if err == nil && memory < leastMemory {
 		err = fmt.Errorf("%s: want %d MiB or more", c.String("memory"), leastMemory>>20)
@@ -296,9 +293,6 @@ func take(c *cli.Context, shelf model.Shelf, m *model.Model, done *learned) erro
 }
 
 func rollBack(c *cli.Context) error {
-	if c.Args().Present() {
-		return terminal.Usagef("model rollback: no argument wanted, got %q", c.Args().First())
-	}
 	from, to, err := model.Shelf(c.String("models")).Back()
 	if err != nil {
 		return err

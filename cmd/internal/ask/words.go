@@ -90,9 +90,6 @@ func (w word) run(c *cli.Context) error {
 }
 
 func events(c *cli.Context) error {
-	if c.Args().Present() {
-		return terminal.Usagef("events: no argument wanted, got %q", c.Args().First())
-	}
 	sensor := client.New(c.String("socket"))
 	show := func(e *v1.Event) error { return printEvent(c.App.Writer, e, c.Bool("json")) }
 	if c.Bool("follow") {

@@ -45,9 +45,6 @@ func Command() *cli.Command {
 }
 
 func readRegistry(c *cli.Context) (*store.Content, error) {
-	if c.Args().Present() {
-		return nil, terminal.Usagef("registry %s: no argument wanted, got %q: name the file with --state", c.Command.Name, c.Args().First())
-	}
 	return store.Read(c.String("state"))
 }
 
