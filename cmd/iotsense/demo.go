@@ -27,7 +27,7 @@ func demoCommand() *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "captures", Usage: "play the captures that `DIR`/manifest.csv lists, split=test where it has one (default: the device lab)"},
 			&cli.Float64Flag{Name: "speed", Usage: "play `N` times faster than recorded (default: what makes it last 1 to 2 minutes)"},
-			&cli.StringFlag{Name: "hook", Value: "auto", Usage: "`auto|xdp|xdp-generic|tcx|tc`"},
+			&cli.StringFlag{Name: "hook", Value: "auto", Usage: "`auto|xdp|xdp-generic|tcx|tc`: where packets are seen"},
 			&cli.DurationFlag{Name: "duration", Usage: "stop playing after `D`"},
 			&cli.StringFlag{Name: "model", Usage: "model `FILE`, or lab for the device lab's (default: the embedded model that fits the traffic)"},
 			&cli.Int64Flag{Name: "seed", Value: 1, Usage: "`N` of the device lab's traffic"},
@@ -176,15 +176,23 @@ func conduct(ctx context.Context, n *replay.Network, s *demoSensor, t *demoTraff
 	return errors.Join(err, asked, s.stop())
 }
 
+// speedText says how fast traffic is played.
+func speedText(speed float64) string {
+	if speed == 1 {
+		return "as fast as recorded"
+	}
+	return fmt.Sprintf("%v times faster than recorded", speed)
+}
+
 // introduce says what is going to be shown.
 func introduce(c *cli.Context, s *demoSummary, t *demoTraffic) {
 	lifetime := time.Duration(float64(flows.Lifetime) / s.Speed).Round(100 * time.Millisecond)
 	fmt.Fprintf(c.App.Writer, `traffic  %s
-         %d devices, %d frames, %v played %v times faster than recorded
+         %d devices, %d frames, %v played %s
 model    %s
 sensor   %s on %s, in a network namespace of its own; every packet goes through the kernel
 
 The first verdicts rest on flows that are still open; their records are complete a minute after the first packet, here %v.
 A verdict with a question mark is the best guess about a device that stays unknown: the model is not sure enough.
-`, s.Data, len(t.truth), len(t.frames), t.length().Round(time.Second), s.Speed, s.Model, s.Hook, replay.Interface, lifetime)
+`, s.Data, len(t.truth), len(t.frames), t.length().Round(time.Second), speedText(s.Speed), s.Model, s.Hook, replay.Interface, lifetime)
 }

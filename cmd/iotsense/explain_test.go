@@ -134,6 +134,7 @@ func TestExplainRefuses(t *testing.T) {
 		{"FILE --device MAC --window-index -1", terminal.ExitUsage, "--window-index -1"},
 		{"FILE --device MAC --on heat", terminal.ExitUsage, `--on: output "heat"`},
 		{"FILE --device MAC --why-not kettle", terminal.ExitUsage, `--why-not "kettle": the model has no such label`},
+		{"MAC", terminal.ExitUsage, "a device is named with --device "},
 		{"FILE --device MAC --top -1", terminal.ExitUsage, "--top -1"},
 		{"FILE --device plug", terminal.ExitUsage, "--device"},
 		{"FILE --device MAC --model BARE", terminal.ExitFailed, "the model has no background"},

@@ -57,7 +57,7 @@ func line(n *v1.Notice) string {
 		b.WriteString(about)
 	}
 	switch {
-	case n.New != nil && (n.Name == nil || *n.Name != *n.New):
+	case n.New != nil && *n.New != n.Event.Event && (n.Name == nil || *n.Name != *n.New):
 		b.WriteString(", " + *n.New)
 	case n.State != nil && n.Event.Event == v1.EventNew:
 		b.WriteString(", " + string(*n.State))

@@ -202,10 +202,10 @@ func (s *Sensor) newest(device string) (*work, error) {
 	defer s.mu.Unlock()
 	g := s.classifier.Ground(device)
 	if g == nil {
-		return nil, fmt.Errorf("device %s: no window of it has been judged: `devices` tells what the sensor knows", device)
+		return nil, fmt.Errorf("device %s: none of its flows has ended and been judged: ask again a minute after its first; `devices` tells what is known so far", device)
 	}
 	if g.Missing > 0 {
-		return nil, fmt.Errorf("device %s: %d of the %d flows that its verdict rests on made room for other devices': ask again when it has had as many more", device, g.Missing, g.Missing+len(g.Rows))
+		return nil, fmt.Errorf("device %s: %d of the %d flows that its verdict rests on made room for other devices: ask again when it has had as many more", device, g.Missing, g.Missing+len(g.Rows))
 	}
 	return &work{by: s.explaining.by, device: device, ground: g, facts: g.Facts()}, nil
 }

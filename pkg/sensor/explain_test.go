@@ -137,7 +137,7 @@ func TestExplanationRefused(t *testing.T) {
 	for device, says := range map[string]string{
 		"02:00:00:00:00:01": "2 of the 3 flows that its verdict rests on made room",
 		"02:00:00:00:00:02": "",
-		"02:00:00:00:00:03": "no window of it has been judged",
+		"02:00:00:00:00:03": "none of its flows has ended and been judged",
 	} {
 		_, err := s.Explanation(t.Context(), device, v1.ExplanationRequest{})
 		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 	"github.com/iotsense/iotsense/pkg/api/client"
+	"github.com/iotsense/iotsense/pkg/api/page"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
@@ -90,7 +91,6 @@ func parseWanted(c *cli.Context) (DeviceName, error) {
 // device, why there is no more.
 func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Time) {
 	t := terminal.NewTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
-	t.Breaks(1, 2, 3)
 	t.Spare(7, 2, 6)
 	judged := false
 	for i := range list {
@@ -121,8 +121,12 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 	t.Breaks(2)
 	label, confidence := LabelText(&d.Verdict)
 	t.AppendRows([]table.Row{
-		{"device", d.Device}, {"label", label}, {"confidence", confidence}, {"state", d.State}, {"windows", d.Windows},
+		{"device", d.Device}, {"label", label}, {"confidence", confidence}, {"state", d.State}, {"why", page.Sentence(&d.Verdict)},
 	})
+	if needs := page.Needs(&d.Verdict); needs != "" {
+		t.AppendRow(table.Row{"to see", needs})
+	}
+	t.AppendRow(table.Row{"windows", d.Windows})
 	if d.Name != nil {
 		t.AppendRow(table.Row{"name", fmt.Sprintf("%s (%s)", *d.Name, *d.NameFrom)})
 	}
@@ -263,7 +267,6 @@ func openFlows(c *cli.Context) error {
 
 func printFlows(w io.Writer, list []v1.Flow) {
 	t := terminal.NewTable(w, "Began", "Device", "Port", "Proto", "Remote", "Port", "Packets", "Bytes", "On")
-	t.Breaks(2, 5)
 	t.Spare(9, 1, 3)
 	for _, f := range list {
 		device := "-"

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/iotsense/iotsense/pkg/api/page"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
 )
@@ -69,7 +70,9 @@ func TestPrintDevices(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var b bytes.Buffer
 			printDevices(&b, tt.list, tt.stats, now)
-			fits(t, b.String())
+			if rows := strings.Count(b.String(), "00:17:88:0a:0b:0") + strings.Count(b.String(), " ip:"); rows != len(tt.list) || rows > 0 && strings.Count(b.String(), "\n ") != rows {
+				t.Errorf("not each of %d devices in a line of its own:\n%s", len(tt.list), &b)
+			}
 			for _, s := range tt.says {
 				if !strings.Contains(b.String(), s) {
 					t.Errorf("%q is not in\n%s", s, &b)
@@ -86,6 +89,11 @@ func TestPrintDevices(t *testing.T) {
 	printDevice(&b, &twin)
 	if strings.Contains(b.String(), "trusted") {
 		t.Errorf("trusted or not, and nobody asked for an explanation:\n%s", &b)
+	}
+	for _, why := range []string{page.Sentence(&twin.Verdict), page.Needs(&twin.Verdict)} {
+		if !strings.Contains(strings.Join(strings.Fields(b.String()), " "), why) {
+			t.Errorf("%q is not in\n%s", why, &b)
+		}
 	}
 	twin.Explained(0.25)
 	b.Reset()
@@ -141,7 +149,9 @@ func TestPrintFlows(t *testing.T) {
 	list[2].DevPort, list[2].RemPort, list[2].Device = flows.Missing, flows.Missing, nil
 	var b bytes.Buffer
 	printFlows(&b, list)
-	fits(t, b.String())
+	if lines := strings.Count(b.String(), "\n"); lines != 1+len(list) {
+		t.Errorf("%d lines for %d flows:\n%s", lines, len(list), &b)
+	}
 	if !regexp.MustCompile(`(?s) tcp .* udp .* icmp .* icmpv6 .* 200 `).MatchString(b.String()) {
 		t.Errorf("protocols:\n%s", &b)
 	}

@@ -96,6 +96,9 @@ func events(c *cli.Context) error {
 		return sensor.Follow(c.Context, 0, show)
 	}
 	list, err := sensor.Events(c.Context, 0)
+	if err == nil && len(list) == 0 {
+		terminal.Say("no event yet: a device's first comes a minute after its first packet")
+	}
 	for i := range list {
 		if err := show(&list[i]); err != nil {
 			return err

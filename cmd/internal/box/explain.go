@@ -52,12 +52,20 @@ func ExplainCommand(more Explaining) *cli.Command {
 				return terminal.Usagef("--socket: a running sensor is asked with --device and without files")
 			case c.IsSet("device"):
 				return explainDevice(c, more)
+			case isDevice(c.Args().First()):
+				return terminal.Usagef("explain: a device is named with --device %s", c.Args().First())
 			case more.Many != nil:
 				return more.Many(c)
 			}
 			return terminal.Usagef("explain: name a device with --device MAC")
 		},
 	}
+}
+
+// isDevice reports whether a word is a MAC or an address: no name of a capture.
+func isDevice(word string) bool {
+	_, err := ask.ParseDeviceName(word)
+	return err == nil
 }
 
 // explainLive asks a sensor what a device's present state rests on.

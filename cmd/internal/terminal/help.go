@@ -87,7 +87,19 @@ func optionsHelp(list []cli.Flag) string {
 func option(f cli.Flag) definition {
 	name, meaning, _ := strings.Cut(f.String(), "\t")
 	name, _, _ = strings.Cut(name, " [ ") // of a repeatable flag
-	return definition{strings.TrimSpace(name), strings.TrimSuffix(strings.TrimSpace(meaning), " (default: false)")}
+	meaning = strings.TrimSuffix(strings.TrimSpace(meaning), " (default: false)")
+	if says, _, twice := cutLast(meaning, " (default: "); twice && strings.Contains(says, "default: ") {
+		meaning = says // in words, better than the zero that stands for it
+	}
+	return definition{strings.TrimSpace(name), meaning}
+}
+
+// cutLast is strings.Cut at the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
 }
 
 // definitions are lines of two columns; where the second would be narrow, meanings stand

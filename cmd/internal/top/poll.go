@@ -8,6 +8,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 
+	"github.com/iotsense/iotsense/pkg/api/page"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
@@ -97,6 +98,7 @@ func (m *model) askFacts(device string) tea.Cmd {
 	return func() tea.Msg {
 		t := told{device: device}
 		t.facts, t.err = m.sensor.Facts(m.ctx, device)
+		page.SortFacts(t.facts)
 		return t
 	}
 }

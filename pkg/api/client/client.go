@@ -226,12 +226,16 @@ func (c *Client) open(ctx context.Context, by *http.Client, method, path string,
 		return response, false, nil
 	}
 	defer response.Body.Close()
-	why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))                           // what was read is better than nothing
-	if s := response.StatusCode; s == http.StatusConflict || s == http.StatusForbidden { // it says all that there is to say
-		return nil, false, errors.New(string(bytes.TrimSpace(why)))
+	why, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10)) // what was read is better than nothing
+	why = bytes.TrimSpace(why)
+	switch response.StatusCode {
+	case http.StatusConflict, http.StatusForbidden, http.StatusInternalServerError:
+		if len(why) > 0 { // it says all that there is to say
+			return nil, false, errors.New(string(why))
+		}
 	}
 	return nil, response.StatusCode == http.StatusServiceUnavailable,
-		fmt.Errorf("ask the sensor for %s: %s: %s", path, response.Status, bytes.TrimSpace(why))
+		fmt.Errorf("ask the sensor for %s: %s: %s", path, response.Status, why)
 }
 
 // explain says what to do about a sensor that cannot be asked.

@@ -106,12 +106,8 @@ func presence(d *v1.Device) (spans []span, there time.Duration) {
 			since = time.Time{}
 		}
 	}
-	switch {
-	case since.IsZero():
-	case d.Gone:
+	if !since.IsZero() {
 		add(since, d.LastSeen.Time)
-	default:
-		add(since, end)
 	}
 	return spans, min(there, presentFor)
 }

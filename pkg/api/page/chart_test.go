@@ -43,8 +43,8 @@ func TestPresence(t *testing.T) {
 		want   []span
 	}{
 		{"not seen", v1.Time{}, v1.Time{}, false, nil, nil},
-		{"new", ago(60), ago(1), false, []v1.Event{event(v1.EventNew, 60)}, []span{{1380, 60}}},
-		{"for long", ago(9999), ago(1), false, nil, []span{{0, 1440}}},
+		{"new", ago(60), ago(1), false, []v1.Event{event(v1.EventNew, 60)}, []span{{1380, 59}}},
+		{"for long", ago(9999), ago(1), false, nil, []span{{0, 1439}}},
 		{"gone and back", ago(9999), ago(0), false, []v1.Event{event(v1.EventGone, 1000), event("known", 990), event(v1.EventBack, 500)}, []span{{0, 440}, {940, 500}}},
 		{"gone", ago(9999), ago(90), true, []v1.Event{event(v1.EventGone, 90)}, []span{{0, 1350}}},
 		{"gone, which is not remembered", ago(9999), ago(90), true, nil, []span{{0, 1350}}},

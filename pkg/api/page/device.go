@@ -92,7 +92,7 @@ func (d *Device) Page() ([]byte, error) {
 		NoExplanation: d.NoExplanation, ExplainLink: r.Link + "?explain=1",
 	}
 	facts := slices.Clone(d.Facts)
-	slices.SortStableFunc(facts, func(a, b v1.Fact) int { return cmp.Compare(place(a.Kind), place(b.Kind)) })
+	SortFacts(facts)
 	for _, f := range facts {
 		p.Words = append(p.Words, factLine{kindWords(f.Kind), f.Value, f.Source, f.Last, f.Count})
 	}

@@ -38,6 +38,11 @@ func place(kind string) int {
 	return len(kinds)
 }
 
+// SortFacts brings facts into that order.
+func SortFacts(list []v1.Fact) {
+	slices.SortStableFunc(list, func(a, b v1.Fact) int { return cmp.Compare(place(a.Kind), place(b.Kind)) })
+}
+
 // kindWords are a kind's.
 func kindWords(kind string) string {
 	if i := place(kind); i < len(kinds) {
@@ -129,7 +134,7 @@ func Needs(v *v1.Verdict) string {
 		return "Five windows of what it was. Look at the device until then: it may have been replaced, or taken over."
 	case v1.Unknown:
 		if v.Label != nil && *v.Label == noneLabel || v.Distance != nil && *v.Distance > 1 {
-			return "A model that knows its type. If you know what it is, teach the model: more of the same traffic will not name it."
+			return "A model that knows its type. If you know what it is, label it and let `learn` make one: more of the same traffic will not name it."
 		}
 		return fmt.Sprintf("More of what it does when it starts and is used: there are %d windows so far. Switch it off and on.", v.Windows)
 	}
