@@ -21,6 +21,7 @@ const (
 	keptModels = 3
 
 	shelfPrefix, shelfSuffix, refusedSuffix = "model-", ".safetensors", ".refused"
+	shelfTime                               = "20060102T150405.000Z"
 )
 
 // Models are the paths of the models on the shelf, the newest first; none where there is no
@@ -59,7 +60,17 @@ func (s Shelf) Put(b Bundle, at time.Time) (path string, err error) {
 	if err := os.MkdirAll(string(s), 0o750); err != nil {
 		return "", fmt.Errorf("learned models: %w", err)
 	}
-	path = filepath.Join(string(s), shelfPrefix+at.UTC().Format("20060102T150405.000Z")+shelfSuffix)
+	others, err := s.Models()
+	if err != nil {
+		return "", err
+	}
+	if len(others) > 0 { // a clock may have been ahead
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(others[0]), shelfPrefix), shelfSuffix)
+		if last, err := time.Parse(shelfTime, name); err == nil && !at.After(last) {
+			at = last.Add(time.Millisecond)
+		}
+	}
+	path = filepath.Join(string(s), shelfPrefix+at.UTC().Format(shelfTime)+shelfSuffix)
 	if err := b.Save(path); err != nil {
 		return "", err
 	}

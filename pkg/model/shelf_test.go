@@ -72,3 +72,22 @@ func TestShelf(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The model that was put last is the newest, though the clock has been set back.
+func TestShelfOfClockSetBack(t *testing.T) {
+	bundle, err := embedded.Lab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := model.Shelf(t.TempDir())
+	day := time.Date(2026, 3, 1, 3, 0, 0, 0, time.UTC)
+	for i := range 4 {
+		path, err := s.Put(bundle, day.AddDate(0, 0, -i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if models, err := s.Models(); err != nil || len(models) == 0 || models[0] != path {
+			t.Errorf("put %s, there are %q, %v", path, models, err)
+		}
+	}
+}
