@@ -90,6 +90,7 @@ func attempts(cfg Config) map[string]string {
 	note("write elsewhere", os.WriteFile(filepath.Join(cfg.Read[len(cfg.Read)-1], "new"), []byte("x"), 0o600))
 	_, err = os.ReadFile(filepath.Join(cfg.Read[len(cfg.Read)-1], "model"))
 	note("read", err)
+	note("mode", os.Chmod(cfg.Read[len(cfg.Read)-1], 0o777))
 	note("exec", unix.Exec("/bin/true", []string{"true"}, nil))
 	note("program", call(unix.SYS_BPF, unix.BPF_PROG_LOAD, 0, 0))
 	note("map", call(unix.SYS_BPF, unix.BPF_MAP_CREATE, 0, 0))

@@ -292,12 +292,17 @@ func (s *Store) Snapshot() error {
 	if err = errors.Join(err, remove(part)); err != nil {
 		return fmt.Errorf("snapshot of %s: %w", s.path, err)
 	}
-	return os.Chmod(s.path+SnapshotSuffix, 0o600)
+	return nil
 }
 
-// copyOf writes what a file holds.
+// copyOf writes what a file holds, into one that nobody else may read.
 func copyOf(path string) func(io.Writer) error {
 	return func(w io.Writer) error {
+		if to, ok := w.(*os.File); ok {
+			if err := to.Chmod(0o600); err != nil {
+				return err
+			}
+		}
 		f, err := os.Open(path)
 		if err != nil {
 			return err
