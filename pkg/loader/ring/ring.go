@@ -37,7 +37,8 @@ type Reader struct {
 	closed   bool
 }
 
-// window is how much of a ring is mapped at most: a multiple of every page size.
+// window is how much of a ring is mapped at most: a multiple of every page size. Of a small
+// ring it is a page more than there is, as an event may begin at the end of the first page.
 const window = 256 << 10
 
 // Open reads the ring of m, whose programs wake the reader for any event while asleep is
@@ -80,7 +81,7 @@ func (r *Reader) moveWindow() error {
 	page := uint64(os.Getpagesize())
 	r.from = atomic.LoadUint64(position(r.consumer)) &^ (page - 1)
 	var err error
-	r.window, err = unix.Mmap(r.fd, int64(2*page+r.from&(r.size-1)), int(min(window, r.size)), unix.PROT_READ, unix.MAP_SHARED)
+	r.window, err = unix.Mmap(r.fd, int64(2*page+r.from&(r.size-1)), int(min(window, r.size+page)), unix.PROT_READ, unix.MAP_SHARED)
 	return err
 }
 
