@@ -77,6 +77,7 @@ func rollbackCommand() *cli.Command {
 // learned is what learn prints.
 type learned struct {
 	*learning.Report
+	Time         v1.Time `json:"time"` // when it ended
 	Taken        bool    `json:"taken"`
 	Model        *string `json:"model"`         // file; null: none was taken
 	MemoriesKept *bool   `json:"memories_kept"` // by the sensor; null: none has it yet
@@ -110,7 +111,7 @@ func learnModel(c *cli.Context) error {
 		return err
 	}
 	if refused != "" {
-		return printLearned(c, &learned{Report: learning.Nothing(refused)})
+		return finishLearning(c, shelf, &learned{Report: learning.Nothing(refused)})
 	}
 	if now := cfg.Running[""]; now != nil && now != cfg.Base {
 		of := now.Training.Options
@@ -129,7 +130,16 @@ func learnModel(c *cli.Context) error {
 	}
 	done.Seconds = time.Since(begun).Seconds()
 	done.MemoryMB = mostResident()
-	return printLearned(c, &done)
+	return finishLearning(c, shelf, &done)
+}
+
+// finishLearning prints what came of it, and keeps it for the sensor to tell: without the
+// devices that it names, which may be forgotten later.
+func finishLearning(c *cli.Context, shelf model.Shelf, done *learned) error {
+	done.Time = v1.Time{Time: time.Now()}
+	kept, report := *done, *done.Report
+	kept.Report, report.Left, report.Unlabelled = &report, nil, nil
+	return errors.Join(printLearned(c, done), shelf.Note(&kept))
 }
 
 // mostResident is the most memory that was resident, in MB. What getrusage(2) says of a process

@@ -107,6 +107,10 @@ func TestLearn(t *testing.T) {
 	if err != nil || r.Model == nil || path != *r.Model || m[""].Taxonomy["vacuum"] != "lab/vacuum" || m[""].Training.Options["add-class"] != "camera,vacuum" {
 		t.Errorf("on the shelf: %s, %v", path, err)
 	}
+	var kept learned
+	if note, err := model.Shelf(models).Noted(); err != nil || json.Unmarshal(note, &kept) != nil || !kept.Taken || kept.Time.IsZero() || kept.Left != nil || len(kept.Classes) != 2 {
+		t.Errorf("beside the models: %s, %v", note, err)
+	}
 	back := append([]string{"model", "rollback"}, learn[4:]...)
 	if stdout, stderr, status = command(t, back...); status != 0 || !strings.Contains(stdout, "back to the sensor's own model") || sensor.taken != 2 {
 		t.Errorf("rollback: status %d, taken %d times: %s%s", status, sensor.taken, stdout, stderr)

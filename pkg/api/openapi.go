@@ -22,7 +22,16 @@ func openAPI(routes []route) []byte {
 	types := schemas{}
 	paths := object{}
 	for _, r := range routes {
-		paths[r.path] = object{strings.ToLower(r.method()): operation(r, types)}
+		path, known := paths[r.path].(object)
+		if !known {
+			path = object{}
+			paths[r.path] = path
+		}
+		o := operation(r, types)
+		if known { // a name is of one operation, and stays with the first
+			o["operationId"] = strings.ToLower(r.method()) + "_" + o["operationId"].(string)
+		}
+		path[strings.ToLower(r.method())] = o
 	}
 	document, err := json.Marshal(object{
 		"openapi": "3.1.0",
@@ -117,6 +126,8 @@ func (s schemas) of(t reflect.Type) object {
 		return object{"type": "string", "enum": all}
 	case t == reflect.TypeFor[v1.Time]():
 		return object{"type": []string{"string", "null"}, "format": "date-time"}
+	case t == reflect.TypeFor[json.RawMessage]():
+		return object{"type": []string{"object", "null"}}
 	case t == reflect.TypeFor[v1.Facts](): // null where nothing is kept
 		return object{"type": []string{"object", "null"}, "additionalProperties": s.of(t.Elem())}
 	}

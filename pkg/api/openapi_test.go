@@ -16,6 +16,8 @@ import (
 // few is a source whose answers have no value that can be missing.
 type few struct{ answers }
 
+func (few) Model() (v1.Model, error) { return v1.Model{}, nil }
+
 func (few) Stats() (v1.Stats, error) { return v1.Stats{Interfaces: []v1.Interface{}}, nil }
 
 func (few) Devices() ([]v1.DeviceVerdict, error) {
@@ -48,6 +50,9 @@ func (full) Devices() ([]v1.DeviceVerdict, error) {
 	}, nil
 }
 
+// post is before a path that takes it.
+const post = "POST "
+
 // described are the schemas of the answers to paths, by what the document says of them.
 func described(t *testing.T, document []byte) map[string]*jsonschema.Schema {
 	t.Helper()
@@ -60,19 +65,26 @@ func described(t *testing.T, document []byte) map[string]*jsonschema.Schema {
 	if err := c.AddResource("openapi.json", all); err != nil {
 		t.Fatal(err)
 	}
-	list := map[string]*jsonschema.Schema{}
+	list, named := map[string]*jsonschema.Schema{}, map[string]bool{}
 	for path, methods := range all.(object)["paths"].(object) {
-		method := "/get"
-		if _, posts := methods.(object)["post"]; posts {
-			method = "/post"
-		}
-		at := "openapi.json#/paths/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(path) +
-			method + "/responses/200/content/application~1json/schema"
-		if path == v1.MetricsPath {
-			continue
-		}
-		if list[path], err = c.Compile(at); err != nil {
-			t.Fatalf("%s: %v", path, err)
+		for method, o := range methods.(object) {
+			id := o.(object)["operationId"].(string)
+			if named[id] {
+				t.Errorf("%s: another operation is named %s too", path, id)
+			}
+			named[id] = true
+			at := "openapi.json#/paths/" + strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace(path) +
+				"/" + method + "/responses/200/content/application~1json/schema"
+			if path == v1.MetricsPath {
+				continue
+			}
+			if method == "post" {
+				path = post + path
+			}
+			if list[path], err = c.Compile(at); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			path = strings.TrimPrefix(path, post)
 		}
 	}
 	return list
@@ -118,7 +130,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		document, _ := get(t, at, v1.OpenAPIPath)
 		devices, _ := src.Devices()
 		list := described(t, document)
-		for _, path := range []string{v1.StatsPath, v1.DevicesPath, v1.FlowsPath, v1.FactsPath("{device}"), v1.ExplanationPath("{device}"), v1.OpenAPIPath, v1.EventsPath, v1.DevicePath("{device}")} {
+		for _, path := range []string{v1.StatsPath, v1.DevicesPath, v1.FlowsPath, v1.FactsPath("{device}"), v1.ExplanationPath("{device}"), v1.OpenAPIPath, v1.EventsPath, v1.DevicePath("{device}"), v1.ModelPath} {
 			schema := list[path]
 			delete(list, path)
 			if schema == nil {
@@ -138,17 +150,17 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			}
 		}
 		for _, w := range corrections { // which TestWords says
-			path := v1.CorrectionPath("{device}", w.do)
+			path := post + v1.CorrectionPath("{device}", w.do)
 			if schema := list[path]; schema == nil || schema.Validate(map[string]any{"device": "x", "kept": true}) != nil || schema.Validate(map[string]any{"device": "x"}) == nil {
 				t.Errorf("%s is not described as it is", path)
 			}
 			delete(list, path)
 		}
-		delete(list, v1.RecordingPath) // its answer is a part of Stats'
-		if schema := list[v1.ModelPath]; schema == nil || schema.Validate(map[string]any{"model": "x", "memories_kept": true}) != nil {
+		delete(list, post+v1.RecordingPath) // its answer is a part of Stats'
+		if schema := list[post+v1.ModelPath]; schema == nil || schema.Validate(map[string]any{"model": "x", "memories_kept": true}) != nil {
 			t.Errorf("%s is not described as it is", v1.ModelPath)
 		}
-		delete(list, v1.ModelPath)
+		delete(list, post+v1.ModelPath)
 		for path := range list {
 			t.Errorf("%s is described, and not looked at here", path)
 		}

@@ -92,6 +92,8 @@ func routesOf(src Source, log *quietLog, c *clients) (routes []route, end func()
 		r.add(w.route(r, devices.renew))
 	}
 	r.add(order(r, route{path: v1.ModelPath, summary: "judge by the newest model of run --models from now on"}, src.TakeModel))
+	r.add(asked(r, route{path: v1.ModelPath, summary: "what judges now, and what came of learning last"}, 0, 0,
+		func(context.Context) (v1.Model, error) { return src.Model() }))
 	r.add(order(r, route{path: v1.RecordingPath, summary: "write what is recorded (run --record) to a file now"}, src.WriteRecording))
 	// Which may wait until there is time for it: who comes meanwhile is not kept.
 	explain := explaining{src, r.turn()}

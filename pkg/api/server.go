@@ -45,6 +45,8 @@ type Source interface {
 	// Correct takes an operator's word on a device, and returns when it is on the disk. What
 	// is not taken is a [RefusedError].
 	Correct(ctx context.Context, device, do string, c v1.Correction) (v1.Corrected, error)
+	// Model is what judges now.
+	Model() (v1.Model, error)
 	// TakeModel has the newest model judge that was learned; of a [RefusedError] the old one
 	// goes on.
 	TakeModel(context.Context) (v1.ModelTaken, error)

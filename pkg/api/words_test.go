@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -55,6 +56,13 @@ func (c *counting) Correct(context.Context, string, string, v1.Correction) (v1.C
 	return v1.Corrected{}, nil
 }
 
+func (answers) Model() (v1.Model, error) {
+	return v1.Model{
+		Judges:  &v1.Judge{Model: "x", File: "embedded", Digest: "00", Labels: []string{"plug"}, Architecture: []string{"stream"}, Since: v1.UnixMicro(1)},
+		Learned: json.RawMessage(`{"taken":true}`),
+	}, nil
+}
+
 func (a answers) TakeModel(context.Context) (v1.ModelTaken, error) {
 	return v1.ModelTaken{Model: "learned", MemoriesKept: true}, a.err
 }
@@ -62,6 +70,8 @@ func (a answers) TakeModel(context.Context) (v1.ModelTaken, error) {
 func (a answers) WriteRecording(context.Context) (v1.RecordingStats, error) {
 	return v1.RecordingStats{}, &RefusedError{errors.New("nothing is recorded")}
 }
+
+func (c *counting) Model() (v1.Model, error) { return v1.Model{}, nil }
 
 func (c *counting) TakeModel(context.Context) (v1.ModelTaken, error) { return v1.ModelTaken{}, nil }
 
@@ -90,6 +100,10 @@ func TestWords(t *testing.T) {
 	}
 	if taken, err := c.TakeModel(ctx); err != nil || taken != (v1.ModelTaken{Model: "learned", MemoriesKept: true}) {
 		t.Errorf("model: %+v, %v", taken, err)
+	}
+	judging, err := c.Model(ctx)
+	if want, _ := (answers{}).Model(); err != nil || !cmp.Equal(judging.Judges.Labels, want.Judges.Labels) || string(judging.Learned) != string(want.Learned) {
+		t.Errorf("model: %+v, %v", judging, err)
 	}
 	if _, err := c.WriteRecording(ctx); err == nil || err.Error() != "nothing is recorded" {
 		t.Errorf("recording: %v", err)

@@ -3,13 +3,19 @@ package model
 // This file keeps models that were learned one after the other.
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/iotsense/iotsense/internal/wholefile"
 )
 
 // Shelf is a directory of learned models: the newest judges, the others are there to go back
@@ -22,6 +28,9 @@ const (
 
 	shelfPrefix, shelfSuffix, refusedSuffix = "model-", ".safetensors", ".refused"
 	shelfTime                               = "20060102T150405.000Z"
+
+	noteName = "learned.json"
+	maxNote  = 1 << 20 // bytes
 )
 
 // Models are the paths of the models on the shelf, the newest first; none where there is no
@@ -93,6 +102,51 @@ func (s Shelf) Back() (from, to string, err error) {
 		return "", "", fmt.Errorf("learned models: %w", err)
 	}
 	return paths[0], to, s.tidy()
+}
+
+// Note keeps beside the models what came of learning last: a JSON object.
+func (s Shelf) Note(outcome any) error {
+	text, err := json.Marshal(outcome)
+	if err == nil {
+		err = os.MkdirAll(string(s), 0o750)
+	}
+	if err == nil {
+		err = wholefile.Write(filepath.Join(string(s), noteName), func(w io.Writer) error {
+			_, err := w.Write(text)
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("keep what came of learning: %w", err)
+	}
+	return nil
+}
+
+// Noted is what [Shelf.Note] kept last; nil where there is nothing. What is no JSON object
+// or too long is an error.
+func (s Shelf) Noted() (json.RawMessage, error) {
+	if s == "" {
+		return nil, nil
+	}
+	path := filepath.Join(string(s), noteName)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // which waits for nobody who writes to a FIFO
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("what came of learning: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxNote+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("what came of learning: %w", err)
+	case len(text) > maxNote:
+		return nil, fmt.Errorf("what came of learning: %s has more than %d bytes", path, maxNote)
+	case !bytes.HasPrefix(text, []byte("{")) || !json.Valid(text):
+		return nil, fmt.Errorf("what came of learning: %s is no JSON object", path)
+	}
+	return text, nil
 }
 
 func (s Shelf) tidy() error {

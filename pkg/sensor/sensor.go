@@ -42,11 +42,12 @@ type Config struct {
 	// CountOnly makes no record either: packets are counted, and of each life the kernel
 	// sends the one sample that is the least it can. It needs a nil Model.
 	CountOnly bool
-	ModelName string // in words
+	ModelName Named
 	// Choose gives the model that is to judge now, and what it is in words, where others may
 	// come while the sensor runs; nil: none.
-	Choose     func() (model.Bundle, string, error)
-	MaxDevices int // 0: registry.DefaultMaxDevices
+	Choose     func() (model.Bundle, Named, error)
+	Models     model.Shelf // of those that are learned; empty: none is
+	MaxDevices int         // 0: registry.DefaultMaxDevices
 	// Ignored reports whether a record makes its device one that is counted but not
 	// judged from then on; nil: never.
 	Ignored func(*flows.Record) bool
@@ -116,7 +117,9 @@ type Sensor struct {
 	facts      *facts.Collector // nil: none are kept
 	explaining *explaining      // nil: nothing is explained
 	counts     counts
-	failures   uint64 // records that the model refused
+	failures   uint64    // records that the model refused
+	judging    time.Time // since when the model judges; zero: since the start
+	unread     string    // why what was learned last cannot be read, as logged
 }
 
 // Open loads and attaches the kernel half and makes the socket. Whatever fails,
@@ -480,7 +483,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		stats.Facts = s.facts.Stats()
 	}
 	if s.cfg.Model != nil {
-		name := s.cfg.ModelName // another model may come
+		name := s.cfg.ModelName.Text // another model may come
 		stats.Model = &name
 	}
 	if k := kernel.Kernel; k != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/model"
 	"github.com/iotsense/iotsense/pkg/model/cnn"
 	"github.com/iotsense/iotsense/pkg/model/stream"
+	"github.com/iotsense/iotsense/pkg/sensor"
 )
 
 // ModelCommand has, beside info, what else a program can do with model files.
@@ -112,11 +113,11 @@ func networkRows(m *model.Model) []table.Row {
 // ModelsFlag names the shelf of learned models.
 var ModelsFlag = &cli.StringFlag{Name: "models", Usage: "`DIR` of models that `learn` makes: the newest judges, where there is one, in place of --model"}
 
-// chosenModel is the model that run judges with, and what it is in words; nil: none. A learned
+// chosenModel is the model that run judges with, and which it is; nil: none. A learned
 // one that cannot be read goes to unread, whose error ends it.
-func chosenModel(c *cli.Context, unread func(error) error) (model.Bundle, string, error) {
+func chosenModel(c *cli.Context, unread func(error) error) (model.Bundle, sensor.Named, error) {
 	if c.String("model") == ask.NoModel {
-		return nil, "", nil
+		return nil, sensor.Named{}, nil
 	}
 	if dir := c.String("models"); dir != "" {
 		bundle, path, err := model.Shelf(dir).Newest()
@@ -124,9 +125,9 @@ func chosenModel(c *cli.Context, unread func(error) error) (model.Bundle, string
 			err = unread(err)
 		}
 		if bundle != nil || err != nil {
-			return bundle, ModelText(path, bundle), err
+			return bundle, sensor.Named{Text: ModelText(path, bundle), File: path}, err
 		}
 	}
 	bundle, err := LoadModel(c)
-	return bundle, ModelText(c.String("model"), bundle), err
+	return bundle, sensor.Named{Text: ModelText(c.String("model"), bundle), File: c.String("model")}, err
 }

@@ -238,7 +238,10 @@ func chooseModel(c *cli.Context, cfg *sensor.Config) (err error) {
 		return nil
 	})
 	if c.String("models") != "" {
-		cfg.Choose = func() (model.Bundle, string, error) { return chosenModel(c, func(err error) error { return err }) }
+		cfg.Models = model.Shelf(c.String("models"))
+		cfg.Choose = func() (model.Bundle, sensor.Named, error) {
+			return chosenModel(c, func(err error) error { return err })
+		}
 	}
 	return err
 }

@@ -45,7 +45,7 @@ func (n *noDevice) look(p flows.PacketStats, now time.Time) (due, done bool) {
 // runWatched runs the sensor, and says what to expect of it and what is odd.
 func runWatched(ctx context.Context, s *sensor.Sensor, cfg sensor.Config) error {
 	if cfg.Model != nil {
-		cfg.Log.Info("gathering: the first verdicts come seconds after a device's first packets", "model", cfg.ModelName)
+		cfg.Log.Info("gathering: the first verdicts come seconds after a device's first packets", "model", cfg.ModelName.Text)
 	}
 	watched, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup

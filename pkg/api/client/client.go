@@ -162,6 +162,12 @@ func (c *Client) Correct(ctx context.Context, device, do string, word v1.Correct
 	return done, err
 }
 
+// Model asks what judges now.
+func (c *Client) Model(ctx context.Context) (m v1.Model, err error) {
+	_, err = c.ask(ctx, v1.ModelPath, &m)
+	return m, err
+}
+
 // TakeModel has the sensor judge by the newest model that was learned.
 func (c *Client) TakeModel(ctx context.Context) (taken v1.ModelTaken, err error) {
 	_, err = c.request(ctx, http.MethodPost, v1.ModelPath, nil, &taken)

@@ -243,7 +243,7 @@ var losses = map[string]string{
 func stripOf(h Health) strip {
 	s := strip{
 		Interfaces: h.Stats.Interfaces, Packets: count(h.Stats.Packets.Seen), PacketsPerS: "…", CPU: "…", Ring: "–",
-		Model: "records only", Uptime: Uptime(h.Stats.UptimeS),
+		Model: "no model: records only", Uptime: Uptime(h.Stats.UptimeS),
 	}
 	if h.Stats.Model != nil {
 		s.Model = *h.Stats.Model

@@ -28,12 +28,6 @@ type Corrected struct {
 	Kept   bool   `json:"kept"`   // on the disk; false: in memory only, without --state
 }
 
-// ModelTaken is the model that judges from now on.
-type ModelTaken struct {
-	Model        string `json:"model"`         // in words
-	MemoriesKept bool   `json:"memories_kept"` // what the network remembers of devices goes on
-}
-
 // CorrectionPath is where something is said of a device, by its name in a Verdict.
 func CorrectionPath(device, do string) string { return DevicesPath + "/" + device + "/" + do }
 

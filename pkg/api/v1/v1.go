@@ -23,7 +23,7 @@ const (
 	FlowsPath   = "/v1/flows"   // a list of Flow
 	EventsPath  = "/v1/events"  // a list of Event, oldest first; the newest of those that are remembered
 
-	ModelPath     = "/v1/model"     // has the newest model taken that was learned: a ModelTaken
+	ModelPath     = "/v1/model"     // a Model; POST has the newest model taken that was learned: a ModelTaken
 	RecordingPath = "/v1/recording" // has what is recorded written to a file now: RecordingStats
 
 	// Below DevicesPath a Device by its name, and what is asked and said of it.
