@@ -91,6 +91,8 @@ func (k *Kernel) openKept(programs []string) error {
 			return k.stage()
 		}
 		k.refuse(kept, err)
+	} else {
+		k.log.Info("no sensor before has left anything to take over, counters begin at 0")
 	}
 	k.pins.clear(k.log)
 	if err := k.loadPrograms(fresh, programs); err != nil {
@@ -179,6 +181,18 @@ func (k *Kernel) resume() error {
 	return nil
 }
 
+// handBack leaves to the next sensor what this one has taken over and done nothing with.
+func (k *Kernel) handBack() (err error) {
+	if k.kept.Handover != nil && k.handover != nil {
+		err = k.handover.Put(k.kept.Handover)
+	}
+	if k.watcher != nil {
+		err = errors.Join(err, k.watcher.Leave())
+	}
+	k.pins.unlock()
+	return err
+}
+
 // commitKept has what this sensor pins be what is kept.
 func (k *Kernel) commitKept() {
 	if k.ledger == nil {
@@ -195,7 +209,7 @@ func (k *Kernel) leave() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	ended := len(k.pending)
-	if err := k.grace.wait(); err != nil {
+	if err := errors.Join(keep.Holds(k.cfg.Pin), k.grace.wait()); err != nil {
 		return err
 	}
 	if _, err := k.read(); err != nil {

@@ -258,6 +258,95 @@ func TestKeptLivesThatWereBeingCollected(t *testing.T) {
 	}
 }
 
+// What is kept outlasts starts that come to nothing: of a sensor that is killed before its pins
+// are in their place, of one that is killed before its programs are on, and of one that fails.
+func TestKeptThroughStartsThatFail(t *testing.T) {
+	for _, hook := range []attach.Hook{attach.HookTCX, attach.HookTC, attach.HookXDP} {
+		t.Run(string(hook), func(t *testing.T) {
+			needHook(t, hook)
+			b := newBox(t, "half-"+string(hook))
+			cfg := Config{
+				Interfaces: []string{replay.Interface}, Hook: hook, Packets: 4, MaxFlows: 4096, RingSize: 1 << 20, Pin: testenv.PinDirectory(t),
+				Keep: func() bool { return true }, Log: slog.New(slog.NewTextHandler(testWriter{t}, nil)),
+			}
+			sent := 0
+			send := func() { // the first packet of a flow takes a tail call
+				sent++
+				b.send(replay.DeviceInterface, udpFrame(sent, 100), 1)
+			}
+			starts := func(attaches bool) *Kernel {
+				var s *Kernel
+				err := b.Do(func() (err error) {
+					if s, err = load(cfg); err == nil && attaches {
+						err = s.watcher.Open()
+					}
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			s := mustOpen(t, b.Network, cfg)
+			stop := stays(t, s, &keeping{})
+			send()
+			b.until(s, "a packet", counted(1))
+			stop()
+			s = starts(true)
+			send()
+			s.kept = nil
+			killed(t, s)
+			send()
+			s = starts(false)
+			send()
+			s.kept = nil
+			killed(t, s)
+			send()
+			s = mustOpen(t, b.Network, cfg)
+			send()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			send()
+			cfg.Keep = func() bool { return false }
+			s = mustOpen(t, b.Network, cfg)
+			sink := &keeping{}
+			stop = stays(t, s, sink)
+			send()
+			b.until(s, "all packets", counted(uint64(sent)))
+			if sink.saved != "saved" {
+				t.Errorf("the sink got %q, want what was saved", sink.saved)
+			}
+			stop()
+			if packets, _ := sink.total(); packets != uint64(sent) {
+				t.Errorf("%d packets in lives, want %d", packets, sent)
+			}
+			if _, err := os.Stat(cfg.Pin); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("pins are left: %v", err)
+			}
+		})
+	}
+}
+
+// Where the pins have been removed nothing can be left to another sensor: open flows are closed.
+func TestKeptWithoutPins(t *testing.T) {
+	b := newBox(t, "unpinned")
+	log := &logged{}
+	cfg := Config{Pin: testenv.PinDirectory(t), Keep: func() bool { return true }, Log: slog.New(slog.NewTextHandler(log, nil))}
+	s := mustOpen(t, b.Network, cfg)
+	sink := &keeping{}
+	stop := stays(t, s, sink)
+	b.send(replay.DeviceInterface, udpFrame(1, 100), 1)
+	b.until(s, "a packet", counted(1))
+	if err := keep.Clear(cfg.Pin); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if packets, _ := sink.total(); packets != 1 || log.lines("somebody has removed the pins") != 1 {
+		t.Errorf("%d packets in closed flows; the log has %d lines of the pins", packets, log.lines("somebody has removed the pins"))
+	}
+}
+
 // Without --keep what was kept is taken off.
 func TestKeptNoLonger(t *testing.T) {
 	b := newBox(t, "no-longer")

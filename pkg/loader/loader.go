@@ -75,7 +75,7 @@ type Kernel struct {
 
 // Open loads the kernel half and attaches it to every interface of cfg that is
 // there; Run attaches to the others when they come. Whatever fails, nothing is left
-// attached. The caller must Close what it gets.
+// attached but what is kept. The caller must Close what it gets.
 func Open(cfg Config) (*Kernel, error) {
 	k, err := load(cfg)
 	if err != nil {
@@ -194,7 +194,8 @@ func (k *Kernel) neededPrograms() []string {
 	return list
 }
 
-// Close detaches, unless Run has left the programs to the next sensor, and frees everything.
+// Close detaches, unless Run has left the programs to the next sensor, or has not begun to take
+// over from the one before, and frees everything.
 // Lives still open are lost else: Run closes them. It may be called more than once.
 func (k *Kernel) Close() error {
 	k.mu.Lock()
@@ -205,6 +206,8 @@ func (k *Kernel) Close() error {
 	k.freed = true
 	var err error
 	switch {
+	case k.kept != nil: // a start that has failed
+		err = k.handBack()
 	case k.left:
 		err = k.watcher.Leave()
 		k.pins.unlock()

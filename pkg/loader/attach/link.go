@@ -65,7 +65,7 @@ func (at *Attacher) putLink(a *Attachment, what, kind string, program *ebpf.Prog
 	}
 	off := l.Close
 	if at.Pin != nil {
-		off = func() error { return errors.Join(os.Remove(path), l.Close()) }
+		off = func() error { return errors.Join(ignoreGone(os.Remove(path)), l.Close()) }
 	}
 	a.add(what, func() (int, error) { return place(l, id) }, off)
 	a.parts[len(a.parts)-1].leave = l.Close

@@ -30,6 +30,7 @@ const (
 	linkPrefix  = "link_"
 	dataPrefix  = "data_" // of the programs' own data
 	newPrefix   = "new_"  // not in use yet
+	oldPrefix   = "old_"  // staged by a sensor that ended before it was in use: its programs may be on interfaces
 )
 
 // Links is the path of a pin of a link of this name.
@@ -138,7 +139,7 @@ func Clear(dir string) error {
 	}
 	err = nil
 	for _, f := range files {
-		name := strings.TrimPrefix(f.Name(), newPrefix)
+		name := strings.TrimPrefix(strings.TrimPrefix(f.Name(), newPrefix), oldPrefix)
 		ours := name == ledgerPin || name == handoverPin || strings.HasPrefix(name, linkPrefix) || strings.HasPrefix(name, dataPrefix)
 		if ours || slices.Contains(names, name) {
 			err = errors.Join(err, os.Remove(filepath.Join(dir, f.Name())))
@@ -149,7 +150,11 @@ func Clear(dir string) error {
 
 // Stage pins under names that are not in use yet what a sensor is about to work with:
 // programs whose tail calls go through an array go on as long as the array has a pin.
+// So does what another has staged and not committed, until this one commits.
 func Stage(dir string, ledger *Ledger, handover *Handover, programs map[string]*ebpf.Program, maps map[string]*ebpf.Map) error {
+	if err := rename(dir, newPrefix, oldPrefix); err != nil {
+		return err
+	}
 	all := map[string]interface{ Pin(string) error }{}
 	for name, p := range programs {
 		all[name] = p
@@ -159,14 +164,10 @@ func Stage(dir string, ledger *Ledger, handover *Handover, programs map[string]*
 	}
 	all[ledgerPin], all[handoverPin] = ledger.m, handover.m
 	for name, object := range all {
-		path := filepath.Join(dir, newPrefix+name)
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("pin %s: %w", name, err)
-		}
 		if m, ok := object.(*ebpf.Map); ok && m.IsPinned() { // it has been taken over
 			continue
 		}
-		if err := object.Pin(path); err != nil {
+		if err := object.Pin(filepath.Join(dir, newPrefix+name)); err != nil {
 			return fmt.Errorf("pin %s: %w", name, err)
 		}
 	}
@@ -175,13 +176,34 @@ func Stage(dir string, ledger *Ledger, handover *Handover, programs map[string]*
 
 // Commit puts what was staged in its place: what was handed over is used up.
 func Commit(dir string) error {
+	if err := rename(dir, newPrefix, ""); err != nil {
+		return err
+	}
+	old, err := filepath.Glob(filepath.Join(dir, oldPrefix+"*"))
+	for _, path := range old {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+// Holds is an error where what was committed is no longer there: whoever removes the pins takes
+// the programs off.
+func Holds(dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, ledgerPin)); err != nil {
+		return fmt.Errorf("somebody has removed the pins: %w", err)
+	}
+	return nil
+}
+
+// rename gives all files whose names begin in one way another beginning.
+func rename(dir, from, to string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("pins: %w", err)
 	}
 	for _, f := range files {
-		if name, staged := strings.CutPrefix(f.Name(), newPrefix); staged {
-			if err := os.Rename(filepath.Join(dir, f.Name()), filepath.Join(dir, name)); err != nil {
+		if name, found := strings.CutPrefix(f.Name(), from); found {
+			if err := os.Rename(filepath.Join(dir, f.Name()), filepath.Join(dir, to+name)); err != nil {
 				return fmt.Errorf("pins: %w", err)
 			}
 		}
