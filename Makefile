@@ -22,11 +22,13 @@ CAPTURE_FLAGS :=
 # make fuzz, make bench: time per fuzz target, runs per benchmark.
 FUZZTIME := 30s
 COUNT    := 6
+# make soak: for how long.
+SOAK     := 10m
 
 export CGO_ENABLED := 0
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help ready demo test lint generate makers build man completions model cross screenshots bench bench-capture peers figures fuzz live exact vmtest systemd-test packages packages-test operations-test docker image-test clean
+.PHONY: help ready demo test lint generate makers build man completions model cross screenshots bench bench-capture peers figures fuzz live exact soak vmtest systemd-test packages packages-test operations-test docker image-test clean
 .NOTPARALLEL:
 
 help: ## this list
@@ -107,6 +109,9 @@ live: ## compare live records with a recording's for every test capture and hook
 
 exact: ## count 58 million packets and parse 10 million frames without a miss, 30 minutes (root)
 	@scripts/exact.sh
+
+soak: ## kill, stop, flood and starve the sensor for SOAK=10m, 20 times as fast (root)
+	@scripts/soak.sh $(SOAK)
 
 vmtest: ## load and run the programs on other kernels, in QEMU
 	@scripts/vmtest.sh
