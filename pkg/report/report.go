@@ -21,6 +21,7 @@ import (
 	"sync"
 	"unicode"
 
+	"github.com/iotsense/iotsense/internal/palette"
 	"github.com/iotsense/iotsense/internal/wholefile"
 	"github.com/iotsense/iotsense/pkg/analyze"
 )
@@ -119,6 +120,7 @@ func parse(source string) func() *template.Template {
 			"colour":  func(c string) template.CSS { return template.CSS(c) },
 		}).Parse(source))
 		template.Must(t.New("style").Parse(styleSource))
+		template.Must(t.New("palette").Parse(palette.CSS))
 		return t
 	})
 }
@@ -177,7 +179,7 @@ func thousands(n any) string {
 
 // barStyle fills a cell from the left, as far as a share of 0 to 1.
 func barStyle(share float64) template.CSS {
-	return template.CSS(fmt.Sprintf("background:linear-gradient(90deg,#cfe0f7 %.1f%%,transparent %.1f%%)", 100*share, 100*share))
+	return template.CSS(fmt.Sprintf("background:linear-gradient(90deg,var(--soft-ground) %.1f%%,transparent %.1f%%)", 100*share, 100*share))
 }
 
 // meterStyle is barStyle of a share that may be none.

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/iotsense/iotsense/internal/palette"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
@@ -57,6 +58,9 @@ func asset(name, kind string) Asset {
 	b, err := files.ReadFile(name)
 	if err != nil {
 		panic(err) // it is embedded
+	}
+	if name == "page.css" {
+		b = append([]byte(palette.CSS), b...)
 	}
 	sum := sha256.Sum256(b)
 	return Asset{kind, b, `"` + hex.EncodeToString(sum[:8]) + `"`}
