@@ -67,14 +67,7 @@ func demo(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := clearWay(c.Context); err != nil {
-		return err
-	}
-	n, err := replay.NewNetwork("demo")
-	if err != nil {
-		return err
-	}
-	return errors.Join(runDemo(c, n, traffic, opts), n.Close())
+	return onDemoNetwork(c.Context, func(n *replay.Network) error { return runDemo(c, n, traffic, opts) })
 }
 
 // demoChoices settles traffic, model and speed.

@@ -128,22 +128,22 @@ func checkScene(c *cli.Context) error {
 }
 
 // learnDemo plays it.
-func learnDemo(c *cli.Context) (err error) {
-	home, err := labHome(c.Int64("seed"))
+func learnDemo(c *cli.Context) error {
+	var home *learnHome
+	var err error
 	if dir := c.String("captures"); dir != "" {
 		home, err = captureHome(dir)
+	} else {
+		home, err = labHome(c.Int64("seed"))
 	}
 	if err != nil {
 		return err
 	}
-	if err := clearWay(c.Context); err != nil {
-		return err
-	}
-	n, err := replay.NewNetwork("demo")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, n.Close()) }()
+	return onDemoNetwork(c.Context, func(n *replay.Network) error { return learnAtHome(c, n, home) })
+}
+
+// learnAtHome plays it on a network.
+func learnAtHome(c *cli.Context, n *replay.Network, home *learnHome) (err error) {
 	d := &demoLearning{c, n, nil, learnSpeed, home.devices}
 	if c.IsSet("speed") {
 		d.speed = c.Float64("speed")

@@ -46,6 +46,18 @@ func checkSensor(c *cli.Context, command string) error {
 	return nil
 }
 
+// onDemoNetwork does it on a network of the demo's own, which it removes.
+func onDemoNetwork(ctx context.Context, do func(*replay.Network) error) error {
+	if err := clearWay(ctx); err != nil {
+		return err
+	}
+	n, err := replay.NewNetwork("demo")
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(n), n.Close())
+}
+
 // clearWay removes what a command that was killed has left behind.
 func clearWay(ctx context.Context) error {
 	if err := terminal.Undoes(ctx); err != nil {
