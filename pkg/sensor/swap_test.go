@@ -21,17 +21,23 @@ import (
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 )
 
-// A model that comes while flows are open judges them too; one that needs other records is
-// refused by name, and the old one goes on.
-func TestSetModel(t *testing.T) {
+// twoModels are two that need the same records.
+func twoModels(t *testing.T) (first, second model.Bundle) {
+	t.Helper()
 	first, err := embedded.Default()
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := embedded.Lab()
-	if err != nil {
+	if second, err = embedded.Lab(); err != nil {
 		t.Fatal(err)
 	}
+	return first, second
+}
+
+// A model that comes while flows are open judges them too; one that needs other records is
+// refused by name, and the old one goes on.
+func TestSetModel(t *testing.T) {
+	first, second := twoModels(t)
 	h := newHouse(t, first, 8)
 	spec, err := first.Record()
 	if err != nil {
@@ -82,14 +88,7 @@ func TestSetModel(t *testing.T) {
 // A model that was learned is taken when somebody says so; one that cannot be, or is the one that
 // judges already, changes nothing.
 func TestTakeModel(t *testing.T) {
-	first, err := embedded.Default()
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := embedded.Lab()
-	if err != nil {
-		t.Fatal(err)
-	}
+	first, second := twoModels(t)
 	h := newHouse(t, first, 8)
 	spec, _ := first.Record()
 	s := &Sensor{
