@@ -10,6 +10,8 @@ import (
 	"encoding/hex"
 	"slices"
 	"strconv"
+
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // dhcp reads a BOOTP request with DHCP options. One that a relay passes on, and puts its
@@ -121,10 +123,13 @@ func (v *voice) labels(kind Kind, b []byte) {
 	v.say(kind, v.scratch)
 }
 
-// clientID tells of what kind a client identifier is (RFC 2132, RFC 4361).
+// clientID tells a client identifier (RFC 2132, RFC 4361), and of what kind it is.
 func (v *voice) clientID(b []byte) {
 	if len(b) < 2 {
 		return
+	}
+	if duid := b[min(5, len(b)):]; !v.isMAC(b, 1) && (b[0] != 255 || !v.isMAC(duid, 0, 3, 0, 1)) {
+		v.hex(DHCPClientID, b)
 	}
 	switch kind := b[0]; {
 	case kind == 0:
@@ -138,6 +143,13 @@ func (v *voice) clientID(b []byte) {
 		v.scratch = strconv.AppendUint(append(v.scratch[:0], "type "...), uint64(kind), 10)
 		v.say(DHCPClient, v.scratch)
 	}
+}
+
+// isMAC reports whether an identifier is nothing but the device's MAC behind a head that tells so.
+func (v *voice) isMAC(b []byte, head ...byte) bool {
+	mac, err := flows.ParseMAC(v.device)
+	rest, found := bytes.CutPrefix(b, head)
+	return err == nil && found && bytes.Equal(rest, mac[:])
 }
 
 // appendDUID appends what a DHCP unique identifier is made of (RFC 8415, section 11).
@@ -183,6 +195,9 @@ func (v *voice) dhcp6Option(code uint16, b []byte) {
 	case code == 1:
 		v.scratch = appendDUID(v.scratch[:0], b)
 		v.say(DHCP6Client, v.scratch)
+		if !v.isMAC(b, 0, 3, 0, 1) {
+			v.hex(DHCP6ClientID, b)
+		}
 	case code == 6:
 		v.hex(DHCP6Params, b)
 	case code == 16 && len(b) > 6: // enterprise number, then texts with their lengths; the first

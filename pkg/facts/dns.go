@@ -192,6 +192,13 @@ func (v *voice) offer(m *message, e entry) {
 		v.say(MDNSOffers, lower(service))
 		if e.kind == typeTXT {
 			v.txt(service, e.data)
+			return
+		}
+		const target = 6 // behind priority, weight and port
+		if name, _, ok := m.readName(e.from + target); ok && len(e.data) > target {
+			if host, ok := bytes.CutSuffix(name, []byte(".local")); ok {
+				v.say(MDNSHost, host)
+			}
 		}
 	}
 }

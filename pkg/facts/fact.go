@@ -18,52 +18,55 @@ type Kind uint8
 // Kinds of facts. Values are as the device wrote them, but for names of DNS, which are in
 // lower case.
 const (
-	Maker        Kind = iota // who made the interface, of the MAC's listed prefix
-	MACKind                  // where no maker is known: "random" (no maker assigned it) or "unlisted"
-	PortOpen                 // it sent something from that port below 10,000: "tcp/80"
-	PortTo                   // it sent something to that port below 10,000
-	DHCPHost                 // host name (RFC 2132, option 12; RFC 4702)
-	DHCPClass                // vendor class (option 60)
-	DHCPParams               // parameter request list (option 55), hex
-	DHCPClient               // what the client identifier is made of (option 61): mac, text, duid-llt, ...
-	DHCP6Host                // RFC 4704
-	DHCP6Class               // vendor class (RFC 8415, option 16): its enterprise number, then its text
-	DHCP6Params              // option request option, hex
-	DHCP6Client              // what the DUID is made of: llt, en/NUMBER, ll, uuid
-	DNSName                  // name asked of DNS
-	TLSName                  // server name (RFC 6066)
-	TLSALPN                  // protocols offered (RFC 7301), in its order, with commas
-	JA4                      // fingerprint of its hello, over TCP, QUIC or DTLS (FoxIO, "JA4: TLS Client Fingerprinting")
-	MDNSAsks                 // service type looked for (RFC 6763): "_hap._tcp"
-	MDNSOffers               // service type offered
-	MDNSName                 // instance name of a service offered
-	MDNSHost                 // own host name
-	MDNSTXT                  // one string of a service's TXT record
-	Cast                     // model of a Cast device
-	HomeKit                  // model and category of a HomeKit accessory: "md=...", "ci=..."
-	Matter                   // vendor, product and device type: "VP=...", "DT=..."
-	SSDPAsks                 // target of a search (UPnP Device Architecture 2.0, section 1.3.2): "ssdp:all"
-	SSDPOffers               // what it announces or answers to be: "upnp:rootdevice"
-	SSDP                     // another header line, but for USN, LOCATION and others that always differ by unit
-	UPnP                     // an element of its description: "modelName: ..."
-	HTTPAgent                // User-Agent
-	HTTPHost                 // Host that it asks for
-	HTTPServer               // Server
-	HTTPRealm                // realm of the password it asks for
-	NetBIOS                  // own name
-	LLMNRAsks                // name looked for
-	LLMNRHost                // own name
-	WSD                      // WS-Discovery: the action, and types or scopes
-	MQTTProtocol             // protocol and level: "MQTT 4"
-	MQTTClient               // client identifier
-	TPLink                   // TP-Link's port 9999: "model: ...", "type: ...", ...
-	Tuya                     // Tuya's broadcasts: "productKey: ...", "version: ..."
+	Maker         Kind = iota // who made the interface, of the MAC's listed prefix
+	MACKind                   // where no maker is known: "random" (no maker assigned it) or "unlisted"
+	PortOpen                  // it sent something from that port below 10,000: "tcp/80"
+	PortTo                    // it sent something to that port below 10,000
+	DHCPHost                  // host name (RFC 2132, option 12; RFC 4702)
+	DHCPClass                 // vendor class (option 60)
+	DHCPParams                // parameter request list (option 55), hex
+	DHCPClient                // what the client identifier is made of (option 61): mac, text, duid-llt, ...
+	DHCPClientID              // the client identifier itself (RFC 2132, RFC 4361), hex; one that is but the client's MAC is not told
+	DHCP6Host                 // RFC 4704
+	DHCP6Class                // vendor class (RFC 8415, option 16): its enterprise number, then its text
+	DHCP6Params               // option request option, hex
+	DHCP6Client               // what the DUID is made of: llt, en/NUMBER, ll, uuid
+	DHCP6ClientID             // the DUID itself (RFC 8415, section 11), hex; one that is but the device's MAC is not told
+	DNSName                   // name asked of DNS
+	TLSName                   // server name (RFC 6066)
+	TLSALPN                   // protocols offered (RFC 7301), in its order, with commas
+	JA4                       // fingerprint of its hello, over TCP, QUIC or DTLS (FoxIO, "JA4: TLS Client Fingerprinting")
+	MDNSAsks                  // service type looked for (RFC 6763): "_hap._tcp"
+	MDNSOffers                // service type offered
+	MDNSName                  // instance name of a service offered
+	MDNSHost                  // own host name
+	MDNSTXT                   // one string of a service's TXT record
+	Cast                      // model of a Cast device
+	HomeKit                   // model and category of a HomeKit accessory: "md=...", "ci=..."
+	Matter                    // vendor, product and device type: "VP=...", "DT=..."
+	SSDPAsks                  // target of a search (UPnP Device Architecture 2.0, section 1.3.2): "ssdp:all"
+	SSDPOffers                // what it announces or answers to be: "upnp:rootdevice"
+	SSDP                      // another header line, but for USN, LOCATION and others that always differ by unit
+	UPnP                      // an element of its description: "modelName: ..."
+	HTTPAgent                 // User-Agent
+	HTTPHost                  // Host that it asks for
+	HTTPServer                // Server
+	HTTPRealm                 // realm of the password it asks for
+	NetBIOS                   // own name
+	LLMNRAsks                 // name looked for
+	LLMNRHost                 // own name
+	WSD                       // WS-Discovery: the action, and types or scopes
+	MQTTProtocol              // protocol and level: "MQTT 4"
+	MQTTClient                // client identifier
+	TPLink                    // TP-Link's port 9999: "model: ...", "type: ...", ...
+	Tuya                      // Tuya's broadcasts: "productKey: ...", "version: ..."
 	kindCount
 )
 
 var kindNames = [kindCount]string{
 	"maker", "mac", "port_open", "port_to",
-	"dhcp_host", "dhcp_class", "dhcp_params", "dhcp_client", "dhcp6_host", "dhcp6_class", "dhcp6_params", "dhcp6_client",
+	"dhcp_host", "dhcp_class", "dhcp_params", "dhcp_client", "dhcp_client_id",
+	"dhcp6_host", "dhcp6_class", "dhcp6_params", "dhcp6_client", "dhcp6_client_id",
 	"dns", "tls_name", "tls_alpn", "ja4",
 	"mdns_asks", "mdns_offers", "mdns_name", "mdns_host", "mdns_txt", "cast", "homekit", "matter",
 	"ssdp_asks", "ssdp_offers", "ssdp", "upnp", "http_agent", "http_host", "http_server", "http_realm",

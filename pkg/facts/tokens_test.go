@@ -21,6 +21,8 @@ func TestTokens(t *testing.T) {
 		{DHCPHost, "ESP_07AEFB", "host:esp"},
 		{DHCPHost, "kettle-12ab", "host:kettle"},
 		{DHCPHost, "cafe x12345z", "host:x1234 host:z"},
+		{DHCPClientID, "00616263", ""}, // a unit's
+		{DHCP6ClientID, "0001000100000007001788010203", ""},
 		{DHCPClass, "udhcp 1.19.4", "class:1.19.4 class:udhcp"},
 		{DHCPParams, "0103060c0f1c2a", "opt55:0103060c0f1c2a"},
 		{DNSName, "www.ecdinterface.philips.com", "dns:ecdinterface.philips.com dns:philips.com"},

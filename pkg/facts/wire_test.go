@@ -69,7 +69,8 @@ func dhcp4(t *testing.T, options ...dhcpv4.Modifier) []byte {
 
 func dhcp6Message(t *testing.T, options ...dhcpv6.Modifier) []byte {
 	t.Helper()
-	m, err := dhcpv6.NewSolicit(net.HardwareAddr{0, 0x17, 0x88, 1, 2, 3}, options...)
+	mac := net.HardwareAddr{0, 0x17, 0x88, 1, 2, 3}
+	m, err := dhcpv6.NewSolicit(mac, append([]dhcpv6.Modifier{dhcpv6.WithClientID(&dhcpv6.DUIDLLT{HWType: 1, Time: 7, LinkLayerAddr: mac})}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,18 +82,22 @@ func option(code uint8, value string) dhcpv4.Modifier {
 }
 
 func TestDHCP(t *testing.T) {
+	own := []byte{0, 0x17, 0x88, 0x24, 0x76, 0xff} // hue's
 	all := dhcp4(t, option(12, "Philips-hue\x00"), option(60, "udhcp 1.19.4"), option(61, "\x01\x00\x17\x88\x01\x02\x03"))
 	run(t, []wire{
-		{"v4", protoUDP, 68, 67, all, []string{"dhcp_host Philips-hue", "dhcp_params 01030f06", "dhcp_class udhcp 1.19.4", "dhcp_client mac"}},
+		{"v4", protoUDP, 68, 67, all, []string{"dhcp_host Philips-hue", "dhcp_params 01030f06", "dhcp_class udhcp 1.19.4", "dhcp_client_id 01001788010203", "dhcp_client mac"}},
+		{"its own MAC", protoUDP, 68, 67, dhcp4(t, option(61, "\x01"+string(own))), []string{"dhcp_params 01030f06", "dhcp_client mac"}},
+		{"a DUID of it", protoUDP, 68, 67, dhcp4(t, option(61, "\xff\x00\x00\x00\x01\x00\x03\x00\x01"+string(own))), []string{"dhcp_params 01030f06", "dhcp_client duid-ll"}},
 		{"full name", protoUDP, 68, 67, dhcp4(t, option(81, "\x00\x00\x00cam.lan")), []string{"dhcp_params 01030f06", "dhcp_host cam.lan"}},
 		{"full name in labels", protoUDP, 68, 67, dhcp4(t, option(81, "\x04\x00\x00\x03cam\x03lan\x00")), []string{"dhcp_params 01030f06", "dhcp_host cam.lan"}},
-		{"identifiers", protoUDP, 68, 67, dhcp4(t, option(61, "\xff\x00\x00\x00\x01\x00\x02\x00\x00\xab\x11xxxx")), []string{"dhcp_params 01030f06", "dhcp_client duid-en/43793"}},
-		{"text", protoUDP, 68, 67, dhcp4(t, option(61, "\x00abc")), []string{"dhcp_params 01030f06", "dhcp_client text"}},
-		{"odd", protoUDP, 68, 67, dhcp4(t, option(61, "\x07abc")), []string{"dhcp_params 01030f06", "dhcp_client type 7"}},
+		{"identifiers", protoUDP, 68, 67, dhcp4(t, option(61, "\xff\x00\x00\x00\x01\x00\x02\x00\x00\xab\x11xxxx")), []string{"dhcp_params 01030f06", "dhcp_client_id ff0000000100020000ab1178787878", "dhcp_client duid-en/43793"}},
+		{"text", protoUDP, 68, 67, dhcp4(t, option(61, "\x00abc")), []string{"dhcp_params 01030f06", "dhcp_client_id 00616263", "dhcp_client text"}},
+		{"odd", protoUDP, 68, 67, dhcp4(t, option(61, "\x07abc")), []string{"dhcp_params 01030f06", "dhcp_client_id 07616263", "dhcp_client type 7"}},
 		{"v6", protoUDP, 546, 547, dhcp6Message(t,
 			dhcpv6.WithFQDN(0, "cam.lan"),
 			dhcpv6.WithOption(&dhcpv6.OptVendorClass{EnterpriseNumber: 343, Data: [][]byte{[]byte("MSFT 5.0")}}),
-		), []string{"dhcp6_client llt", "dhcp6_params 00170018", "dhcp6_host cam.lan", "dhcp6_class 343 MSFT 5.0"}},
+		), []string{"dhcp6_client llt", "dhcp6_client_id 0001000100000007001788010203", "dhcp6_params 00170018", "dhcp6_host cam.lan", "dhcp6_class 343 MSFT 5.0"}},
+		{"v6, its own MAC", protoUDP, 546, 547, dhcp6Message(t, dhcpv6.WithClientID(&dhcpv6.DUIDLL{HWType: 1, LinkLayerAddr: own})), []string{"dhcp6_client ll", "dhcp6_params 00170018"}},
 	})
 	// Options in the fields of file and server name, one in three parts (RFC 3396), a full
 	// name of more than one option holds.
@@ -102,7 +107,7 @@ func TestDHCP(t *testing.T) {
 	copy(split[44:], "\x3d\x07\x01\x00\x17\x88\x01\x02\x03\x3c\x01e")
 	c := NewCollector(0)
 	c.Sample(hue, true, 1, sample(protoUDP, 68, 67, split))
-	if d := cmp.Diff([]string{"dhcp_params 01030f06", "dhcp_class " + strings.Repeat("c", 20) + "dde", "dhcp_host " + strings.Repeat("n", MaxValue), "dhcp_host cam", "dhcp_client mac"}, said(c, hue)); d != "" {
+	if d := cmp.Diff([]string{"dhcp_params 01030f06", "dhcp_class " + strings.Repeat("c", 20) + "dde", "dhcp_host " + strings.Repeat("n", MaxValue), "dhcp_host cam", "dhcp_client_id 01001788010203", "dhcp_client mac"}, said(c, hue)); d != "" {
 		t.Errorf("of options in other fields: %s", d)
 	}
 	relayed := bytes.Clone(all)
@@ -173,6 +178,8 @@ func TestNames(t *testing.T) {
 		{"mdns", protoUDP, 5353, 5353, offer, []string{
 			"mdns_offers _hap._tcp", "mdns_name hue v2.1", "mdns_txt md=BSB002", "homekit md=BSB002", "mdns_txt ci=2", "homekit ci=2",
 			"mdns_txt sf=1", "mdns_host Philips-hue"}},
+		{"mdns target", protoUDP, 5353, 5353, message4(t, true, nil, []string{`tv._x._tcp.local. 10 SRV 0 0 80 annas-tv.local.`, `tv._x._tcp.local. 10 SRV 0 0 80 tv.example.org.`}, nil, nil),
+			[]string{"mdns_name tv", "mdns_offers _x._tcp", "mdns_host annas-tv"}},
 		{"mdns models", protoUDP, 5353, 5353, cast, []string{
 			"mdns_name x", "mdns_offers _googlecast._tcp", "mdns_txt md=Chromecast", "cast Chromecast",
 			"mdns_name y", "mdns_offers _matter._tcp", "mdns_txt VP=1+2", "matter VP=1+2", "mdns_txt T=0"}},

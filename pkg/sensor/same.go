@@ -9,27 +9,36 @@ import (
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
-// suggestSame notes of devices which others they may be: they give the same host name, one of the
-// two has a random MAC, and the one was silent before the other came. It is for the operator
-// to say so.
+// A flood of invented devices may all say the same: of those before it a device is compared with
+// so many, the nearest in time, and said to be so many of them at most.
+const mostCompared, mostSame = 256, 8
+
+// suggestSame notes of devices which others they may be: they say the same of themselves by
+// which one is told from others ([v1.DeviceVerdict.SameBy]), one of the two has a random MAC,
+// and the one was silent before the other came. It is for the operator to say so.
 func suggestSame(list []v1.DeviceVerdict) {
-	byName := map[string][]*v1.DeviceVerdict{}
+	by := map[v1.Identity][]int{} // in list
+	order := make([]int, len(list))
 	for i := range list {
-		if name := list[i].HostName(); name != "" {
-			byName[name] = append(byName[name], &list[i])
-		}
+		order[i] = i
 	}
-	for _, same := range byName {
-		slices.SortFunc(same, func(a, b *v1.DeviceVerdict) int {
-			return cmp.Or(a.FirstSeen.Compare(b.FirstSeen.Time), cmp.Compare(a.Device, b.Device))
-		})
-		for i, later := range same {
-			for _, d := range same[:i] {
-				if (d.RandomMAC || later.RandomMAC) && d.LastSeen.Before(later.FirstSeen.Time) {
-					d.SameAs = append(d.SameAs, later.Device)
-					later.SameAs = append(later.SameAs, d.Device)
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(list[a].FirstSeen.Compare(list[b].FirstSeen.Time), cmp.Compare(list[a].Device, list[b].Device))
+	})
+	for _, i := range order {
+		later := &list[i]
+		n := 0
+		for _, identity := range later.Identities() {
+			before := by[identity]
+			for _, j := range slices.Backward(before[max(0, len(before)-mostCompared):]) {
+				d := &list[j]
+				if n < mostSame && (d.RandomMAC || later.RandomMAC) && d.LastSeen.Before(later.FirstSeen.Time) &&
+					!slices.Contains(d.SameAs, later.Device) && d.SameBy(later) != "" {
+					d.SameAs, later.SameAs = append(d.SameAs, later.Device), append(later.SameAs, d.Device)
+					n++
 				}
 			}
+			by[identity] = append(before, i)
 		}
 	}
 }

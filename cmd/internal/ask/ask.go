@@ -64,7 +64,7 @@ func devices(c *cli.Context) error {
 		return terminal.PrintLines(c.App.Writer, list)
 	case wanted != (DeviceName{}):
 		for i := range list {
-			printDevice(c.App.Writer, &list[i])
+			printDevice(c.App.Writer, &list[i], all)
 		}
 		return nil
 	}
@@ -115,8 +115,8 @@ func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Tim
 	}
 }
 
-// printDevice prints all that is known of one device.
-func printDevice(w io.Writer, d *v1.DeviceVerdict) {
+// printDevice prints all that is known of one device among all.
+func printDevice(w io.Writer, d *v1.DeviceVerdict, all []v1.DeviceVerdict) {
 	t := terminal.NewTable(w, "Key", "Value")
 	t.Breaks(2)
 	label, confidence := LabelText(&d.Verdict)
@@ -160,9 +160,20 @@ func printDevice(w io.Writer, d *v1.DeviceVerdict) {
 		t.AppendRow(table.Row{"random MAC", "no manufacturer's: the device may come back under another"})
 	}
 	if len(d.SameAs) > 0 {
-		t.AppendRow(table.Row{"may be", strings.Join(d.SameAs, ", ") + ": the same host name, and never at the same time; merge says so"})
+		t.AppendRow(table.Row{"may be", sameText(d, all) + ", never at the same time; merge says so"})
 	}
 	t.Render()
+}
+
+// sameText says which others of all a device may be, and by what.
+func sameText(d *v1.DeviceVerdict, all []v1.DeviceVerdict) string {
+	var list []string
+	for i := range all {
+		if o := &all[i]; slices.Contains(d.SameAs, o.Device) {
+			list = append(list, fmt.Sprintf("%s (the same %s)", o.Device, d.SameBy(o)))
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // AddressText is the address to know a device by, and how many more it has.

@@ -86,7 +86,7 @@ func TestPrintDevices(t *testing.T) {
 		})
 	}
 	var b bytes.Buffer
-	printDevice(&b, &twin)
+	printDevice(&b, &twin, nil)
 	if strings.Contains(b.String(), "trusted") {
 		t.Errorf("trusted or not, and nobody asked for an explanation:\n%s", &b)
 	}
@@ -97,7 +97,7 @@ func TestPrintDevices(t *testing.T) {
 	}
 	twin.Explained(0.25)
 	b.Reset()
-	printDevice(&b, &twin)
+	printDevice(&b, &twin, nil)
 	if !strings.Contains(b.String(), "false: padding fraction 0.250") {
 		t.Errorf("not told that it is not trusted:\n%s", &b)
 	}
@@ -105,12 +105,23 @@ func TestPrintDevices(t *testing.T) {
 		t.Errorf("no safe level in\n%s", &b)
 	}
 	b.Reset()
-	printDevice(&b, &shared)
+	printDevice(&b, &shared, nil)
 	fits(t, b.String())
 	for _, a := range shared.Addresses {
 		if !strings.Contains(b.String(), a) {
 			t.Errorf("%s is not in\n%s", a, &b)
 		}
+	}
+}
+
+// A device that may be another one says which, and by what.
+func TestMayBe(t *testing.T) {
+	now, before := deviceOf("02:00:00:00:00:01", "", 0), deviceOf("02:00:00:00:00:02", "", 0)
+	now.SameAs, now.Facts, before.Facts = []string{before.Device}, v1.Facts{"dhcp_client_id": "ff00000001aabb"}, v1.Facts{"dhcp6_client_id": "aabb"}
+	var b bytes.Buffer
+	printDevice(&b, &now, []v1.DeviceVerdict{before, now})
+	if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, "02:00:00:00:00:02 (the same DHCP client identifier), never") {
+		t.Error(text)
 	}
 }
 

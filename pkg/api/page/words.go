@@ -23,8 +23,8 @@ var kinds = []struct{ kind, words string }{
 	{"mdns_offers", "offers"}, {"mdns_txt", "service detail"}, {"http_agent", "HTTP agent"}, {"http_server", "HTTP server"},
 	{"http_realm", "HTTP realm"}, {"mqtt_client", "MQTT client"}, {"mqtt_protocol", "MQTT"}, {"http_host", "asks host"},
 	{"dns", "looks up"}, {"tls_name", "connects to"}, {"mdns_asks", "looks for"}, {"ssdp_asks", "searches"},
-	{"llmnr_asks", "looks for (LLMNR)"}, {"port_open", "open port"}, {"port_to", "uses port"}, {"dhcp_client", "DHCP client id"},
-	{"dhcp6_client", "DHCPv6 client id"}, {"dhcp_params", "DHCP asks"}, {"dhcp6_params", "DHCPv6 asks"}, {"tls_alpn", "TLS protocols"},
+	{"llmnr_asks", "looks for (LLMNR)"}, {"port_open", "open port"}, {"port_to", "uses port"}, {"dhcp_client", "kind of DHCP client id"},
+	{"dhcp6_client", "kind of DHCPv6 client id"}, {"dhcp_client_id", "DHCP client id"}, {"dhcp6_client_id", "DHCPv6 client id"}, {"dhcp_params", "DHCP asks"}, {"dhcp6_params", "DHCPv6 asks"}, {"tls_alpn", "TLS protocols"},
 	{"ja4", "TLS fingerprint"}, {"mac", "MAC"}, {"maker", "maker of the interface"},
 }
 

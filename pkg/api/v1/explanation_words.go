@@ -116,8 +116,8 @@ func ordinal(n int) string {
 // factWords are kinds of facts in words, with their value.
 var factWords = map[string]string{
 	"maker": "its MAC is one of %s", "mac": "maker of its MAC: %s", "port_open": "sends from %s", "port_to": "sends to %s",
-	"dhcp_host": "says it is %s by DHCP", "dhcp_class": "DHCP client is %s", "dhcp_params": "asks DHCP for the options %s", "dhcp_client": "names itself to DHCP by %s",
-	"dhcp6_host": "says it is %s by DHCPv6", "dhcp6_class": "DHCPv6 client is %s", "dhcp6_params": "asks DHCPv6 for the options %s", "dhcp6_client": "names itself to DHCPv6 by %s",
+	"dhcp_host": "says it is %s by DHCP", "dhcp_class": "DHCP client is %s", "dhcp_params": "asks DHCP for the options %s", "dhcp_client": "names itself to DHCP by %s", "dhcp_client_id": "is %s to DHCP",
+	"dhcp6_host": "says it is %s by DHCPv6", "dhcp6_class": "DHCPv6 client is %s", "dhcp6_params": "asks DHCPv6 for the options %s", "dhcp6_client": "names itself to DHCPv6 by %s", "dhcp6_client_id": "is %s to DHCPv6",
 	"dns": "asks DNS for %s", "tls_name": "asks TLS for %s", "tls_alpn": "offers %s in TLS", "ja4": "TLS hello has the fingerprint %s",
 	"mdns_asks": "looks for %s by mDNS", "mdns_offers": "offers %s by mDNS", "mdns_name": "calls a service %s by mDNS", "mdns_host": "says it is %s by mDNS", "mdns_txt": "says %s by mDNS",
 	"cast": "says it is %s by Cast", "homekit": "says %s by HomeKit", "matter": "says %s by Matter",

@@ -61,7 +61,7 @@ type DeviceVerdict struct {
 	NameFrom  *string  `json:"name_from"` // user (its label), fact (a host name that it gives), network (a known label)
 	Locked    bool     `json:"locked"`    // what the operator said of it stays
 	Gone      bool     `json:"gone"`      // silent for long
-	SameAs    []string `json:"same_as"`   // that it may be: of the same host name, one of the two under a random MAC, never at the same time
+	SameAs    []string `json:"same_as"`   // that it may be, by [DeviceVerdict.SameBy]: one of the two under a random MAC, never at the same time
 	Addresses []string `json:"addresses"` // most recently active first
 	FirstSeen Time     `json:"first_seen"`
 	LastSeen  Time     `json:"last_seen"`
