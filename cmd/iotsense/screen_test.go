@@ -80,12 +80,15 @@ func inTerminal(t *testing.T, columns uint16, args ...string) (written string, s
 
 // Whatever prints a table fits the terminal, and says the same in it.
 func TestTablesFitTheTerminal(t *testing.T) {
-	socket := answer(t, newHouse(3))
+	h := newHouse(3)
+	h.devices[1].Facts = v1.Facts{"dhcp_host": "plug-of-the-hall"}
+	h.devices[1].Call()
+	socket := answer(t, h)
 	for _, tt := range []struct {
 		args []string
 		says []string // each in a line of its own
 	}{
-		{[]string{"devices", "--socket", socket}, []string{"50:c7:bf:00:fc:00", "likely"}},
+		{[]string{"devices", "--socket", socket}, []string{"50:c7:bf:00:fc:00", "likely", "plug-of-the-hall"}},
 		{[]string{"explain", "--device", "50:c7:bf:00:fc:01", "--socket", socket}, []string{"says it is HS110 by DHCP"}},
 		{[]string{"label", "--help"}, []string{"MAC NAME"}},
 		{[]string{"devices", "50:c7:bf:00:fc:01", "--socket", socket}, []string{"50:c7:bf:00:fc:01", "346 kB"}},
@@ -97,7 +100,7 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		{[]string{"run", "--help"}, []string{"--hook"}},
 		{[]string{"--help"}, []string{"devices"}},
 	} {
-		for _, columns := range []uint16{40, 200} {
+		for _, columns := range []uint16{40, 80, 120, 200} {
 			written, _ := inTerminal(t, columns, tt.args...) // doctor's status is the machine's
 			for line := range strings.Lines(written) {
 				line = strings.TrimRight(line, "\n")

@@ -3,6 +3,7 @@
 package ask
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"maps"
@@ -72,6 +73,7 @@ func devices(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(list, func(a, b v1.DeviceVerdict) int { return page.StrangersFirst(&a, &b) })
 	printDevices(c.App.Writer, list, s, time.Now())
 	return nil
 }
@@ -87,17 +89,18 @@ func parseWanted(c *cli.Context) (DeviceName, error) {
 	return DeviceName{}, terminal.Usagef("devices: one MAC or address at a time, got %d", c.NArg())
 }
 
-// printDevices prints what fits a terminal, and in the first minute, or without a
-// device, why there is no more.
+// printDevices prints devices, those that were not recognised first, and in the first minute, or
+// without a device, why there is no more.
 func printDevices(w io.Writer, list []v1.DeviceVerdict, s v1.Stats, now time.Time) {
-	t := terminal.NewTable(w, "Device", "Address", "Label", "Sure", "State", "Last seen", "Note")
-	t.Spare(7, 2, 6)
+	t := terminal.NewTable(w, "Device", "Name", "Label", "Sure", "State", "Address", "Last seen", "Maker", "Note")
+	t.Wide(8, 9)
+	t.Spare(6, 7)
 	judged := false
 	for i := range list {
 		d := &list[i]
 		judged = judged || d.Windows > 0
-		label, confidence := LabelText(&d.Verdict)
-		t.AppendRow(table.Row{d.Device, AddressText(d.Addresses), label, confidence, d.State, clock(d.LastSeen.Time, now), Note(d)})
+		label, confidence := GuessText(&d.Verdict)
+		t.AppendRow(table.Row{d.Device, orDash(page.Name(d)), label, confidence, d.State, AddressText(d.Addresses), clock(d.LastSeen.Time, now), orDash(*cmp.Or(d.Vendor, new(string))), Note(d)})
 	}
 	if len(list) > 0 {
 		t.Render()
@@ -178,18 +181,10 @@ func sameText(d *v1.DeviceVerdict, all []v1.DeviceVerdict) string {
 
 // AddressText is the address to know a device by, and how many more it has.
 func AddressText(addresses []string) string {
-	if len(addresses) == 0 {
-		return "-"
-	}
-	text := addresses[0]
-	if i := slices.IndexFunc(addresses, func(a string) bool { return !strings.Contains(a, ":") }); i >= 0 {
-		text = addresses[i]
-	}
-	if more := len(addresses) - 1; more > 0 {
-		text += fmt.Sprintf(" +%d", more)
-	}
-	return text
+	return orDash(page.Address(addresses))
 }
+
+func orDash(text string) string { return cmp.Or(text, "-") }
 
 // date is a time in full.
 func date(t v1.Time) string {
@@ -215,15 +210,15 @@ func clock(t, now time.Time) string {
 // the level above it that is; and how sure that is, or the guess where no level is. There is
 // none of a gateway. What the operator calls it comes first.
 func LabelText(v *v1.Verdict) (label, confidence string) {
-	label, confidence = guessText(v)
+	label, confidence = GuessText(v)
 	if v.UserLabel != nil {
 		label = fmt.Sprintf("%s (%s)", terminal.Cell(*v.UserLabel), label)
 	}
 	return label, confidence
 }
 
-// guessText is what the model and the facts say.
-func guessText(v *v1.Verdict) (label, confidence string) {
+// GuessText is LabelText without what the operator calls it: for where that stands beside it.
+func GuessText(v *v1.Verdict) (label, confidence string) {
 	if v.Label == nil || v.State == v1.Gateway {
 		return "-", "-"
 	}

@@ -43,6 +43,15 @@ func TestPrintDevices(t *testing.T) {
 	early.Provisional = true
 	yesterday := deviceOf("00:17:88:0a:0b:0d", "Plug", 0.5, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
 	yesterday.LastSeen.Time = now.Add(-20 * time.Hour)
+	named := deviceOf("00:17:88:0a:0b:0c", "Plug Four", 0.5, "10.0.0.4")
+	says, maker := "plug-of-the-hall", "Plugs & Co"
+	named.Facts, named.Vendor = v1.Facts{"mdns_host": says}, &maker
+	named.Call()
+	own := named
+	called := "heater"
+	own.UserLabel = &called
+	own.Call()
+	own.Device = "00:17:88:0a:0b:0d"
 	never := deviceOf("00:17:88:0a:0b:0d", "", 0)
 	never.LastSeen = v1.Time{}
 	for _, tt := range []struct {
@@ -55,6 +64,7 @@ func TestPrintDevices(t *testing.T) {
 		{"known and unknown", []v1.DeviceVerdict{shared, yesterday}, v1.Stats{UptimeS: 9, Model: &model},
 			[]string{"shared MAC", "192.168.178.200 +3", "12:30:01", "03 Mar", "Plug?", "unknown", "0.500"}, []string{"Camera?", "gathering", "fe80"}},
 		{"likely", []v1.DeviceVerdict{twin, shared}, v1.Stats{UptimeS: 9, Model: &model}, []string{"Plugs/plug: Plug Two?", "0.990", "likely"}, []string{"0.500"}},
+		{"names", []v1.DeviceVerdict{named, own}, v1.Stats{UptimeS: 9, Model: &model}, []string{says + "  Plug Four?", "heater            Plug Four?", "12:30:01   " + maker}, []string{"heater ("}},
 		{"gateway", []v1.DeviceVerdict{router}, v1.Stats{UptimeS: 9, Model: &model}, []string{"gateway"}, []string{"Plug", "0.600"}},
 		{"no MAC", []v1.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, v1.Stats{UptimeS: 200, Model: &model},
 			[]string{"ip:192.168.100.200", "Weather Station of the Garden"}, nil},

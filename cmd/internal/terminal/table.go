@@ -47,12 +47,13 @@ type TextTable struct {
 	header table.Row
 	rows   []table.Row
 	breaks []int // columns whose cells may be broken in a file too, from 1
-	spare  []int // columns that go first in a terminal without room, from 1
+	wide   []int // columns that go before a cell is broken, from 1
+	spare  []int // columns that go once breaking is not enough, from 1
 }
 
 // NewTable is a table on w. Like all tables here it keeps each row in its line, unless a
-// terminal is narrower: then cells are broken, columns that can be spared left out, and rows
-// that are wider all the same are written a cell a line.
+// terminal is narrower: then columns for wide ones are left out, cells broken, columns that can
+// be spared left out, and rows that are wider all the same are written a cell a line.
 func NewTable(w io.Writer, columns ...any) *TextTable {
 	return &TextTable{w: w, header: columns}
 }
@@ -60,6 +61,10 @@ func NewTable(w io.Writer, columns ...any) *TextTable {
 // Breaks says that cells of the columns with these numbers, from 1, are broken where the
 // table is too wide, even when it goes to a file.
 func (t *TextTable) Breaks(columns ...int) { t.breaks = columns }
+
+// Wide says which columns are there only where no cell has to be broken for them; the first of
+// these goes first.
+func (t *TextTable) Wide(columns ...int) { t.wide = columns }
 
 // Spare says which columns are left out, in this order, of a terminal that is too narrow.
 func (t *TextTable) Spare(columns ...int) { t.spare = columns }
@@ -85,21 +90,16 @@ func (t *TextTable) Render() {
 
 // renderIn writes the table for a terminal of so many columns.
 func (t *TextTable) renderIn(columns int) {
-	if widths, fits := t.fit(columns, 2, always); fits {
-		t.lines(widths, "  ")
+	for n := range t.wide {
+		if t.linesIn(columns, "  ", never, t.wide[:n]) {
+			return
+		}
+	}
+	if t.linesIn(columns, "  ", always, t.wide) {
 		return
 	}
 	for n := range len(t.spare) + 1 {
-		less := t.without(t.spare[:n])
-		if widths, fits := less.fit(columns, 1, always); fits {
-			less.lines(widths, " ")
-			if n > 0 {
-				var left []string
-				for _, column := range t.spare[:n] {
-					left = append(left, strings.ToUpper(Cell(t.header[column-1])))
-				}
-				PrintLine(t.w, "(no room here for %s; --json has all)", strings.Join(left, ", "))
-			}
+		if t.linesIn(columns, " ", always, slices.Concat(t.wide, t.spare[:n])) {
 			return
 		}
 	}
@@ -107,6 +107,25 @@ func (t *TextTable) renderIn(columns int) {
 }
 
 func always(int) bool { return true }
+func never(int) bool  { return false }
+
+// linesIn writes a row a line, without some columns, which it says, if that fits.
+func (t *TextTable) linesIn(columns int, blanks string, breaks func(column int) bool, without []int) (fits bool) {
+	less := t.without(without)
+	widths, fits := less.fit(columns, len(blanks), breaks)
+	if !fits {
+		return false
+	}
+	less.lines(widths, blanks)
+	if len(without) > 0 {
+		var left []string
+		for _, column := range without {
+			left = append(left, strings.ToUpper(Cell(t.header[column-1])))
+		}
+		PrintLine(t.w, "(no room here for %s; --json has all)", strings.Join(left, ", "))
+	}
+	return true
+}
 
 // without is the table without the columns of these numbers, from 1.
 func (t *TextTable) without(columns []int) *TextTable {

@@ -8,6 +8,27 @@ import (
 	"github.com/jedib0t/go-pretty/v6/text"
 )
 
+// A column for wide terminals goes before any cell is broken, and in a file stays.
+func TestWideColumns(t *testing.T) {
+	for width, want := range map[int]string{
+		80: " DEVICE             LABEL      MAKER\n 50:c7:bf:00:fc:a3  plug four  TP-Link\n",
+		35: " DEVICE             LABEL\n 50:c7:bf:00:fc:a3  plug four\n(no room here for MAKER; --json has all)\n",
+		0:  " DEVICE             LABEL      MAKER\n 50:c7:bf:00:fc:a3  plug four  TP-Link\n",
+	} {
+		var out bytes.Buffer
+		table := NewTable(&out, "Device", "Label", "Maker")
+		table.Wide(3)
+		table.AppendRow([]any{"50:c7:bf:00:fc:a3", "plug four", "TP-Link"})
+		if table.renderIn(width); width == 0 {
+			out.Reset()
+			table.Render()
+		}
+		if out.String() != want {
+			t.Errorf("%d columns:\n%swant\n%s", width, &out, want)
+		}
+	}
+}
+
 // A table fits a terminal: cells are broken first, words and figures last; then go columns that
 // can be spared; then each cell has its line.
 func TestTableFits(t *testing.T) {

@@ -72,8 +72,8 @@ func fit(width int) (list []placed) {
 
 // what is a row's verdict in text: of a known device its whole path; and how sure that is.
 func what(r row) (text, sure string) {
-	text, sure = ask.LabelText(&r.Verdict)
-	if r.Known && r.Path != nil && r.UserLabel == nil {
+	text, sure = ask.GuessText(&r.Verdict)
+	if r.Known && r.Path != nil {
 		text = terminal.Cell(*r.Path)
 	}
 	return text, sure

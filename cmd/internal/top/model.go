@@ -140,7 +140,7 @@ var orders = []struct {
 	compare func(a, b row) int
 }{
 	{"strangers first", func(a, b row) int {
-		return cmp.Or(cmp.Compare(page.Rank(a.State), page.Rank(b.State)), b.FirstSeen.Compare(a.FirstSeen.Time))
+		return page.StrangersFirst(a.DeviceVerdict, b.DeviceVerdict)
 	}},
 	{"traffic", func(a, b row) int { return cmp.Compare(b.rate, a.rate) }},
 	{"last seen", func(a, b row) int { return b.LastSeen.Compare(a.LastSeen.Time) }},
@@ -149,10 +149,7 @@ var orders = []struct {
 
 // nameOf is what a device is called where there is room for one name.
 func nameOf(r row) string {
-	if r.Name == nil || r.NameFrom != nil && *r.NameFrom == "network" { // that is said beside it
-		return r.Device
-	}
-	return terminal.Cell(*r.Name)
+	return terminal.Cell(cmp.Or(page.Name(r.DeviceVerdict), r.Device))
 }
 
 // arrange makes the rows of what the sensor said last.

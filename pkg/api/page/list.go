@@ -96,7 +96,7 @@ type row struct {
 }
 
 func rowOf(d *v1.DeviceVerdict, t v1.Traffic) row {
-	r := row{DeviceVerdict: d, Traffic: chartOf(t, d.Open), Link: link(d.Device), Name: shorten(name(d), 60), Address: address(d.Addresses)}
+	r := row{DeviceVerdict: d, Traffic: chartOf(t, d.Open), Link: link(d.Device), Name: shorten(Name(d), 60), Address: Address(d.Addresses)}
 	text, sure := what(&d.Verdict)
 	if r.What = text; sure != nil {
 		r.Sure, r.Bar = percent(*sure), int(100**sure)
@@ -108,8 +108,8 @@ func rowOf(d *v1.DeviceVerdict, t v1.Traffic) row {
 // Label is what to call it where there is room for one name.
 func (r row) Label() string { return cmp.Or(r.Name, r.Device) }
 
-// address is the one to know a device by, and how many more it has.
-func address(all []string) string {
+// Address is the one to know a device by, and how many more it has; empty: it has none.
+func Address(all []string) string {
 	if len(all) == 0 {
 		return ""
 	}

@@ -20,7 +20,7 @@ type column struct {
 // eyes first.
 var columns = []column{
 	{"Device", "name", func(a, b *v1.DeviceVerdict) int {
-		return strings.Compare(strings.ToLower(cmp.Or(name(a), a.Device)), strings.ToLower(cmp.Or(name(b), b.Device)))
+		return strings.Compare(strings.ToLower(cmp.Or(Name(a), a.Device)), strings.ToLower(cmp.Or(Name(b), b.Device)))
 	}},
 	{"What it is", "what", func(a, b *v1.DeviceVerdict) int {
 		x, _ := what(&a.Verdict)
@@ -28,12 +28,16 @@ var columns = []column{
 		return strings.Compare(x, y)
 	}},
 	{"Sure", "sure", func(a, b *v1.DeviceVerdict) int { return cmp.Compare(surely(a), surely(b)) }},
-	{"State", "", func(a, b *v1.DeviceVerdict) int {
-		return cmp.Or(cmp.Compare(Rank(a.State), Rank(b.State)), b.FirstSeen.Compare(a.FirstSeen.Time))
-	}},
+	{"State", "", StrangersFirst},
 	{"Maker", "maker", func(a, b *v1.DeviceVerdict) int { return strings.Compare(maker(a), maker(b)) }},
 	{"Last seen", "seen", func(a, b *v1.DeviceVerdict) int { return b.LastSeen.Compare(a.LastSeen.Time) }},
 	{"Traffic", "traffic", func(a, b *v1.DeviceVerdict) int { return cmp.Compare(b.Bytes, a.Bytes) }},
+}
+
+// StrangersFirst compares devices for a list that has those first which want somebody's eyes,
+// the newest of them before the others.
+func StrangersFirst(a, b *v1.DeviceVerdict) int {
+	return cmp.Or(cmp.Compare(slices.Index(ranked, a.State), slices.Index(ranked, b.State)), b.FirstSeen.Compare(a.FirstSeen.Time))
 }
 
 // surely is how sure a verdict is, for who sorts by that: the least sure first.

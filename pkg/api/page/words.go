@@ -64,8 +64,8 @@ func telling(v *v1.Verdict, most int) (list []said) {
 	return list
 }
 
-// name is what to call a device: the operator's word, else its own; empty: neither is there.
-func name(d *v1.DeviceVerdict) string {
+// Name is what to call a device: the operator's word, else its own; empty: neither is there.
+func Name(d *v1.DeviceVerdict) string {
 	if d.Name == nil || d.NameFrom != nil && *d.NameFrom == "network" {
 		return "" // that is said beside it
 	}
@@ -185,9 +185,6 @@ func what(v *v1.Verdict) (text string, sure *float64) {
 
 // ranked are all states, those first that want somebody's eyes.
 var ranked = []v1.State{v1.Conflict, v1.Changed, v1.Unknown, v1.Gathering, v1.Likely, v1.Known, v1.Gateway, v1.Ignored}
-
-// Rank is a state's place in a list: those first that want somebody's eyes.
-func Rank(s v1.State) int { return slices.Index(ranked, s) }
 
 // stranger reports whether a state is that of a device to look at.
 func stranger(s v1.State) bool { return s == v1.Unknown || s == v1.Conflict || s == v1.Changed }
