@@ -33,9 +33,9 @@ func (explainer) Explanation(_ context.Context, device string, q v1.ExplanationR
 	if device != "02:00:00:00:00:0d" {
 		return nil, errors.New("no window of it has been judged")
 	}
-	one := 1
+	one, unknown := 1, v1.Unknown
 	return &v1.Explanation{
-		Device: device, WindowIndex: 4, Label: "plug", WhyNot: &q.WhyNot, Output: q.Output, Phi: [][]float64{{0.25, 0.5}},
+		Device: device, WindowIndex: 4, State: &unknown, Label: "plug", WhyNot: &q.WhyNot, Output: q.Output, Phi: [][]float64{{0.25, 0.5}},
 		Fields: []v1.ExplainedField{
 			{Name: "remote_port", Raw: 56700, Part: v1.Metadata, Phi: 0.5},
 			{Row: 2, Name: "payload_2", Raw: 'M', Part: v1.Byte, Packet: &one, Byte: &one, Phi: 0.25},
@@ -54,9 +54,9 @@ func TestLiveExplain(t *testing.T) {
 		prints string
 		says   string
 	}{
-		{"--device 02:00:00:00:00:0D --why-not hub", 0, "plug and not hub: 02:00:00:00:00:0d, window 4, live\n", ""},
+		{"--device 02:00:00:00:00:0D --why-not hub", 0, "Unknown; its nearest guess: why plug and not hub: 02:00:00:00:00:0d, window 4, live\n", ""},
 		{"--device 02:00:00:00:00:0D", 0, "says it is HS110 by DHCP", ""},
-		{"--device 10.0.0.7 --json --on probability --top 1", 0, `"window_index":4,"label":"plug","why_not":"","output":"probability"`, ""},
+		{"--device 10.0.0.7 --json --on probability --top 1", 0, `"window_index":4,"state":"unknown","label":"plug","why_not":"","output":"probability"`, ""},
 		{"--device 02:00:00:00:00:0e", terminal.ExitFailed, "", "no window of it has been judged"},
 		{"--device 10.0.0.8", terminal.ExitFailed, "", "the sensor has not seen it"},
 		{"--device 02:00:00:00:00:0d --socket " + path + "x", terminal.ExitFailed, "", "start `iotsense run`"},

@@ -32,9 +32,9 @@ func (few) Explanation(context.Context, string, v1.ExplanationRequest) (*v1.Expl
 type full struct{ measured }
 
 func (full) Explanation(context.Context, string, v1.ExplanationRequest) (*v1.Explanation, error) {
-	text, n, f := "x", 1, 0.5
+	text, n, f, state := "x", 1, 0.5, v1.Unknown
 	return &v1.Explanation{
-		Capture: &text, WhyNot: &text, Fields: []v1.ExplainedField{{Part: v1.Byte, Packet: &n, Byte: &n}}, Phi: [][]float64{{1}},
+		Capture: &text, State: &state, WhyNot: &text, Fields: []v1.ExplainedField{{Part: v1.Byte, Packet: &n, Byte: &n}}, Phi: [][]float64{{1}},
 		Facts: []v1.ExplainedFact{{Kind: "maker"}}, FactsValue: &f, FactsBaseValue: &f,
 	}, nil
 }

@@ -42,8 +42,8 @@ type work struct {
 	device  string
 	ground  *classify.Ground
 	facts   []facts.Fact
-	verdict *v1.Verdict     // whose label it is to be, of the sample; nil: what is asked for
-	asked   explain.Request // but for rows and facts
+	verdict *v1.Verdict     // whose label it is to be
+	asked   explain.Request // but for rows, facts and label
 }
 
 // explainers are those of a model's services.
@@ -51,13 +51,9 @@ type explainers map[flows.Service]*explain.Explainer
 
 // explain explains what it is they that judged.
 func (by explainers) explain(w *work) (*v1.Explanation, error) {
-	e := by[w.ground.Service]
-	if w.verdict != nil {
-		return e.ExplainVerdict(w.verdict, w.ground.Rows, w.facts)
-	}
 	r := w.asked
 	r.Rows, r.Facts = w.ground.Rows, w.facts
-	return e.Explain(r)
+	return by[w.ground.Service].ExplainVerdict(w.verdict, r)
 }
 
 // explaining makes explanations, one at a time.
@@ -192,7 +188,9 @@ func (s *Sensor) Explanation(ctx context.Context, device string, q v1.Explanatio
 	if err != nil {
 		return nil, err
 	}
-	w.asked = r
+	v := s.classifier.Registry().Verdict(device)
+	s.early.overlay(&v)
+	w.asked, w.verdict = r, &v
 	return s.explaining.asked(ctx, w)
 }
 

@@ -196,7 +196,8 @@ func TestLiveExplanationIsTheFiles(t *testing.T) {
 			if q.Output != "" {
 				r.Output = explain.Probability
 			}
-			file, err := explainers[g.Service].Explain(r)
+			v := k.Registry().Verdict(device)
+			file, err := explainers[g.Service].ExplainVerdict(&v, r)
 			if err != nil {
 				return err
 			}

@@ -76,7 +76,7 @@ func explainVerdicts(explainers map[flows.Service]*explain.Explainer, list []fil
 			terminal.Say("%s: device %s is not explained: %d of its flows made room for those of other devices", *v.Capture, v.Device, g.Missing)
 			continue
 		}
-		x, err := explainers[g.Service].ExplainVerdict(v, g.Rows, g.Facts())
+		x, err := explainers[g.Service].ExplainVerdict(v, explain.Request{Rows: g.Rows, Facts: g.Facts()})
 		if err != nil {
 			return fmt.Errorf("device %s: %w", v.Device, err)
 		}

@@ -209,12 +209,22 @@ func (e *explained) captured(s dataset.CaptureSummary, k *classify.Classifier) e
 	}
 	r := e.asked
 	r.Rows, r.Facts = found.Rows, heard
-	x, err := e.explainers[found.Service].Explain(r)
+	x, err := e.explain(found.Service, r, k)
 	if err != nil {
 		return fmt.Errorf("device %s, window %d: %w", e.device, found.Window, err)
 	}
 	x.Device, x.Capture, x.WindowIndex = e.device, &s.Name, found.Window
 	return e.print(x, e.bundle[serviceName(found.Service)].Record)
+}
+
+// explain explains a window that was asked for by its number for its own label, the last for
+// the device's verdict.
+func (e *explained) explain(service flows.Service, r explain.Request, k *classify.Classifier) (*v1.Explanation, error) {
+	if e.index >= 0 {
+		return e.explainers[service].Explain(r)
+	}
+	v := k.Registry().Verdict(e.device)
+	return e.explainers[service].ExplainVerdict(&v, r)
 }
 
 // printTo prints an explanation.

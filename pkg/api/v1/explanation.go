@@ -9,6 +9,7 @@ type Explanation struct {
 	Device      string  `json:"device"`       // MAC or "ip:ADDR"
 	Capture     *string `json:"capture"`      // the file; null live
 	WindowIndex int     `json:"window_index"` // of the device's judged windows, from 0
+	State       *State  `json:"state"`        // of the device's verdict, whose label it is; null of a window that was asked for by its number
 	Label       string  `json:"label"`        // that is explained
 	WhyNot      *string `json:"why_not"`      // the output is the label's less this one's; null: the label's alone
 	Output      string  `json:"output"`       // logit or probability
@@ -76,7 +77,7 @@ const (
 var Parts = []Part{Metadata, Byte, Begin, End, Padding}
 
 // ExplanationRequest says what is to be explained of a device's newest window: by default
-// the logit of its most probable label.
+// the logit of its verdict's label.
 type ExplanationRequest struct {
 	Output string // logit or probability; empty: logit
 	WhyNot string // another label to set it against; empty: none

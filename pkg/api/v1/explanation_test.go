@@ -34,6 +34,25 @@ func TestWordsOfFields(t *testing.T) {
 	}
 }
 
+func TestTitle(t *testing.T) {
+	of := func(s State) *State { return &s }
+	hub := "hub"
+	for _, tt := range []struct {
+		state *State
+		not   *string
+		want  string
+	}{
+		{nil, nil, "Why plug"},
+		{of(Known), &hub, "Why plug and not hub"},
+		{of(Unknown), nil, "Unknown; its nearest guess: why plug"},
+		{of(Likely), &hub, "Likely; its best guess: why plug and not hub"},
+	} {
+		if got := (&Explanation{State: tt.state, Label: "plug", WhyNot: tt.not}).Title(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+}
+
 func TestWordsOfFacts(t *testing.T) {
 	for _, tt := range []struct{ kind, value, want string }{
 		{"dhcp_host", "HS110", "says it is HS110 by DHCP"},

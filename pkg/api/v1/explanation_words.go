@@ -159,10 +159,19 @@ func (x *Explanation) Shares(payload bool) []Share {
 	return all
 }
 
-// Title says what is explained: "Why HS110 and not HS100".
+// Title says what is explained: "Why HS110 and not HS100"; of a device that is not known also
+// that, and how its label comes in: "Unknown; its nearest guess: why HS110".
 func (x *Explanation) Title() string {
+	why := "hy " + x.Label
 	if x.WhyNot != nil {
-		return "Why " + x.Label + " and not " + *x.WhyNot
+		why += " and not " + *x.WhyNot
 	}
-	return "Why " + x.Label
+	switch {
+	case x.State == nil || *x.State == Known:
+		return "W" + why
+	case *x.State == Unknown:
+		return "Unknown; its nearest guess: w" + why
+	}
+	state := string(*x.State)
+	return strings.ToUpper(state[:1]) + state[1:] + "; its best guess: w" + why
 }

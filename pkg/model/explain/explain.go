@@ -88,14 +88,17 @@ func (e *Explainer) Explain(r Request) (*v1.Explanation, error) {
 	return x, nil
 }
 
-// ExplainVerdict explains the logit of a verdict's label: that of the device's newest
-// window, if the model does not know the verdict's (another of its bundle gave it).
-func (e *Explainer) ExplainVerdict(v *v1.Verdict, rows []flows.Row, heard []facts.Fact) (*v1.Explanation, error) {
-	r := Request{Rows: rows, Facts: heard}
+// ExplainVerdict explains a verdict's label by the device's newest window: that window's own
+// label, if the model does not know the verdict's (another of its bundle gave it).
+func (e *Explainer) ExplainVerdict(v *v1.Verdict, r Request) (*v1.Explanation, error) {
 	if v.Label != nil && slices.Contains(e.model.Labels, *v.Label) {
 		r.Label = *v.Label
 	}
-	return e.Explain(r)
+	x, err := e.Explain(r)
+	if err == nil {
+		x.State = &v.State
+	}
+	return x, err
 }
 
 func (e *Explainer) explain(r Request) (*v1.Explanation, error) {

@@ -280,6 +280,29 @@ func TestFactsShares(t *testing.T) {
 }
 
 // What cannot be explained is refused by what to do about it.
+// A verdict's label is explained by the newest window, whatever that alone would say; of a label
+// that the model does not know, the window's own.
+func TestExplainVerdict(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for name, m := range models(t, r) {
+		e, asked := explainer(t, m), explain.Request{Rows: modeltest.Stream(r, 5)}
+		own, err := e.Explain(asked)
+		if err != nil || own.State != nil {
+			t.Fatal(err, own.State)
+		}
+		for _, label := range append([]string{"no label of it"}, m.Labels...) {
+			x, err := e.ExplainVerdict(&v1.Verdict{State: v1.Unknown, Label: &label}, asked)
+			want := label
+			if !slices.Contains(m.Labels, label) {
+				want = own.Label
+			}
+			if err != nil || x.Label != want || x.State == nil || *x.State != v1.Unknown {
+				t.Errorf("%s, verdict %q: %v, %v", name, label, x, err)
+			}
+		}
+	}
+}
+
 func TestExplainRefuses(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	m := models(t, r)["stream"]
