@@ -92,7 +92,8 @@ func Axe(t testing.TB) string {
 }
 
 // PinDirectory is a directory for pins that does not exist yet, on the BPF file
-// system, which it mounts where there is none. The test needs root.
+// system, which it mounts where there is none. Its name is none that a package removes. The test
+// needs root.
 func PinDirectory(t testing.TB) string {
 	t.Helper()
 	const bpffs = "/sys/fs/bpf"
@@ -105,7 +106,7 @@ func PinDirectory(t testing.TB) string {
 			t.Fatalf("mount %s: %v", bpffs, err)
 		}
 	}
-	return filepath.Join(bpffs, fmt.Sprintf("iotsense-test-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")))
+	return filepath.Join(bpffs, fmt.Sprintf("test-of-iotsense-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")))
 }
 
 // missing skips the test, or fails it when CI=true.

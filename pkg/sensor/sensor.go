@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -477,6 +478,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		Sinks:             sinks,
 		Ring:              kernel.Ring,
 		MapsBytes:         kernel.MapsBytes,
+		Goroutines:        uint64(runtime.NumGoroutine()),
 		UserCPUS:          time.Duration(usage.Utime.Nano()).Seconds(),
 	}
 	if s.facts != nil {

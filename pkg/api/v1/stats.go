@@ -26,6 +26,7 @@ type Stats struct {
 	Sinks             SinkStats        `json:"sinks" means:"what is told to others, with sinks set"`
 	Ring              RingStats        `json:"ring" means:"the buffer from the kernel programs to this process"`
 	MapsBytes         uint64           `json:"maps_bytes" metric:"gauge" means:"memory that the kernel programs' maps take, the ring's among them; 0: the kernel does not say"`
+	Goroutines        uint64           `json:"goroutines" metric:"gauge" means:"tasks of this process (Go's goroutines), at work or waiting"`
 	UserCPUS          float64          `json:"user_cpu_s" means:"seconds that this process took in user space"`
 	KernelNSTotal     *uint64          `json:"kernel_ns_total" means:"ns spent in the kernel programs; null without --kernel-stats"`
 	KernelRuns        *uint64          `json:"kernel_runs" means:"runs of these; null without --kernel-stats"`
