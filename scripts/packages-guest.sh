@@ -20,7 +20,7 @@ try "its completion is there" bash -n /usr/share/bash-completion/completions/iot
 [ ! -d /run/systemd/system ] || try "answers" iotsense stats
 [ ! -d /run/systemd/system ] || try "keeps what it is told" iotsense label 00:11:22:33:44:55 lamp
 
-sed -i 's/^# max_flows:.*/max_flows: 4096/' /etc/iotsense/config.yaml # the operator's
+sed -i 's/^# max_flows:.*/max_flows: 4096/; s/^# keep:/keep:/' /etc/iotsense/config.yaml # the operator's
 touch /var/lib/iotsense/kept
 before=$(systemctl show --property MainPID --value iotsense 2>/dev/null)
 try "upgrades" dpkg --install --force-confdef --force-confold /usr/lib/new.deb
@@ -38,9 +38,18 @@ fi
 try "takes the tools beside it" dpkg --install /usr/lib/iotsense-tools_*.deb
 try "has the tools' commands" iotsense-tools train --help
 try "has the timer" test -e /usr/lib/systemd/system/iotsense-learn.timer
+# What was stopped before leaves its programs on (`keep`), and goes with the package.
+pins=/sys/fs/bpf/iotsense-lab1
+if [ -d /run/systemd/system ]; then
+  mkdir /sys/fs/bpf/iotsense-of-another
+  systemctl start iotsense@lab1
+  try "one for another interface" test -e "$pins/flows"
+  systemctl stop iotsense@lab1
+fi
 try "is removed" dpkg --remove iotsense-tools iotsense
 try "runs no more" running inactive
-try "has left no program" not test -e /sys/fs/bpf/iotsense
+try "has left no program" not test -e /sys/fs/bpf/iotsense -o -e "$pins"
+[ ! -d /run/systemd/system ] || try "but another's" rmdir /sys/fs/bpf/iotsense-of-another
 try "has left the configuration" test -e /etc/iotsense/config.yaml
 try "and what was learned" test -e /var/lib/iotsense/kept
 try "installs again" dpkg --install --force-confold /usr/lib/iotsense_*.deb

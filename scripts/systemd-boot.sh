@@ -11,7 +11,8 @@ script=$1
 shift
 base=$(scripts/debian-root.sh)
 work=$(mktemp -d build/systemd/boot-XXXXXX)
-trap 'umount "$work/root"; rm -rf "$work"' EXIT
+pins=/sys/fs/bpf/of-${work##*/}
+trap 'umount "$work/root"; rm -rf "$work" "$pins"' EXIT
 mkdir "$work/root" "$work/upper" "$work/work"
 mount -t overlay -o "lowerdir=$base,upperdir=$work/upper,workdir=$work/work" overlay "$work/root"
 for pair in "$script:usr/bin/try" "$@"; do
@@ -31,11 +32,12 @@ WantedBy=multi-user.target
 END
 chroot "$work/root" systemctl --quiet enable try.service
 
-# The container may do what the sensor needs, and what narrows that; its pins are in a
-# directory of the machine's BPF file system.
+# The container may do what the sensor needs, and what narrows that; its BPF file system is a
+# directory of the machine's.
 mount | grep -q ' /sys/fs/bpf type bpf' || mount -t bpf bpf /sys/fs/bpf
+mkdir "$pins"
 timeout 180 systemd-nspawn --quiet --directory "$work/root" --boot --register=no --keep-unit --private-network \
-  --capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON --bind=/sys/fs/bpf \
+  --capability=CAP_BPF,CAP_NET_ADMIN,CAP_PERFMON --bind="$pins:/sys/fs/bpf" \
   --system-call-filter='bpf landlock_create_ruleset landlock_add_rule landlock_restrict_self' \
   </dev/null >build/systemd/boot.log 2>&1 || true # it ends by force
 cat "$work/root/var/log/try"
