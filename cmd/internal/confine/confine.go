@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/internal/sandbox"
 	"github.com/iotsense/iotsense/pkg/sensor"
 )
@@ -29,14 +30,18 @@ func Enter(c *cli.Context, cfg sensor.Config) error {
 	return nil
 }
 
-// needs are the files and calls of a sensor at work. Of files that can be replaced it
-// needs the directory: the new one is another file.
+// needs are the files and calls of a sensor at work. Of files that are read anew it
+// needs the directory: the one that replaces another is another file. Without --config
+// that is none but what sinks read.
 func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
 	var s sandbox.Config
 	for _, name := range []string{"config", "model", "token-file", "tls-cert", "tls-key"} {
 		path := c.String(name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() { // else it is a word, such as none
-			s.Read = append(s.Read, directory(path))
+			if c.String(settings.Flag.Name) != "" {
+				path = directory(path)
+			}
+			s.Read = append(s.Read, path)
 		}
 	}
 	for _, path := range cfg.Sinks.Files() {

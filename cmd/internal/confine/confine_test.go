@@ -29,7 +29,7 @@ import (
 )
 
 // sensorEnv makes the test binary a sensor that tries what it must not when a line is
-// written to it.
+// written to it: among others to read the file that it names, beside the token.
 const sensorEnv = "IOTSENSE_TEST_CONFINED_SENSOR"
 
 func TestMain(m *testing.M) {
@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 // attempts are what a sensor must not do, and whether it could.
 func attempts() map[string]bool {
 	_, shadow := os.ReadFile("/etc/shadow")
+	_, beside := os.ReadFile(os.Getenv(sensorEnv))
 	program := func() error {
 		if _, _, errno := unix.Syscall(unix.SYS_BPF, unix.BPF_PROG_LOAD, 0, 0); errno == unix.EPERM {
 			return errno
@@ -60,7 +61,7 @@ func attempts() map[string]bool {
 		unix.Close(raw)
 	}
 	return map[string]bool{
-		"read /etc/shadow": shadow == nil, "load a program": program == nil, "open a raw socket": err == nil,
+		"read /etc/shadow": shadow == nil, "read what lies beside the token": beside == nil, "load a program": program == nil, "open a raw socket": err == nil,
 		"exec": unix.Exec("/bin/true", []string{"true"}, nil) == nil,
 	}
 }
@@ -86,11 +87,15 @@ func TestSensorIsConfined(t *testing.T) {
 func followConfined(t *testing.T, n *replay.Network, hook string) {
 	dir, pins := t.TempDir(), testenv.PinDirectory(t)
 	state, socket := filepath.Join(dir, "state", "registry.db"), filepath.Join(dir, "run", "s")
-	if err := os.Mkdir(filepath.Dir(state), 0o700); err != nil {
+	secrets := filepath.Join(dir, "secrets")
+	token, beside := filepath.Join(secrets, "token"), filepath.Join(secrets, "beside")
+	err := errors.Join(os.Mkdir(filepath.Dir(state), 0o700), os.Mkdir(secrets, 0o700),
+		os.WriteFile(token, []byte("0123456789abcdef"), 0o600), os.WriteFile(beside, nil, 0o600))
+	if err != nil {
 		t.Fatal(err)
 	}
 	hookURL, told := listen(t, n)
-	s := startSensor(t, n, "run", "-i", replay.Interface, "--hook", hook, "--state", state, "--socket", socket, "--pin", pins, "--sinks.webhook.url", hookURL)
+	s := startSensor(t, n, beside, "run", "--listen", "127.0.0.1:0", "--token-file", token, "-i", replay.Interface, "--hook", hook, "--state", state, "--socket", socket, "--pin", pins, "--sinks.webhook.url", hookURL)
 	ctx, end := context.WithTimeout(t.Context(), time.Minute)
 	defer end()
 	asked := client.New(socket)
@@ -201,10 +206,10 @@ type sensor struct {
 	ended  <-chan error
 }
 
-func startSensor(t *testing.T, n *replay.Network, args ...string) *sensor {
+func startSensor(t *testing.T, n *replay.Network, beside string, args ...string) *sensor {
 	t.Helper()
 	s := &sensor{cmd: exec.Command(os.Args[0], args...), stderr: &strings.Builder{}}
-	s.cmd.Env = append(os.Environ(), sensorEnv+"=1")
+	s.cmd.Env = append(os.Environ(), sensorEnv+"="+beside)
 	s.cmd.Stderr = s.stderr
 	in, err := s.cmd.StdinPipe()
 	if err != nil {
