@@ -31,7 +31,7 @@ var commandFlags = map[string]string{
 	"run": "sinks.hold sinks.digest sinks.allow sinks.webhook.url sinks.webhook.token-file sinks.webhook.ca-file sinks.webhook.events " +
 		"sinks.mqtt.url sinks.mqtt.username sinks.mqtt.password-file sinks.mqtt.ca-file sinks.mqtt.topic sinks.mqtt.discovery " +
 		"sinks.ntfy.url sinks.ntfy.token-file sinks.ntfy.ca-file sinks.ntfy.events " +
-		"keep explain-rate page-payload no-sandbox no-facts interface hook promisc model models local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log pin json duration kernel-stats " +
+		"keep explain-rate page-payload no-sandbox no-facts interface hook promisc model models local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log log-level pin json duration kernel-stats " +
 		"packets prefix flow-timeout direction speed",
 	"extract":         sourceNames + streamNames + "model json output change scrub",
 	"analyze":         sourceNames + streamNames + "model json leaks ipv6 report",

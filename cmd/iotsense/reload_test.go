@@ -52,14 +52,21 @@ func TestRunReloads(t *testing.T) {
 		{"the first sink", settings + "sinks:\n  webhook: {url: http://192.0.2.9/}\n", []string{": line 4: sinks.webhook.url: the sensor is confined"}},
 		{"a rule for sinks", settings + "sinks.digest: 5s\n", []string{"setting=sinks.digest now=5s before=1m0s"}},
 		{"and its default", settings, []string{"setting=sinks.digest now=1m0s"}},
-		{"taken over", settings + all + "log: json\n", []string{`"setting":"local","now":"[10.0.0.0/8`, `"setting":"log","now":"json","before":"text"`}},
+		{"taken over", settings + all + "log: json\n", []string{`"setting":"local","now":"[10.0.0.0/8`, `"setting":"log","now":"json","before":"auto"`}},
 		{"no model", "interfaces: [sensor0]\nmodel: none\n", []string{": line 2: model: none: that takes"}},
 		{"another model", "log: json\n", []string{`"another model judges`, `"setting":"local","now":"the default"`}},
-		{"and back", settings, []string{"another model judges", "setting=log now=text before=json"}},
+		{"and back", settings, []string{"another model judges", "setting=log now=auto before=json"}},
+		{"no such level", settings + "log_level: loud\n", []string{`: line 3: --log-level \"loud\": want info`}},
+		{"less", "interfaces: [sensor0]\nlog_level: error\n", nil},
+		{"an error all the same", "lgo: json\n", []string{": line 1: there is no setting"}},
+		{"and all again", settings, []string{"another model judges", "setting=log_level now=info before=error"}},
 	} {
 		put(step.text)
 		if err := syscall.Kill(s.pid, syscall.SIGHUP); err != nil {
 			t.Fatal(err)
+		}
+		if step.says == nil { // the model comes last
+			s.until("another model", func(stats v1.Stats) bool { return stats.Model != nil && !strings.Contains(*stats.Model, "lab") })
 		}
 		for _, want := range step.says {
 			for lines.Scan() && !strings.Contains(lines.Text(), "onfiguration: ") && !strings.Contains(lines.Text(), "another model") {

@@ -35,13 +35,8 @@ var live = map[string]func(r *reloader, next *cli.Context, cfg *sensor.Config) e
 	"local": func(r *reloader, _ *cli.Context, cfg *sensor.Config) error {
 		return r.sensor.SetLocal(cfg.Loader.Local)
 	},
-	"log": func(r *reloader, next *cli.Context, _ *sensor.Config) error {
-		form, err := logs.Handler(next.String("log"))
-		if err == nil {
-			r.setForm(form)
-		}
-		return err
-	},
+	logs.Flag.Name:      (*reloader).setLog,
+	logs.LevelFlag.Name: (*reloader).setLog,
 	modelFlag: func(r *reloader, _ *cli.Context, cfg *sensor.Config) error {
 		if cfg.Model == nil {
 			return errors.New("none: that takes a restart")
@@ -57,6 +52,14 @@ func takes(flag string) func(r *reloader, next *cli.Context, cfg *sensor.Config)
 		return (*reloader).setSinks
 	}
 	return live[flag]
+}
+
+func (r *reloader) setLog(next *cli.Context, _ *sensor.Config) error {
+	form, err := logs.Handler(next)
+	if err == nil {
+		r.setForm(form)
+	}
+	return err
 }
 
 func (r *reloader) setSinks(next *cli.Context, cfg *sensor.Config) error {

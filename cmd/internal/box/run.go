@@ -61,6 +61,7 @@ func runCommand() *cli.Command {
 			&cli.StringFlag{Name: "tls-key", Usage: "its key's `FILE` (PEM)"},
 			settings.Flag,
 			logs.Flag,
+			logs.LevelFlag,
 			&cli.StringFlag{Name: "state", Usage: "`FILE` that the registry of devices is kept in, beside its snapshot; empty: in memory only"},
 			&cli.StringFlag{Name: "record", Usage: "`DIR` that the records of devices are kept in, to learn from (default: nowhere)"},
 			&cli.StringFlag{Name: "record-size", Value: "256MiB", Usage: "`SIZE` of all that is there, which is kept for 14 days at most"},
@@ -93,7 +94,7 @@ func runSensor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	form, err := logs.Handler(c.String("log"))
+	form, err := logs.Handler(c)
 	if err != nil {
 		return file.Blame(c, err, checkFlags)
 	}
@@ -153,9 +154,6 @@ func logAccounts(cfg sensor.Config, s *sensor.Sensor) {
 
 // checkFlags is what run refuses of its flags before it does anything.
 func checkFlags(c *cli.Context) error {
-	if _, err := logs.Handler(c.String("log")); err != nil {
-		return err
-	}
 	_, err := sensorConfig(c, slog.New(slog.DiscardHandler))
 	return err
 }
@@ -163,6 +161,9 @@ func checkFlags(c *cli.Context) error {
 func sensorConfig(c *cli.Context, log *slog.Logger) (sensor.Config, error) {
 	cfg := sensor.Config{MaxDevices: c.Int("max-devices"), Socket: c.String("socket"), State: c.String("state"), Speed: c.Float64("speed"), NoFacts: c.Bool("no-facts"), Log: log}
 	if err := GuardInputs(c); err != nil { // again: a file's settings came after the first time
+		return cfg, err
+	}
+	if _, err := logs.Handler(c); err != nil {
 		return cfg, err
 	}
 	if len(c.StringSlice("interface")) == 0 {

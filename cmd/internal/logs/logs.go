@@ -16,30 +16,47 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
 )
 
-// Flag is the form of a sensor's log.
-var Flag = &cli.StringFlag{Name: "log", Value: "text", Usage: "`text|json|journal`: form of the log, lines on standard error or systemd's journal with its fields"}
+// Flag is the form of a sensor's log, LevelFlag what it leaves out.
+var (
+	Flag      = &cli.StringFlag{Name: "log", Value: "auto", Usage: "`auto|text|json|journal`: form of the log, lines on standard error or entries of systemd's journal with its fields (auto: where standard error goes there)"}
+	LevelFlag = &cli.StringFlag{Name: "log-level", Value: "info", Usage: "`info|warn|error`: what is less is not logged"}
+)
 
 // Later takes work that may wait for a reader.
 type Later interface{ Later(func() error) }
 
-// Handler makes what gives lines the form that Flag asks for. Entries of the journal take a
-// writer that is a Later.
-func Handler(form string) (func(io.Writer) slog.Handler, error) {
-	var handler func(io.Writer) slog.Handler
+// Handler makes what gives lines the form and level that a command's flags ask for. Entries of
+// the journal take a writer that is a Later.
+func Handler(c *cli.Context) (func(io.Writer) slog.Handler, error) {
+	return handler(c.String(Flag.Name), c.String(LevelFlag.Name))
+}
+
+func handler(form, level string) (func(io.Writer) slog.Handler, error) {
+	least, ok := map[string]slog.Level{"info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}[level]
+	if !ok {
+		return nil, terminal.Usagef("--log-level %q: want info, warn or error", level)
+	}
+	if form == "auto" {
+		form = "text"
+		if here, err := journal.StderrIsJournalStream(); here && err == nil && journal.Enabled() {
+			form = "journal"
+		}
+	}
+	var line func(io.Writer) slog.Handler
 	switch form {
 	case "text":
-		handler = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) }
+		line = func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, &slog.HandlerOptions{Level: least}) }
 	case "json":
-		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) }
+		line = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least}) }
 	case "journal":
 		if !journal.Enabled() {
 			return nil, terminal.Usagef("--log journal: no journal of systemd is here: want text or json")
 		}
-		handler = func(w io.Writer) slog.Handler { return &entries{send: journal.Send, later: w.(Later)} }
+		line = func(w io.Writer) slog.Handler { return &entries{least: least, send: journal.Send, later: w.(Later)} }
 	default:
-		return nil, terminal.Usagef("--log %q: want text, json or journal", form)
+		return nil, terminal.Usagef("--log %q: want auto, text, json or journal", form)
 	}
-	return func(w io.Writer) slog.Handler { return &limited{Handler: handler(w), said: &said{}} }, nil
+	return func(w io.Writer) slog.Handler { return &limited{Handler: line(w), said: &said{}} }, nil
 }
 
 const (
@@ -111,6 +128,7 @@ func (s *said) take(message string, now time.Time) (held int, ok bool) {
 // entries are those of the journal: the message with its attributes as text, and each as a
 // field.
 type entries struct {
+	least  slog.Level
 	send   func(message string, p journal.Priority, fields map[string]string) error
 	later  Later
 	attrs  []slog.Attr
@@ -118,7 +136,7 @@ type entries struct {
 }
 
 // Enabled implements slog.Handler.
-func (e *entries) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelInfo }
+func (e *entries) Enabled(_ context.Context, l slog.Level) bool { return l >= e.least }
 
 // Handle implements slog.Handler.
 func (e *entries) Handle(_ context.Context, r slog.Record) error {

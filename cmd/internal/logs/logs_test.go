@@ -13,7 +13,7 @@ import (
 // What happens a thousand times a minute is said some times, with how often it was not.
 func TestLinesAreLimited(t *testing.T) {
 	var b strings.Builder
-	handler, err := Handler("text")
+	handler, err := handler("text", "info")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,8 +76,41 @@ func TestJournalEntries(t *testing.T) {
 	}
 }
 
-func TestUnknownForm(t *testing.T) {
-	if _, err := Handler("xml"); err == nil || !strings.Contains(err.Error(), `--log "xml"`) {
-		t.Error(err)
+func TestForms(t *testing.T) {
+	for _, tt := range []struct{ form, level, lines string }{
+		{"auto", "info", "level=INFO msg=a\nlevel=WARN msg=b\nlevel=ERROR msg=c\n"}, // a test's standard error is no journal's
+		{"text", "warn", "level=WARN msg=b\nlevel=ERROR msg=c\n"},
+		{"json", "error", `{"level":"ERROR","msg":"c"}` + "\n"},
+		{"xml", "info", `--log "xml": want auto, text, json or journal`},
+		{"text", "debug", `--log-level "debug": want info, warn or error`},
+	} {
+		handler, err := handler(tt.form, tt.level)
+		if err != nil {
+			if err.Error() != tt.lines {
+				t.Error(err)
+			}
+			continue
+		}
+		var b strings.Builder
+		h := handler(&b)
+		for _, r := range []slog.Record{slog.NewRecord(time.Time{}, slog.LevelInfo, "a", 0), slog.NewRecord(time.Time{}, slog.LevelWarn, "b", 0), slog.NewRecord(time.Time{}, slog.LevelError, "c", 0)} {
+			if !h.Enabled(t.Context(), r.Level) {
+				continue
+			}
+			if err := h.Handle(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if b.String() != tt.lines {
+			t.Errorf("%s, %s: %q, want %q", tt.form, tt.level, &b, tt.lines)
+		}
+	}
+}
+
+// The journal gets what is as weighty as was asked for.
+func TestEntriesHaveALevel(t *testing.T) {
+	e := &entries{least: slog.LevelWarn}
+	if e.Enabled(t.Context(), slog.LevelInfo) || !e.WithGroup("x").Enabled(t.Context(), slog.LevelWarn) {
+		t.Error("not those of a warning and more")
 	}
 }
