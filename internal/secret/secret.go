@@ -3,6 +3,7 @@
 package secret
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,28 +15,41 @@ const most = 1024 // bytes
 
 // Read returns the one line of a file that only its owner and group may read or write.
 func Read(path string) (string, error) {
+	b, err := Bytes(path, most+1) // with the line's end
+	line := strings.TrimSpace(string(b))
+	switch {
+	case err != nil:
+		return "", err
+	case len(line) > most || strings.ContainsAny(line, "\r\n\x00"):
+		return "", fmt.Errorf("%s: want one line of at most %d bytes", path, most)
+	}
+	return line, nil
+}
+
+// Bytes returns the content, so many bytes at most, of a file that only its owner and group may
+// read or write.
+func Bytes(path string, most int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, most+2))
-	line := strings.TrimSpace(string(b))
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	switch {
 	case err != nil:
-		return "", err // names the file
+		return nil, err // names the file
 	case info.Mode().Perm()&0o007 != 0:
 		err = fmt.Errorf("everybody may read or write it (%v): chmod 600", info.Mode().Perm())
-	case line == "":
-		err = errors.New("it is empty: want one line")
-	case len(line) > most || strings.ContainsAny(line, "\r\n\x00"):
-		err = fmt.Errorf("want one line of at most %d bytes", most)
+	case len(bytes.TrimSpace(b)) == 0:
+		err = errors.New("it is empty")
+	case int64(len(b)) > most:
+		err = fmt.Errorf("it has more than %d bytes", most)
 	default:
-		return line, nil
+		return b, nil
 	}
-	return "", fmt.Errorf("%s: %w", path, err)
+	return nil, fmt.Errorf("%s: %w", path, err)
 }

@@ -35,6 +35,7 @@ type Config struct {
 	Webhook HTTP
 	Ntfy    HTTP // its URL ends in the topic
 	MQTT    MQTT
+	NATS    NATS
 }
 
 // HTTP is a sink that is POSTed to; without a URL there is none.
@@ -55,6 +56,19 @@ type MQTT struct {
 	Discovery    string // that all of Home Assistant's begin with
 }
 
+// NATS is a server of that; without a URL there is none.
+type NATS struct {
+	URL          string // nats://HOST[:PORT], or tls
+	Username     string
+	PasswordFile string
+	TokenFile    string // instead of name and password
+	CredsFile    string // instead of both: a JWT with its key's seed, as nsc writes them
+	CAFile       string
+	Subject      string // that all of the sensor's begin with; empty: iotsense.HOST
+	// JetStream has each message acknowledged by a stream before it counts as delivered.
+	JetStream bool
+}
+
 // Events are what sinks are told of where nothing else is said; ntfy, which wakes people, of
 // NtfyEvents.
 var (
@@ -66,11 +80,13 @@ var (
 )
 
 // Tells reports whether there is anybody to be told.
-func (c *Config) Tells() bool { return c.Webhook.URL != "" || c.Ntfy.URL != "" || c.MQTT.URL != "" }
+func (c *Config) Tells() bool {
+	return c.Webhook.URL != "" || c.Ntfy.URL != "" || c.MQTT.URL != "" || c.NATS.URL != ""
+}
 
 // Files are those that sinks read while they are at work.
 func (c *Config) Files() (list []string) {
-	for _, path := range []string{c.Webhook.TokenFile, c.Ntfy.TokenFile, c.MQTT.PasswordFile} {
+	for _, path := range []string{c.Webhook.TokenFile, c.Ntfy.TokenFile, c.MQTT.PasswordFile, c.NATS.PasswordFile, c.NATS.TokenFile, c.NATS.CredsFile} {
 		if path != "" {
 			list = append(list, path)
 		}
@@ -110,7 +126,10 @@ func (c *Config) Check() error {
 	if _, _, err := ntfyTopic(c.Ntfy.URL); c.Ntfy.URL != "" && err != nil {
 		return &FieldError{"ntfy.url", err}
 	}
-	return under("mqtt", c.MQTT.check())
+	if err := c.MQTT.check(); err != nil {
+		return under("mqtt", err)
+	}
+	return under("nats", c.NATS.check())
 }
 
 // under puts the section before the field of an error.
@@ -162,6 +181,46 @@ func (m *MQTT) check() error {
 	return nil
 }
 
+func (n *NATS) check() error {
+	if err := checkURL(n.URL, "nats", "tls"); err != nil {
+		return err
+	}
+	if n.Subject != "" && wrongSubject(n.Subject) {
+		return &FieldError{"subject", fmt.Errorf("%q: want words with . between them, without * and >", n.Subject)}
+	}
+	if err := checkFiles("password_file", n.PasswordFile, n.CAFile); err != nil {
+		return err
+	}
+	if err := checkFiles("token_file", n.TokenFile, ""); err != nil {
+		return err
+	}
+	if n.CredsFile != "" {
+		if err := checkCreds(n.CredsFile); err != nil {
+			return &FieldError{"creds_file", err}
+		}
+	}
+	proofs := 0
+	for _, proof := range []string{n.Username, n.TokenFile, n.CredsFile} {
+		if proof != "" {
+			proofs++
+		}
+	}
+	switch {
+	case (n.PasswordFile != "") != (n.Username != ""):
+		return &FieldError{"username", errors.New("want it together with the password_file")}
+	case proofs > 1:
+		return &FieldError{"url", errors.New("want one of username, token_file and creds_file")}
+	case n.URL == "" && (proofs > 0 || n.CAFile != "" || n.Subject != "" || n.JetStream):
+		return &FieldError{"url", errors.New("it is missing")}
+	}
+	return nil
+}
+
+func wrongSubject(s string) bool {
+	words := strings.Split(s, ".")
+	return len(s) > 256 || slices.Contains(words, "") || strings.ContainsAny(s, "*> ") || strings.HasPrefix(s, "$") || plaintext.Check(s) != nil
+}
+
 func wrongTopic(s string) bool {
 	return s == "" || len(s) > 256 || strings.ContainsAny(s, "#+") || strings.HasPrefix(s, "$") || path.Clean("/"+s) != "/"+s || plaintext.Check(s) != nil
 }
@@ -178,7 +237,7 @@ func checkURL(text string, schemes ...string) error {
 		err = fmt.Errorf("want %s://HOST", strings.Join(schemes, ":// or "))
 	case u.User != nil:
 		err = errors.New("no name and password in it: everybody may read them here; name a file")
-	case schemes[0] == "mqtt" && strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "":
+	case schemes[0] != "http" && strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "":
 		err = fmt.Errorf("want %s://HOST:PORT and nothing behind it", u.Scheme)
 	default:
 		return nil

@@ -1,5 +1,5 @@
 // Package notify tells others what happens to devices, on the sensor's own account. In go
-// events, out come messages: to a webhook, to ntfy, and over MQTT to Home Assistant. Rules
+// events, out come messages: to a webhook, to ntfy, over MQTT to Home Assistant, and to NATS. Rules
 // keep what is no news from them, and what cannot be delivered yet waits in a bounded spool.
 // Whoever hands it an event never waits.
 package notify
@@ -41,9 +41,10 @@ const (
 	webhookKind = "webhook"
 	ntfyKind    = "ntfy"
 	mqttKind    = "mqtt"
+	natsKind    = "nats"
 )
 
-var kinds = []string{webhookKind, ntfyKind, mqttKind}
+var kinds = []string{webhookKind, ntfyKind, mqttKind, natsKind}
 
 // outlet delivers what a spool holds until ctx ends.
 type outlet interface {
@@ -58,7 +59,7 @@ type mirror interface {
 
 // door is what a sink's messages go through.
 type door struct {
-	cfg    any // HTTP or MQTT, that out was made of
+	cfg    any // HTTP, MQTT or NATS, that out was made of
 	events []string
 	out    outlet
 }
@@ -208,14 +209,20 @@ func (n *Notifier) doors(cfg *Config) (map[string]*door, error) {
 		}
 		all[h.kind] = &door{h.HTTP, events, p}
 	}
-	if cfg.MQTT.URL == "" {
-		return all, nil
+	if cfg.MQTT.URL != "" {
+		b, err := newBroker(cfg.MQTT, n.below(publishedFile), n.source, &n.counts, n.log)
+		if err != nil {
+			return nil, fmt.Errorf("sink %s: %w", mqttKind, err)
+		}
+		all[mqttKind] = &door{cfg.MQTT, Events, b}
 	}
-	b, err := newBroker(cfg.MQTT, n.below(publishedFile), n.source, &n.counts, n.log)
-	if err != nil {
-		return nil, fmt.Errorf("sink %s: %w", mqttKind, err)
+	if cfg.NATS.URL != "" {
+		s, err := newBus(cfg.NATS, n.below(natsFile), n.source, &n.counts, n.log)
+		if err != nil {
+			return nil, fmt.Errorf("sink %s: %w", natsKind, err)
+		}
+		all[natsKind] = &door{cfg.NATS, Events, s}
 	}
-	all[mqttKind] = &door{cfg.MQTT, Events, b}
 	return all, nil
 }
 

@@ -41,7 +41,10 @@ func Flags() (flags []cli.Flag) {
 	}
 	text("mqtt.topic", notify.DefaultTopic)
 	text("mqtt.discovery", notify.DefaultDiscovery)
-	return flags
+	for _, name := range []string{"url", "username", "password-file", "token-file", "creds-file", "ca-file", "subject"} {
+		text("nats."+name, "")
+	}
+	return append(flags, &cli.BoolFlag{Name: section + "nats.jetstream", Hidden: true})
 }
 
 // Config reads and checks them; what is wrong is told with its name.
@@ -56,6 +59,10 @@ func Config(c *cli.Context) (notify.Config, error) {
 		MQTT: notify.MQTT{
 			URL: text("mqtt.url"), Username: text("mqtt.username"), PasswordFile: text("mqtt.password-file"), CAFile: text("mqtt.ca-file"),
 			Topic: text("mqtt.topic"), Discovery: text("mqtt.discovery"),
+		},
+		NATS: notify.NATS{
+			URL: text("nats.url"), Username: text("nats.username"), PasswordFile: text("nats.password-file"), TokenFile: text("nats.token-file"),
+			CredsFile: text("nats.creds-file"), CAFile: text("nats.ca-file"), Subject: text("nats.subject"), JetStream: c.Bool(section + "nats.jetstream"),
 		},
 	}
 	err := cfg.Check()
