@@ -12,7 +12,6 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/ask"
 	"github.com/iotsense/iotsense/cmd/internal/box"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
-	"github.com/iotsense/iotsense/cmd/internal/top"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/model/embedded"
 	"github.com/iotsense/iotsense/pkg/model/train"
@@ -32,7 +31,7 @@ func iotsense() *terminal.Program {
 	box.MoreOutputs, box.LoadLab = checkpoints, embedded.Lab
 	return &terminal.Program{
 		Name: "iotsense", Usage: box.Usage, Version: version, Programs: object.Digest, Model: embedded.Digest, Devices: ask.Known, Examples: box.Examples + examples, Guard: box.GuardInputs,
-		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand(), rollbackCommand()), box.ExplainCommand(explaining()), top.Command(), analyzeCommand(), trainCommand(), evaluateCommand(),
+		Commands: append(box.Commands(), box.ModelCommand(exportCommand(), importCommand(), rollbackCommand()), box.ExplainCommand(explaining()), analyzeCommand(), trainCommand(), evaluateCommand(),
 			crossvalCommand(), strategiesCommand(), ablationCommand(), labCommand(), learnCommand(), demoCommand(), benchCommand()),
 	}
 }

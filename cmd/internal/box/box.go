@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/cmd/internal/kept"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/cmd/internal/terminal"
+	"github.com/iotsense/iotsense/cmd/internal/top"
 )
 
 // Usage is what all programs are for.
@@ -28,12 +29,12 @@ var Examples string
 // Commands are those that every program has, but for `model`, which some do more with.
 func Commands() []*cli.Command {
 	return slices.Concat([]*cli.Command{runCommand()}, ask.Commands(),
-		[]*cli.Command{classifyCommand(), extractCommand(), factsCommand(), doctorCommand(), kept.Command(), settings.Command(runCommand, checkFlags)})
+		[]*cli.Command{top.Command(), classifyCommand(), extractCommand(), factsCommand(), doctorCommand(), kept.Command(), settings.Command(runCommand, checkFlags)})
 }
 
 // What the full tool alone has, and what its `model` has.
 var (
-	fullCommands      = []string{"ablation", "analyze", "bench", "crossval", "demo", "evaluate", "lab", "learn", "strategies", "top", "train"}
+	fullCommands      = []string{"ablation", "analyze", "bench", "crossval", "demo", "evaluate", "lab", "learn", "strategies", "train"}
 	fullModelCommands = []string{"export", "import", "rollback"}
 )
 
