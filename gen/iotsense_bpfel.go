@@ -16,7 +16,7 @@ import (
 type IotsenseClose struct {
 	_       structs.HostLayout
 	Kind    uint32
-	Pad     uint32
+	Owner   uint32
 	Key     IotsenseFlowKey
 	LastNs  uint64
 	Life    uint64

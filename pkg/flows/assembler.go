@@ -286,9 +286,11 @@ func (a *Assembler) record(c *Close, l *openLife, o *openRecord) *Record {
 		Incomplete:  l.delivered < int(c.Samples),
 		DeviceAddr:  o.End.Addr,
 		RemoteAddr:  o.Remote.Addr,
+		Interface:   c.Interface,
 	}
-	if r.SentBytes = c.Bytes[1]; o.A {
-		r.SentBytes = c.Bytes[0]
+	r.SentPackets, r.SentBytes = c.Packets[1], c.Bytes[1]
+	if o.A {
+		r.SentPackets, r.SentBytes = c.Packets[0], c.Bytes[0]
 	}
 	if c.Life.Key.HasPorts {
 		r.DevPort, r.RemPort = int32(o.End.Port), int32(o.Remote.Port)

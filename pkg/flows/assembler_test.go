@@ -227,13 +227,13 @@ func TestAssemblerRecord(t *testing.T) {
 	)
 	want := &Record{
 		Device: macA.String(), FirstSeen: 1000, LastSeen: 9000, Remote: netip.IPv4Unspecified(), Proto: 17, DevPort: 1001, RemPort: 53,
-		TotalBytes: 5000, SentBytes: 2000, PacketCount: 50,
+		TotalBytes: 5000, SentBytes: 2000, PacketCount: 50, SentPackets: 20,
 		Packets:    []RowPacket{{0, 60, true, body}, {0, 70, false, nil}, {700, 80, true, body[:1]}},
 		DeviceAddr: endA.Addr, RemoteAddr: endB.Addr,
 	}
 	other := *want
 	other.Device, other.DevPort, other.RemPort, other.DeviceAddr, other.RemoteAddr = macB.String(), 53, 1001, endB.Addr, endA.Addr
-	other.SentBytes = 3000
+	other.SentPackets, other.SentBytes = 30, 3000
 	other.Packets = slices.Clone(want.Packets)
 	for i := range other.Packets {
 		other.Packets[i].Sent = !other.Packets[i].Sent

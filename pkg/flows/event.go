@@ -32,11 +32,18 @@ type Sample struct {
 
 // Close ends a life. Its totals cover every packet of the life, sampled or not.
 type Close struct {
-	Life    Life
-	Order   int64     // as in Sample
-	First   int64     // stamp of the first packet, us on the source's clock
-	Last    int64     // stamp of the last packet, us on the source's clock
-	Packets [2]uint64 // wire packets sent by Key.A, by Key.B
-	Bytes   [2]uint64 // IP bytes (IP total lengths) sent by Key.A, by Key.B
-	Samples uint8     // samples taken; more than were delivered makes the record incomplete
+	Life      Life
+	Order     int64     // as in Sample
+	First     int64     // stamp of the first packet, us on the source's clock
+	Last      int64     // stamp of the last packet, us on the source's clock
+	Packets   [2]uint64 // wire packets sent by Key.A, by Key.B
+	Bytes     [2]uint64 // IP bytes (IP total lengths) sent by Key.A, by Key.B
+	Samples   uint8     // samples taken; more than were delivered makes the record incomplete
+	Interface Interface // that carried it
+}
+
+// Interface is one of the machine's; the zero value: none is known.
+type Interface struct {
+	Index uint32
+	Name  string
 }

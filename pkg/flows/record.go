@@ -48,9 +48,11 @@ type Record struct {
 	Packets     []RowPacket
 	Incomplete  bool // a sample was lost: exact totals, but the record enters no window
 
-	DeviceAddr netip.Addr // the device's own address; never part of a row or a file
-	RemoteAddr netip.Addr // the remote address before obfuscation; never part of a row or a file
-	SentBytes  uint64     // of TotalBytes, by the device; never part of a row or a file
+	DeviceAddr  netip.Addr // the device's own address; never part of a row or a file
+	RemoteAddr  netip.Addr // the remote address before obfuscation; never part of a row or a file
+	SentBytes   uint64     // of TotalBytes, by the device; never part of a row or a file
+	SentPackets uint64     // of PacketCount, by the device; never part of a row or a file
+	Interface   Interface  // that carried it; never part of a row or a file
 }
 
 // LabelledRecord is a record with what a data set says about it.

@@ -3,6 +3,7 @@ package loader
 // This file turns what the kernel half writes into the shared types of flows.
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -33,7 +34,7 @@ func (k *Kernel) deliver(raw []byte) error {
 			return fmt.Errorf("close event of %d bytes, want %d", len(raw), unsafe.Sizeof(e))
 		}
 		k.pending = append(k.pending, k.closeOf(gen.IotsenseFlow{
-			Key: e.Key, Life: e.Life, LastNs: e.LastNs, Packets: e.Packets, Bytes: e.Bytes,
+			Key: e.Key, Life: e.Life, LastNs: e.LastNs, Packets: e.Packets, Bytes: e.Bytes, Owner: [2]uint32{e.Owner},
 		}))
 		k.note(k.pending[len(k.pending)-1:])
 	default:
@@ -62,7 +63,7 @@ func sampleEvent(raw []byte) flows.Sample {
 	}
 }
 
-// closeOf is the end of the life that f holds.
+// closeOf is the end of the life that f holds, but for the name of the interface.
 func (k *Kernel) closeOf(f gen.IotsenseFlow) flows.Close {
 	first := f.Life >> gen.IotsenseLifeWordLIFE_FIRST_SHIFT
 	taken := f.Life >> gen.IotsenseLifeWordLIFE_TAKEN_SHIFT & uint64(gen.IotsenseLifeWordLIFE_TAKEN)
@@ -75,6 +76,7 @@ func (k *Kernel) closeOf(f gen.IotsenseFlow) flows.Close {
 		Bytes:   f.Bytes,
 		Samples: uint8(min(taken, uint64(k.cfg.Packets))),
 	}
+	c.Interface.Index = cmp.Or(f.Owner[0], f.Owner[1]) >> 1
 	const shift = uint64(gen.IotsenseTotalWordTOTAL_SHIFT)
 	for i, t := range f.Total {
 		c.Packets[i] += t.Word >> shift

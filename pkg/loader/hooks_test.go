@@ -225,7 +225,7 @@ func TestHooksCountWhatTheInterfaceCounts(t *testing.T) {
 				t.Errorf("%+v", stats)
 			}
 			open, _, err := s.OpenFlows(1 << 20)
-			if err != nil || len(open) != 7 || open[0].Interface != replay.Interface {
+			if err != nil || len(open) != 7 || open[0].Interface.Name != replay.Interface {
 				t.Errorf("open flows %+v, %v", open, err)
 			}
 			got := stop()

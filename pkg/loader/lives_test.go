@@ -118,6 +118,9 @@ func TestRollover(t *testing.T) {
 				samples++
 			}
 		}
+		if c.Interface.Index == 0 { // of lives that packets have ended, and others
+			t.Errorf("life %d: nobody knows what carried it", i)
+		}
 		if c.Packets != want || samples != int(c.Samples) || samples != min(3, int(2*want[0])) {
 			t.Errorf("life %d: %+v with %d samples", i, c, samples)
 		}

@@ -137,8 +137,10 @@ func (k *Kernel) read() (waited int, err error) {
 // closeSome tells the sink of ended lives, n at most.
 func (k *Kernel) closeSome(n int) {
 	n = min(n, len(k.ended))
+	names := k.watcher.ByIndex()
 	for i := range k.ended[:n] {
 		e := &k.ended[i]
+		e.Interface.Name = names[e.Interface.Index]
 		k.closed++
 		k.inClosed += e.Packets[0] + e.Packets[1]
 		k.sink.Close(e)

@@ -124,18 +124,11 @@ func (k *Kernel) counters() (gen.IotsenseCounters, error) {
 	return object.Counters(k.maps[gen.IotsenseMapPacketCounters])
 }
 
-// OpenFlow is a life going on. Life, First, Last, Packets and Bytes are as in
-// flows.Close.
-type OpenFlow struct {
-	flows.Close
-	Interface string // that carried its first direction; empty when it is gone
-}
-
-// OpenFlows lists the lives going on, in no order, and no more than so many; left
-// counts the others. Packets are read meanwhile: a life may be missing that has been
+// OpenFlows lists the lives going on as if they ended now, in no order, and no more than so
+// many; left counts the others. Packets are read meanwhile: a life may be missing that has been
 // followed by another. Close must not be called before it returns.
-func (k *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
-	err = k.EachOpenFlow(func(f *OpenFlow) {
+func (k *Kernel) OpenFlows(most int) (list []flows.Close, left int, err error) {
+	err = k.EachOpenFlow(func(f *flows.Close) {
 		if len(list) < most {
 			list = append(list, *f)
 		} else {
@@ -149,7 +142,7 @@ func (k *Kernel) OpenFlows(most int) (list []OpenFlow, left int, err error) {
 }
 
 // EachOpenFlow gives what OpenFlows lists; a flow is valid during the call.
-func (k *Kernel) EachOpenFlow(take func(*OpenFlow)) error {
+func (k *Kernel) EachOpenFlow(take func(*flows.Close)) error {
 	names := k.interfaceNames()
 	const batch = 512 // more than any hash bucket will hold
 	places, values := make([]uint64, batch), make([]gen.IotsenseFlow, batch)
@@ -157,8 +150,9 @@ func (k *Kernel) EachOpenFlow(take func(*OpenFlow)) error {
 	for {
 		n, err := k.maps[gen.IotsenseMapFlows].BatchLookup(&cursor, places, values, nil)
 		for i := range n {
-			owner := max(values[i].Owner[0], values[i].Owner[1])
-			take(&OpenFlow{k.closeOf(values[i]), names[owner>>1]})
+			c := k.closeOf(values[i])
+			c.Interface.Name = names[c.Interface.Index]
+			take(&c)
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
 			return nil

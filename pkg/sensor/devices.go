@@ -13,7 +13,6 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
-	"github.com/iotsense/iotsense/pkg/loader"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
@@ -125,7 +124,7 @@ func (l *listing) seen(device string, addr netip.Addr, first, last int64) *v1.De
 }
 
 // sentBytes are those of a flow that the device at an end of it sent.
-func sentBytes(f *loader.OpenFlow, end flows.DeviceEnd) uint64 {
+func sentBytes(f *flows.Close, end flows.DeviceEnd) uint64 {
 	if end.A {
 		return f.Bytes[0]
 	}

@@ -240,9 +240,9 @@ func (s *Sensor) newEarly() *early {
 		lock: &s.mu, assembler: s.assembler, classifier: s.classifier, lifetime: s.spec.Lifetime,
 		most: cmp.Or(s.cfg.MaxDevices, registry.DefaultMaxDevices),
 		counted: func(lives map[flows.Life]*flows.Close) error {
-			return s.kernel.EachOpenFlow(func(f *loader.OpenFlow) {
+			return s.kernel.EachOpenFlow(func(f *flows.Close) {
 				if _, wanted := lives[f.Life]; wanted {
-					lives[f.Life] = s.sink.scaled(&f.Close)
+					lives[f.Life] = s.sink.scaled(f)
 				}
 			})
 		},
@@ -516,7 +516,7 @@ func (s *Sensor) Flows(most int) (list []v1.Flow, left int, err error) {
 	return list, left, nil
 }
 
-func (s *Sensor) flowsOf(f *loader.OpenFlow, locals *flows.Locals) []v1.Flow {
+func (s *Sensor) flowsOf(f *flows.Close, locals *flows.Locals) []v1.Flow {
 	var list []v1.Flow
 	for _, end := range locals.Devices(f.Life.Key, s.cfg.Loader.Direction) {
 		line := s.flow(f, &end.Name, end.End, end.Remote)
@@ -529,12 +529,12 @@ func (s *Sensor) flowsOf(f *loader.OpenFlow, locals *flows.Locals) []v1.Flow {
 	return list
 }
 
-func (s *Sensor) flow(f *loader.OpenFlow, name *string, device, remote flows.End) v1.Flow {
+func (s *Sensor) flow(f *flows.Close, name *string, device, remote flows.End) v1.Flow {
 	line := v1.Flow{
 		Device: name, Remote: remote.Addr.String(), Proto: f.Life.Key.Proto,
 		DevPort: flows.Missing, RemPort: flows.Missing,
 		FirstSeen: v1.UnixMicro(s.kernel.Epoch(f.First)),
-		Packets:   f.Packets[0] + f.Packets[1], Bytes: f.Bytes[0] + f.Bytes[1], Interface: f.Interface,
+		Packets:   f.Packets[0] + f.Packets[1], Bytes: f.Bytes[0] + f.Bytes[1], Interface: f.Interface.Name,
 	}
 	if f.Life.Key.HasPorts {
 		line.DevPort, line.RemPort = int32(device.Port), int32(remote.Port)

@@ -152,7 +152,7 @@ func TestReadPacketsFormats(t *testing.T) {
 	exchange := []stamped{{t0, query(20)}, {t0 + 1600, answer(70)}}
 	want := []*flows.Record{{
 		Device: "02:00:00:00:00:0d", FirstSeen: t0, LastSeen: t0 + 1600, Remote: packet.ServerIP, Proto: 17, DevPort: 5000, RemPort: 53,
-		TotalBytes: 48 + 98, SentBytes: 48, PacketCount: 2,
+		TotalBytes: 48 + 98, SentBytes: 48, PacketCount: 2, SentPackets: 1,
 		Packets:    []flows.RowPacket{{Offset: 0, Size: 48, Sent: true, Payload: packet.Payload(20)}, {Offset: 1600, Size: 98, Payload: packet.Payload(70)}},
 		DeviceAddr: packet.DeviceIP, RemoteAddr: packet.ServerIP,
 	}}
