@@ -10,7 +10,7 @@ target=$1
 
 tools=
 case $target in
-  test) tools="tshark iperf3 ethtool bpftool tcpdump ip:iproute2 capsh:libcap2-bin python3 ndpiReader:libndpi-bin" ;;
+  test) tools="tshark iperf3 ethtool bpftool tcpdump ip:iproute2 capsh:libcap2-bin python3 ndpiReader:libndpi-bin nfcapd:nfdump" ;;
 esac
 if [ "$target" != build ] && [ -e ../shared/data ] && [ ! -e build/data/iot-sentinel ]; then
   tools="$tools xz:xz-utils"

@@ -32,6 +32,7 @@ var commandFlags = map[string]string{
 		"sinks.mqtt.url sinks.mqtt.username sinks.mqtt.password-file sinks.mqtt.ca-file sinks.mqtt.topic sinks.mqtt.discovery " +
 		"sinks.nats.url sinks.nats.username sinks.nats.password-file sinks.nats.token-file sinks.nats.creds-file sinks.nats.ca-file sinks.nats.subject sinks.nats.jetstream " +
 		"sinks.ntfy.url sinks.ntfy.token-file sinks.ntfy.ca-file sinks.ntfy.events " +
+		"ipfix ipfix-domain ipfix-enterprise ipfix-ca flows-json flows-json-size " +
 		"keep explain-rate page-payload no-sandbox no-facts interface hook promisc model models local ignore ring-size max-flows max-devices socket listen token-file tls-cert tls-key state record record-size config log log-level pin json duration kernel-stats " +
 		"packets prefix flow-timeout direction speed",
 	"extract":         sourceNames + streamNames + "model json output change scrub",

@@ -50,6 +50,8 @@ func TestRunReloads(t *testing.T) {
 		{"the command line's", settings + "hook: xdp\n", []string{"nothing has changed"}},
 		{"built in", settings + "local: [10.0.0.0/8]\nlog: json\n", []string{"line 3: local: the private ranges are built into"}},
 		{"the first sink", settings + "sinks:\n  webhook: {url: http://192.0.2.9/}\n", []string{": line 4: sinks.webhook.url: the sensor is confined"}},
+		{"the first collector", settings + "ipfix: 192.0.2.9\n", []string{": line 3: ipfix: the sensor is confined"}},
+		{"a file for flows", settings + "flows_json: /var/lib/flows\n", []string{": line 3: flows_json: /var/lib/flows, and the sensor runs with the default: that takes a restart"}},
 		{"a rule for sinks", settings + "sinks.digest: 5s\n", []string{"setting=sinks.digest now=5s before=1m0s"}},
 		{"and its default", settings, []string{"setting=sinks.digest now=1m0s"}},
 		{"taken over", settings + all + "log: json\n", []string{`"setting":"local","now":"[10.0.0.0/8`, `"setting":"log","now":"json","before":"auto"`}},

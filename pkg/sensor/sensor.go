@@ -23,6 +23,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/api"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/classify"
+	"github.com/iotsense/iotsense/pkg/export"
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader"
@@ -65,6 +66,7 @@ type Config struct {
 	// NoFacts keeps nothing of what devices say of themselves.
 	NoFacts bool
 	Sinks   notify.Config // who is told of events
+	Export  export.Config // where records go as they end; with CountOnly there are none
 	// ExplainRate is how many verdicts a minute are explained; 0: none, and no rows are kept
 	// for who asks for an explanation. Models must have references then.
 	ExplainRate int
@@ -109,7 +111,9 @@ type Sensor struct {
 	kept     *kept
 	notify   *notify.Notifier
 	recorder *recording.Recorder // nil: nothing is recorded
-	first    atomic.Int64        // of packets played faster, when the first came, us since the Unix epoch
+	export   *export.Exporter
+	ending   atomic.Bool  // flows are ended before their time
+	first    atomic.Int64 // of packets played faster, when the first came, us since the Unix epoch
 
 	mu         sync.Mutex // guards what events change
 	locals     *flows.Locals
@@ -300,6 +304,7 @@ func (s *Sensor) Run(ctx context.Context) error {
 	if s.early != nil {
 		judging.Go(func() { s.early.run(early, time.Duration(float64(earlyEvery)/s.cfg.Speed), s.verdicts.Put, s.cfg.Log) })
 	}
+	context.AfterFunc(ctx, func() { s.ending.Store(true) })
 	err := s.kernel.Run(ctx, s.sink)
 	flush()
 	judging.Wait()
@@ -318,7 +323,10 @@ func (s *Sensor) beginKeeping() (err error) {
 	if err = s.startRecording(); err != nil {
 		return err
 	}
-	s.notify, err = s.openNotify()
+	if s.notify, err = s.openNotify(); err != nil {
+		return err
+	}
+	s.export, err = export.Open(s.cfg.Export, s.cfg.Log)
 	return err
 }
 
@@ -329,6 +337,7 @@ func (s *Sensor) endKeeping() error {
 		within = 0
 	}
 	s.notify.Close(within)
+	s.export.Close(within)
 	return errors.Join(s.recorder.Close(), s.kept.close())
 }
 
@@ -422,9 +431,17 @@ func (s *Sensor) record(r *flows.Record) {
 	if s.recorder != nil && (s.cfg.Ignored == nil || !s.cfg.Ignored(r)) && !s.classifier.Registry().Ignores(r.Device) {
 		s.recorder.Add(r)
 	}
-	if s.cfg.Hurry.Err() != nil {
-		return
+	if s.cfg.Hurry.Err() == nil {
+		s.classify(r)
 	}
+	if s.export.Sends() {
+		v := s.classifier.Registry().Verdict(r.Device)
+		s.export.Add(export.Of(r, &v, s.ending.Load()))
+	}
+}
+
+// classify has the model judge a record; the lock is held.
+func (s *Sensor) classify(r *flows.Record) {
 	if err := s.classifier.Record(r); err != nil {
 		s.failures++
 		if s.failures&(s.failures-1) == 0 { // the 1st, 2nd, 4th, ...: never a flood
@@ -432,6 +449,10 @@ func (s *Sensor) record(r *flows.Record) {
 		}
 	}
 }
+
+// SetIPFIX replaces the collector that records go to, [Config].Export.IPFIX. An error leaves
+// what was.
+func (s *Sensor) SetIPFIX(cfg export.IPFIX) error { return s.export.SetIPFIX(cfg) }
 
 // ID implements api.Source: a random word, another after each start.
 func (s *Sensor) ID() string { return s.id }
@@ -476,6 +497,7 @@ func (s *Sensor) Stats() (v1.Stats, error) {
 		Registry:          s.kept.stats(),
 		Recording:         s.recorder.Stats(),
 		Sinks:             sinks,
+		Export:            s.export.Stats(),
 		Ring:              kernel.Ring,
 		MapsBytes:         kernel.MapsBytes,
 		Goroutines:        uint64(runtime.NumGoroutine()),

@@ -17,9 +17,9 @@ import (
 
 // Flags that name files to write, directories to write into, and files to read.
 var (
-	outputFlags = []string{"output", "state", "checkpoint", "predictions"}
+	outputFlags = []string{"output", "state", "checkpoint", "predictions", "flows-json"}
 	reportFlags = []string{"report", "dump"}
-	inputFlags  = []string{"manifest", "strangers", "taxonomy", "model", "like", "labels", "config", "token-file", "tls-cert", "tls-key"}
+	inputFlags  = []string{"manifest", "strangers", "taxonomy", "model", "like", "labels", "config", "token-file", "tls-cert", "tls-key", "ipfix-ca"}
 )
 
 // GuardInputs refuses a command line by which a file would be read and written: the same

@@ -48,8 +48,11 @@ var live = map[string]func(r *reloader, next *cli.Context, cfg *sensor.Config) e
 
 // takes is how a flag's setting is taken over; nil: it takes a restart.
 func takes(flag string) func(r *reloader, next *cli.Context, cfg *sensor.Config) error {
-	if sinks.Is(flag) { // of these all at once
+	switch { // of each section all at once
+	case sinks.Is(flag):
 		return (*reloader).setSinks
+	case strings.HasPrefix(flag, ipfixFlag):
+		return (*reloader).setIPFIX
 	}
 	return live[flag]
 }
@@ -62,11 +65,26 @@ func (r *reloader) setLog(next *cli.Context, _ *sensor.Config) error {
 	return err
 }
 
+// mayConnect is an error where a sensor that has told nobody of anything is to begin to.
+func (r *reloader) mayConnect(next *cli.Context, wants bool) error {
+	if !wants || r.cfg.Sinks.Tells() || r.cfg.Export.IPFIX.Collector != "" || next.Bool(confine.Flag.Name) {
+		return nil
+	}
+	return errors.New("the sensor is confined, and has no sinks and no collector: the first takes a restart")
+}
+
 func (r *reloader) setSinks(next *cli.Context, cfg *sensor.Config) error {
-	if cfg.Sinks.Tells() && !r.cfg.Sinks.Tells() && !next.Bool(confine.Flag.Name) {
-		return errors.New("the sensor is confined, and has no sinks: the first takes a restart")
+	if err := r.mayConnect(next, cfg.Sinks.Tells()); err != nil {
+		return err
 	}
 	return r.sensor.SetSinks(cfg.Sinks)
+}
+
+func (r *reloader) setIPFIX(next *cli.Context, cfg *sensor.Config) error {
+	if err := r.mayConnect(next, cfg.Export.IPFIX.Collector != ""); err != nil {
+		return err
+	}
+	return r.sensor.SetIPFIX(cfg.Export.IPFIX)
 }
 
 // modelFlag names the model, which is taken over last, as it cannot be taken back, and

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ func runCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "run",
 		Usage: "the sensor: watch interfaces, name devices, answer on the socket",
-		Flags: append(sinks.Flags(), []cli.Flag{
+		Flags: slices.Concat(sinks.Flags(), exportFlags, []cli.Flag{
 			&cli.StringSliceFlag{Name: "interface", Aliases: []string{"i"}, Usage: "`IFACE` to watch (repeatable)"},
 			&cli.StringFlag{Name: "hook", Value: string(attach.HookAuto), Usage: "`auto|xdp|xdp-generic|tcx|tc|tc-ingress`: where packets are seen"},
 			&cli.BoolFlag{Name: "promisc", Usage: "promiscuous mode, for a mirror port (default: with the XDP hooks)"},
@@ -78,7 +79,7 @@ func runCommand() *cli.Command {
 			&cli.DurationFlag{Name: "flow-timeout", Usage: "a record's life (only the model's own value is taken)"},
 			&cli.StringFlag{Name: "direction", Usage: "bi or uni (only the model's own value is taken)"},
 			&cli.Float64Flag{Name: "speed", Hidden: true, Value: 1}, // of the traffic that `demo` plays
-		}...),
+		}),
 		Action: runSensor,
 	}
 }
@@ -225,6 +226,9 @@ func parseAsked(c *cli.Context, cfg *sensor.Config) (err error) {
 		return err
 	}
 	if cfg.ExplainRate, err = parseExplainRate(c); err != nil {
+		return err
+	}
+	if cfg.Export, err = parseExport(c); err != nil {
 		return err
 	}
 	cfg.Sinks, err = sinks.Config(c)

@@ -35,7 +35,7 @@ func Enter(c *cli.Context, cfg sensor.Config) error {
 // that is none but what sinks read.
 func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
 	var s sandbox.Config
-	for _, name := range []string{"config", "model", "token-file", "tls-cert", "tls-key"} {
+	for _, name := range []string{"config", "model", "token-file", "tls-cert", "tls-key", "ipfix-ca"} {
 		path := c.String(name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() { // else it is a word, such as none
 			if c.String(settings.Flag.Name) != "" {
@@ -53,8 +53,8 @@ func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
 		}
 		s.Read = append(s.Read, dir)
 	}
-	s.Connect = cfg.Sinks.Tells()
-	for _, path := range []string{cfg.State, cfg.Socket} {
+	s.Connect = cfg.Sinks.Tells() || cfg.Export.IPFIX.Collector != ""
+	for _, path := range []string{cfg.State, cfg.Socket, cfg.Export.Lines.Path} {
 		if path != "" {
 			s.Write = append(s.Write, filepath.Dir(path))
 		}

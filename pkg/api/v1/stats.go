@@ -24,6 +24,7 @@ type Stats struct {
 	Recording         RecordingStats   `json:"recording" means:"of records to learn from, with --record; else all are 0"`
 	Clients           ClientStats      `json:"clients" means:"who asks on the socket and over TCP"`
 	Sinks             SinkStats        `json:"sinks" means:"what is told to others, with sinks set"`
+	Export            ExportStats      `json:"export" means:"flow records that are sent away as they end"`
 	Ring              RingStats        `json:"ring" means:"the buffer from the kernel programs to this process"`
 	MapsBytes         uint64           `json:"maps_bytes" metric:"gauge" means:"memory that the kernel programs' maps take, the ring's among them; 0: the kernel does not say"`
 	Goroutines        uint64           `json:"goroutines" metric:"gauge" means:"tasks of this process (Go's goroutines), at work or waiting"`
@@ -144,4 +145,25 @@ type SinkStats struct {
 	Retries uint64 `json:"retries" means:"attempts that failed, and are made again"`
 	Refused uint64 `json:"refused" means:"messages that the other side does not take: given up" do:"look in the log; mostly the address or the token is wrong"`
 	Lost    uint64 `json:"lost" means:"messages that made room for others: 1,000 or 4 MiB wait for each sink" do:"see sinks.waiting"`
+}
+
+// ExportStats count flow records that are sent away as they end.
+type ExportStats struct {
+	IPFIX     IPFIXStats     `json:"ipfix" means:"to the collector of --ipfix; without it all are 0"`
+	FlowsJSON FlowsJSONStats `json:"flows_json" means:"to the file of --flows-json; without it all are 0"`
+}
+
+// IPFIXStats count records that go to a collector.
+type IPFIXStats struct {
+	Sent     uint64 `json:"sent" means:"records in messages that were sent"`
+	Dropped  uint64 `json:"dropped" means:"records that made room for others: 8,192 wait while a collector over TCP is away; and what waited at the end" do:"see export.ipfix.failures"`
+	Lost     uint64 `json:"lost" means:"records of messages that could not be sent" do:"see export.ipfix.failures"`
+	Failures uint64 `json:"failures" means:"connections that failed or broke, and messages that nobody listens to or that could not be sent" do:"look in the log, and whether the collector runs"`
+}
+
+// FlowsJSONStats count records that become lines of a file.
+type FlowsJSONStats struct {
+	Written uint64 `json:"written" means:"records, a line each"`
+	Dropped uint64 `json:"dropped" means:"records that came faster than the disk: 8,192 wait, then the oldest go" do:"nothing, or name a faster disk"`
+	Lost    uint64 `json:"lost" means:"records that could not be written" do:"look in the log: mostly the disk is full"`
 }

@@ -103,3 +103,25 @@ type Flow struct {
 	BytesSent uint64  `json:"bytes_sent"` // of bytes, by the device
 	Interface string  `json:"interface"`
 }
+
+// FlowRecord is a flow record that has ended, from the point of view of one device, with the
+// device's verdict of that moment: a line of the file of `iotsense run --flows-json`.
+type FlowRecord struct {
+	Flow                 // its Device as the verdict has it, never null
+	Address     string   `json:"address"` // of the device
+	LastSeen    Time     `json:"last_seen"`
+	PacketsSent uint64   `json:"packets_sent"` // of packets, by the device
+	EndReason   string   `json:"end_reason"`   // ActiveTimeout, ForcedEnd
+	Label       *string  `json:"label"`        // this and what follows as in Verdict
+	Confidence  *float64 `json:"confidence"`
+	Known       bool     `json:"known"`
+	State       State    `json:"state"`
+	Path        *string  `json:"path"`
+	UserLabel   *string  `json:"user_label"`
+}
+
+// Why a record ended, as IPFIX calls it (flowEndReason).
+const (
+	ActiveTimeout = "active_timeout" // its minute was over
+	ForcedEnd     = "forced_end"     // the sensor ended
+)
