@@ -34,6 +34,8 @@ type Source interface {
 	Device(name string) (d v1.DeviceVerdict, ok bool)
 	// Devices are all, each with those that it may be.
 	Devices() []v1.DeviceVerdict
+	// Events are those that are remembered, oldest first.
+	Events() []v1.Event
 }
 
 // Kinds of sinks.
@@ -69,6 +71,7 @@ type sink struct {
 	door
 	spool   *spool
 	pending batch // of the next message
+	drafted int   // how many notices of it the spool has
 	last    time.Time
 	timer   *time.Timer // of it; nil: none is due
 	stop    context.CancelFunc
@@ -90,13 +93,17 @@ type Notifier struct {
 	counts counts
 
 	swapping sync.Mutex // one Set or Close at a time
+	telling  sync.Mutex // one event, or one time that has come, at a time: before mu
 
 	// mu guards what follows. Source is not asked under it.
 	mu      sync.Mutex
 	cfg     Config
 	sinks   map[string]*sink // by kind
-	held    []held           // oldest first
-	holding *time.Timer      // of the first that is due; nil: none
+	held    []held           // the first that is due first
+	holding *time.Timer      // of that; nil: none
+	seq     uint64           // of the newest event that the rules have seen
+	saving  *time.Timer      // of how far events are told of; nil: that is kept
+	unsaved bool             // it could not be, and that was said
 	closed  bool
 
 	looking sync.Mutex
@@ -110,6 +117,11 @@ func New(dir string, cfg Config, source Source, log *slog.Logger) (*Notifier, er
 	if err := n.Set(cfg); err != nil {
 		return nil, err
 	}
+	n.telling.Lock()
+	n.mu.Lock()
+	n.resume()
+	n.mu.Unlock()
+	n.telling.Unlock()
 	n.queue = queue.New(mostEvents, n.take)
 	return n, nil
 }
@@ -148,12 +160,19 @@ func (n *Notifier) Set(cfg Config) error {
 			return fmt.Errorf("sink %s: %w", kind, err)
 		}
 	}
-	n.mu.Lock()
-	n.cfg = cfg
-	n.mu.Unlock()
 	for _, kind := range kinds {
 		n.setOne(kind, doors[kind], spools[kind])
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cfg = cfg
+	n.rearm()
+	for _, s := range n.sinks {
+		if s.timer != nil {
+			s.timer.Reset(cfg.Digest - time.Since(s.last))
+		}
+	}
+	n.saveLater()
 	return nil
 }
 
@@ -271,13 +290,14 @@ func (s *sink) halt() {
 // tells reports whether anybody is told; the lock is held.
 func (n *Notifier) tells() bool { return len(n.sinks) > 0 && !n.closed }
 
-// tell tells all who want to know.
+// tell tells all who want to know; telling is held.
 func (n *Notifier) tell(list ...v1.Notice) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return
 	}
+	sent := false
 	for _, s := range n.sinks {
 		before := len(s.pending.Notices)
 		for i := range list {
@@ -296,26 +316,43 @@ func (n *Notifier) tell(list ...v1.Notice) {
 			s.timer = time.AfterFunc(wait, func() { n.due(s) })
 		} else {
 			n.flush(s)
+			sent = true
 		}
 	}
+	if !sent {
+		n.saveLater()
+		return
+	}
+	n.save()
 }
 
 // due sends a message whose time has come.
 func (n *Notifier) due(s *sink) {
+	n.telling.Lock()
+	defer n.telling.Unlock()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if s.timer != nil && !n.closed {
 		s.timer = nil
 		n.flush(s)
+		n.save()
 	}
 }
 
 // flush sends what is to be told; the lock is held.
 func (n *Notifier) flush(s *sink) {
 	if len(s.pending.Notices) > 0 {
-		s.spool.put(s.pending)
+		s.spool.put(s.pending, false)
 	}
-	s.pending, s.last = batch{}, time.Now()
+	s.pending, s.drafted, s.last = batch{}, 0, time.Now()
+}
+
+// draft has what waits for a digest outlast the process; the lock is held.
+func (s *sink) draft() {
+	if len(s.pending.Notices) > s.drafted {
+		s.spool.put(s.pending, true)
+		s.drafted = len(s.pending.Notices)
+	}
 }
 
 // Forget leaves nothing of devices of those names that is not yet told.
@@ -330,7 +367,9 @@ func (n *Notifier) Forget(names []string) {
 	for _, s := range n.sinks {
 		s.pending = s.pending.without(names)
 		s.spool.forget(names)
+		s.drafted = 0
 	}
+	n.saveLater()
 	for _, name := range names {
 		n.changed(name)
 	}
@@ -347,6 +386,7 @@ func (n *Notifier) Close(within time.Duration) {
 	n.queue.Close(within)
 	n.swapping.Lock()
 	defer n.swapping.Unlock()
+	n.telling.Lock()
 	n.mu.Lock()
 	rest := n.held
 	n.held = nil
@@ -358,8 +398,10 @@ func (n *Notifier) Close(within time.Duration) {
 			n.flush(s)
 		}
 	}
+	n.save()
 	n.closed = true
 	n.mu.Unlock()
+	n.telling.Unlock()
 	for _, s := range n.sinks {
 		s.spool.drained(ctx)
 		s.halt()

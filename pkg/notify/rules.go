@@ -20,22 +20,26 @@ const (
 // held is a new device that waits for a name, or for its time.
 type held struct {
 	event v1.Event
-	due   time.Time
+	since time.Time
 }
 
 // take is called for each event, in their order.
 func (n *Notifier) take(e v1.Event) error {
-	if e.Device == nil {
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	n.mu.Lock()
+	n.seq = e.Seq
+	told := n.tells()
+	switch {
+	case e.Device == nil:
+		n.mu.Unlock()
 		n.tell(notice(&e, nil))
 		return nil
-	}
-	n.mu.Lock()
-	n.changed(*e.Device)
-	told := n.tells()
-	if told && e.Event == v1.EventNew && n.cfg.Hold > 0 {
-		n.hold(&e)
+	case told && e.Event == v1.EventNew && n.cfg.Hold > 0:
+		n.hold(&e, time.Now())
 		told = false
 	}
+	n.changed(*e.Device)
 	n.mu.Unlock()
 	if told {
 		n.judge(&e)
@@ -43,15 +47,31 @@ func (n *Notifier) take(e v1.Event) error {
 	return nil
 }
 
-// hold has a new device wait; the lock is held.
-func (n *Notifier) hold(e *v1.Event) {
+// hold has a new device wait, as it does since a time; the lock is held.
+func (n *Notifier) hold(e *v1.Event, since time.Time) {
 	if len(n.held) == mostHeld {
 		n.held = slices.Delete(n.held, 0, 1)
 		n.counts.dropped.Add(1)
 	}
-	n.held = append(n.held, held{*e, time.Now().Add(n.cfg.Hold)})
+	if now := time.Now(); since.After(now) { // of traffic that is played faster than it was
+		since = now
+	}
+	if last := len(n.held) - 1; last >= 0 && since.Before(n.held[last].since) {
+		since = n.held[last].since
+	}
+	n.held = append(n.held, held{*e, since})
 	if n.holding == nil {
-		n.holding = time.AfterFunc(n.cfg.Hold, n.release)
+		n.rearm()
+	}
+}
+
+// rearm has new devices told of in their time; the lock is held.
+func (n *Notifier) rearm() {
+	if n.holding != nil {
+		n.holding.Stop()
+	}
+	if n.holding = nil; len(n.held) > 0 {
+		n.holding = time.AfterFunc(time.Until(n.held[0].since.Add(n.cfg.Hold)), n.release)
 	}
 }
 
@@ -77,7 +97,10 @@ func (n *Notifier) judge(e *v1.Event) {
 	n.mu.Unlock()
 	if quiet || n.grouped(list, &d) {
 		n.counts.quiet.Add(uint64(len(list)))
-		return
+		if list[0].Event.Event != v1.EventNew {
+			return
+		}
+		list = nil // it is done with all the same
 	}
 	n.tell(list...)
 }
@@ -88,20 +111,16 @@ func (n *Notifier) heldAt(macs []string) int {
 
 // release tells of new devices whose time has come.
 func (n *Notifier) release() {
-	now := time.Now()
-	var due []held
+	n.telling.Lock()
+	defer n.telling.Unlock()
 	n.mu.Lock()
-	waits := func(h held) bool { return h.due.After(now) }
-	for _, h := range n.held {
-		if !waits(h) {
-			due = append(due, h)
-		}
+	waits := slices.IndexFunc(n.held, func(h held) bool { return h.since.Add(n.cfg.Hold).After(time.Now()) })
+	if waits < 0 {
+		waits = len(n.held)
 	}
-	n.held = slices.DeleteFunc(n.held, func(h held) bool { return !waits(h) })
-	if n.holding = nil; len(n.held) > 0 {
-		first := slices.MinFunc(n.held, func(a, b held) int { return a.due.Compare(b.due) })
-		n.holding = time.AfterFunc(first.due.Sub(now), n.release)
-	}
+	due := n.held[:waits:waits]
+	n.held = slices.Clone(n.held[waits:])
+	n.rearm()
 	n.mu.Unlock()
 	n.tellNew(due)
 }

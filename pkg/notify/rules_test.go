@@ -22,6 +22,13 @@ func ptr[T any](v T) *T { return &v }
 type house struct {
 	mu      sync.Mutex
 	devices map[string]v1.DeviceVerdict
+	events  []v1.Event
+}
+
+func (h *house) Events() []v1.Event {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.events)
 }
 
 func (h *house) Device(name string) (v1.DeviceVerdict, bool) {

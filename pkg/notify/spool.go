@@ -48,6 +48,7 @@ type spool struct {
 	waiting []waiting // oldest first
 	bytes   int
 	number  uint64 // of the newest
+	open    uint64 // of one that may become another, and is not delivered yet; 0: none
 	failed  bool   // the last file could not be written
 	wake    chan struct{}
 	stuck   atomic.Bool // the last attempt to deliver failed
@@ -93,8 +94,9 @@ func (s *spool) path(number uint64) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%016x%s", number, spoolSuffix))
 }
 
-// put adds a message.
-func (s *spool) put(b batch) {
+// put adds a message, in place of the one that is open. An open one is not delivered before
+// another takes its place, but by another process.
+func (s *spool) put(b batch, open bool) {
 	text, err := json.Marshal(b)
 	if err != nil {
 		panic(err) // it is made of texts and numbers
@@ -102,10 +104,20 @@ func (s *spool) put(b batch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	w := waiting{number: s.number + 1, size: len(text), text: text}
+	if n := len(s.waiting); s.open != 0 && n > 0 && s.waiting[n-1].number == s.open { // else it was forgotten
+		w.number = s.open
+		s.waiting, s.bytes = s.waiting[:n-1], s.bytes-s.waiting[n-1].size
+	}
+	if s.open = 0; open {
+		s.open = w.number
+	}
 	if s.write(w.number, text) {
 		w.text = nil
 	}
 	s.add(w)
+	if open {
+		return
+	}
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -168,7 +180,7 @@ func (s *spool) read(w waiting) (b batch, err error) {
 func (s *spool) first() (b batch, number uint64, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.waiting) > 0 {
+	for len(s.waiting) > 0 && s.waiting[0].number != s.open {
 		b, err := s.read(s.waiting[0])
 		if err == nil && len(b.Notices) > 0 {
 			return b, s.waiting[0].number, true

@@ -48,7 +48,7 @@ func TestSpool(t *testing.T) {
 		s, lost := spoolIn(t, dir)
 		for i := range mostWaiting + 20 {
 			if dir == "" || i >= mostWaiting {
-				s.put(message(fmt.Sprint(i), plug))
+				s.put(message(fmt.Sprint(i), plug), false)
 				continue
 			}
 			text, err := json.Marshal(message(fmt.Sprint(i), plug))
@@ -70,7 +70,7 @@ func TestSpool(t *testing.T) {
 				t.Errorf("%d files, %v", len(files), err)
 			}
 			s, _ = spoolIn(t, dir)
-			s.put(message("new", plug))
+			s.put(message("new", plug), false)
 		}
 		texts := told(s)
 		if first, last := texts[0], texts[len(texts)-1]; len(texts) != mostWaiting || dir == "" && first+last != "201019" || dir != "" && first+last != "21new" {
@@ -82,7 +82,7 @@ func TestSpool(t *testing.T) {
 	}
 	s, lost := spoolIn(t, "")
 	for i := range 9 {
-		s.put(message(fmt.Sprint(i)+strings.Repeat(" ", mostBytes/4), plug))
+		s.put(message(fmt.Sprint(i)+strings.Repeat(" ", mostBytes/4), plug), false)
 	}
 	if texts := told(s); len(texts) != 3 || texts[0][0] != '6' || lost.Load() != 6 {
 		t.Errorf("%d large messages, %d lost", len(texts), lost.Load())
@@ -94,7 +94,7 @@ func TestSpoolDamaged(t *testing.T) {
 	dir := t.TempDir()
 	s, _ := spoolIn(t, dir)
 	for i := range 3 {
-		s.put(message(fmt.Sprint(i), plug))
+		s.put(message(fmt.Sprint(i), plug), false)
 	}
 	for name, text := range map[string]string{
 		filepath.Base(s.path(2)): "{", ".0000000000000009.json.x": "{", "readme": "", "7.json": "{}", filepath.Base(s.path(4)): "{}",
@@ -116,11 +116,11 @@ func TestSpoolDamaged(t *testing.T) {
 func TestSpoolUnwritable(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "spool")
 	s, lost := spoolIn(t, dir)
-	s.put(message("0", plug))
+	s.put(message("0", plug), false)
 	if err := os.Rename(dir, dir+".away"); err != nil {
 		t.Fatal(err)
 	}
-	s.put(message("1", plug))
+	s.put(message("1", plug), false)
 	if err := os.Rename(dir+".away", dir); err != nil {
 		t.Fatal(err)
 	}
@@ -137,9 +137,9 @@ func TestSpoolForget(t *testing.T) {
 	dir := t.TempDir()
 	for _, dir := range []string{"", dir} {
 		s, _ := spoolIn(t, dir)
-		s.put(message("both", phone, plug))
-		s.put(message("one", phone))
-		s.put(message("other", plug))
+		s.put(message("both", phone, plug), false)
+		s.put(message("one", phone), false)
+		s.put(message("other", plug), false)
 		s.forget([]string{phone})
 		files, _ := filepath.Glob(filepath.Join(dir, "*.json"))
 		for _, f := range files {

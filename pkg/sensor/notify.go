@@ -7,6 +7,7 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/notify"
+	"github.com/iotsense/iotsense/pkg/registry"
 )
 
 const (
@@ -45,6 +46,10 @@ func (t toTell) Devices() []v1.DeviceVerdict {
 	}
 	suggestSame(list)
 	return list
+}
+
+func (t toTell) Events() []v1.Event {
+	return t.sensor.classifier.Registry().Events(0, registry.MaxEvents)
 }
 
 func (t toTell) name(d *v1.DeviceVerdict) {
