@@ -84,9 +84,13 @@ func (c *Config) Tells() bool {
 	return c.Webhook.URL != "" || c.Ntfy.URL != "" || c.MQTT.URL != "" || c.NATS.URL != ""
 }
 
-// Files are those that sinks read while they are at work.
+// Files are those that sinks read while they are at work: with each connection, so that they
+// may be changed.
 func (c *Config) Files() (list []string) {
-	for _, path := range []string{c.Webhook.TokenFile, c.Ntfy.TokenFile, c.MQTT.PasswordFile, c.NATS.PasswordFile, c.NATS.TokenFile, c.NATS.CredsFile} {
+	for _, path := range []string{
+		c.Webhook.TokenFile, c.Webhook.CAFile, c.Ntfy.TokenFile, c.Ntfy.CAFile, c.MQTT.PasswordFile, c.MQTT.CAFile,
+		c.NATS.PasswordFile, c.NATS.TokenFile, c.NATS.CredsFile, c.NATS.CAFile,
+	} {
 		if path != "" {
 			list = append(list, path)
 		}

@@ -119,6 +119,11 @@ func (m *MQTT) announced(device string) []string {
 	return []string{m.config("device_tracker", id), m.config("sensor", id+"_type"), m.config("sensor", id+"_confidence"), m.config("sensor", id+"_vendor")}
 }
 
+// shown are all topics of a device.
+func (m *MQTT) shown(device string) []string {
+	return append(m.announced(device), m.below(device, "state"), m.below(device, "presence"))
+}
+
 // entities announce a device that has a name, each at its place of announced.
 func (m *MQTT) entities(d *v1.DeviceVerdict) (list []entity) {
 	id := objectID(d.Device)

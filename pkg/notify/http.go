@@ -40,24 +40,32 @@ type poster struct {
 	counts *counts
 }
 
-func newPoster(kind string, h HTTP, counts *counts, log *slog.Logger) (*poster, error) {
-	trust, err := tlsConfig(h.CAFile)
-	if err != nil {
-		return nil, err
-	}
+func newPoster(kind string, h HTTP, counts *counts, log *slog.Logger) *poster {
 	p := &poster{HTTP: h, kind: kind, counts: counts, log: log.With("sink", kind)}
 	p.form = p.webhook
 	if kind == ntfyKind {
 		p.form = p.ntfy
 	}
 	p.client = &http.Client{
-		Timeout: within,
-		// Messages are rare: no connection waits for the next.
-		Transport: &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust, DisableKeepAlives: true, MaxResponseHeaderBytes: mostAnswer, ForceAttemptHTTP2: true},
+		Timeout:   within,
+		Transport: renewed{h.CAFile},
 		// A POST that is sent on would become a GET, or take the token elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	return p, nil
+	return p
+}
+
+// renewed makes a connection for each message, and reads then whom to trust. Messages are rare.
+type renewed struct{ caFile string }
+
+// RoundTrip implements [http.RoundTripper].
+func (r renewed) RoundTrip(request *http.Request) (*http.Response, error) {
+	trust, err := tlsConfig(r.caFile)
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust, DisableKeepAlives: true, MaxResponseHeaderBytes: mostAnswer, ForceAttemptHTTP2: true}
+	return t.RoundTrip(request)
 }
 
 // run implements outlet. What waits is read anew for each attempt: it may be forgotten meanwhile.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,10 +130,7 @@ func TestAnswers(t *testing.T) {
 		408: "retried", 429: "retried", 500: "retried", 502: "retried", 503: "retried", 504: "retried",
 	} {
 		s, _ := server(t, status)
-		p, err := newPoster(webhookKind, HTTP{URL: s.URL}, &counts{}, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := newPoster(webhookKind, HTTP{URL: s.URL}, &counts{}, slog.New(slog.DiscardHandler))
 		var refused *refusedError
 		got := "sent"
 		if err := p.post(t.Context(), &v1.Notice{}); errors.As(err, &refused) {
@@ -146,20 +144,31 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// The certificate's signer is the one that ca_file names, and no error names the address.
+// The certificate's signer is the one that ca_file names now, and no error names the address.
 func TestTLS(t *testing.T) {
 	s := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	defer s.Close()
-	ca := file(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})))
-	for name, want := range map[string]string{ca: "", "": "certificate"} {
-		p, err := newPoster(webhookKind, HTTP{URL: s.URL + "/secret", CAFile: name}, &counts{}, slog.New(slog.DiscardHandler))
-		if err != nil {
+	right := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+	ca := file(t, "ca.pem", right)
+	other := filepath.Join(t.TempDir(), "other.pem")
+	certificate(t, other)
+	wrong, err := os.ReadFile(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := newPoster(webhookKind, HTTP{URL: s.URL + "/secret", CAFile: ca}, &counts{}, slog.New(slog.DiscardHandler))
+	system := newPoster(webhookKind, HTTP{URL: s.URL + "/secret"}, &counts{}, slog.New(slog.DiscardHandler))
+	for _, tt := range []struct {
+		p         *poster
+		now, want string
+	}{{named, right, ""}, {named, string(wrong), "certificate"}, {named, "", "ca_file: "}, {named, right, ""}, {system, right, "certificate"}} {
+		if err := os.WriteFile(ca, []byte(tt.now), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err = p.post(t.Context(), &v1.Notice{})
-		if (err == nil) != (want == "") || err != nil && (!strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "/secret")) {
-			t.Errorf("ca_file %q: %v", name, err)
+		err := tt.p.post(t.Context(), &v1.Notice{})
+		if (err == nil) != (tt.want == "") || err != nil && (!strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "/secret")) {
+			t.Errorf("ca_file %q: %v, want %q", tt.p.CAFile, err, tt.want)
 		}
 	}
 }
@@ -200,6 +209,36 @@ func TestBackoff(t *testing.T) {
 			if pause, most := at[i+1]-at[i], min(time.Second<<i, longestPause); pause > most || pause <= most/2-1 {
 				t.Errorf("pause %d is %v, want %v to %v", i, pause, most/2, most)
 			}
+		}
+	})
+}
+
+// What could not be delivered is tried at once when the same settings are read again: their files
+// may be others.
+func TestTriedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &house{}
+		h.put(plug, nil)
+		cfg := Config{Webhook: HTTP{URL: "http://nosuch.invalid"}}
+		n := notifier(t, "", cfg, h)
+		var refuses atomic.Bool
+		refuses.Store(true)
+		through(n, func(*http.Request) (*http.Response, error) {
+			if refuses.Load() {
+				return nil, errors.New("a certificate of nobody's")
+			}
+			return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+		})
+		n.Event(event(plug, "known"))
+		time.Sleep(time.Hour) // the next attempt is minutes away
+		refuses.Store(false)
+		synctest.Wait()
+		if err := n.Set(cfg); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if s := n.Stats(); s.Sent != 1 {
+			t.Errorf("%+v", s)
 		}
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/iotsense/iotsense/internal/wholefile"
@@ -35,6 +36,8 @@ type screen interface {
 	show(ctx context.Context, d *v1.DeviceVerdict) error
 	// remove leaves nothing of a device that was shown.
 	remove(ctx context.Context, device string) error
+	// retire leaves nothing of what was shown, if elsewhere.
+	retire(ctx context.Context, e *exhibition) error
 	// notice publishes an event, and returns when the other side has taken it.
 	notice(ctx context.Context, n *v1.Notice) error
 }
@@ -42,6 +45,8 @@ type screen interface {
 // connection is an outlet with a session; screen is itself.
 type connection struct {
 	screen screen
+	url    string   // of the other side
+	at     []string // what all begins with there
 	source Source
 	counts *counts
 	log    *slog.Logger
@@ -51,7 +56,17 @@ type connection struct {
 	dirty map[string]bool // devices to look at
 	wake  chan struct{}
 
-	published map[string]shown // devices that the other side knows of; run's alone
+	leaves atomic.Bool // nothing that was shown is to stay
+
+	// What follows is run's alone.
+	published map[string]shown // devices that the other side knows of
+	former    *exhibition      // what it was shown elsewhere; nil: nothing
+}
+
+// exhibition is what the other side was shown, and where there.
+type exhibition struct {
+	At      []string
+	Devices map[string]shown
 }
 
 // shown is a device that the other side knows of.
@@ -60,9 +75,9 @@ type shown struct {
 	Namer string // whose name it has; NATS asks for none
 }
 
-func newConnection(kind, file string, source Source, counts *counts, log *slog.Logger) connection {
+func newConnection(kind, url string, at []string, file string, source Source, counts *counts, log *slog.Logger) connection {
 	return connection{
-		source: source, counts: counts, log: log.With("sink", kind), file: file,
+		url: url, at: at, source: source, counts: counts, log: log.With("sink", kind), file: file,
 		dirty: map[string]bool{}, wake: make(chan struct{}, 1), published: map[string]shown{},
 	}
 }
@@ -78,6 +93,41 @@ func (c *connection) changed(device string) {
 	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// place is where it shows what it does.
+func (c *connection) place() []string { return append([]string{c.url}, c.at...) }
+
+// leave implements mirror.
+func (c *connection) leave(next outlet) {
+	n, ok := next.(interface{ place() []string })
+	c.leaves.Store(!ok || !slices.Equal(n.place(), c.place()))
+}
+
+// takeBack has nothing stay of what was shown elsewhere. A refusal is but logged: it would come
+// again.
+func (c *connection) takeBack(ctx context.Context) error {
+	if c.former == nil {
+		return nil
+	}
+	if err := c.screen.retire(ctx, c.former); ctx.Err() != nil {
+		return context.Cause(ctx)
+	} else if err != nil {
+		c.log.Error("what was shown elsewhere stays there", "at", c.former.At, "error", plainly(err))
+	}
+	c.former = nil
+	c.save()
+	return nil
+}
+
+// takeAllBack has nothing stay of what is shown.
+func (c *connection) takeAllBack(ctx context.Context) {
+	if err := c.screen.retire(ctx, &exhibition{c.at, c.published}); err != nil {
+		c.log.Error("what was shown stays there", "error", plainly(err))
+		return
+	}
+	c.published = map[string]shown{}
+	c.save()
 }
 
 // stay begins a session again whenever one ends, until ctx does.
@@ -199,15 +249,19 @@ func (c *connection) load() {
 	if c.file == "" {
 		return
 	}
+	var e exhibition
 	text, err := os.ReadFile(c.file)
 	if err == nil {
-		err = json.Unmarshal(text, &c.published)
+		err = json.Unmarshal(text, &e)
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		c.log.Error("devices that were forgotten meanwhile stay with the other side", "error", err)
-	}
-	if c.published == nil { // it was null
-		c.published = map[string]shown{}
+	case e.Devices == nil:
+	case slices.Equal(e.At, c.at):
+		c.published = e.Devices
+	case len(e.At) == len(c.at):
+		c.former = &e
 	}
 }
 
@@ -218,7 +272,7 @@ func (c *connection) save() {
 	}
 	err := os.MkdirAll(filepath.Dir(c.file), 0o700)
 	if err == nil {
-		err = wholefile.Write(c.file, func(w io.Writer) error { return json.NewEncoder(w).Encode(c.published) })
+		err = wholefile.Write(c.file, func(w io.Writer) error { return json.NewEncoder(w).Encode(exhibition{c.at, c.published}) })
 	}
 	if err != nil {
 		c.log.Error("devices that are forgotten before this can be written stay with the other side", "error", err)

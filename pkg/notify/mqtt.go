@@ -12,8 +12,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/url"
+	"slices"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -23,7 +25,7 @@ import (
 )
 
 const (
-	// publishedFile names the devices that the broker knows of, each with whose name it has.
+	// publishedFile names what the broker was shown, and where.
 	publishedFile = "mqtt.json"
 	// lastWords is how long the end of a session may take.
 	lastWords = time.Second
@@ -33,21 +35,16 @@ const (
 type broker struct {
 	MQTT
 	connection
-	trust *tls.Config
 
 	// What follows is run's alone.
 	last   map[string]string // what the session has published, by topic
 	client mqtt.Client
 }
 
-func newBroker(cfg MQTT, file string, source Source, counts *counts, log *slog.Logger) (*broker, error) {
-	trust, err := tlsConfig(cfg.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	b := &broker{MQTT: cfg, connection: newConnection(mqttKind, file, source, counts, log), trust: trust}
+func newBroker(cfg MQTT, file string, source Source, counts *counts, log *slog.Logger) *broker {
+	b := &broker{MQTT: cfg, connection: newConnection(mqttKind, cfg.URL, []string{cfg.Topic, cfg.Discovery}, file, source, counts, log)}
 	b.screen = b
-	return b, nil
+	return b
 }
 
 // run implements outlet.
@@ -62,13 +59,46 @@ func (b *broker) session(ctx context.Context, s *spool) (connected bool, err err
 	}
 	defer b.client.Disconnect(uint(lastWords.Milliseconds()))
 	b.last = map[string]string{}
-	if err = b.greet(ctx); err == nil {
+	if err = b.takeBack(ctx); err == nil {
+		err = b.greet(ctx)
+	}
+	if err == nil {
 		connected, err = b.converse(ctx, s)
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	b.end(context.WithoutCancel(ctx))
+	return connected, err
+}
+
+// end says that nobody tells any more.
+func (b *broker) end(ctx context.Context) {
+	if b.leaves.Load() {
+		last, cancel := context.WithTimeout(ctx, within)
+		defer cancel()
+		b.takeAllBack(last)
+		return
+	}
+	last, cancel := context.WithTimeout(ctx, lastWords)
 	defer cancel()
 	_ = b.keep(last, b.availability(), offline) // where it cannot, the will says so
-	return connected, err
+}
+
+// retire implements screen.
+func (b *broker) retire(ctx context.Context, e *exhibition) error {
+	at := MQTT{Topic: e.At[0], Discovery: e.At[1]}
+	events, _ := at.events()
+	topics := []string{events, at.availability()}
+	for _, device := range slices.Sorted(maps.Keys(e.Devices)) {
+		topics = append(topics, at.shown(device)...)
+	}
+	for _, topic := range topics {
+		if wrongTopic(topic) { // of a file that another wrote
+			continue
+		}
+		if err := b.publish(ctx, topic, true, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // greet says that the sensor is there, and what events come from.
@@ -93,12 +123,16 @@ func (b *broker) connect(ctx context.Context, lost context.CancelCauseFunc) erro
 		}
 		o.SetPassword(password)
 	}
+	trust, err := tlsConfig(b.CAFile) // so may this
+	if err != nil {
+		return fmt.Errorf("ca_file: %w", err)
+	}
 	o.SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost(err) })
 	connecting, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	release := func() bool { return false }
 	o.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
-		conn, err := b.dial(connecting, u)
+		conn, err := b.dial(connecting, u, trust)
 		if err == nil { // what answers CONNECT may never do so
 			release = context.AfterFunc(connecting, func() { conn.Close() })
 		}
@@ -112,14 +146,14 @@ func (b *broker) connect(ctx context.Context, lost context.CancelCauseFunc) erro
 }
 
 // dial opens a connection, with the handshake of TLS where the address wants that.
-func (b *broker) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
+func (b *broker) dial(ctx context.Context, u *url.URL, trust *tls.Config) (net.Conn, error) {
 	port, secure := "1883", u.Scheme == "mqtts"
 	if secure {
 		port = "8883"
 	}
 	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
 	if secure {
-		return (&tls.Dialer{Config: b.trust}).DialContext(ctx, "tcp", address)
+		return (&tls.Dialer{Config: trust}).DialContext(ctx, "tcp", address)
 	}
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }
@@ -206,7 +240,7 @@ func (b *broker) remove(ctx context.Context, device string) error {
 	if b.published[device] == (shown{}) {
 		return nil
 	}
-	for _, topic := range append(b.announced(device), b.below(device, "state"), b.below(device, "presence")) {
+	for _, topic := range b.shown(device) {
 		if err := b.keep(ctx, topic, nil); err != nil {
 			return err
 		}

@@ -266,12 +266,13 @@ func TestMQTT(t *testing.T) {
 	n = notifier(t, dir, cfg, h)
 	o.is(status, online)
 	o.until("nothing of it", func(topics map[string]string) bool { return below(topics, "50c7bf") == 0 })
+	const nothing = `{"At":["iotsense","homeassistant"],"Devices":{}}` + "\n"
 	noted := func() string { text, _ := os.ReadFile(filepath.Join(dir, publishedFile)); return string(text) }
-	for end := time.Now().Add(10 * time.Second); noted() != "{}\n" && time.Now().Before(end); { // the broker has yet to say that it took the last
+	for end := time.Now().Add(10 * time.Second); noted() != nothing && time.Now().Before(end); { // the broker has yet to say that it took the last
 		time.Sleep(10 * time.Millisecond)
 	}
 	n.Close(10 * time.Second)
-	if noted() != "{}\n" {
+	if noted() != nothing {
 		t.Error(noted())
 	}
 }
@@ -371,6 +372,53 @@ func TestMQTTReconnects(t *testing.T) {
 	h.mu.Unlock()
 	n.Forget([]string{plug})
 	o.until("nothing of it", func(topics map[string]string) bool { return below(topics, "50c7bf") == 0 })
+}
+
+// What is shown under other topics, or at all, by a reload or behind a start, is in no place that
+// it was in.
+func TestMQTTMoves(t *testing.T) {
+	m := startMosquitto(t)
+	o := m.observe()
+	h := &house{}
+	h.put(plug, func(d *v1.DeviceVerdict) { d.ID, d.UserLabel = 3, ptr("lamp") })
+	h.put(phone, func(d *v1.DeviceVerdict) { d.ID, d.UserLabel = 4, ptr("phone") })
+	at := func(topic, discovery string) Config {
+		return Config{MQTT: MQTT{URL: "mqtt://" + m.plain, Username: "me", PasswordFile: m.password, Topic: topic, Discovery: discovery}}
+	}
+	const each = 2*6 + 2 // topics: two devices, their sensor's own
+	shown := func(cfg Config) {
+		t.Helper()
+		o.until(fmt.Sprintf("all of it at %s and %s alone", cfg.MQTT.Topic, cfg.MQTT.Discovery), func(topics map[string]string) bool {
+			for topic := range topics {
+				if !strings.HasPrefix(topic, cfg.MQTT.Topic+"/") && !strings.HasPrefix(topic, cfg.MQTT.Discovery+"/") {
+					return false
+				}
+			}
+			return len(topics) == each
+		})
+	}
+	set := func(n *Notifier, cfg Config) {
+		t.Helper()
+		if err := n.Set(cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{t.TempDir(), ""} {
+		first, second, third := at("a/b", "c"), at("a/b", "d"), at("e", "d")
+		n := notifier(t, dir, first, h)
+		shown(first)
+		set(n, second)
+		shown(second)
+		set(n, third)
+		shown(third)
+		if dir != "" {
+			n.Close(10 * time.Second)
+			n = notifier(t, dir, first, h)
+			shown(first)
+		}
+		set(n, Config{})
+		o.until("nothing", func(topics map[string]string) bool { return len(topics) == 0 })
+	}
 }
 
 // relay passes connections on, until they are cut.
@@ -482,7 +530,7 @@ func FuzzDiscovery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, device, vendor, label string) {
 		m := MQTT{Topic: DefaultTopic, Discovery: DefaultDiscovery}
 		d := v1.DeviceVerdict{Verdict: v1.Verdict{Device: device, Vendor: &vendor, UserLabel: &label}, MACs: []string{device}}
-		for _, topic := range append(m.announced(device), m.below(device, "state"), m.below(device, "presence")) {
+		for _, topic := range m.shown(device) {
 			words := strings.Split(topic, "/")
 			if strings.ContainsAny(topic, "+#\x00") || words[0] != DefaultTopic && words[0] != DefaultDiscovery || slices.Contains(words, "..") || device != "" && slices.Contains(words, "") {
 				t.Errorf("topic %q", topic)

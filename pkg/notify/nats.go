@@ -7,16 +7,17 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -42,7 +43,6 @@ type bus struct {
 	NATS
 	connection
 	subject string // that all begin with
-	trust   *tls.Config
 
 	// What follows is run's alone.
 	last   map[string]string // what the session has published of devices, by name
@@ -68,19 +68,16 @@ type standing struct {
 }
 
 func newBus(cfg NATS, file string, source Source, counts *counts, log *slog.Logger) (*bus, error) {
-	trust, err := tlsConfig(cfg.CAFile)
-	if err != nil {
-		return nil, err
-	}
-	s := &bus{NATS: cfg, connection: newConnection(natsKind, file, source, counts, log), subject: cfg.Subject, trust: trust}
-	s.screen = s
-	if s.subject == "" {
+	subject := cfg.Subject
+	if subject == "" {
 		host, err := os.Hostname()
 		if err != nil {
 			return nil, fmt.Errorf("subject: this host's name: %w", err)
 		}
-		s.subject = DefaultTopic + "." + identifier(host)
+		subject = DefaultTopic + "." + identifier(host)
 	}
+	s := &bus{NATS: cfg, connection: newConnection(natsKind, cfg.URL, []string{subject}, file, source, counts, log), subject: subject}
+	s.screen = s
 	return s, nil
 }
 
@@ -111,14 +108,21 @@ func (s *bus) session(ctx context.Context, waiting *spool) (connected bool, err 
 	}
 	defer s.conn.Close()
 	s.last = map[string]string{}
+	if err := s.takeBack(ctx); err != nil {
+		return false, err
+	}
 	return s.converse(ctx, waiting)
 }
 
 // connect connects within a bounded time, and no longer than ctx; lost is told of what goes
 // wrong with the connection.
 func (s *bus) connect(ctx context.Context, lost context.CancelCauseFunc) error {
+	trust, err := tlsConfig(s.CAFile) // anew, so that it may be changed
+	if err != nil {
+		return fmt.Errorf("ca_file: %w", err)
+	}
 	o := nats.GetDefaultOptions()
-	o.Url, o.Name, o.TLSConfig = s.URL, "iotsense", s.trust.Clone()
+	o.Url, o.Name, o.TLSConfig = s.URL, "iotsense", trust
 	o.AllowReconnect, o.SkipHostLookup, o.NoCallbacksAfterClientClose = false, true, true
 	o.Timeout, o.FlusherTimeout, o.PingInterval = within, within, natsPing
 	o.CustomDialer = dialer{ctx, s.URL}
@@ -127,7 +131,6 @@ func (s *bus) connect(ctx context.Context, lost context.CancelCauseFunc) error {
 	if err := s.prove(&o); err != nil {
 		return err
 	}
-	var err error
 	if s.conn, err = o.Connect(); err != nil {
 		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
 			err = fmt.Errorf("%w: look at username and password_file, token_file or creds_file", err)
@@ -261,8 +264,21 @@ func (s *bus) remove(ctx context.Context, device string) error {
 	return nil
 }
 
+// retire implements screen.
+func (s *bus) retire(ctx context.Context, e *exhibition) error {
+	for _, device := range slices.Sorted(maps.Keys(e.Devices)) {
+		if err := s.publish(ctx, subjectOf(e.At[0], device), "", nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // of is a device's subject.
-func (s *bus) of(device string) string { return s.subject + ".devices." + objectID(device) }
+func (s *bus) of(device string) string { return subjectOf(s.subject, device) }
+
+// subjectOf is a device's below another.
+func subjectOf(subject, device string) string { return subject + ".devices." + objectID(device) }
 
 // hundredths rounds what there is.
 func hundredths(p *float64) *float64 {

@@ -164,6 +164,9 @@ func TestNATS(t *testing.T) {
 		t.Errorf("%s: %s", m.Subject, m.Data)
 	}
 
+	for n.Stats().Sent == 0 { // the server has yet to say that it has it
+		time.Sleep(time.Millisecond)
+	}
 	s.stop()
 	const more = 20
 	for i := range mostWaiting + more {
@@ -190,6 +193,19 @@ func TestNATS(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 
+	if all, err = js.SubscribeSync("house.*.devices.50c7bf000001", nats.OrderedConsumer(), nats.DeliverNew()); err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range []string{"moved", "box"} { // it is taken back from where it was
+		cfg.NATS.Subject = "house." + where
+		n = notifier(t, dir, cfg, h)
+		for _, left := range []bool{false, true} {
+			if m = next(t, all, true); strings.HasPrefix(m.Subject, cfg.NATS.Subject) != left || (len(m.Data) > 0) != left {
+				t.Errorf("%s: %s", m.Subject, m.Data)
+			}
+		}
+		n.Close(10 * time.Second)
+	}
 	h.mu.Lock()
 	delete(h.devices, plug)
 	h.mu.Unlock()

@@ -57,6 +57,9 @@ type outlet interface {
 type mirror interface {
 	// changed says that a device may be another than it was, or gone; it never waits.
 	changed(device string)
+	// leave says that another takes its place once it ends, nil: none; what it shows elsewhere
+	// than that one is not to stay.
+	leave(next outlet)
 }
 
 // door is what a sink's messages go through.
@@ -176,13 +179,23 @@ func (n *Notifier) Set(cfg Config) error {
 	return nil
 }
 
-// setOne gives a sink its door; nil: there is to be none.
+// setOne gives a sink its door; nil: there is to be none. The same one begins anew where it could
+// not deliver: what is in its files may be another now.
 func (n *Notifier) setOne(kind string, d *door, fresh *spool) {
 	s := n.sinks[kind] // Set alone changes which there are
 	if s != nil && d != nil && reflect.DeepEqual(s.cfg, d.cfg) {
+		if s.spool.stuck.Load() {
+			s.halt()
+			s.start()
+		}
 		return
 	}
 	if s != nil {
+		if m, ok := s.out.(mirror); ok && d != nil {
+			m.leave(d.out)
+		} else if ok {
+			m.leave(nil)
+		}
 		s.halt()
 	}
 	n.mu.Lock()
@@ -218,22 +231,14 @@ func (n *Notifier) doors(cfg *Config) (map[string]*door, error) {
 		if h.URL == "" {
 			continue
 		}
-		p, err := newPoster(h.kind, h.HTTP, &n.counts, n.log)
-		if err != nil {
-			return nil, fmt.Errorf("sink %s: %w", h.kind, err)
-		}
 		events := h.Events
 		if events == nil {
 			events = h.events
 		}
-		all[h.kind] = &door{h.HTTP, events, p}
+		all[h.kind] = &door{h.HTTP, events, newPoster(h.kind, h.HTTP, &n.counts, n.log)}
 	}
 	if cfg.MQTT.URL != "" {
-		b, err := newBroker(cfg.MQTT, n.below(publishedFile), n.source, &n.counts, n.log)
-		if err != nil {
-			return nil, fmt.Errorf("sink %s: %w", mqttKind, err)
-		}
-		all[mqttKind] = &door{cfg.MQTT, Events, b}
+		all[mqttKind] = &door{cfg.MQTT, Events, newBroker(cfg.MQTT, n.below(publishedFile), n.source, &n.counts, n.log)}
 	}
 	if cfg.NATS.URL != "" {
 		s, err := newBus(cfg.NATS, n.below(natsFile), n.source, &n.counts, n.log)
@@ -319,11 +324,11 @@ func (n *Notifier) tell(list ...v1.Notice) {
 			sent = true
 		}
 	}
-	if !sent {
+	if sent && slices.ContainsFunc(list, func(one v1.Notice) bool { return one.Event.Event == v1.EventNew }) {
+		n.save() // of others nobody is told again
+	} else {
 		n.saveLater()
-		return
 	}
-	n.save()
 }
 
 // due sends a message whose time has come.

@@ -25,8 +25,8 @@ const (
 // progress is how far: new devices by whose events the rules have not come, or that they hold,
 // are still to be told of. It names none: what is forgotten is not in the source's events.
 type progress struct {
-	Seq  uint64   `json:"seq"`  // of the newest event that the rules have seen
-	Held []uint64 `json:"held"` // those of devices that wait
+	Seq  uint64   // of the newest event that the rules have seen
+	Held []uint64 // those of devices that wait
 }
 
 // resume holds new devices of which a process before has not told.

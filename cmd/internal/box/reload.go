@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -135,6 +136,9 @@ func (r *reloader) reload() error {
 	if refused != nil {
 		return errors.Join(refused...)
 	}
+	if err := r.sinksAgain(changes, &cfg); err != nil {
+		return err
+	}
 	for i, c := range changes {
 		if err := takes(c.Flag)(r, next, &cfg); err != nil {
 			for _, done := range changes[:i] {
@@ -153,6 +157,15 @@ func (r *reloader) reload() error {
 	}
 	r.file, r.run, r.cfg = file, next, cfg
 	return nil
+}
+
+// sinksAgain has sinks of which no setting has changed try again what they could not deliver: their
+// files may be others.
+func (r *reloader) sinksAgain(changes []settings.Change, cfg *sensor.Config) error {
+	if slices.ContainsFunc(changes, func(c settings.Change) bool { return sinks.Is(c.Flag) }) {
+		return nil
+	}
+	return r.sensor.SetSinks(cfg.Sinks)
 }
 
 // changes are what differs, the model last.
