@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/loader/clock"
 )
@@ -15,8 +17,25 @@ import (
 // Unix epoch. It follows steps of the clock within a second.
 func (k *Kernel) Epoch(stamp int64) int64 { return stamp + k.bootTime.Load() }
 
-// readClock notes how far apart the two clocks are now.
-func (k *Kernel) readClock() { k.bootTime.Store(clock.BootTime()) }
+// Now is what time it is, us since the Unix epoch, for who compares it with what Epoch gives.
+func (k *Kernel) Now() int64 { return k.Epoch(clock.Now(unix.CLOCK_BOOTTIME) / 1000) }
+
+// readClock notes how far apart the two clocks are now, and tells of a clock that has been set.
+func (k *Kernel) readClock() {
+	now := clock.BootTime()
+	k.bootTime.Store(now)
+	by := time.Duration(now-k.toldTime) * time.Microsecond
+	if by.Abs() < time.Second {
+		return
+	}
+	if k.toldTime != 0 {
+		k.log.Warn("the clock has been set", "by_s", by.Seconds())
+		if k.cfg.ClockSet != nil {
+			k.cfg.ClockSet(by)
+		}
+	}
+	k.toldTime = now
+}
 
 // followTicks tells the programs what time it is after a suspend, whose ticks nobody has
 // counted, and now and then all the same.

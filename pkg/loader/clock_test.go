@@ -1,6 +1,7 @@
 package loader
 
 import (
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -20,10 +21,12 @@ func virtual(t *testing.T) {
 	}
 }
 
-// Epoch follows a step of the wall clock (NTP, settimeofday) within a second.
+// Epoch follows a step of the wall clock (NTP, settimeofday) within a second, and who knows times by
+// it is told.
 func TestEpochFollowsAStep(t *testing.T) {
 	virtual(t)
-	k := newKernel(t, Config{})
+	var told []time.Duration
+	k := newKernel(t, Config{ClockSet: func(by time.Duration) { told = append(told, by.Round(time.Minute)) }})
 	stamp := clock.Now(unix.CLOCK_BOOTTIME) / 1000
 	before := k.Epoch(stamp)
 	for _, step := range []time.Duration{time.Hour, -2 * time.Hour, time.Hour} {
@@ -37,6 +40,9 @@ func TestEpochFollowsAStep(t *testing.T) {
 			t.Errorf("after a step of %v Epoch has moved by %v", step, got)
 		}
 		before = k.Epoch(stamp)
+	}
+	if fmt.Sprint(told) != "[1h0m0s -2h0m0s 1h0m0s]" {
+		t.Errorf("told of %v", told)
 	}
 }
 

@@ -48,7 +48,10 @@ type Config struct {
 	// HostChanged is called from Run's goroutine, or SetLocal's, when the addresses of the
 	// interfaces have changed; it must not call back but for Epoch. May be nil.
 	HostChanged func(Host)
-	Pin         string // bpffs directory for maps and programs; empty: no pins
+	// ClockSet is called from Run's goroutine, and as HostChanged, when the wall clock has been
+	// set by a second or more: Epoch gives other times from then on. May be nil.
+	ClockSet func(by time.Duration)
+	Pin      string // bpffs directory for maps and programs; empty: no pins
 	// Keep has the programs, what they have counted and what they are at outlast the process,
 	// below Pin, for the next sensor that is to do the same; however the process ends. Where it
 	// ends in order, Keep says whether it is to be so. Open takes over what fits. nil: nothing

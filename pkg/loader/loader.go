@@ -45,6 +45,7 @@ type Kernel struct {
 	kept      *keep.Kept   // what was taken over; nil: nothing
 	closers   []io.Closer  // beside programs, maps and network
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
+	toldTime  int64        // the same, as ClockSet has been told
 	steps     atomic.Uint64
 
 	mu          sync.Mutex // guards what follows, the ring but for waiting, and the sweep

@@ -168,7 +168,9 @@ func (r *Registry) Look(now, since int64) {
 		if RandomMAC(d.name) {
 			keep = KeepRandom
 		}
-		if now-d.last > keep.Microseconds() && d.in != r.kept {
+		// A clock that is years ahead at the start is set meanwhile.
+		watched := now-since > GoneMost.Microseconds()
+		if watched && now-d.last > keep.Microseconds() && d.in != r.kept {
 			r.drop(d, false)
 		}
 	}

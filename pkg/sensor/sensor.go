@@ -107,7 +107,7 @@ type Sensor struct {
 	sink     *sink
 	early    *early    // nil: there is no model
 	ended    sync.Once // of verdicts
-	started  time.Time
+	started  time.Time // by the wall clock as it was then
 	kept     *kept
 	notify   *notify.Notifier
 	recorder *recording.Recorder // nil: nothing is recorded
@@ -123,6 +123,8 @@ type Sensor struct {
 	explaining *explaining      // nil: nothing is explained
 	counts     counts
 	failures   uint64    // records that the model refused
+	since      int64     // the start by the clock as it is now, us since the Unix epoch
+	ahead      int64     // of the kernel's stamps, the times that all is known by, us
 	judging    time.Time // since when the model judges; zero: since the start
 	unread     string    // why what was learned last cannot be read, as logged
 }
@@ -158,7 +160,7 @@ func Open(cfg Config) (*Sensor, error) {
 		return nil, errors.Join(err, s.endKeeping())
 	}
 	s.cfg.Loader.LocalInterfaces = s.cfg.Loader.Local == nil
-	s.cfg.Loader.HostChanged = s.moved
+	s.cfg.Loader.HostChanged, s.cfg.Loader.ClockSet = s.moved, s.clockSet
 	if s.kernel, err = loader.Open(s.cfg.Loader); err != nil {
 		s.closeSocket()
 		return nil, errors.Join(err, s.endKeeping())
@@ -170,6 +172,7 @@ func Open(cfg Config) (*Sensor, error) {
 		s.addFacts(&v) // here, where it keeps no packet waiting
 		return cfg.Verdict(v)
 	})
+	s.since, s.ahead = s.started.UnixMicro(), s.kernel.Epoch(0)
 	s.startExplaining()
 	s.locals = locals(s.kernel.Host())
 	assembly := flows.AssemblerConfig{

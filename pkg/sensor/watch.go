@@ -26,11 +26,12 @@ func (s *Sensor) watch(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if now, since, ok := s.clock(time.Now().UnixMicro()); ok {
-			s.mu.Lock() // what is forgotten is so by all
+		s.mu.Lock() // what is forgotten is so by all
+		now, since, ok := s.clock(s.kernel.Now())
+		if ok && (time.Duration(s.kernel.Epoch(0)-s.ahead)*time.Microsecond).Abs() < 2*time.Second { // else the clock is just being set
 			s.classifier.Registry().Look(now, since)
-			s.mu.Unlock()
 		}
+		s.mu.Unlock()
 		stats, err := s.Stats()
 		if err != nil {
 			continue // whoever asks for them is told
@@ -49,11 +50,27 @@ func (s *Sensor) watch(ctx context.Context) {
 	}
 }
 
+// clockSet has all that is known of devices as long ago as it was.
+func (s *Sensor) clockSet(by time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	us := by.Microseconds()
+	now, since, ok := s.clock(s.kernel.Now() - us)
+	if ok {
+		s.classifier.Registry().ClockSet(since, now, by)
+	}
+	s.since += us
+	s.ahead += us
+	if first := s.first.Load(); first != 0 {
+		s.first.Store(first + us)
+	}
+}
+
 // clock is what time it is for packets, at a time of the wall's clock, and since when there
-// have been some; us since the Unix epoch. ok is false where none has come yet.
+// have been some; us since the Unix epoch. ok is false where none has come yet. The lock is held.
 func (s *Sensor) clock(wall int64) (now, since int64, ok bool) {
 	if s.cfg.Speed == 1 {
-		return wall, s.started.UnixMicro(), true
+		return wall, s.since, true
 	}
 	first := s.first.Load()
 	return first + int64(float64(wall-first)*s.cfg.Speed), first, first != 0

@@ -23,7 +23,9 @@ func (s *Sensor) News() (newest uint64, next <-chan struct{}) { return s.classif
 
 // Traffic implements api.Source.
 func (s *Sensor) Traffic(device string) v1.Traffic {
-	now, _, _ := s.clock(time.Now().UnixMicro())
+	s.mu.Lock()
+	now, _, _ := s.clock(s.kernel.Now())
+	s.mu.Unlock()
 	return s.classifier.Registry().Traffic(device, now)
 }
 
