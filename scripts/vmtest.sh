@@ -4,7 +4,8 @@
 #   scripts/vmtest.sh [SUITE] [CASE...]     default: suite full, every case
 #
 # Suites: full; short, some seconds a case, for .ci/run; figures, the verifier's
-# counts for scripts/kernels.sh. /init is internal/vminit; the test binaries are
+# counts for scripts/kernels.sh; soak, that of scripts/soak.sh with steps of the clock, for
+# SOAK=10m. /init is internal/vminit; the test binaries are
 # cross-compiled and static. The console of each machine is kept in
 # build/vm/CASE-SUITE.log. VMTEST_TESTS='pkg/loader -test.v -test.run=Clsact' runs
 # that in place of a suite.
@@ -21,7 +22,7 @@ cases='amd64-5.10       amd64 bullseye linux-image-amd64     none
        arm64-6.12-16k   arm64 trixie   linux-image-arm64-16k tcx,tc,xdp'
 
 suite=full
-case ${1:-} in full | short | figures) suite=$1 && shift ;; esac
+case ${1:-} in full | short | figures | soak) suite=$1 && shift ;; esac
 [ -z "${VMTEST_TESTS:-}" ] || suite=tests
 limit=${VMTEST_LIMIT:-3600} # seconds that one machine may take
 
@@ -35,6 +36,7 @@ tests() {
   fi
   case $suite in
     tests) echo "$VMTEST_TESTS" ;;
+    soak) echo "cmd/iotsense -test.v -test.timeout=0 -test.run=^TestSoak$" ;;
     figures) echo "pkg/loader -test.v -test.run=^TestVerifiedInstructions$ -record" ;;
     short)
       echo "pkg/loader -test.v -test.short -test.run=^(TestHooksCountWhatTheInterfaceCounts|TestLatePacket|TestRollover|TestVerifiedInstructions)$/^(auto|xdp|bi)$"
@@ -88,7 +90,7 @@ boot() {
     arm64) machine=(qemu-system-aarch64 -machine virt -cpu cortex-a76) console=ttyAMA0 ;;
   esac
   timeout "$limit" "${machine[@]}" -smp 2 -m 2048 -nic none -display none -monitor none -serial stdio -no-reboot \
-    -kernel "$2/vmlinuz" -initrd "$3" -append "console=$console quiet panic=-1 $4" </dev/null
+    -kernel "$2/vmlinuz" -initrd "$3" -append "console=$console quiet panic=-1 IOTSENSE_SOAK=${SOAK:-10m} $4" </dev/null
 }
 
 # run_case CASE ARCH RELEASE PACKAGE HOOKS OPTIONS: 0 when the machine printed its PASS line.

@@ -16,6 +16,9 @@ import (
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
+// floodMACs begins those of packets' devices.
+const floodMACs = "02:00:00:00:01:"
+
 // packets are n packets of so many flows of 64 devices, one after the other.
 func packets(n, flows, perSecond int) []lab.Frame {
 	list := make([]lab.Frame, n)

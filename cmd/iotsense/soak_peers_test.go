@@ -48,17 +48,19 @@ func startPeers(ctx context.Context, t *testing.T, n *replay.Network) *peers {
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := p.listen(t, "127.0.0.1:0")
+	// Of ports that no connection is given as its own: a line is away now and then.
+	web := p.listen(t, "127.0.0.1:8080")
 	server := &http.Server{Handler: http.HandlerFunc(p.post)}
 	go func() { _ = server.Serve(web) }()
 	t.Cleanup(func() { server.Close() })
 	broker := p.broker(t)
 	var around sync.WaitGroup
 	t.Cleanup(around.Wait)
-	for name, target := range map[string]string{"webhook": web.Addr().String(), "ntfy": web.Addr().String(), "mqtt": broker} {
-		line := p.listen(t, "127.0.0.1:0")
-		p.lines[name] = line.Addr().String()
-		around.Go(func() { p.line(ctx, t, line, target) })
+	for name, l := range map[string]struct{ address, target string }{
+		"webhook": {"127.0.0.1:8081", web.Addr().String()}, "ntfy": {"127.0.0.1:8082", web.Addr().String()}, "mqtt": {"127.0.0.1:1884", broker},
+	} {
+		p.lines[name] = l.address
+		around.Go(func() { p.line(ctx, t, l.address, l.target) })
 	}
 	return p
 }
@@ -104,11 +106,9 @@ func (p *peers) post(w http.ResponseWriter, r *http.Request) {
 func (p *peers) broker(t *testing.T) string {
 	t.Helper()
 	tool := testenv.Tool(t, "mosquitto")
-	free := p.listen(t, "127.0.0.1:0")
-	address := free.Addr().(*net.TCPAddr)
-	free.Close()
+	const port = 1883
 	config := filepath.Join(t.TempDir(), "conf")
-	text := fmt.Sprintf("user root\nlog_dest none\npersistence false\nallow_anonymous true\nlistener %d 127.0.0.1\n", address.Port)
+	text := fmt.Sprintf("user root\nlog_dest none\npersistence false\nallow_anonymous true\nlistener %d 127.0.0.1\n", port)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func (p *peers) broker(t *testing.T) string {
 		_ = cmd.Process.Kill()
 		<-ended
 	})
-	return address.String()
+	return fmt.Sprint("127.0.0.1:", port)
 }
 
 func (p *peers) listen(t *testing.T, address string) (l net.Listener) {
@@ -136,8 +136,7 @@ func (p *peers) listen(t *testing.T, address string) (l net.Listener) {
 
 // line is a way to a target. Each few seconds it is another: half of the time it is sound, else nobody
 // listens, or is silent, or says what means nothing, or hangs up in the middle.
-func (p *peers) line(ctx context.Context, t *testing.T, l net.Listener, target string) {
-	address := l.Addr().String()
+func (p *peers) line(ctx context.Context, t *testing.T, address, target string) {
 	ways := []func(net.Conn){nil, hang, garbage, func(c net.Conn) { p.pass(c, target, 300) }}
 	for ctx.Err() == nil {
 		way := func(c net.Conn) { p.pass(c, target, 1<<62) }
@@ -145,12 +144,11 @@ func (p *peers) line(ctx context.Context, t *testing.T, l net.Listener, target s
 			way = ways[mathrand.IntN(len(ways))]
 		}
 		stint, end := context.WithTimeout(ctx, 2*time.Second+mathrand.N(8*time.Second))
-		p.stint(stint, l, way)
+		p.stint(stint, p.listen(t, address), way)
 		end()
-		l = p.listen(t, address)
 	}
 	p.sound.Store(true)
-	p.stint(t.Context(), l, func(c net.Conn) { p.pass(c, target, 1<<62) })
+	p.stint(t.Context(), p.listen(t, address), func(c net.Conn) { p.pass(c, target, 1<<62) })
 }
 
 // stint serves a listener in one way, nil: not at all, and closes it with all of its connections.
@@ -160,10 +158,12 @@ func (p *peers) stint(ctx context.Context, l net.Listener, way func(net.Conn)) {
 		<-ctx.Done()
 		return
 	}
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
 	var all sync.WaitGroup
 	defer all.Wait()
+	all.Go(func() { // to the end, or the next listener finds the address in use
+		<-ctx.Done()
+		l.Close()
+	})
 	for {
 		c, err := l.Accept()
 		if err != nil {

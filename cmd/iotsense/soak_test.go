@@ -52,7 +52,7 @@ type soak struct {
 // interface down, its disk full, its ring and table flooded, its socket's clients hostile, those that
 // it tells of events gone, silent, or mad. At the end each sensor has taken over from the one before,
 // each packet is counted once, no more is taken than after the warm-up, and what was to be told has
-// been. IOTSENSE_SOAK is for how long (`make soak`), IOTSENSE_SOAK_DIR what is left to look at.
+// been. In a machine of its own the clock is set, and nobody is told. IOTSENSE_SOAK is for how long (`make soak`), IOTSENSE_SOAK_DIR what is left to look at.
 func TestSoak(t *testing.T) {
 	text := os.Getenv("IOTSENSE_SOAK")
 	if text == "" {
@@ -66,28 +66,33 @@ func TestSoak(t *testing.T) {
 	s := newSoak(t)
 	ctx, stop := context.WithTimeout(t.Context(), length)
 	defer stop()
-	peers := startPeers(ctx, t, s.n)
-	s.args = append(s.args, peers.args()...)
+	calm, told := []string{"stop", "flap", "fill", "flood"}, func(*soak) {}
+	if os.Getenv("IOTSENSE_TEST_VM") != "" {
+		calm = append(calm, "clock")
+	} else {
+		peers := startPeers(ctx, t, s.n)
+		s.args, told = append(s.args, peers.args()...), peers.check
+	}
 	s.begin(t, s.n)
 	s.begun, s.before = time.Now(), received(t, s.n)
 	var around sync.WaitGroup
 	around.Go(func() { playHome(ctx, t, s.n) })
 	around.Go(func() { hostile(ctx, s.socket) })
 	at := func(part float64) time.Time { return s.begun.Add(time.Duration(part * float64(length))) }
-	s.disturb(at(0.4), "kill", "restart", "stop", "flap", "fill", "flood")
-	s.disturb(at(0.5), "stop", "flap", "fill", "flood") // no more starts: this is the warm-up
+	s.disturb(at(0.4), append(calm, "kill", "restart")...)
+	s.disturb(at(0.5), calm...) // no more starts: this is the warm-up
 	s.takes = nil
-	s.disturb(at(0.6), "stop", "flap", "fill", "flood")
+	s.disturb(at(0.6), calm...)
 	warm := median(s.takes)
-	s.disturb(at(0.9), "stop", "flap", "fill", "flood")
+	s.disturb(at(0.9), calm...)
 	s.takes = nil
-	s.disturb(at(1), "stop", "flap", "fill", "flood")
+	s.disturb(at(1), calm...)
 	last := median(s.takes)
 	around.Wait()
 	s.until("all is as it was", s.settled)
 	s.check(warm, last, length)
 	s.checkLog()
-	peers.check(s)
+	told(s)
 	if err := syscall.Kill(s.pid, syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
@@ -103,6 +108,11 @@ func newSoak(t *testing.T) *soak {
 	s := &soak{random: rand.New(rand.NewPCG(seed, 0)), disk: smallDisk(t), dir: os.Getenv("IOTSENSE_SOAK_DIR"), done: map[string]int{}}
 	if s.dir == "" {
 		s.dir = t.TempDir()
+		t.Cleanup(func() {
+			if log, err := os.ReadFile(s.log()); t.Failed() {
+				t.Logf("the log (%v):\n%s", err, log)
+			}
+		})
 	}
 	s.args = []string{
 		"--model", box.LabModel, "--keep", "--speed", fmt.Sprint(soakSpeed), "--ring-size", "256KiB", "--max-flows", "2048",
@@ -126,7 +136,7 @@ func (s *soak) disturb(end time.Time, what ...string) {
 		s.done[name]++
 		do := map[string]func() error{
 			"kill": func() error { return s.again(syscall.SIGKILL) }, "restart": func() error { return s.again(syscall.SIGTERM) },
-			"stop": s.stopped, "flap": s.flap, "fill": s.fill, "flood": s.flood,
+			"stop": s.stopped, "flap": s.flap, "fill": s.fill, "flood": s.flood, "clock": s.setClock,
 		}[name]
 		if err := do(); err != nil {
 			s.t.Fatalf("%s: %v", name, err)
@@ -247,6 +257,15 @@ func (s *soak) flood() error {
 	return err
 }
 
+// setClock sets the machine's, as NTP does, or who has no battery: by up to a second, a minute, an
+// hour or a day, forward or back.
+func (s *soak) setClock() error {
+	most := []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour}[s.random.IntN(4)]
+	by := time.Duration(s.random.Int64N(2*int64(most))) - most
+	at := unix.NsecToTimespec(time.Now().Add(by).UnixNano())
+	return unix.ClockSettime(unix.CLOCK_REALTIME, &at)
+}
+
 // isDown reports whether a frame could not be sent since the interface is down.
 func isDown(err error) bool { return errors.Is(err, unix.ENETDOWN) || errors.Is(err, unix.ENOBUFS) }
 
@@ -304,6 +323,15 @@ func (s *soak) check(warm, last taken, length time.Duration) {
 	}
 	if p.Seen != p.Counted+p.NotIP+p.Malformed+p.TableFull+p.Duplicate || p.Counted != p.InClosed+p.InOpen || p.InClosed != p.WithDevice+p.NoDevice {
 		s.t.Errorf("%+v", p)
+	}
+	events, err := s.client.Events(s.t.Context(), 0)
+	for _, e := range events { // but for those of floods, they are never silent for long
+		if e.Event == v1.EventGone && !strings.HasPrefix(*e.Device, floodMACs) {
+			s.t.Errorf("%s is gone, at %v", *e.Device, e.Time)
+		}
+	}
+	if err != nil || len(events) == 0 {
+		s.t.Errorf("%d events, %v", len(events), err)
 	}
 	if stats.Samples.RingFull == 0 || stats.Flows.Refused == 0 {
 		s.t.Errorf("nothing overflowed: %d samples lost, %d flows refused", stats.Samples.RingFull, stats.Flows.Refused)

@@ -4,7 +4,7 @@
 // off. Called as tcpdump it records packets, for tests that need a recording.
 //
 // "nobtf" on the kernel command line hides the kernel's BTF, as on kernels that
-// were built without it.
+// were built without it. NAME=VALUE there is a variable of the tests.
 package main
 
 import (
@@ -129,7 +129,7 @@ func runTest(line []string) error {
 	dir := filepath.Join("/repo", line[0])
 	cmd := exec.Command(filepath.Join(dir, filepath.Base(dir)+".test"), line[1:]...)
 	cmd.Dir = dir
-	cmd.Env = []string{"PATH=/bin:/sbin", "HOME=/tmp", "TMPDIR=/tmp", "IOTSENSE_DATA=/data", "IOTSENSE_TEST_VM=1"}
+	cmd.Env = append(os.Environ(), "PATH=/bin:/sbin", "HOME=/tmp", "TMPDIR=/tmp", "IOTSENSE_DATA=/data", "IOTSENSE_TEST_VM=1")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }
