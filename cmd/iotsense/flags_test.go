@@ -82,7 +82,7 @@ var commandFlags = map[string]string{
 	"completion zsh":  "as",
 	"completion fish": "as",
 	"man":             "as",
-	"learn":           "record models model socket labels memory threads seed again json",
+	"learn":           "record models model socket labels memory threads seed again status json",
 	"model rollback":  "models socket json",
 	"bench samples":   "rate time runs payload macs max-flows hook kernel-stats blocked json",
 }

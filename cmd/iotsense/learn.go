@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -56,6 +57,7 @@ func learnCommand() *cli.Command {
 			&cli.IntFlag{Name: "threads", Value: 1, Usage: "`N` to learn with"},
 			&cli.Int64Flag{Name: "seed", Usage: "`N` that all that is drawn comes from"},
 			&cli.BoolFlag{Name: "again", Usage: "learn, though the model of these labels was gone back from"},
+			&cli.BoolFlag{Name: "status", Usage: "learn nothing: say which model the sensor judges by, and what came of learning last"},
 			terminal.JSONFlag,
 		},
 		Action: learnModel,
@@ -86,6 +88,9 @@ type learned struct {
 }
 
 func learnModel(c *cli.Context) error {
+	if c.Bool("status") {
+		return learnStatus(c)
+	}
 	memory, err := box.ParseSize(c.String("memory"), math.MaxInt)
 	if err == nil && memory < leastMemory {
 		err = fmt.Errorf("%s: want %d MiB or more", c.String("memory"), leastMemory>>20)
@@ -131,6 +136,33 @@ func learnModel(c *cli.Context) error {
 	done.Seconds = time.Since(begun).Seconds()
 	done.MemoryMB = mostResident()
 	return finishLearning(c, shelf, &done)
+}
+
+// learnStatus prints what the sensor says of its model and of learning.
+func learnStatus(c *cli.Context) error {
+	m, err := client.New(c.String("socket")).Model(c.Context)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return terminal.PrintJSON(c.App.Writer, m)
+	}
+	w := c.App.Writer
+	if m.Judges == nil {
+		fmt.Fprintln(w, "no model judges: records only (--model none)")
+	} else {
+		fmt.Fprintf(w, "judges since %s: %s (%s)\n", m.Judges.Since.Local().Format(time.DateTime), m.Judges.Model, m.Judges.File)
+	}
+	var last *learned
+	if err := json.Unmarshal(m.Learned, &last); m.Learned != nil && err != nil {
+		return fmt.Errorf("what came of learning last: %w", err)
+	}
+	if last == nil {
+		_, err = fmt.Fprintln(w, "learned: nothing yet, with the sensor's --models")
+		return err
+	}
+	fmt.Fprintf(w, "learned last: %s\n", last.Time.Local().Format(time.DateTime))
+	return printLearned(c, last)
 }
 
 // finishLearning prints what came of it, and keeps it for the sensor to tell: without the

@@ -26,6 +26,7 @@ type labelled struct {
 	known    *facts.Collector
 	devices  []v1.DeviceVerdict
 	taken    int
+	shelf    model.Shelf
 }
 
 func (l *labelled) ID() string { return "x" }
@@ -51,6 +52,13 @@ func (l *labelled) WriteRecording(context.Context) (v1.RecordingStats, error) {
 func (l *labelled) TakeModel(context.Context) (v1.ModelTaken, error) {
 	l.taken++
 	return v1.ModelTaken{Model: "learned", MemoriesKept: true}, nil
+}
+
+func (l *labelled) Model() (v1.Model, error) {
+	m := v1.Model{Judges: &v1.Judge{Model: "one for a test", File: "embedded"}}
+	var err error
+	m.Learned, err = l.shelf.Noted()
+	return m, err
 }
 
 func newLabelled(t *testing.T, dir string, kinds ...string) *labelled {
@@ -92,6 +100,11 @@ func TestLearn(t *testing.T) {
 	records, models := filepath.Join(dir, "records"), filepath.Join(dir, "models")
 	sensor := newLabelled(t, records, "vacuum", "camera", "thermostat") // the last one has changed since
 	learn := []string{"learn", "--json", "--record", records, "--models", models, "--socket", answer(t, sensor)}
+	sensor.shelf = model.Shelf(models)
+	state := []string{"learn", "--status", "--socket", learn[len(learn)-1]}
+	if stdout, stderr, status := command(t, state...); status != 0 || !strings.Contains(stdout, "one for a test (embedded)") || !strings.Contains(stdout, "nothing yet") {
+		t.Errorf("before: status %d, %s%s", status, stdout, stderr)
+	}
 	stdout, stderr, status := command(t, learn...)
 	if strings.Contains(stderr, "operation not supported") {
 		t.Skip("linked with C: run it with CGO_ENABLED=0")
@@ -110,6 +123,12 @@ func TestLearn(t *testing.T) {
 	var kept learned
 	if note, err := model.Shelf(models).Noted(); err != nil || json.Unmarshal(note, &kept) != nil || !kept.Taken || kept.Time.IsZero() || kept.Left != nil || len(kept.Classes) != 2 {
 		t.Errorf("beside the models: %s, %v", note, err)
+	}
+	if stdout, stderr, status := command(t, state...); status != 0 || !strings.Contains(stdout, r.Why) || !strings.Contains(stdout, "learned last: ") || !strings.Contains(stdout, "camera") {
+		t.Errorf("status %d, %s%s", status, stdout, stderr)
+	}
+	if stdout, _, _ := command(t, append(state, "--json")...); !strings.Contains(stdout, `"judges":{"model":"one for a test"`) || !strings.Contains(stdout, `"learned":{"records"`) {
+		t.Error(stdout)
 	}
 	back := append([]string{"model", "rollback"}, learn[4:]...)
 	if stdout, stderr, status = command(t, back...); status != 0 || !strings.Contains(stdout, "back to the sensor's own model") || sensor.taken != 2 {

@@ -18,6 +18,9 @@ import (
 // ErrRefused is why what the operator says is not taken.
 var ErrRefused = errors.New("refused")
 
+// ErrUnknown is why what is said of a device that is not known is refused.
+var ErrUnknown = fmt.Errorf("%w: the device is not known", ErrRefused)
+
 // MaxLabel is how many bytes a label has at most.
 const MaxLabel = 128
 
@@ -45,7 +48,7 @@ func (d *device) names() []string { return append([]string{d.name}, d.word.macs.
 func (r *Registry) seen(name string) (*device, error) {
 	d := r.find(name)
 	if d == nil {
-		return nil, fmt.Errorf("%w: device %s is not known", ErrRefused, name)
+		return nil, fmt.Errorf("%w: %s", ErrUnknown, name)
 	}
 	return d, nil
 }
@@ -300,23 +303,33 @@ func (r *Registry) Ignores(name string) bool {
 	return d != nil && d.isIgnored()
 }
 
-// Erase forgets a device and all that happened to it, and returns the names it went by.
+// Erase forgets a device and all that happened to it, and returns the names it went by. Of one
+// that had to make room there may be what happened, which goes; [ErrUnknown] where there is not
+// even that.
 func (r *Registry) Erase(name string) (names []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	d, err := r.of(name)
-	if err != nil {
+	switch {
+	case err == nil:
+		names = d.names()
+		r.drop(d, true)
+	case errors.Is(err, ErrUnknown) && IsName(name):
+		names = []string{name}
+		r.gone = append(r.gone, Gone{Names: names, Said: true})
+	default:
 		return nil, err
 	}
-	r.drop(d, true)
-	names = d.names()
 	kept := r.events[:0]
 	for _, e := range r.events {
 		if e.Device == nil || !slices.Contains(names, *e.Device) {
 			kept = append(kept, e)
 		}
 	}
+	if len(kept) < len(r.events) {
+		err = nil
+	}
 	clear(r.events[len(kept):])
 	r.events = kept
-	return names, nil
+	return names, err
 }

@@ -251,11 +251,34 @@ func TestErase(t *testing.T) {
 	if list := r.Devices(); len(list) != 1 || strings.Contains(jsonText(t, r.Events(0, math.MaxInt)), first) {
 		t.Errorf("left: %s, %s", jsonText(t, list), jsonText(t, r.Events(0, math.MaxInt)))
 	}
-	if _, gone := r.Changed(9); len(gone) != 1 || !gone[0].Said || len(gone[0].Names) != 2 {
+	if names, err := r.Erase(first); !errors.Is(err, registry.ErrUnknown) || len(names) != 1 {
+		t.Errorf("nothing is left to erase: %v, %v", names, err)
+	}
+	if names, err := r.Erase("x"); !errors.Is(err, registry.ErrRefused) || names != nil {
+		t.Errorf("no name: %v, %v", names, err)
+	}
+	if _, gone := r.Changed(9); len(gone) != 2 || !gone[0].Said || len(gone[0].Names) != 2 {
 		t.Errorf("gone %+v", gone)
 	}
 	r.Record(record(first, "10.0.0.1", 9*second, 9*second))
 	if d := r.Devices()[0]; d.UserLabel != nil || d.Packets != 2 || len(d.MACs) != 1 {
 		t.Errorf("seen again: %s", jsonText(t, d))
+	}
+}
+
+// Of a device that had to make room what happened goes, if it is forgotten.
+func TestEraseEvicted(t *testing.T) {
+	r := newRegistry(1, nil)
+	r.Record(record(first, "10.0.0.1", second, second))
+	r.Record(record(other, "10.0.0.2", 2*second, 2*second))
+	if text := jsonText(t, r.Events(0, math.MaxInt)); r.Evicted() != 1 || !strings.Contains(text, first) {
+		t.Fatalf("%d evicted, %s", r.Evicted(), text)
+	}
+	names, err := r.Erase(first)
+	if text := jsonText(t, r.Events(0, math.MaxInt)); err != nil || len(names) != 1 || strings.Contains(text, first) || !strings.Contains(text, other) {
+		t.Errorf("%v, %v, %s", names, err, text)
+	}
+	if _, gone := r.Changed(9); len(gone) != 1 || !gone[0].Said {
+		t.Errorf("gone %+v", gone)
 	}
 }

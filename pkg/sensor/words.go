@@ -87,9 +87,12 @@ func (s *Sensor) say(device, do string, c v1.Correction) (forgotten []string, er
 }
 
 // forget removes all that is known of a device, and returns the names it went by; the lock is
-// held.
+// held. One that had to make room may be in recordings.
 func (s *Sensor) forget(device string) (names []string, err error) {
 	names, err = s.classifier.Registry().Erase(device) // has the others forget it, as evicted
+	if errors.Is(err, registry.ErrUnknown) && names != nil && s.recorder != nil {
+		err = nil
+	}
 	for _, name := range names {
 		s.early.forget(name)
 		s.assembler.Forget(name)
