@@ -168,7 +168,6 @@ static __always_inline __u64 emit_close(struct close *e, const struct flow_key *
 	__u64 packets;
 
 	e->kind = EVENT_CLOSE;
-	e->owner = f->owner[0] ?: f->owner[1];
 	e->key = *key;
 	e->life = life;
 	e->last_ns = last_ns;

@@ -122,7 +122,7 @@ struct sample {
 /* Ring event: a life that ended because a packet came after its lifetime. */
 struct close {
 	__u32 kind;
-	__u32 owner; /* of one of the directions */
+	__u32 owner; /* of that packet's direction */
 	struct flow_key key;
 	__u64 last_ns;
 	__u64 life; /* as it was: first packet, samples taken */
