@@ -57,6 +57,31 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 	}
 }
 
+// noJSON are the commands without --json: why they print nothing that a program would read with it.
+var noJSON = map[string]string{
+	"top": "draws on a terminal: devices --json is the list",
+	"lab": "writes captures and their manifest", "model export": "writes a model", "model import": "writes a model",
+	"registry export": "prints JSON, or CSV", "registry import": "writes a registry",
+	"config check": "says yes or what is wrong", "config show": "prints YAML",
+	"completion bash": "prints a script", "completion zsh": "prints a script", "completion fish": "prints a script",
+}
+
+// Every command has --json, but for those that have nothing to say with it.
+func TestEveryCommandHasJSON(t *testing.T) {
+	all := leaves("", newApp().Commands)
+	for words, c := range all {
+		has := slices.ContainsFunc(c.Flags, func(f cli.Flag) bool { return f.Names()[0] == terminal.JSONFlag.Name })
+		if _, without := noJSON[words]; has == without {
+			t.Errorf("%s: --json is there: %t, and noJSON has it: %t", words, has, without)
+		}
+	}
+	for words := range noJSON {
+		if all[words] == nil {
+			t.Errorf("there is no %s", words)
+		}
+	}
+}
+
 // The manual page has all commands and flags, and nothing that troff complains about.
 func TestManualPage(t *testing.T) {
 	page, stderr, status := command(t, "man")
