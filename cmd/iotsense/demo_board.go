@@ -34,6 +34,7 @@ type board struct {
 	said   map[string]v1.Verdict // in text: on the most windows
 	begin  time.Time
 	width  int // of the longest label
+	wide   int // of the longest verdict so far
 }
 
 func newBoard(w io.Writer, asJSON bool, truth map[string]string, labels []string) *board {
@@ -41,6 +42,7 @@ func newBoard(w io.Writer, asJSON bool, truth map[string]string, labels []string
 	for _, l := range slices.Concat(labels, slices.Collect(maps.Values(truth))) {
 		b.width = max(b.width, len(l))
 	}
+	b.wide = b.width
 	return b
 }
 
@@ -84,7 +86,7 @@ func (b *board) line(v v1.Verdict) demoLine {
 
 func (b *board) header() {
 	if !b.json {
-		fmt.Fprintf(b.w, "\n%7s  %-17s  %-*s  %-*s  %10s  %7s\n", "time", "device", b.width, "truly", b.width, "verdict", "confidence", "windows")
+		fmt.Fprintf(b.w, "\n%7s  %-17s  %-*s  %-*s  %10s  %7s\n", "time", "device", b.width, "truly", b.wide, "verdict", "confidence", "windows")
 	}
 }
 
@@ -104,8 +106,9 @@ func (b *board) show(v v1.Verdict) error {
 		return nil
 	}
 	label, confidence := ask.LabelText(&v)
+	b.wide = max(b.wide, len(label))
 	_, err := fmt.Fprintf(b.w, "%6.1fs  %-17s  %-*s  %-*s  %10s  %7d  %s\n", time.Since(b.begin).Seconds(),
-		v.Device, b.width, truth, b.width, label, confidence, v.Windows, outcomeText(b.outcome(v.Device)))
+		v.Device, b.width, truth, b.wide, label, confidence, v.Windows, outcomeText(b.outcome(v.Device)))
 	return err
 }
 

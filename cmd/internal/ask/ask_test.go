@@ -158,6 +158,27 @@ func TestDeviceNames(t *testing.T) {
 	}
 }
 
+// An event says from what to what, where there is both.
+func TestPrintEvent(t *testing.T) {
+	device, label, path, unknown := "00:17:88:0a:0b:0c", "Plug Two", "Plugs/plug", "unknown"
+	for _, tt := range []struct {
+		e    v1.Event
+		want string
+	}{
+		{v1.Event{Event: v1.EventNew}, "new"},
+		{v1.Event{Event: "unknown", New: &unknown}, "unknown"},
+		{v1.Event{Event: "known", New: &label}, "known        Plug Two"},
+		{v1.Event{Event: "known", Old: &path, New: &label}, "known        Plugs/plug -> Plug Two"},
+		{v1.Event{Event: v1.EventLabelled, Old: &label}, "labelled     Plug Two -> -"},
+	} {
+		var b bytes.Buffer
+		tt.e.Device = &device
+		if err := printEvent(&b, &tt.e, false); err != nil || !strings.HasSuffix(b.String(), device+"  "+tt.want+"\n") {
+			t.Errorf("%q, want %q: %v", &b, tt.want, err)
+		}
+	}
+}
+
 // Open flows in the order of their beginnings, protocols by name, for a terminal.
 func TestPrintFlows(t *testing.T) {
 	device := "00:17:88:0a:0b:0c"

@@ -5,6 +5,7 @@ package ask
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -118,10 +119,14 @@ func printEvent(w io.Writer, e *v1.Event, json bool) error {
 		return terminal.Cell(*s)
 	}
 	change := ""
-	if e.Old != nil || e.New != nil {
+	switch {
+	case e.Old != nil:
 		change = fmt.Sprintf("%s -> %s", text(e.Old), text(e.New))
+	case e.New != nil && *e.New != e.Event: // it came from nothing
+		change = text(e.New)
 	}
-	if _, err := fmt.Fprintf(w, "%s  %-17s  %-11s  %s\n", e.Time.Local().Format(time.DateTime), text(e.Device), e.Event, change); err != nil {
+	line := fmt.Sprintf("%s  %-17s  %-11s  %s", e.Time.Local().Format(time.DateTime), text(e.Device), e.Event, change)
+	if _, err := fmt.Fprintln(w, strings.TrimRight(line, " ")); err != nil {
 		return fmt.Errorf("write output: %w", err)
 	}
 	return nil

@@ -135,10 +135,10 @@ func TestHeat(t *testing.T) {
 func TestSort(t *testing.T) {
 	devices := []v1.DeviceVerdict{
 		{Verdict: v1.Verdict{Device: "a", State: v1.Known, Bytes: 5}, LastSeen: v1.UnixMicro(3)},
-		{Verdict: v1.Verdict{Device: "b", State: v1.Unknown, Bytes: 7, Vendor: ptr("Zz")}, LastSeen: v1.UnixMicro(9)},
+		{Verdict: v1.Verdict{Device: "b", State: v1.Unknown, Label: ptr("x"), Confidence: ptr(0.3), Distance: ptr(2.0), Bytes: 7, Vendor: ptr("Zz")}, LastSeen: v1.UnixMicro(9)},
 		{Verdict: v1.Verdict{Device: "c", State: v1.Known, Bytes: 6, Vendor: ptr("Aa")}, LastSeen: v1.UnixMicro(1), Name: ptr("0")},
 	}
-	for key, want := range map[string]string{"": "bac", "name": "cab", "traffic": "bca", "seen": "bac", "maker": "cba", "nonsense": "bac"} {
+	for key, want := range map[string]string{"": "bac", "name": "cab", "traffic": "bca", "seen": "bac", "maker": "cba", "sure": "bac", "nonsense": "bac"} {
 		page, err := (&List{Devices: devices}).Page(Filter{Sort: key})
 		if err != nil {
 			t.Fatal(err)

@@ -221,6 +221,10 @@ func TestWords(t *testing.T) {
 			}
 		}
 	}
+	strange := v1.Verdict{State: v1.Unknown, Label: &label, Confidence: ptr(0.01), Distance: ptr(1.4)}
+	if text, sure := what(&strange); text != "nothing that the model knows" || sure != nil {
+		t.Errorf("a stranger is %q, %v in a list", text, sure)
+	}
 	for _, s := range v1.States {
 		if !slices.Contains(ranked, s) {
 			t.Errorf("%s has no place in a list", s)

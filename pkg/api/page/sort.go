@@ -42,8 +42,11 @@ func StrangersFirst(a, b *v1.DeviceVerdict) int {
 
 // surely is how sure a verdict is, for who sorts by that: the least sure first.
 func surely(d *v1.DeviceVerdict) float64 {
-	if _, sure := what(&d.Verdict); sure != nil {
+	switch _, sure := what(&d.Verdict); {
+	case sure != nil:
 		return *sure
+	case d.State == v1.Unknown:
+		return 0
 	}
 	return 2
 }

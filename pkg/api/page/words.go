@@ -72,6 +72,9 @@ func Name(d *v1.DeviceVerdict) string {
 	return *d.Name
 }
 
+// far reports whether a device's traffic is too far from all that the model knows.
+func far(v *v1.Verdict) bool { return v.Distance != nil && *v.Distance > 1 }
+
 // behaves says what a device's traffic is like.
 func behaves(v *v1.Verdict) string {
 	switch {
@@ -81,7 +84,7 @@ func behaves(v *v1.Verdict) string {
 		return "too little seen to say"
 	case *v.Label == noneLabel:
 		return "nothing that the model knows"
-	case v.State == v1.Unknown && v.Distance != nil && *v.Distance > 1:
+	case v.State == v1.Unknown && far(v):
 		return fmt.Sprintf("nothing known; nearest is %s, %s sure", *v.Label, percent(*v.Confidence))
 	}
 	return fmt.Sprintf("%s, %s sure", *v.Label, percent(*v.Confidence))
@@ -110,7 +113,7 @@ func Sentence(v *v1.Verdict) string {
 		switch {
 		case label == noneLabel:
 			return "Its traffic is like that of none of the types that the model knows."
-		case v.Distance != nil && *v.Distance > 1:
+		case far(v):
 			return "Its traffic is far from all that the model knows."
 		}
 		return "It behaves most like " + label + ", but not so much that it could be named."
@@ -133,7 +136,7 @@ func Needs(v *v1.Verdict) string {
 	case v1.Changed:
 		return "Five windows of what it was. Look at the device until then: it may have been replaced, or taken over."
 	case v1.Unknown:
-		if v.Label != nil && *v.Label == noneLabel || v.Distance != nil && *v.Distance > 1 {
+		if v.Label != nil && *v.Label == noneLabel || far(v) {
 			return "A model that knows its type. If you know what it is, label it and let `learn` make one: more of the same traffic will not name it."
 		}
 		return fmt.Sprintf("More of what it does when it starts and is used: there are %d windows so far. Switch it off and on.", v.Windows)
@@ -152,7 +155,7 @@ func notes(d *v1.DeviceVerdict) (list []string) {
 		{d.Provisional, "provisional: it rests on flows that are still open"},
 		{d.SharedMAC, "shared MAC: several devices behind a router or repeater, or one whose address changed"},
 		{d.RandomMAC, "random MAC: the device may come back under another"},
-		{d.Trusted != nil && !*d.Trusted, "not trusted: its newest explanation rests on padding, or it is not known"},
+		{d.Known && d.Trusted != nil && !*d.Trusted, "not trusted: its newest explanation rests on padding"},
 		{d.Windows == 0 && d.Flows > 0 && d.IPv6Flows == d.Flows, "seen with IPv6 alone, which most models leave out"},
 	} {
 		if n.is {
@@ -179,6 +182,8 @@ func what(v *v1.Verdict) (text string, sure *float64) {
 		return parts(*v.Path) + ": " + *v.Label + "?", v.PathConfidence
 	case *v.Label == noneLabel:
 		return "nothing that the model knows", v.Confidence
+	case v.State == v1.Unknown && far(v):
+		return "nothing that the model knows", nil
 	}
 	return *v.Label + "?", v.Confidence
 }
