@@ -1,11 +1,14 @@
 package api
 
 // This file writes what stats tells in Prometheus' text format, version 0.0.4. No metric has
-// a label for a flow or a device: their number has a bound that no traffic moves.
+// a label for a flow, and one for a device where that is asked for alone: the number of series has
+// a bound that no traffic moves.
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,8 +17,11 @@ import (
 
 const metricsContent = "text/plain; version=0.0.4; charset=utf-8"
 
-// exposed is the answer to v1.MetricsPath.
-func exposed(ctx context.Context, ask func(context.Context) (v1.Stats, error), list func(context.Context) ([]v1.DeviceVerdict, error)) (t text, err error) {
+// maxSeries is how many devices have series of their own, where that is asked for: those seen last.
+const maxSeries = 256
+
+// exposed is the answer to v1.MetricsPath; each has devices in it.
+func exposed(ctx context.Context, ask func(context.Context) (v1.Stats, error), list func(context.Context) ([]v1.DeviceVerdict, error), each bool) (t text, err error) {
 	devices, err := list(ctx)
 	if err != nil {
 		return t, err
@@ -33,7 +39,27 @@ func exposed(ctx context.Context, ask func(context.Context) (v1.Stats, error), l
 	for _, s := range v1.States {
 		e.add("devices", "gauge", "devices that are remembered, by the state of their verdict", strconv.Itoa(states[s]), "state", string(s))
 	}
+	if each {
+		e.devices(devices)
+	}
 	return text{bytes: e.bytes()}, nil
+}
+
+// devices adds gauges of each device.
+func (e *exposition) devices(all []v1.DeviceVerdict) {
+	list := slices.SortedFunc(slices.Values(all), func(a, b v1.DeviceVerdict) int {
+		return cmp.Or(b.LastSeen.Compare(a.LastSeen.Time), strings.Compare(a.Device, b.Device))
+	})
+	none := ""
+	for i := range list[:min(len(list), maxSeries)] {
+		d := &list[i]
+		e.add("device_info", "gauge", "a device, what it is called and taken for; always 1", "1",
+			"device", d.Device, "name", *cmp.Or(d.Name, &none), "label", *cmp.Or(d.Label, &none), "state", string(d.State))
+		e.add("device_bytes", "gauge", "IP bytes of a device's ended flows", strconv.FormatUint(d.Bytes, 10), "device", d.Device)
+		if !d.LastSeen.IsZero() {
+			e.add("device_last_seen_seconds", "gauge", "when a device was seen last, since 1970", strconv.FormatInt(d.LastSeen.Unix(), 10), "device", d.Device)
+		}
+	}
 }
 
 // exposition is a text in the making.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
@@ -123,10 +124,43 @@ func TestMetricsWithout(t *testing.T) {
 	}
 }
 
+// crowd is a source with more devices than have series.
+type crowd struct{ answers }
+
+func (crowd) Devices() (list []v1.DeviceVerdict, err error) {
+	for i := range maxSeries + 9 {
+		name := fmt.Sprintf(`plug "%d"`, i)
+		d := v1.DeviceVerdict{Verdict: v1.Verdict{Device: fmt.Sprintf("02:00:00:00:%02x:%02x", i/256, i%256), State: v1.Unknown, Bytes: uint64(i)}, Name: &name}
+		d.LastSeen = v1.UnixMicro(int64(i) * 1e6)
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+// Devices have series where that is asked for: so many, those seen last.
+func TestMetricsOfDevices(t *testing.T) {
+	at := serve(t, crowd{})
+	if body, _ := get(t, at, v1.MetricsPath); bytes.Contains(body, []byte("device=")) {
+		t.Errorf("nobody asked for devices:\n%s", body)
+	}
+	body, _ := get(t, at, v1.MetricsPath+"?"+v1.EachDevice)
+	if n := bytes.Count(body, []byte("iotsense_device_bytes{")); n != maxSeries {
+		t.Errorf("%d devices", n)
+	}
+	for _, want := range []string{
+		`iotsense_device_info{device="02:00:00:00:01:08",name="plug \"264\"",label="",state="unknown"} 1`,
+		`iotsense_device_bytes{device="02:00:00:00:00:09"} 9`, `iotsense_device_last_seen_seconds{device="02:00:00:00:00:09"} 9`,
+	} {
+		if !bytes.Contains(body, []byte(want+"\n")) {
+			t.Errorf("no %s in\n%s", want, body)
+		}
+	}
+}
+
 func TestMetricsByPromtool(t *testing.T) {
 	promtool := testenv.Tool(t, "promtool")
 	for name, src := range map[string]Source{"figures": measured{}, "none": answers{}} {
-		body, _ := get(t, serve(t, src), v1.MetricsPath)
+		body, _ := get(t, serve(t, src), v1.MetricsPath+"?"+v1.EachDevice)
 		check := exec.Command(promtool, "check", "metrics")
 		check.Stdin = bytes.NewReader(body)
 		if out, err := check.CombinedOutput(); err != nil || len(out) > 0 {

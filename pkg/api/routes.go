@@ -106,10 +106,7 @@ func routesOf(src Source, log *quietLog, c *clients) (routes []route, end func()
 	}, 1, explain.turn, func(ctx context.Context, q *http.Request) (*v1.Explanation, error) {
 		return src.Explanation(ctx, q.PathValue("device"), v1.ParseExplanationRequest(q.URL.Query()))
 	}))
-	metrics := share(r, 0, func(ctx context.Context) (text, error) {
-		return exposed(ctx, stats, devices.get)
-	})
-	r.add(route{path: v1.MetricsPath, summary: "counters, as Prometheus reads them", answer: r.answer(slots, metricsContent, metrics.of)})
+	r.add(metricsRoute(r, stats, devices.get))
 
 	var document []byte
 	r.add(route{path: v1.OpenAPIPath, summary: "this document", answer: r.answer(0, jsonContent,
@@ -156,6 +153,23 @@ func asked[T any](r *router, one route, most int, maxAge time.Duration, ask func
 	one.value = reflect.TypeFor[T]()
 	one.answer = r.answer(most, jsonContent, share(r, maxAge, encoded(ask)).of)
 	return one
+}
+
+func metricsRoute(r *router, stats func(context.Context) (v1.Stats, error), devices func(context.Context) ([]v1.DeviceVerdict, error)) route {
+	of := func(each bool) *shared[text] {
+		return share(r, 0, func(ctx context.Context) (text, error) { return exposed(ctx, stats, devices, each) })
+	}
+	counters, all := of(false), of(true)
+	return route{
+		path: v1.MetricsPath, summary: "counters, as Prometheus reads them",
+		query: []parameter{{v1.EachDevice, "devices too, those seen last", nil}},
+		answer: r.answer(slots, metricsContent, func(ctx context.Context, q *http.Request) (text, error) {
+			if q.URL.Query().Has(v1.EachDevice) {
+				return all.get(ctx)
+			}
+			return counters.get(ctx)
+		}),
+	}
 }
 
 func eventsRoute(r *router, c *clients) route {

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/iotsense/iotsense/internal/palette"
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -94,7 +96,8 @@ func Login(wrong bool) ([]byte, error) {
 
 // Sorry is a page that says what went wrong.
 func Sorry(what string) ([]byte, error) {
-	return render("sorry", struct{ Title, What string }{"iotsense: " + what, what})
+	first, size := utf8.DecodeRuneInString(what)
+	return render("sorry", struct{ Title, What string }{"iotsense: " + what, string(unicode.ToUpper(first)) + what[size:]})
 }
 
 // moment is a time as pages show it.

@@ -221,6 +221,9 @@ func TestWords(t *testing.T) {
 			}
 		}
 	}
+	if page, err := Sorry("the sensor is busy"); err != nil || !strings.Contains(string(page), ">The sensor is busy<") {
+		t.Errorf("%s, %v", page, err)
+	}
 	strange := v1.Verdict{State: v1.Unknown, Label: &label, Confidence: ptr(0.01), Distance: ptr(1.4)}
 	if text, sure := what(&strange); text != "nothing that the model knows" || sure != nil {
 		t.Errorf("a stranger is %q, %v in a list", text, sure)

@@ -15,7 +15,8 @@ const DefaultSocket = "/run/iotsense/iotsense.sock"
 // Paths of the socket; each answers GET, those below /v1 with one JSON value. What may be
 // said of a device is POSTed below it, see [CorrectionPath]; of the sensor itself, to the last two.
 const (
-	MetricsPath = "/metrics"      // counters, as Prometheus reads them
+	MetricsPath = "/metrics" // counters, as Prometheus reads them; with EachDevice in the query, devices too
+	EachDevice  = "devices"
 	OpenAPIPath = "/openapi.json" // what these paths answer
 
 	StatsPath   = "/v1/stats"   // a Stats
