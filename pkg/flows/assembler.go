@@ -56,11 +56,11 @@ type openLife struct {
 
 // lifeSample is a sample with its payload cut to what is kept of it.
 type lifeSample struct {
-	index   uint8
 	stamp   int64
-	fromA   bool
-	size    uint32
 	payload []byte
+	size    uint32
+	index   uint8
+	fromA   bool
 }
 
 func byIndex(x, y lifeSample) int { return int(x.index) - int(y.index) }
@@ -149,7 +149,16 @@ func (a *Assembler) Sample(s *Sample) {
 		}
 	}
 	payload := s.Payload[:min(len(s.Payload), a.cfg.Spec.Prefix, l.room(s.Index, a.cfg.Spec.Payload))]
-	l.samples = append(l.samples, lifeSample{s.Index, s.Stamp, s.FromA, s.Size, slices.Clone(payload)})
+	l.keep(lifeSample{s.Stamp, slices.Clone(payload), s.Size, s.Index, s.FromA}, a.cfg.Spec.Packets)
+}
+
+// keep adds a sample, of so many at most. Of thousands of open lives most have few, and
+// no memory is held for more than there can be.
+func (l *openLife) keep(s lifeSample, most int) {
+	if n := len(l.samples); n == cap(l.samples) {
+		l.samples = append(make([]lifeSample, 0, max(n+1, min(2*n+1, most))), l.samples...)
+	}
+	l.samples = append(l.samples, s)
 }
 
 // room is what a row's payload section of so many values has left for the payload

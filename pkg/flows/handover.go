@@ -80,7 +80,7 @@ func (a *Assembler) Restore(h *Handover) {
 	for _, l := range h.Lives {
 		open := &openLife{delivered: l.Delivered}
 		for _, s := range l.Samples {
-			open.samples = append(open.samples, lifeSample{s.Index, s.Stamp, s.FromA, s.Size, s.Payload})
+			open.samples = append(open.samples, lifeSample{s.Stamp, s.Payload, s.Size, s.Index, s.FromA})
 		}
 		a.lives[l.Life] = open
 	}
