@@ -26,8 +26,9 @@ func (k *Kernel) deliver(raw []byte) error {
 		if len(raw) < sampleHead {
 			return fmt.Errorf("sample event of %d bytes, want at least %d", len(raw), sampleHead)
 		}
-		e := sampleEvent(raw)
-		k.sink.Sample(&e)
+		k.sample = sampleEvent(raw)
+		k.sink.Sample(&k.sample)
+		k.sample.Payload = nil // it is in the ring
 	case gen.IotsenseEventKindEVENT_CLOSE:
 		var e gen.IotsenseClose
 		if !decode(&e, raw) {
@@ -98,6 +99,21 @@ func flowKey(k gen.IotsenseFlowKey) flows.Key {
 		Proto:    k.Proto,
 		HasPorts: k.HasPorts != 0,
 	}
+}
+
+// tableKey is the key of a life's entry, as flowKey and generation have read it.
+func tableKey(l *flows.Life) gen.IotsenseFlowKey {
+	k := gen.IotsenseFlowKey{Version: 6, Proto: l.Key.Proto, Alt: uint8(l.Generation % uint64(gen.IotsensePlacePLACES))}
+	if l.Key.A.Addr.Is4() {
+		k.Version = 4
+	}
+	if l.Key.HasPorts {
+		k.HasPorts = 1
+	}
+	copy(k.A.Addr[:], l.Key.A.Addr.AsSlice())
+	copy(k.B.Addr[:], l.Key.B.Addr.AsSlice())
+	k.A.Mac, k.A.Port, k.B.Mac, k.B.Port = l.Key.A.MAC, l.Key.A.Port, l.Key.B.MAC, l.Key.B.Port
+	return k
 }
 
 func addr(version uint8, b [16]byte) netip.Addr {

@@ -68,6 +68,7 @@ type Kernel struct {
 	ends        ends           // of lives that the kernel has told of, closed or not
 	given       []byte         // what the sink of the sensor before has handed over
 	left        bool           // the programs stay on, see leave
+	sample      flows.Sample   // the last one: a new one each time would be garbage
 	refusals    refusals       // reported so far
 	mostWaiting int            // bytes in the ring when it was read
 	suspended   int64          // ns, when the programs were last told

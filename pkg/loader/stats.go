@@ -5,6 +5,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"strings"
 	"time"
@@ -128,21 +129,6 @@ func (k *Kernel) counters() (gen.IotsenseCounters, error) {
 // many; left counts the others. Packets are read meanwhile: a life may be missing that has been
 // followed by another. Close must not be called before it returns.
 func (k *Kernel) OpenFlows(most int) (list []flows.Close, left int, err error) {
-	err = k.EachOpenFlow(func(f *flows.Close) {
-		if len(list) < most {
-			list = append(list, *f)
-		} else {
-			left++
-		}
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	return list, left, nil
-}
-
-// EachOpenFlow gives what OpenFlows lists; a flow is valid during the call.
-func (k *Kernel) EachOpenFlow(take func(*flows.Close)) error {
 	names := k.interfaceNames()
 	const batch = 512 // more than any hash bucket will hold
 	places, values := make([]uint64, batch), make([]gen.IotsenseFlow, batch)
@@ -150,17 +136,45 @@ func (k *Kernel) EachOpenFlow(take func(*flows.Close)) error {
 	for {
 		n, err := k.maps[gen.IotsenseMapFlows].BatchLookup(&cursor, places, values, nil)
 		for i := range n {
+			if len(list) == most {
+				left++
+				continue
+			}
 			c := k.closeOf(values[i])
 			c.Interface.Name = names[c.Interface.Index]
-			take(&c)
+			list = append(list, c)
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return nil
+			return list, left, nil
 		}
 		if err != nil {
-			return fmt.Errorf("read the open flows: %w", err)
+			return nil, 0, fmt.Errorf("read the open flows: %w", err)
 		}
 	}
+}
+
+// Counted gives what has been counted of some lives so far, of those that are still going on,
+// without looking at others. Close must not be called before it returns.
+func (k *Kernel) Counted(lives iter.Seq[flows.Life], take func(*flows.Close)) error {
+	var constants gen.IotsenseConfig
+	if err := k.variables["cfg"].Get(&constants); err != nil {
+		return fmt.Errorf("read the constants: %w", err)
+	}
+	secret := object.Secret(constants.Secret)
+	for l := range lives {
+		var f gen.IotsenseFlow
+		err := k.maps[gen.IotsenseMapFlows].Lookup(secret.Place(tableKey(&l)), &f)
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("read an open flow: %w", err)
+		}
+		if c := k.closeOf(f); c.Life == l {
+			take(&c)
+		}
+	}
+	return nil
 }
 
 // interfaceNames are the present names of the interfaces watched, by index.

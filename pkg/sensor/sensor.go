@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"runtime"
@@ -247,11 +248,7 @@ func (s *Sensor) newEarly() *early {
 		lock: &s.mu, assembler: s.assembler, classifier: s.classifier, lifetime: s.spec.Lifetime,
 		most: cmp.Or(s.cfg.MaxDevices, registry.DefaultMaxDevices),
 		counted: func(lives map[flows.Life]*flows.Close) error {
-			return s.kernel.EachOpenFlow(func(f *flows.Close) {
-				if _, wanted := lives[f.Life]; wanted {
-					lives[f.Life] = s.sink.scaled(f)
-				}
-			})
+			return s.kernel.Counted(maps.Keys(lives), func(c *flows.Close) { lives[c.Life] = s.sink.scaled(c) })
 		},
 	}
 	if s.facts != nil {

@@ -145,6 +145,26 @@ func (c Config) secret() Secret {
 	return s
 }
 
+// Place is where a flow's entry is in the flow table, as bpf/key.h makes it of the flow's key.
+func (s *Secret) Place(key gen.IotsenseFlowKey) uint64 {
+	le := binary.LittleEndian
+	head := uint32(key.Version) | uint32(key.Proto)<<8 | uint32(key.HasPorts)<<16
+	a, b := &key.A, &key.B
+	words := [...]uint32{
+		head,
+		le.Uint32(a.Mac[:]), uint32(le.Uint16(a.Mac[4:])) | uint32(a.Port)<<16,
+		le.Uint32(b.Mac[:]), uint32(le.Uint16(b.Mac[4:])) | uint32(b.Port)<<16,
+		le.Uint32(a.Addr[:]), le.Uint32(b.Addr[:]), le.Uint32(a.Addr[4:]), le.Uint32(b.Addr[4:]),
+		le.Uint32(a.Addr[8:]), le.Uint32(a.Addr[12:]), le.Uint32(b.Addr[8:]), le.Uint32(b.Addr[12:]),
+	}
+	sums := [2]uint64{s[0][0], s[1][0]}
+	for i, w := range words {
+		sums[0] += s[0][i+1] * uint64(w)
+		sums[1] += s[1][i+1] * uint64(w)
+	}
+	return sums[0]>>32<<32 | sums[1]>>32&^(uint64(gen.IotsensePlacePLACES)-1) | uint64(key.Alt)
+}
+
 // PrivateLocal reports whether every default range is local: the programs then
 // compare constants instead of looking the ranges up.
 func PrivateLocal(local []netip.Prefix) bool {
