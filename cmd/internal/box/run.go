@@ -10,7 +10,6 @@ import (
 	"math"
 	"net"
 	"os"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -85,14 +84,6 @@ func runCommand() *cli.Command {
 	}
 }
 
-// spareMemory has garbage collected when it is half of what is in use, not as much again: a
-// box has more time than memory. GOGC in the environment says otherwise.
-func spareMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
-	}
-}
-
 func runSensor(c *cli.Context) error {
 	spareMemory()
 	ctx, stop := context.WithCancelCause(c.Context)
@@ -129,6 +120,9 @@ func runSensor(c *cli.Context) error {
 	s, err := sensor.Open(cfg)
 	if err != nil {
 		return err
+	}
+	if err := endStart(); err != nil {
+		log.Warn("the start's memory stays", "error", err)
 	}
 	if err := confine.Enter(c, cfg); err != nil {
 		return errors.Join(err, s.Close())
