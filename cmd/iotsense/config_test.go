@@ -37,12 +37,12 @@ func TestSinksConfiguration(t *testing.T) {
 	for text, want := range map[string]string{
 		good:                              "all in order",
 		good + "    events: [new, nwe]\n": `line 7: sinks.webhook.events: there is no event "nwe"`,
-		good + "  ntfy: {url: https://ntfy.sh/a/b.c}\n": "line 7: sinks.ntfy.url: want that of a topic",
-		good + "  ntfy: {token_file: " + token + "}\n":  "line 7: sinks.ntfy.url: it is missing",
-		good + "    ca_file: /nonexistent\n":            "line 7: sinks.webhook.ca_file: open /nonexistent",
+		good + "  ntfy: {url: https://ntfy.sh/a/b.c}\n":       "line 7: sinks.ntfy.url: want that of a topic",
+		good + "  ntfy: {token_file: " + token + "}\n":        "line 7: sinks.ntfy.url: it is missing",
+		good + "    ca_file: /nonexistent\n":                  "line 7: sinks.webhook.ca_file: open /nonexistent",
 		good + "  nats: {url: \"nats://me:tk_secret@bus\"}\n": "line 7: sinks.nats.url: no name and password in it",
-		good + "  hold: -1s\n":                          "line 7: sinks.hold: -1s: want 0s to 24h",
-		good + "  webhok: {}\n":                         `line 7: there is no setting "sinks.webhok"`,
+		good + "  hold: -1s\n":                                "line 7: sinks.hold: -1s: want 0s to 24h",
+		good + "  webhok: {}\n":                               `line 7: there is no setting "sinks.webhok"`,
 	} {
 		path := write(t, "config.yaml", []byte(text))
 		stdout, stderr, status := command(t, "config", "check", path)

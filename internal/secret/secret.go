@@ -3,7 +3,6 @@
 package secret
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,15 +14,19 @@ const most = 1024 // bytes
 
 // Read returns the one line of a file that only its owner and group may read or write.
 func Read(path string) (string, error) {
-	b, err := Bytes(path, most+1) // with the line's end
+	b, err := Bytes(path, most+2)
 	line := strings.TrimSpace(string(b))
 	switch {
 	case err != nil:
 		return "", err
+	case line == "":
+		err = errors.New("it is empty: want one line")
 	case len(line) > most || strings.ContainsAny(line, "\r\n\x00"):
-		return "", fmt.Errorf("%s: want one line of at most %d bytes", path, most)
+		err = fmt.Errorf("want one line of at most %d bytes", most)
+	default:
+		return line, nil
 	}
-	return line, nil
+	return "", fmt.Errorf("%s: %w", path, err)
 }
 
 // Bytes returns the content, so many bytes at most, of a file that only its owner and group may
@@ -38,18 +41,12 @@ func Bytes(path string, most int64) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	switch {
-	case err != nil:
+	b, err := io.ReadAll(io.LimitReader(f, most))
+	if err != nil {
 		return nil, err // names the file
-	case info.Mode().Perm()&0o007 != 0:
-		err = fmt.Errorf("everybody may read or write it (%v): chmod 600", info.Mode().Perm())
-	case len(bytes.TrimSpace(b)) == 0:
-		err = errors.New("it is empty")
-	case int64(len(b)) > most:
-		err = fmt.Errorf("it has more than %d bytes", most)
-	default:
-		return b, nil
 	}
-	return nil, fmt.Errorf("%s: %w", path, err)
+	if info.Mode().Perm()&0o007 != 0 {
+		return nil, fmt.Errorf("%s: everybody may read or write it (%v): chmod 600", path, info.Mode().Perm())
+	}
+	return b, nil
 }
