@@ -69,7 +69,7 @@ func ipfix(collector string) IPFIX {
 	return IPFIX{Collector: collector, Domain: DefaultDomain, Enterprise: DefaultEnterprise}
 }
 
-// received are the messages that come until there is nothing for a moment.
+// received are the next n messages.
 func received(t *testing.T, c *net.UDPConn, n int) (list [][]byte) {
 	t.Helper()
 	c.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -136,4 +136,33 @@ func TestRecord(t *testing.T) {
 		}
 	}
 	accounted(t, e, 4)
+}
+
+// BenchmarkExport is what a record costs from its end until the system has it.
+func BenchmarkExport(b *testing.B) {
+	c, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	var counted counts
+	session, err := newSession(ipfix(c.LocalAddr().String()), &counted, silent)
+	if err != nil {
+		b.Fatal(err)
+	}
+	file, err := openLines(Lines{Path: filepath.Join(b.TempDir(), "flows.ndjson")}, &counted, silent)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, w := range map[string]way{"ipfix": session, "lines": file} {
+		b.Run(name, func(b *testing.B) {
+			r := records()[0]
+			for b.Loop() {
+				if err := w.take(r); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		w.end(time.Second)
+	}
 }

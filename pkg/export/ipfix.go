@@ -67,6 +67,7 @@ type session struct {
 	away     bool      // the collector; that was said
 	missed   time.Time // the last time that it was
 	message  message
+	most     int         // bytes that it may have
 	timer    *time.Timer // of the message's end
 }
 
@@ -149,11 +150,12 @@ func (s *session) take(r *Record) error {
 	if err := s.connected(); err != nil {
 		return err
 	}
-	if !s.message.add(r, s.room()) {
+	if !s.message.add(r, s.most) {
 		s.send()
 		s.message.add(r, 0)
 	}
 	if s.message.records == 1 {
+		s.most = s.room()
 		s.timer = time.AfterFunc(linger, s.flush)
 	}
 	return nil

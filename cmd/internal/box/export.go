@@ -27,12 +27,13 @@ var exportFlags = []cli.Flag{
 // parseExport reads where records go.
 func parseExport(c *cli.Context) (cfg export.Config, err error) {
 	for _, f := range []struct {
-		name string
-		to   *uint32
-	}{{"ipfix-domain", &cfg.IPFIX.Domain}, {"ipfix-enterprise", &cfg.IPFIX.Enterprise}} {
+		name  string
+		least uint64
+		to    *uint32
+	}{{"ipfix-domain", 0, &cfg.IPFIX.Domain}, {"ipfix-enterprise", 1, &cfg.IPFIX.Enterprise}} {
 		n := c.Uint64(f.name)
-		if n > math.MaxUint32 {
-			return cfg, terminal.Usagef("--%s %d: want a number of 32 bits", f.name, n)
+		if n < f.least || n > math.MaxUint32 {
+			return cfg, terminal.Usagef("--%s %d: want a number from %d to %d", f.name, n, f.least, uint32(math.MaxUint32))
 		}
 		if *f.to = uint32(n); c.IsSet(f.name) && c.String(ipfixFlag) == "" {
 			return cfg, terminal.Usagef("--%s is of --ipfix HOST:PORT, which is missing", f.name)
