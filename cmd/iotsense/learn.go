@@ -151,7 +151,7 @@ func learnStatus(c *cli.Context) error {
 	if m.Judges == nil {
 		fmt.Fprintln(w, "no model judges: records only (--model none)")
 	} else {
-		fmt.Fprintf(w, "judges since %s: %s (%s)\n", m.Judges.Since.Local().Format(time.DateTime), m.Judges.Model, m.Judges.File)
+		fmt.Fprintf(w, "judges since %s: %s\n", m.Judges.Since.Local().Format(time.DateTime), m.Judges.Model)
 	}
 	var last *learned
 	if err := json.Unmarshal(m.Learned, &last); m.Learned != nil && err != nil {
@@ -210,7 +210,7 @@ func learnFrom(c *cli.Context, shelf model.Shelf, cfg *learning.Config) error {
 	}
 	cfg.Recordings, err = recording.Files(c.String("record"))
 	if err == nil && len(cfg.Recordings) == 0 {
-		err = fmt.Errorf("%s: nothing is recorded there: start `iotsense run` with --record DIR", c.String("record"))
+		err = fmt.Errorf("%s: nothing is recorded there: start `iotsense run` with --record DIR, and wait for devices to say something", c.String("record"))
 	}
 	return err
 }

@@ -102,7 +102,7 @@ func TestLearn(t *testing.T) {
 	learn := []string{"learn", "--json", "--record", records, "--models", models, "--socket", answer(t, sensor)}
 	sensor.shelf = model.Shelf(models)
 	state := []string{"learn", "--status", "--socket", learn[len(learn)-1]}
-	if stdout, stderr, status := command(t, state...); status != 0 || !strings.Contains(stdout, "one for a test (embedded)") || !strings.Contains(stdout, "nothing yet") {
+	if stdout, stderr, status := command(t, state...); status != 0 || !strings.Contains(stdout, "one for a test\n") || !strings.Contains(stdout, "nothing yet") {
 		t.Errorf("before: status %d, %s%s", status, stdout, stderr)
 	}
 	stdout, stderr, status := command(t, learn...)

@@ -84,18 +84,18 @@ func (n *Notifier) judge(e *v1.Event) {
 	}
 	list := []v1.Notice{notice(e, &d)}
 	n.mu.Lock()
-	if at := n.heldAt(d.MACs); at >= 0 {
+	if slices.ContainsFunc(n.held, isOf(&d)) {
 		if !slices.Contains([]string{string(v1.Known), string(v1.Conflict), v1.EventLabelled}, e.Event) {
 			n.counts.quiet.Add(1)
 			n.mu.Unlock()
 			return
 		}
-		list = slices.Insert(list, 0, notice(&n.held[at].event, &d))
-		n.held = slices.Delete(n.held, at, at+1)
+		first := n.letGo(&d)
+		list = slices.Insert(list, 0, notice(&first, &d))
 	}
 	quiet := n.allowed(&d)
 	n.mu.Unlock()
-	if quiet || n.grouped(list, &d) {
+	if quiet || n.noNews(list, &d) {
 		n.counts.quiet.Add(uint64(len(list)))
 		if list[0].Event.Event != v1.EventNew {
 			return
@@ -105,8 +105,19 @@ func (n *Notifier) judge(e *v1.Event) {
 	n.tell(list...)
 }
 
-func (n *Notifier) heldAt(macs []string) int {
-	return slices.IndexFunc(n.held, func(h held) bool { return slices.Contains(macs, *h.event.Device) })
+// isOf reports of what is held whether it is a device's, by any of its MACs.
+func isOf(d *v1.DeviceVerdict) func(held) bool {
+	return func(h held) bool { return slices.Contains(d.MACs, *h.event.Device) }
+}
+
+// letGo holds nothing of a device any more, and returns the first event that it held; the lock
+// is held.
+func (n *Notifier) letGo(d *v1.DeviceVerdict) (first v1.Event) {
+	if at := slices.IndexFunc(n.held, isOf(d)); at >= 0 {
+		first = n.held[at].event
+		n.held = slices.DeleteFunc(n.held, isOf(d))
+	}
+	return first
 }
 
 // release tells of new devices whose time has come.
@@ -141,9 +152,10 @@ func (n *Notifier) tellNew(due []held) {
 		d, ok := all[*e.Device]
 		one := []v1.Notice{notice(e, &d)}
 		n.mu.Lock()
-		quiet := !ok || n.allowed(&d)
+		quiet := !ok || n.allowed(&d) || slices.ContainsFunc(due[:i], isOf(&d))
+		n.letGo(&d) // of a device that was two
 		n.mu.Unlock()
-		if quiet || n.grouped(one, &d) {
+		if quiet || n.noNews(one, &d) {
 			n.counts.quiet.Add(1)
 			continue
 		}
@@ -160,12 +172,16 @@ func (n *Notifier) allowed(d *v1.DeviceVerdict) bool {
 	})
 }
 
-// grouped reports whether what happened is but that a device goes by another random MAC: it
-// is new, while the other was there before, or gone, while the other is there.
-func (n *Notifier) grouped(list []v1.Notice, d *v1.DeviceVerdict) bool {
+// noNews reports whether a new device is one that is ignored, or what happened is but that a
+// device goes by another random MAC: it is new, while the other was there before, or gone,
+// while the other is there.
+func (n *Notifier) noNews(list []v1.Notice, d *v1.DeviceVerdict) bool {
 	what := list[0].Event.Event
 	if what != v1.EventNew && what != v1.EventGone {
 		return false
+	}
+	if what == v1.EventNew && d.State == v1.Ignored {
+		return true
 	}
 	all := n.all()
 	return slices.ContainsFunc(all[d.Device].SameAs, func(name string) bool {

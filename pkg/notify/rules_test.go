@@ -130,6 +130,7 @@ func TestRules(t *testing.T) {
 			d.RandomMAC, d.FirstSeen, d.SameAs = true, v1.UnixMicro(9e6), []string{other}
 		}
 	}
+	both := func(d *v1.DeviceVerdict) { d.Device, d.MACs = plug, []string{plug, phone} }
 	for _, tt := range []struct {
 		name   string
 		cfg    Config
@@ -164,6 +165,14 @@ func TestRules(t *testing.T) {
 		}, []at{in(0, phone, "gone")}, []string{"0s: 1 phone gone"}, 0},
 		{"a random MAC that nothing is said of", Config{}, map[string]func(*v1.DeviceVerdict){phone: func(d *v1.DeviceVerdict) { d.RandomMAC = true }},
 			[]at{in(0, phone, "new")}, []string{"10m0s: 1 phone new"}, 0},
+		{"one that is ignored meanwhile", Config{}, map[string]func(*v1.DeviceVerdict){plug: func(d *v1.DeviceVerdict) { d.State = v1.Ignored }},
+			[]at{in(0, plug, "new"), in(minute, plug, "ignored"), in(15*minute, plug, "gone")}, []string{"16m0s: 1 plug gone"}, 2},
+		{"two that are one", Config{}, map[string]func(*v1.DeviceVerdict){plug: both, phone: both},
+			[]at{in(0, phone, "new"), in(minute, plug, "new"), in(minute, plug, "known")}, []string{"2m0s: 2 phone new, plug known"}, 0},
+		{"two that are one without a name", Config{}, map[string]func(*v1.DeviceVerdict){plug: both, phone: both},
+			[]at{in(0, phone, "new"), in(minute, plug, "new")}, []string{"10m0s: 1 phone new"}, 0},
+		{"two that are one, at once", Config{}, map[string]func(*v1.DeviceVerdict){plug: both, phone: both},
+			[]at{in(0, phone, "new"), in(0, plug, "new")}, []string{"10m0s: 1 phone new"}, 1},
 		{"one that is forgotten before its time", Config{}, nil, []at{in(0, "00:00:00:00:00:09", "new"), in(minute, "00:00:00:00:00:08", "gone")}, nil, 2},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
