@@ -42,14 +42,19 @@ try "has the timer" test -e /usr/lib/systemd/system/iotsense-learn.timer
 pins=/sys/fs/bpf/iotsense-lab1
 if [ -d /run/systemd/system ]; then
   mkdir /sys/fs/bpf/iotsense-of-another
+  sed -i 's/^# hook:.*/hook: tc/' /etc/iotsense/config.yaml # whose filters outlast their pins
   systemctl start iotsense@lab1
   try "one for another interface" test -e "$pins/flows"
   systemctl stop iotsense@lab1
+  try "which is on after its stop" test -n "$(tc filter show dev lab1 ingress)"
 fi
 try "is removed" dpkg --remove iotsense-tools iotsense
 try "runs no more" running inactive
 try "has left no program" not test -e /sys/fs/bpf/iotsense -o -e "$pins"
-[ ! -d /run/systemd/system ] || try "but another's" rmdir /sys/fs/bpf/iotsense-of-another
+if [ -d /run/systemd/system ]; then
+  try "no filter either" test -z "$(tc filter show dev lab1 ingress; tc filter show dev lab1 egress)"
+  try "but another's pins" rmdir /sys/fs/bpf/iotsense-of-another
+fi
 try "has left the configuration" test -e /etc/iotsense/config.yaml
 try "and what was learned" test -e /var/lib/iotsense/kept
 try "installs again" dpkg --install --force-confold /usr/lib/iotsense_*.deb
