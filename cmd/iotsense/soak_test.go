@@ -258,8 +258,12 @@ func (s *soak) flood() error {
 }
 
 // setClock sets the machine's, as NTP does, or who has no battery: by up to a second, a minute, an
-// hour or a day, forward or back.
+// hour or a day, forward or back; or has it go half a second faster or slower, as NTP does too.
 func (s *soak) setClock() error {
+	if s.random.IntN(5) == 0 {
+		_, err := unix.Adjtimex(&unix.Timex{Modes: unix.ADJ_OFFSET_SINGLESHOT, Offset: s.random.Int64N(1e6) - 5e5})
+		return err
+	}
 	most := []time.Duration{time.Second, time.Minute, time.Hour, 24 * time.Hour}[s.random.IntN(4)]
 	by := time.Duration(s.random.Int64N(2*int64(most))) - most
 	at := unix.NsecToTimespec(time.Now().Add(by).UnixNano())
