@@ -52,7 +52,8 @@ type soak struct {
 // interface down, its disk full, its ring and table flooded, its socket's clients hostile, those that
 // it tells of events gone, silent, or mad. At the end each sensor has taken over from the one before,
 // each packet is counted once, no more is taken than after the warm-up, and what was to be told has
-// been. In a machine of its own the clock is set, and nobody is told. IOTSENSE_SOAK is for how long (`make soak`), IOTSENSE_SOAK_DIR what is left to look at.
+// been. In a machine of its own the clock is set, and nobody is told. IOTSENSE_SOAK is for how long
+// (`make soak`), IOTSENSE_SOAK_DIR where to leave what there is to look at.
 func TestSoak(t *testing.T) {
 	text := os.Getenv("IOTSENSE_SOAK")
 	if text == "" {
@@ -80,6 +81,7 @@ func TestSoak(t *testing.T) {
 	around.Go(func() { hostile(ctx, s.socket) })
 	at := func(part float64) time.Time { return s.begun.Add(time.Duration(part * float64(length))) }
 	s.disturb(at(0.4), append(calm, "kill", "restart")...)
+	s.disturb(s.begun, "flood")
 	s.disturb(at(0.5), calm...) // no more starts: this is the warm-up
 	s.takes = nil
 	s.disturb(at(0.6), calm...)
