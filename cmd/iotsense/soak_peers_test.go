@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	mathrand "math/rand/v2"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/iotsense/iotsense/internal/testenv"
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -126,7 +128,14 @@ func (p *peers) broker(t *testing.T) string {
 
 func (p *peers) listen(t *testing.T, address string) (l net.Listener) {
 	t.Helper()
-	err := p.n.Do(func() (err error) { l, err = net.Listen("tcp", address); return err })
+	var err error
+	for end := time.Now().Add(deadlock); ; time.Sleep(10 * time.Millisecond) {
+		err = p.n.Do(func() (err error) { l, err = net.Listen("tcp", address); return err })
+		// A sensor that is just being started has a copy of the listener before, until it is executed.
+		if !errors.Is(err, unix.EADDRINUSE) || time.Now().After(end) {
+			break
+		}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
