@@ -213,6 +213,7 @@ func (c *Classifier) Record(r *flows.Record) error {
 	}
 	step, ok := s.rows.Add(r)
 	if !ok {
+		c.presume(s, r)
 		return nil
 	}
 	said := join.Window{Probs: s.all}

@@ -5,6 +5,7 @@ package classify
 import (
 	"github.com/iotsense/iotsense/pkg/facts"
 	"github.com/iotsense/iotsense/pkg/facts/linear"
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // Facts is what is known of a device of the capture that is being read; nil if nothing is.
@@ -35,6 +36,20 @@ func (h *heard) row(device string, until int64) *linear.Device {
 	return d
 }
 
+// presume says what the facts alone do of a device that joins the network with flows of which
+// the model makes no rows.
+func (c *Classifier) presume(s *stream, r *flows.Record) {
+	if s.heard == nil || c.opts.Facts == nil || !r.AsksForRouter() {
+		return
+	}
+	var d linear.Device // rows are judged as without this
+	d.Row(r.LastDescribed())
+	s.heard.judge.Hear(&d, c.opts.Facts(r.Device))
+	if level, p := s.heard.judge.Presume(&d); level != "" {
+		c.registry.Presume(r.Device, level, p)
+	}
+}
+
 // window makes of a network's probabilities those of both.
 func (s *stream) window(d *linear.Device, known *facts.Set, j *Judged) {
 	h := s.heard
@@ -49,5 +64,5 @@ func (s *stream) window(d *linear.Device, known *facts.Set, j *Judged) {
 	for i, at := range s.index {
 		h.probs[at], h.joint[at], h.named[at] = d.Probabilities()[i], joint[i], named[i]
 	}
-	j.Facts, j.Probs, j.Named, j.Maker = h.probs, h.joint, h.named, d.Maker()
+	j.Facts, j.Probs, j.Named, j.Maker = h.probs, h.joint, h.named, h.judge.Maker(d)
 }

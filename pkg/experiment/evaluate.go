@@ -302,11 +302,19 @@ func (s *scoring) capture(c dataset.CaptureSummary, last func(device string) v1.
 		if s.predictions != nil {
 			s.predictions.device(read, c.Name, d)
 		}
-		devices = append(devices, score.Device{Name: d.Name, Capture: c.Name, Label: d.Label, State: last(d.Name).State})
+		v := last(d.Name)
+		said := score.Device{Name: d.Name, Capture: c.Name, Label: d.Label, State: v.State}
+		if v.Windows == 0 && v.Path != nil {
+			said.Path = *v.Path
+		}
+		devices = append(devices, said)
 		s.known = s.known || slices.Contains(s.labels, d.Label)
 	}
 	s.devices += len(devices)
 	s.scorer.Capture(devices, c.Duration.Hours())
+	for i := range devices {
+		devices[i].Path = "" // it is of no part's windows
+	}
 	for _, part := range s.parts {
 		part.Capture(devices, c.Duration.Hours())
 	}

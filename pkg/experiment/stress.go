@@ -213,7 +213,8 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 				known++
 				continue
 			}
-			found.add(paths, d.Label, last(d.Name), ever[d.Name])
+			v := last(d.Name)
+			found.add(paths, d.Label, v, ever[d.Name].and(&v)) // of one without a window too
 		}
 		clear(ever)
 		return nil

@@ -44,6 +44,11 @@ func MakerToken(name string) string {
 	return "oui:" + strings.Map(letterOrDigit, strings.ToLower(name))
 }
 
+// TellsMaker reports whether a token is of who made the device's MAC.
+func TellsMaker(token string) bool {
+	return strings.HasPrefix(token, "oui:") && token != "oui:none" && token != "oui:random"
+}
+
 type tokens []string
 
 func (t *tokens) add(prefix string, words ...string) {

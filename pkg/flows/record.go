@@ -26,6 +26,8 @@ const (
 	Missing        = -1   // a port that does not exist, a packet that never came
 )
 
+const protoICMPv6 = 58
+
 // RowPacket is one of the first packets of a record.
 type RowPacket struct {
 	Offset  int64  // us since the record's first packet, never negative
@@ -69,6 +71,13 @@ func (r *Record) IsIPv6() bool { return r.Remote.Is6() }
 
 // IsLocal reports whether the remote end is local unicast (obfuscated).
 func (r *Record) IsLocal() bool { return r.Remote.IsUnspecified() }
+
+// AsksForRouter reports whether the device asks for a router, as a host does that joins a
+// network, and a router does not (RFC 4861, 6.3.7).
+func (r *Record) AsksForRouter() bool {
+	return r.Proto == protoICMPv6 && r.Remote == netip.IPv6LinkLocalAllRouters() &&
+		slices.ContainsFunc(r.Packets, func(p RowPacket) bool { return p.Sent })
+}
 
 // LastDescribed is when the last of the packets described one by one was seen, us
 // since the Unix epoch: the record's row is known then but for its totals.

@@ -52,6 +52,23 @@ func TestRecordTokens(t *testing.T) {
 	}
 }
 
+func TestAsksForRouter(t *testing.T) {
+	asks := Record{Proto: 58, Remote: netip.MustParseAddr("ff02::2"), Packets: []RowPacket{{}, {Sent: true}}}
+	if !asks.AsksForRouter() {
+		t.Error("one that asks does not")
+	}
+	for name, change := range map[string]func(*Record){
+		"is asked":      func(r *Record) { r.Packets = r.Packets[:1] },
+		"another group": func(r *Record) { r.Remote = netip.MustParseAddr("ff02::16") },
+		"UDP":           func(r *Record) { r.Proto = 17 },
+	} {
+		r := asks
+		if change(&r); r.AsksForRouter() {
+			t.Error(name)
+		}
+	}
+}
+
 func TestLastDescribed(t *testing.T) {
 	r := &Record{FirstSeen: 1_000_000, Packets: []RowPacket{{Offset: 0}, {Offset: 2_500_000}}}
 	if got := r.LastDescribed(); got != 3_500_000 {

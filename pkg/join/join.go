@@ -43,6 +43,9 @@ type Mean struct {
 	held  int       // of the newest window
 	any   bool      // a window has been joined, whether or not it counts
 
+	presumed  string  // an outermost level, until there is an output
+	presumedP float64 // its probability
+
 	distance float64 // sum
 	measured int     // outputs with one
 }
@@ -65,6 +68,11 @@ func (m *Mean) Join(w Window) {
 		}
 	}
 	m.named, m.maker, m.held, m.any = append(m.named[:0], w.Named...), w.Maker, w.Held, true
+}
+
+// Presume has an outermost level said, with its probability, until there is an output.
+func (m *Mean) Presume(level string, probability float64) {
+	m.presumed, m.presumedP = level, probability
 }
 
 // Hold takes a level, and those below it, back that may not be said, as [Window.Held].

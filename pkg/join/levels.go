@@ -66,7 +66,7 @@ func (l *Levels) None() int { return l.none }
 
 // Verdict is what outputs say together.
 type Verdict struct {
-	Class       int     // the best that a device can be given; -1: nothing has been joined
+	Class       int     // the best that a device can be given; -1: nothing has been joined, a level may be presumed
 	Probability float64 // its own
 	Gathering   bool    // there is too little to say anything, see [LeastFlows]
 	Known       bool    // the class is safe
@@ -81,11 +81,14 @@ type Verdict struct {
 // level, or comes before the class, that is not safe; nor is a level of which the device
 // may be named as no class; nor one that is held. The outermost level asks for less: where
 // the device's MAC is of the maker that it is of, it may be said of few flows, and of a device
-// that may be named as no class.
+// that may be named as no class. Until there is an output it is the level that is presumed.
 func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	v.Class, v.Probability = m.BestBut(l.none)
 	gathering := m.Gathering()
 	if v.Gathering = gathering; v.Class < 0 {
+		if m.presumed != "" && m.held == 0 {
+			v.Gathering, v.Level, v.Path, v.Sum = false, 1, m.presumed, m.presumedP
+		}
 		return v
 	}
 	first, most := m.Best()

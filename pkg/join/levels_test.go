@@ -130,6 +130,28 @@ func TestMaker(t *testing.T) {
 	}
 }
 
+// A level that is presumed is said until there is an output, unless it is held.
+func TestPresume(t *testing.T) {
+	l := join.NewLevels([][]string{{"A", "a"}, {"A", "b"}}, -1, func(int) float64 { return .8 }, .8)
+	var m join.Mean
+	m.Presume("A", .6)
+	c := m.Clone()
+	if v, want := l.Verdict(&c), (join.Verdict{Class: -1, Level: 1, Path: "A", Sum: .6}); v != want {
+		t.Errorf("%+v, want %+v", v, want)
+	}
+	if c.Hold(1); l.Verdict(&c).Level != 0 {
+		t.Error("a level that is held is said")
+	}
+	if m.Join(told([]float32{.7, .1})); l.Verdict(&m).Class != 0 {
+		t.Errorf("after an output %+v", l.Verdict(&m))
+	}
+	m = join.Mean{}
+	m.Presume("A", .6)
+	if m.Join(join.Window{Probs: []float32{.5, .5}}); l.Verdict(&m).Level != 0 {
+		t.Errorf("after an output of a device that says nothing %+v", l.Verdict(&m))
+	}
+}
+
 // What is far from all that is known, in the mean of what counts, is named by what it says
 // of itself alone.
 func TestBeyond(t *testing.T) {

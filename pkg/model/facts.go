@@ -5,8 +5,6 @@ package model
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/iotsense/iotsense/pkg/facts/linear"
@@ -28,13 +26,13 @@ func (m *Model) Judge() *linear.Judge {
 	for i, l := range m.Labels {
 		thresholds[i] = m.Thresholds.For(l)
 	}
-	var makers []string
-	for _, path := range slices.Sorted(maps.Values(m.Taxonomy)) {
-		if maker, _, above := strings.Cut(path, "/"); above {
-			makers = append(makers, maker)
+	levels := make([]string, len(m.Labels))
+	for i, l := range m.Labels {
+		if outermost, _, above := strings.Cut(m.Taxonomy[l], "/"); above {
+			levels[i] = outermost
 		}
 	}
-	return linear.NewJudge(m.Facts, m.noneIndex(), thresholds, makers)
+	return linear.NewJudge(m.Facts, m.noneIndex(), thresholds, levels)
 }
 
 // noneIndex is the output of [NoneLabel], -1 if there is none.

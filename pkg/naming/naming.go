@@ -210,6 +210,9 @@ func (r *run) mean(namer string, words []string) Answer {
 // answered is what a verdict says, at the deepest level that is safe.
 func answered(v *v1.Verdict, paths taxonomy.Taxonomy) (a Answer) {
 	if v.Label == nil {
+		if v.Path != nil { // its maker, before the first window
+			a[0] = []string{*v.Path}
+		}
 		return a
 	}
 	all := paths.Levels(*v.Label)

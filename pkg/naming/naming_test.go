@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/iotsense/iotsense/internal/testenv"
+	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/dataset"
 	"github.com/iotsense/iotsense/pkg/flows/capture"
 	"github.com/iotsense/iotsense/pkg/lab"
@@ -238,6 +239,26 @@ func TestRun(t *testing.T) {
 	}
 	if got.Failed["broken"] != 4 || warned != 4 || len(got.Failed) != 1 {
 		t.Errorf("failed %v, %d warnings", got.Failed, warned)
+	}
+}
+
+// What a verdict says counts as deep as it is safe, its maker before its first window too.
+func TestAnswered(t *testing.T) {
+	label, path := "A1", "A"
+	paths := taxonomy.Taxonomy{"A1": "A/plug/A1"}
+	for _, tt := range []struct {
+		v    v1.Verdict
+		want Answer
+	}{
+		{v1.Verdict{}, Answer{}},
+		{v1.Verdict{Path: &path, Level: 1}, Answer{{"A"}}},
+		{v1.Verdict{Label: &label}, Answer{}},
+		{v1.Verdict{Label: &label, Path: &path, Level: 1}, Answer{{"A"}}},
+		{v1.Verdict{Label: &label, Known: true, Level: 3}, Answer{{"A"}, {"plug"}, {"A1"}}},
+	} {
+		if got := answered(&tt.v, paths); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%+v: %v, want %v", tt.v, got, tt.want)
+		}
 	}
 }
 

@@ -7,8 +7,41 @@ import (
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
+
+// What serves the network is presumed to be nothing, nor is what has a window already.
+func TestPresume(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		port   int32
+		window bool
+		state  v1.State
+	}{
+		{"a host", 40000, false, v1.Likely},
+		{"a server of leases", 67, false, v1.Gathering},
+		{"with a window", 40000, true, v1.Gathering},
+	} {
+		r := newRegistry(10, nil)
+		rec := record("m", "10.0.0.1", 0, 1)
+		rec.Proto, rec.DevPort, rec.Packets = 17, tt.port, []flows.RowPacket{{Sent: true}}
+		r.Record(rec)
+		if tt.window {
+			probs := []float32{.4, .3, .3}
+			r.Window(rec, &registry.Window{Window: join.Window{Probs: probs}, Network: probs})
+		}
+		r.Presume("m", "A", 0.7)
+		r.Presume("never seen", "A", 0.7)
+		v := r.Verdict("m")
+		if v.State != tt.state || (v.Path != nil) != (tt.state == v1.Likely) || (v.Label == nil) == tt.window {
+			t.Errorf("%s: %s", tt.name, jsonText(t, v))
+		}
+		if v.Path != nil && (*v.Path != "A" || *v.PathConfidence != 0.7 || v.Level != 1 || v.Known || !v.Time.IsZero()) {
+			t.Errorf("%s: %s", tt.name, jsonText(t, v))
+		}
+	}
+}
 
 func TestGateway(t *testing.T) {
 	flow := func(at int64, own string, port, remotePort int32, remote string, sent bool) *flows.Record {

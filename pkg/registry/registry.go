@@ -310,6 +310,9 @@ func (r *Registry) judged(d *device, joined join.Verdict) v1.Verdict {
 	}
 	s := &spoken{Verdict: joined, windowP: d.joined.lastP}
 	v.State = d.state(&s.Verdict)
+	if v.Level = s.Level; v.Level > 0 {
+		v.Path, v.PathConfidence = &s.Path, &s.Sum
+	}
 	if s.Class < 0 {
 		return v
 	}
@@ -323,12 +326,9 @@ func (r *Registry) judged(d *device, joined join.Verdict) v1.Verdict {
 		v.Distance = &s.away
 	}
 	v.WindowLabel, v.WindowConfidence = &s.windowLabel, &s.windowP
-	v.Known, v.Level = s.Known, s.Level
+	v.Known = s.Known
 	if d.explained.once {
 		v.Explained(d.explained.padding)
-	}
-	if s.Level > 0 {
-		v.Path, v.PathConfidence = &s.Path, &s.Sum
 	}
 	return v
 }
@@ -344,7 +344,7 @@ func (d *device) state(s *join.Verdict) v1.State {
 		return v1.Changed
 	case d.contradiction.holds:
 		return v1.Conflict
-	case s.Class < 0 || s.Gathering:
+	case s.Class < 0 && s.Level == 0 || s.Gathering:
 		return v1.Gathering
 	case s.Known:
 		return v1.Known

@@ -35,6 +35,16 @@ func (d *device) judge(w *Window, at int64, l *join.Levels) join.Verdict {
 	return l.Verdict(&d.joined.Mean)
 }
 
+// Presume says of a device that has no window, and serves nobody, that an outermost level is
+// safe, and its probability.
+func (r *Registry) Presume(name, level string, probability float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := r.find(name); d != nil && d.served == 0 {
+		d.joined.Presume(level, probability)
+	}
+}
+
 // nameless reports whether the device gets no name, however sure the model is.
 func (d *device) nameless() bool { return d.gateway() || d.left || d.contradiction.holds }
 

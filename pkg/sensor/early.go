@@ -131,7 +131,7 @@ func (e *early) say(d flows.OpenDevice, lives map[flows.Life]*flows.Close, tell 
 	defer e.turn.Unlock()
 	v, err := e.judge(d.Name, lives)
 	e.keep(d, &v)
-	if err == nil && v.Windows > 0 {
+	if err == nil && (v.Windows > 0 || v.Level > 0) {
 		tell(v)
 	}
 }
@@ -267,7 +267,7 @@ func (e *early) overlay(v *v1.Verdict) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if p := e.said[v.Device]; p != nil && p.Provisional && p.Windows > v.Windows {
+	if p := e.said[v.Device]; p != nil && p.Provisional && (p.Windows > v.Windows || p.Windows == v.Windows && p.Level > v.Level) {
 		label, others := v.UserLabel, v.Others
 		*v = p.Verdict
 		v.UserLabel, v.Others = label, others

@@ -203,6 +203,48 @@ func sample(device, flow int, stamp int64) *flows.Sample {
 	}
 }
 
+// A device that has but asked for a router is said to be of its MAC's maker, until there is a window.
+func TestProvisionalMaker(t *testing.T) {
+	bundle, err := embedded.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name  string
+		mac   flows.MAC
+		to    string
+		level int // 0: nothing is told
+	}{
+		{"a known maker's", flows.MAC{0x1c, 0x5f, 0x2b, 0, 0, 1}, "ff02::2", 1},
+		{"which tells that it listens alone", flows.MAC{0x1c, 0x5f, 0x2b, 0, 0, 1}, "ff02::16", 0},
+		{"another maker's", flows.MAC{0x00, 0x1b, 0x21, 0, 0, 1}, "ff02::2", 0},
+		{"random", flows.MAC{0x02, 0x5f, 0x2b, 0, 0, 1}, "ff02::2", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHouse(t, bundle, 10)
+			s := sample(0, 0, time.Second.Microseconds())
+			s.Payload, s.Size = nil, 56
+			s.Life.Key = flows.Key{
+				A: flows.End{Addr: netip.MustParseAddr("fe80::1"), MAC: tt.mac}, B: flows.End{Addr: netip.MustParseAddr(tt.to)}, Proto: 58,
+			}
+			h.assembler.Sample(s)
+			told := h.ask()
+			if len(told) != tt.level {
+				t.Fatalf("%d verdicts: %+v", len(told), told)
+			}
+			shown := h.classifier.Registry().Verdict(tt.mac.String())
+			if h.overlay(&shown); shown.Level != tt.level || shown.Provisional != (tt.level > 0) {
+				t.Errorf("shown: %+v", shown)
+			}
+			for _, v := range told {
+				if *v.Path != "D-Link" || v.State != v1.Likely || v.Known || v.Windows != 0 || v.Label != nil || v.Confidence != nil || !v.Provisional {
+					t.Errorf("%s", line(t, v))
+				}
+			}
+		})
+	}
+}
+
 // However many devices there are, a round is no more than so much work, each comes in its
 // turn, none again without new samples, and nothing is kept of those whose flows are over.
 func TestProvisionalIsBounded(t *testing.T) {

@@ -219,8 +219,11 @@ func LabelText(v *v1.Verdict) (label, confidence string) {
 
 // GuessText is LabelText without what the operator calls it: for where that stands beside it.
 func GuessText(v *v1.Verdict) (label, confidence string) {
-	if v.Label == nil || v.State == v1.Gateway {
+	switch {
+	case v.State == v1.Gateway || v.Label == nil && v.Path == nil:
 		return "-", "-"
+	case v.Label == nil:
+		return terminal.Cell(*v.Path), fmt.Sprintf("%.3f", *v.PathConfidence)
 	}
 	label = terminal.Cell(*v.Label)
 	switch {

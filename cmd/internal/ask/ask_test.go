@@ -39,6 +39,8 @@ func TestPrintDevices(t *testing.T) {
 	twin.State, twin.Level, twin.Path, twin.PathConfidence = v1.Likely, 2, &path, &sum
 	router := deviceOf("00:17:88:0a:0b:0f", "Plug Three", 0.6, "10.0.0.1")
 	router.State = v1.Gateway
+	joins := deviceOf("00:17:88:0a:0b:0b", "", 0)
+	joins.State, joins.Level, joins.Path, joins.PathConfidence = v1.Likely, 1, &path, &sum
 	early := deviceOf("00:17:88:0a:0b:0c", "Plug", 0.9, "192.168.178.201")
 	early.Provisional = true
 	yesterday := deviceOf("00:17:88:0a:0b:0d", "Plug", 0.5, "2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff")
@@ -65,6 +67,7 @@ func TestPrintDevices(t *testing.T) {
 			[]string{"shared MAC", "192.168.178.200 +3", "12:30:01", "03 Mar", "Plug?", "unknown", "0.500"}, []string{"Camera?", "gathering", "fe80"}},
 		{"likely", []v1.DeviceVerdict{twin, shared}, v1.Stats{UptimeS: 9, Model: &model}, []string{"Plugs/plug: Plug Two?", "0.990", "likely"}, []string{"0.500"}},
 		{"names", []v1.DeviceVerdict{named, own}, v1.Stats{UptimeS: 9, Model: &model}, []string{says + "  Plug Four?", "heater            Plug Four?", "12:30:01   " + maker}, []string{"heater ("}},
+		{"no window, but a maker", []v1.DeviceVerdict{joins, shared}, v1.Stats{UptimeS: 9, Model: &model}, []string{"Plugs/plug  ", "0.990", "likely"}, []string{"Plugs/plug:"}},
 		{"gateway", []v1.DeviceVerdict{router}, v1.Stats{UptimeS: 9, Model: &model}, []string{"gateway"}, []string{"Plug", "0.600"}},
 		{"no MAC", []v1.DeviceVerdict{deviceOf("ip:192.168.100.200", "Weather Station of the Garden", 0.9, "192.168.100.200")}, v1.Stats{UptimeS: 200, Model: &model},
 			[]string{"ip:192.168.100.200", "Weather Station of the Garden"}, nil},

@@ -142,6 +142,7 @@ func deviceFindings(s dataset.CaptureSummary, devices []v1.DeviceVerdict, bundle
 			shared = append(shared, d.Device)
 		}
 		switch {
+		case d.Level > 0: // its maker is said
 		case ask.OnlyIPv6(d) && !readsIPv6:
 			ipv6 = append(ipv6, d.Device)
 		case d.Windows == 0 && d.Flows > 0:

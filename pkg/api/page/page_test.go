@@ -228,6 +228,10 @@ func TestWords(t *testing.T) {
 	if text, sure := what(&strange); text != "nothing that the model knows" || sure != nil {
 		t.Errorf("a stranger is %q, %v in a list", text, sure)
 	}
+	joins := v1.Verdict{State: v1.Likely, Path: &path, PathConfidence: ptr(0.7), Level: 1}
+	if text, sure := what(&joins); text != "Philips / bridge" || sure == nil || *sure != 0.7 {
+		t.Errorf("of no window: %q, %v", text, sure)
+	}
 	for _, s := range v1.States {
 		if !slices.Contains(ranked, s) {
 			t.Errorf("%s has no place in a list", s)

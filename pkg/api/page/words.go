@@ -172,8 +172,10 @@ func what(v *v1.Verdict) (text string, sure *float64) {
 	switch {
 	case v.State == v1.Gateway:
 		return "gateway", nil
-	case v.Label == nil || v.State == v1.Ignored:
+	case v.State == v1.Ignored || v.Label == nil && v.Path == nil:
 		return "–", nil
+	case v.Label == nil:
+		return parts(*v.Path), v.PathConfidence
 	case v.Known && v.Path != nil:
 		return parts(*v.Path), v.Confidence
 	case v.Known:

@@ -154,16 +154,39 @@ func (m *Model) Probabilities(tokens []string, probs []float32) {
 	}
 }
 
-// told marks the classes of the groups that a token tells.
-func (m *Model) told(tokens []string, classes []bool) {
+// told marks the classes of the group that the most kinds of tokens tell, sorted as they are,
+// and says how many do. Where two groups have as many none is told: the device contradicts
+// itself.
+func (m *Model) told(tokens []string, classes []bool) (kinds int) {
 	clear(classes)
+	count, newest := make([]int, len(m.Groups)), make([]string, len(m.Groups)) // by group
 	for _, t := range tokens {
-		if i, known := slices.BinarySearch(m.Tokens, t); known && m.Telling[i] >= 0 {
-			for _, c := range m.Groups[m.Telling[i]] {
-				classes[c] = true
-			}
+		i, known := slices.BinarySearch(m.Tokens, t)
+		if !known || m.Telling[i] < 0 {
+			continue
+		}
+		g := m.Telling[i]
+		if kind, _, _ := strings.Cut(t, ":"); kind != newest[g] {
+			count[g]++
+			newest[g] = kind
 		}
 	}
+	group := -1
+	for g, n := range count {
+		switch {
+		case n > kinds:
+			group, kinds = g, n
+		case n == kinds:
+			group = -1
+		}
+	}
+	if group < 0 {
+		return 0
+	}
+	for _, c := range m.Groups[group] {
+		classes[c] = true
+	}
+	return kinds
 }
 
 // Judge joins a model with a network of the same classes. It is not safe for concurrent
@@ -172,18 +195,22 @@ type Judge struct {
 	model      *Model
 	none       int
 	thresholds []float64
-	makers     map[string]string // levels by the token of their maker
+	levels     []string          // outermost ones, by class; "": the class has none above it
+	makers     map[string]string // these by the token of their maker
 	joint      []float32
 	named      []bool
 }
 
 // NewJudge joins a valid model with a network: none is the class for what is of no other,
 // -1 if there is none; thresholds are the probabilities from which the network may name a
-// class by itself; makers are the outermost levels of the classes.
-func NewJudge(m *Model, none int, thresholds []float64, makers []string) *Judge {
-	j := &Judge{m, none, thresholds, map[string]string{}, make([]float32, len(m.Bias)), make([]bool, len(m.Bias))}
-	for _, level := range makers {
-		j.makers[facts.MakerToken(level)] = level
+// class by itself; levels are the outermost levels of the classes, "" of those without one
+// above them.
+func NewJudge(m *Model, none int, thresholds []float64, levels []string) *Judge {
+	j := &Judge{m, none, thresholds, levels, map[string]string{}, make([]float32, len(m.Bias)), make([]bool, len(m.Bias))}
+	for _, level := range levels {
+		if level != "" {
+			j.makers[facts.MakerToken(level)] = level
+		}
 	}
 	return j
 }
@@ -205,6 +232,7 @@ type Device struct {
 	probs   []float32
 	telling []bool
 	maker   string
+	doubted bool // one kind of words alone tells what it is, and its MAC is of another maker
 }
 
 // Clone is the same device, and goes its own way.
@@ -213,9 +241,6 @@ func (d *Device) Clone() *Device {
 	c.network, c.probs, c.telling = d.network.Clone(), slices.Clone(d.probs), slices.Clone(d.telling)
 	return &c
 }
-
-// Maker is the outermost level that has the name of who made the device's MAC, "": none has.
-func (d *Device) Maker() string { return d.maker }
 
 // Probabilities are those that the facts alone give; nil where there are none.
 func (d *Device) Probabilities() []float32 {
@@ -254,13 +279,46 @@ func (j *Judge) HearTokens(d *Device, tokens []string) {
 	}
 	d.heard = true
 	j.model.Probabilities(tokens, d.probs)
-	j.model.told(tokens, d.telling)
+	kinds := j.model.told(tokens, d.telling)
 	d.maker = ""
+	listed := false
 	for _, t := range tokens {
 		if level, is := j.makers[t]; is {
 			d.maker = level
 		}
+		listed = listed || facts.TellsMaker(t)
 	}
+	d.doubted = listed && kinds == 1
+	for c, told := range d.telling {
+		d.doubted = d.doubted && !(told && j.levels[c] == d.maker)
+	}
+}
+
+// Maker is the outermost level that has the name of who made the device's MAC, "": none has,
+// or of fewer than [join.LeastFlows] the network alone makes none of them.
+func (j *Judge) Maker(d *Device) string {
+	if c, _ := d.network.Best(); c >= 0 && c == j.none && d.network.Flows() < join.LeastFlows {
+		return ""
+	}
+	return d.maker
+}
+
+// Presume is that level and the probability that facts alone give its classes: what may be
+// said of a device of which the network has seen nothing. "": there is none, or it has no
+// more than half of it.
+func (j *Judge) Presume(d *Device) (level string, probability float64) {
+	if !d.heard || d.maker == "" {
+		return "", 0
+	}
+	for c, level := range j.levels {
+		if level == d.maker {
+			probability += float64(d.probs[c])
+		}
+	}
+	if probability <= 0.5 {
+		return "", 0
+	}
+	return d.maker, probability
 }
 
 // least keeps one of two from ruling a class out alone, by what it rounds to 0.
@@ -270,7 +328,9 @@ const least = 1e-12
 // probable as the facts have it, the others share the rest as the product of both. What the
 // network gives to none of them counts for each of them alike: it does not know the traffic,
 // and what little it leaves to some says nothing. named
-// are the classes that the device may be named as now: of a group that a fact tells, or
+// are the classes that the device may be named as now: of the group that its facts tell, but
+// where one kind of words does so alone, for a device whose MAC is of another maker, only if
+// the network finds it, in the mean, not too far from all that it knows; and
 // the one that the network's windows so far reach the threshold of alone, if they rest on
 // [join.LeastFlows] and, in the mean, not too far from all that it knows. Both are valid until
 // the next call. w is the network's alone. Without facts it is the network's word, and no class is barred: nil.
@@ -297,7 +357,9 @@ func (j *Judge) Window(d *Device, w join.Window) (joint []float32, named []bool)
 			j.joint[c] = (1 - none) * float32(product(c)/sum)
 		}
 	}
-	copy(j.named, d.telling)
+	if clear(j.named); !d.doubted || !d.network.Beyond() {
+		copy(j.named, d.telling)
+	}
 	if c, p := d.network.Best(); c != j.none && d.network.Flows() >= join.LeastFlows && !d.network.Beyond() && p >= j.thresholds[c] {
 		j.named[c] = true
 	}

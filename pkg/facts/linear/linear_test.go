@@ -108,7 +108,7 @@ func TestWindow(t *testing.T) {
 		{"zeros alone", []string{"oui:maker"}, [][]float32{{0, 0, 0, 1}}, []float64{.25, .25, .25, .25}, []bool{false, false, false, false}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
+			j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, make([]string, 4))
 			var d linear.Device
 			if tt.tokens != nil {
 				j.HearTokens(&d, tt.tokens)
@@ -133,7 +133,7 @@ func TestWindow(t *testing.T) {
 
 // Windows whose flows are near-identical to earlier ones make no network sure.
 func TestWindowAgain(t *testing.T) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, make([]string, 4))
 	var d linear.Device
 	j.HearTokens(&d, []string{"oui:maker"})
 	for i, again := range []bool{false, true, true, false, true, false} {
@@ -146,7 +146,7 @@ func TestWindowAgain(t *testing.T) {
 
 // A network that is sure of what is far from all that it knows names nothing.
 func TestWindowBeyond(t *testing.T) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, make([]string, 4))
 	for _, distance := range []float64{.9, 1.1} {
 		var d linear.Device
 		j.HearTokens(&d, []string{"oui:maker"})
@@ -164,17 +164,104 @@ func TestWindowBeyond(t *testing.T) {
 	}
 }
 
+// A device that says what tells several groups is of the one that the most kinds of words tell.
+func TestContradictions(t *testing.T) {
+	m := &linear.Model{
+		Tokens:  []string{"dns:a", "dns:b", "dns:b.b", "host:a", "to:tcp/7", "txt:b"},
+		Groups:  [][]int{{0}, {1}},
+		Telling: []int{0, 1, 1, 0, -1, 1}, Temperature: 1, Captures: 3,
+		Weights: make([]float32, 12), Bias: make([]float32, 2),
+	}
+	for _, tt := range []struct {
+		tokens []string
+		named  []bool
+	}{
+		{[]string{"to:tcp/7"}, []bool{false, false}},
+		{[]string{"dns:a"}, []bool{true, false}},
+		{[]string{"dns:a", "dns:b"}, []bool{false, false}},
+		{[]string{"dns:b", "dns:b.b", "host:a"}, []bool{false, false}},
+		{[]string{"dns:b", "host:a", "txt:b"}, []bool{false, true}},
+		{[]string{"dns:a", "dns:b", "dns:b.b", "host:a"}, []bool{true, false}},
+	} {
+		j, d := linear.NewJudge(m, -1, []float64{2, 2}, make([]string, 2)), linear.Device{}
+		j.HearTokens(&d, tt.tokens)
+		if _, named := j.Window(&d, join.Window{Probs: []float32{.5, .5}}); !slices.Equal(named, tt.named) {
+			t.Errorf("%v: named %v, want %v", tt.tokens, named, tt.named)
+		}
+	}
+}
+
+// One kind of words does not make a device of another maker than its MAC's of what behaves like
+// nothing known.
+func TestOneWordOfAnotherMaker(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		tokens   []string
+		distance float64
+		named    bool
+	}{
+		{"its maker's", []string{"dns:other.example", "oui:maker"}, 1.1, true},
+		{"another's", []string{"dns:other.example", "oui:chips"}, 1.1, false},
+		{"another's, near", []string{"dns:other.example", "oui:chips"}, .9, true},
+		{"nobody's", []string{"dns:other.example", "oui:random"}, 1.1, true},
+		{"another's, by two kinds of words", []string{"dns:other.example", "host:other", "oui:chips"}, 1.1, true},
+	} {
+		m := made()
+		m.Tokens = []string{"dns:other.example", "host:other", "oui:maker"}
+		m.Telling = []int{1, 1, -1}
+		j, d := linear.NewJudge(m, 3, []float64{2, 2, 2, 2}, []string{"", "", "Maker", ""}), linear.Device{}
+		j.HearTokens(&d, tt.tokens)
+		if _, named := j.Window(&d, join.Window{Probs: []float32{.2, .2, .5, .1}, Distance: tt.distance, Measured: true}); named[2] != tt.named {
+			t.Errorf("%s: named %v", tt.name, named)
+		}
+	}
+}
+
+// What joins is presumed to be of its MAC's maker if the facts have the rest of it for less than
+// that. Once the network takes it for none of them its maker says nothing.
+func TestPresume(t *testing.T) {
+	levels := []string{"Maker", "Maker", "Other", ""}
+	for _, tt := range []struct {
+		tokens []string
+		level  string
+	}{
+		{nil, ""},
+		{[]string{"oui:maker"}, "Maker"},
+		{[]string{"oui:other"}, ""}, // a quarter
+		{[]string{"oui:chips"}, ""},
+		{[]string{"dns:other.example", "oui:maker"}, ""},
+	} {
+		m := made()
+		m.Bias[3], m.Weights[10] = 0, 0
+		j, d := linear.NewJudge(m, 3, []float64{.8, .8, .8, .8}, levels), linear.Device{}
+		if tt.tokens != nil {
+			j.HearTokens(&d, tt.tokens)
+		}
+		if level, p := j.Presume(&d); level != tt.level || (level != "") != (p > 0.5) || p > 1 {
+			t.Errorf("%v: %q, %v, want %q", tt.tokens, level, p, tt.level)
+		}
+	}
+	j, d := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, levels), linear.Device{}
+	j.HearTokens(&d, []string{"oui:maker"})
+	for i, probs := range [][]float32{{.1, .2, .3, .4}, {.4, .3, .2, .1}} {
+		j.Window(&d, join.Window{Probs: probs})
+		if maker := j.Maker(&d); (maker == "Maker") != (i == 1) {
+			t.Errorf("after %d windows: maker %q", i+1, maker)
+		}
+	}
+}
+
 // The level that has the name of a MAC's maker, or a word of it.
 func TestMaker(t *testing.T) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, []string{"TP-Link", "eQ-3"})
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, []string{"TP-Link", "eQ-3", "", ""})
 	var d linear.Device
 	for _, tt := range []struct{ maker, want string }{{"TP-LINK", "TP-Link"}, {"eQ-3 Entwicklung", "eQ-3"}, {"Link", ""}, {"", ""}} {
-		if j.HearTokens(&d, facts.Tokens([]facts.Fact{{Kind: facts.Maker, Value: tt.maker}})); d.Maker() != tt.want {
-			t.Errorf("%q: level %q, want %q", tt.maker, d.Maker(), tt.want)
+		if j.HearTokens(&d, facts.Tokens([]facts.Fact{{Kind: facts.Maker, Value: tt.maker}})); j.Maker(&d) != tt.want {
+			t.Errorf("%q: level %q, want %q", tt.maker, j.Maker(&d), tt.want)
 		}
 	}
 	j.HearTokens(&d, []string{"oui:eq3"})
-	if j.Hear(&d, nil); d.Maker() != "" {
+	if j.Hear(&d, nil); j.Maker(&d) != "" {
 		t.Error("what was forgotten still has a maker")
 	}
 }
@@ -194,7 +281,7 @@ func TestHearsNothingOfLater(t *testing.T) {
 	}
 	ask(5, "a.twin.example")
 	ask(9, "other.example")
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, make([]string, 4))
 	var d linear.Device
 	hears := func(want ...bool) {
 		t.Helper()
@@ -210,7 +297,7 @@ func TestHearsNothingOfLater(t *testing.T) {
 	d.Row(1) // a row that ended before
 	hears(true, true, false, false)
 	d.Row(9)
-	hears(true, true, true, false)
+	hears(false, false, false, false) // it says what tells another group as well
 	if d.Probabilities() == nil {
 		t.Error("the facts say nothing alone")
 	}
@@ -220,7 +307,7 @@ func TestHearsNothingOfLater(t *testing.T) {
 }
 
 func BenchmarkWindow(b *testing.B) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, nil)
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, make([]string, 4))
 	var d linear.Device
 	c := facts.NewCollector(0)
 	for i := range 64 {

@@ -1,9 +1,11 @@
 package embedded_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -87,6 +89,9 @@ func judge(t *testing.T, bundle model.Bundle, opts dataset.Options) (all []*judg
 			for _, v := range k.Registry().Devices() {
 				if v.Device == d.Name {
 					j.last = v.Verdict
+					if v.Path != nil { // of one without a window too
+						j.paths[*v.Path] = true
+					}
 				}
 			}
 		}
@@ -118,6 +123,74 @@ func (n *tally) add(j *judged, paths taxonomy.Taxonomy) {
 	count(&n.namedEver, j.known)
 	count(&n.wrong, j.last.Path != nil && j.wrong(paths, *j.last.Path))
 	count(&n.wrongEver, j.wrong(paths, slices.Collect(maps.Keys(j.paths))...))
+}
+
+// Computers, and the router of the types' captures, with an adapter of a maker that has devices
+// among the types: seldom are they at its level.
+func TestAdapters(t *testing.T) {
+	bundle := read(t, embedded.Default)
+	strange, err := dataset.ReadManifest(manifest(testenv.Strangers(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := dataset.ReadManifest(manifest(testenv.Data(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	strange = slices.DeleteFunc(strange, func(c dataset.Capture) bool { return !strings.HasPrefix(c.Name, "computers/") })
+	known = slices.DeleteFunc(known, func(c dataset.Capture) bool { return c.Devices[0].Split != "test" })
+	for i := range known {
+		known[i].Devices = []dataset.Device{{Name: "00:b5:6d:06:08:ba", Label: "router"}}
+	}
+	for name, tt := range map[string]struct {
+		captures  []dataset.Capture
+		end, ever int // at most, per cent
+	}{"computers": {strange, 5, 15}, "routers": {known, 1, 1}} {
+		var all tally
+		for maker, prefix := range map[string]string{"D-Link": "1c:5f:2b", "TP-Link": "74:da:88", "Belkin": "94:10:3e", "Edimax": "74:da:38"} {
+			n := all
+			for _, j := range judge(t, bundle, dataset.Options{Manifest: withPrefix(t, tt.captures, prefix)}) {
+				all.add(j, classify.Taxonomy(bundle))
+			}
+			t.Logf("%s, %s: %d of %d at its level in the end, %d at some time", name, maker, all.wrong-n.wrong, all.devices-n.devices, all.wrongEver-n.wrongEver)
+		}
+		if t.Logf("%s: %+v", name, all); all.namedEver > 0 || 100*all.wrong > tt.end*all.devices || 100*all.wrongEver > tt.ever*all.devices {
+			t.Errorf("%s: %+v", name, all)
+		}
+	}
+}
+
+// withPrefix is the manifest of captures whose devices have another prefix wherever their MACs stand.
+func withPrefix(t *testing.T, captures []dataset.Capture, prefix string) string {
+	t.Helper()
+	dir, rows := t.TempDir(), "capture,mac,label\n"
+	for i, c := range captures {
+		data, err := os.ReadFile(c.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("%d%s", i, filepath.Ext(c.Path))
+		for _, d := range c.Devices {
+			from, err := flows.ParseMAC(d.Name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			other := prefix + d.Name[len(prefix):]
+			to, err := flows.ParseMAC(other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data = bytes.ReplaceAll(data, from[:], to[:])
+			rows += fmt.Sprintf("%s,%s,%s\n", name, other, d.Label)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(manifest(dir), []byte(rows), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return manifest(dir)
 }
 
 // Computers, malware and devices of other labs that are of no class are given no name in

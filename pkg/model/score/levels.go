@@ -28,6 +28,9 @@ func (t *tally) safe(v join.Verdict, d *device, right, wrong *int) {
 	}
 }
 
+// belongs reports whether a device without a window is of the outermost level said of it.
+func (t *tally) belongs(d *device) bool { return t.classes.parts(d.truth)[0] == d.path }
+
 // parts are the levels of a class: of merged ones those above that they have in common,
 // then the merged name.
 func (c *classes) parts(class int) []string {
@@ -85,6 +88,12 @@ func (t *tally) byLevel() []Level {
 			all := d.verdict()
 			given := t.given(all)
 			if given == none {
+				if d.path != "" {
+					list[0].Named++
+					if !t.belongs(d) {
+						list[0].NamedWrong++
+					}
+				}
 				continue
 			}
 			v := t.classes.levels.Verdict(&all)

@@ -33,6 +33,7 @@ type Device struct {
 	Capture string
 	Label   string   // the true class
 	State   v1.State // in the end; "": not told
+	Path    string   // said in the end of one without a window; "": nothing
 }
 
 // Config says what is scored and how.
@@ -118,7 +119,8 @@ type Devices struct {
 	Refused       int `json:"refused"`
 	WithoutWindow int `json:"without_window"`
 
-	// The same at the deepest level that is safe, the class or one above it.
+	// The same at the deepest level that is safe, the class or one above it; of devices
+	// without a window too.
 	SafeRight int `json:"safe_right"`
 	SafeWrong int `json:"safe_wrong"`
 }
@@ -191,7 +193,8 @@ func (s *Scorer) Capture(devices []Device, hours float64) {
 			s.states[d.State]++
 		}
 		for _, t := range s.modes {
-			t.device(d.Capture, d.Name, d.Label)
+			_, counts := t.device(d.Capture, d.Name, d.Label)
+			counts.path = d.Path
 		}
 	}
 	if scored {

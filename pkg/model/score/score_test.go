@@ -56,7 +56,7 @@ func sample() Input {
 			{Device: "3", Capture: "y", Label: "b", Window: told([]float32{0.9, 0.1, 0}), Since: time.Minute, Local: 5, Padded: true},      // wrong as a, high
 			{Device: "4", Capture: "z", Label: "d", Window: told([]float32{0, 0.5, 0.5}), Since: 61 * time.Second, Local: 1, Padded: true}, // wrong as b (the first of equals), low
 		},
-		Devices: []Device{{"1", "x", "a", v1.Known}, {"5", "w", "a", v1.Gathering}, {"3", "y", "b", v1.Gathering}},
+		Devices: []Device{{Name: "1", Capture: "x", Label: "a", State: v1.Known}, {Name: "5", Capture: "w", Label: "a", State: v1.Gathering}, {Name: "3", Capture: "y", Label: "b", State: v1.Gathering}},
 	}
 }
 
@@ -261,8 +261,8 @@ func TestLeaveOutHours(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.Capture([]Device{{"1", "x", "a", ""}}, 10)
-	s.Capture([]Device{{"2", "y", "b", ""}, {"1", "y", "a", ""}}, 2)
+	s.Capture([]Device{{Name: "1", Capture: "x", Label: "a"}}, 10)
+	s.Capture([]Device{{Name: "2", Capture: "y", Label: "b"}, {Name: "1", Capture: "y", Label: "a"}}, 2)
 	if err := s.Add(Output{Device: "2", Capture: "y", Label: "b", Window: told([]float32{0, 1})}); err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +357,7 @@ func TestNoneOfThem(t *testing.T) {
 		{Device: "3", Capture: "y", Label: "b", Window: told([]float32{0, 0.05, 0.95})},
 		{Device: "9", Capture: "z", Label: model.NoneLabel, Window: told([]float32{1, 0, 0})},
 	}
-	in.Devices = []Device{{"9", "z", model.NoneLabel, v1.Unknown}}
+	in.Devices = []Device{{Name: "9", Capture: "z", Label: model.NoneLabel, State: v1.Unknown}}
 	r := evaluate(t, in)
 	if r.Windows != 3 || r.Devices.Count != 2 || r.States != nil || r.Devices.NamedRight+r.Devices.NamedWrong != 0 || r.Devices.Refused != 2 {
 		t.Errorf("%d windows, devices %+v", r.Windows, r.Devices)
@@ -393,17 +393,17 @@ func TestLevels(t *testing.T) {
 			{Device: "another", Label: "B1", Window: told([]float32{.3, .3, .05, .25, .1})},
 			{Device: "stranger", Label: "B1", Window: told([]float32{0, 0, .1, .3, .6})},
 		},
-		Devices: []Device{{"silent", "", "A1", ""}},
+		Devices: []Device{{Name: "silent", Label: "A1"}, {Name: "presumed", Label: "A3", Path: "A"}, {Name: "presumed, another", Label: "B1", Path: "A"}},
 	}
 	for _, tt := range []struct {
 		name        string
 		merge       [][]string
 		want        []Level
-		accurate    []float64 // of 10 devices
-		right, left int       // at the deepest safe level
+		accurate    []float64 // of 12 devices
+		right, left int       // at the deepest safe level, of devices with a window
 	}{
-		{"each class", nil, []Level{{Level: 1, Named: 7, NamedWrong: 1}, {Level: 2, Named: 6, NamedWrong: 1}, {Level: 3, Named: 4, NamedWrong: 1}}, []float64{6, 5, 3}, 5, 2},
-		{"twins merged", [][]string{{"A1", "A2"}}, []Level{{Level: 1, Named: 7, NamedWrong: 1}, {Level: 2, Named: 6, NamedWrong: 1}, {Level: 3, Named: 6, NamedWrong: 2}}, []float64{6, 5, 4}, 5, 2},
+		{"each class", nil, []Level{{Level: 1, Named: 9, NamedWrong: 2}, {Level: 2, Named: 6, NamedWrong: 1}, {Level: 3, Named: 4, NamedWrong: 1}}, []float64{6, 5, 3}, 5, 2},
+		{"twins merged", [][]string{{"A1", "A2"}}, []Level{{Level: 1, Named: 9, NamedWrong: 2}, {Level: 2, Named: 6, NamedWrong: 1}, {Level: 3, Named: 6, NamedWrong: 2}}, []float64{6, 5, 4}, 5, 2},
 		{"of two makers", [][]string{{"A1", "B1"}}, []Level{{Level: 1, Named: 5}, {Level: 2, Named: 5}, {Level: 3, Named: 5}}, nil, 0, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -416,7 +416,7 @@ func TestLevels(t *testing.T) {
 				return
 			}
 			for i, l := range r.Levels {
-				value(t, "accuracy", l.Accuracy, tt.accurate[i]/10)
+				value(t, "accuracy", l.Accuracy, tt.accurate[i]/12)
 				l.Accuracy = nil
 				if l != tt.want[i] {
 					t.Errorf("%+v, want %+v", l, tt.want[i])
@@ -426,7 +426,7 @@ func TestLevels(t *testing.T) {
 			if m := r.BySeconds[0]; m.SafeRight != tt.right || m.SafeWrong != tt.left {
 				t.Errorf("by the first second %+v", m)
 			}
-			if d := r.Devices; d.SafeRight != tt.right || d.SafeWrong != tt.left || last.Named != d.NamedRight+d.NamedWrong || last.NamedWrong != d.NamedWrong || *last.Accuracy != *d.Accuracy {
+			if d := r.Devices; d.SafeRight != tt.right+1 || d.SafeWrong != tt.left+1 || last.Named != d.NamedRight+d.NamedWrong || last.NamedWrong != d.NamedWrong || *last.Accuracy != *d.Accuracy {
 				t.Errorf("devices %+v", d)
 			}
 		})

@@ -37,6 +37,7 @@ type capture struct {
 type device struct {
 	truth          int
 	windows, right int
+	path           string                            // said of one without a window; "": nothing
 	joined         [len(momentSeconds) + 1]join.Mean // by the moment their windows were over
 }
 
@@ -169,6 +170,13 @@ func (t *tally) answer(d *device, to *Devices) {
 	switch given := t.given(all); {
 	case given == none:
 		to.WithoutWindow++
+		switch {
+		case d.path == "":
+		case t.belongs(d):
+			to.SafeRight++
+		default:
+			to.SafeWrong++
+		}
 	case !v.Known:
 		to.Refused++
 	case given == d.truth:
