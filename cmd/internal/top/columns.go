@@ -118,9 +118,11 @@ func age(d time.Duration) string {
 // paragraph is text in lines of a width, with a margin from the second on.
 func paragraph(s string, width int, margin string) []string {
 	margin = margin[:min(len(margin), width/2)]
-	lines := wrapped(s, width-len(margin))
-	for i := 1; i < len(lines); i++ {
-		lines[i] = margin + strings.TrimLeft(lines[i], " ")
+	lines := wrapped(s, width)[:1]
+	if rest := strings.TrimSpace(strings.TrimPrefix(s, lines[0])); rest != "" {
+		for _, line := range wrapped(rest, width-len(margin)) {
+			lines = append(lines, margin+line)
+		}
 	}
 	return lines
 }

@@ -56,6 +56,24 @@ func press(m *model, keys ...string) (last tea.Cmd) {
 	return last
 }
 
+// A paragraph's lines are full, the first too.
+func TestParagraph(t *testing.T) {
+	for _, tt := range []struct {
+		text   string
+		width  int
+		margin string
+		want   []string
+	}{
+		{"key  one two three four", 12, "     ", []string{"key  one two", "     three", "     four"}},
+		{"key  one", 12, "     ", []string{"key  one"}},
+		{"one\\u001btwo-three four", 10, "  ", []string{"one\\u001bt", "  wo-three", "  four"}},
+	} {
+		if got := paragraph(tt.text, tt.width, tt.margin); !slices.Equal(got, tt.want) {
+			t.Errorf("%q: %q, want %q", tt.text, got, tt.want)
+		}
+	}
+}
+
 // The columns that matter most are there, whatever the width; none is wider than the terminal.
 func TestColumns(t *testing.T) {
 	for width := range 300 {
