@@ -34,7 +34,7 @@ type board struct {
 	said   map[string]v1.Verdict // in text: on the most windows
 	begin  time.Time
 	width  int // of the longest label
-	wide   int // of the longest verdict so far
+	wide   int // of the longest verdict so far, without its question mark
 }
 
 func newBoard(w io.Writer, asJSON bool, truth map[string]string, labels []string) *board {
@@ -106,7 +106,7 @@ func (b *board) show(v v1.Verdict) error {
 		return nil
 	}
 	label, confidence := ask.LabelText(&v)
-	b.wide = max(b.wide, len(label))
+	b.wide = max(b.wide, len(strings.TrimSuffix(label, "?")))
 	_, err := fmt.Fprintf(b.w, "%6.1fs  %-17s  %-*s  %-*s  %10s  %7d  %s\n", time.Since(b.begin).Seconds(),
 		v.Device, b.width, truth, b.wide, label, confidence, v.Windows, outcomeText(b.outcome(v.Device)))
 	return err

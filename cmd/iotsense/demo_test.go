@@ -252,6 +252,24 @@ func TestDemoPage(t *testing.T) {
 	}
 }
 
+// After a long verdict, of which a question mark may stand out, shorter ones have its columns.
+func TestBoardColumns(t *testing.T) {
+	var b bytes.Buffer
+	show := newBoard(&b, false, map[string]string{"a": "Cam", "b": "Cam"}, []string{"Cam"})
+	path, sum := "Cameras of some maker/camera", 0.97
+	long := verdict("a", "Cam", 0.5, false)
+	long.Path, long.PathConfidence = &path, &sum
+	for _, v := range []v1.Verdict{long, verdict("b", "Cam", 0.97, true)} {
+		if err := show.show(v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := strings.Split(b.String(), "\n")
+	if first, second := strings.Index(lines[0], "0.970"), strings.Index(lines[1], "0.970"); first < 0 || first-1 != second {
+		t.Errorf("the question mark apart columns are not below each other:\n%s", &b)
+	}
+}
+
 func TestBoard(t *testing.T) {
 	truth := map[string]string{"a": "Cam", "b": "Plug", "c": "Lamp", "d": "Kettle"}
 	early, late, caught := verdict("a", "Cam", 0.96, true), verdict("a", "Plug", 0.4, false), verdict("a", "Cam", 0.95, true)
