@@ -14,6 +14,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -160,6 +161,23 @@ func (b *browser) shots(t *testing.T, name string) {
 	b.do(t, name, chromedp.EmulateViewport(1024, 900))
 }
 
+// prints writes the page as it is printed, which is a small file.
+func (b *browser) prints(t *testing.T, name string) {
+	t.Helper()
+	const most = 1 << 20
+	var pdf []byte
+	b.do(t, name, emulation.SetEmulatedMedia(), chromedp.ActionFunc(func(ctx context.Context) (err error) {
+		pdf, _, err = page.PrintToPDF().WithPrintBackground(true).Do(ctx)
+		return err
+	}))
+	if len(pdf) > most {
+		t.Errorf("%s is printed in %d bytes, want %d at most", name, len(pdf), most)
+	}
+	if err := os.WriteFile(filepath.Join("..", "..", "build", "page", name+".pdf"), pdf, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // buttons labels, ignores and forgets devices.
 func (b *browser) buttons(t *testing.T) {
 	const mac = "f4:f5:d8:8f:0a:3c"
@@ -206,6 +224,7 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("attacked: %v; %s", attacked, text)
 	}
 	b.shots(t, "list")
+	b.prints(t, "list")
 	b.do(t, "the stream", chromedp.Poll(`document.documentElement.dataset.feed === "live"`, nil))
 	home.add("12:34:56:78:9a:bc", v1.Unknown, "Aria", 0.5, nil, "", v1.Facts{"dhcp_host": "newcomer"})
 	b.do(t, "a device comes", chromedp.Poll(`document.getElementById("d-12:34:56:78:9a:bc")?.textContent.includes("newcomer")`, nil),
@@ -230,6 +249,7 @@ func TestBrowser(t *testing.T) {
 		}
 	}
 	b.shots(t, "device")
+	b.prints(t, "device")
 	b.do(t, "back", chromedp.KeyEvent("u"), chromedp.WaitVisible("#rows"))
 	b.buttons(t)
 	if wrong := b.complaints(); wrong != "" {
