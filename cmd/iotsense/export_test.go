@@ -21,8 +21,8 @@ import (
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
-// A confined sensor sends each of its records to a collector that another made, once, and
-// writes the same to a file.
+// A confined sensor sends each of its records to a collector that another made, once, as soon as its
+// file names that, and writes the same to a file.
 func TestRunExports(t *testing.T) {
 	testenv.Root(t)
 	capd, dump := testenv.Tool(t, "nfcapd"), testenv.Tool(t, "nfdump")
@@ -56,8 +56,26 @@ func TestRunExports(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer collector.Process.Kill()
-	lines := filepath.Join(t.TempDir(), "flows.ndjson")
-	s := runLiveOn(t, n, nil, w, "--model", "lab", "--ipfix", fmt.Sprintf("127.0.0.1:%d", port), "--flows-json", lines)
+	lines, config := filepath.Join(t.TempDir(), "flows.ndjson"), filepath.Join(t.TempDir(), "config.yaml")
+	put := func(port int) {
+		t.Helper()
+		text := fmt.Sprintf("interfaces: [%s]\nmodel: lab\nflows_json: %s\nipfix: 127.0.0.1:%d\n", replay.Interface, lines, port)
+		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(9) // where nobody listens
+	s := runLiveOn(t, n, nil, w, "--config", config)
+	put(port)
+	if err := syscall.Kill(s.pid, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	log := bufio.NewScanner(r)
+	for log.Scan() && !strings.Contains(log.Text(), "onfiguration: ") {
+	}
+	if !strings.Contains(log.Text(), "setting=ipfix ") {
+		t.Fatalf("the collector is not taken over: %s", log.Text())
+	}
 	const flows = 64 * 3
 	s.play(datagrams(flows, 6400))
 	s.until("all are open", func(stats v1.Stats) bool { return stats.Packets.InOpen == flows })
@@ -84,8 +102,8 @@ func TestRunExports(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	var last string
-	for l := bufio.NewScanner(r); l.Scan(); {
-		last = l.Text()
+	for log.Scan() {
+		last = log.Text()
 	}
 	for _, count := range []string{"records=192", "export.ipfix.sent=192", "export.ipfix.lost=0", "export.flows_json.written=192"} {
 		if !strings.Contains(last, " "+count+" ") {

@@ -64,8 +64,9 @@ type session struct {
 	release  func() bool // undoes what waits for the end on its account
 	sequence uint32      // data records that were sent over it
 	told     time.Time
+	failing  int       // failures since the last success
+	missed   time.Time // the last of them all
 	away     bool      // the collector; that was said
-	missed   time.Time // the last time that it was
 	message  message
 	most     int         // bytes that it may have
 	timer    *time.Timer // of the message's end
@@ -181,21 +182,22 @@ func (s *session) end(within time.Duration) {
 
 // connected waits until there is a connection; an error says that none is to come any more.
 func (s *session) connected() error {
-	for failed := 0; s.conn == nil; failed++ {
+	for s.conn == nil {
+		if s.failing > 0 {
+			pause := min(firstPause<<min(s.failing-1, 10), longestPause)
+			select {
+			case <-s.ctx.Done():
+			case <-time.After(pause - rand.N(pause/2)):
+			}
+		}
 		conn, err := s.dial()
-		if err == nil {
+		switch {
+		case err == nil:
 			s.hold(conn)
-			return nil
-		}
-		if s.ctx.Err() != nil {
+		case s.ctx.Err() != nil:
 			return s.ctx.Err()
-		}
-		s.failed(err)
-		pause := min(firstPause<<min(failed, 10), longestPause)
-		select {
-		case <-s.ctx.Done():
-			return s.ctx.Err()
-		case <-time.After(pause - rand.N(pause/2)):
+		default:
+			s.failed(err)
 		}
 	}
 	return nil
@@ -216,7 +218,6 @@ func (s *session) hold(conn net.Conn) {
 	s.conn, s.sequence, s.told = conn, 0, time.Time{}
 	s.release = context.AfterFunc(s.ctx, func() { conn.Close() })
 	if s.network == "tcp" {
-		s.reached()
 		go func() {
 			io.Copy(io.Discard, conn)
 			conn.Close()
@@ -233,9 +234,10 @@ func (s *session) drop() {
 	}
 }
 
-// failed counts a failure, and says the first in a row.
+// failed counts a failure, and says the first of those without a success in between.
 func (s *session) failed(err error) {
 	s.counts.failures.Add(1)
+	s.failing++
 	s.missed = time.Now()
 	if !s.away {
 		s.away = true
@@ -243,8 +245,10 @@ func (s *session) failed(err error) {
 	}
 }
 
+// reached notes a success. Over UDP it is one when nobody has said otherwise for a while.
 func (s *session) reached() {
-	if s.away {
+	s.failing = 0
+	if s.away && (s.network == "tcp" || time.Since(s.missed) > templatesEvery) {
 		s.away = false
 		s.log.Info("the IPFIX collector can be reached again", "collector", s.cfg.Collector)
 	}
@@ -262,10 +266,13 @@ func (s *session) send() {
 		err := s.connected()
 		if err == nil {
 			if err = s.say(); err == nil {
+				s.reached()
 				s.counts.sent.Add(records)
 				return
 			}
-			s.failed(err)
+			if s.ctx.Err() == nil {
+				s.failed(err)
+			}
 			s.drop()
 		}
 		if s.network == "udp" || s.ctx.Err() != nil {
@@ -278,9 +285,6 @@ func (s *session) send() {
 // say writes the message, and templates before it where the collector may have none.
 func (s *session) say() error {
 	now := time.Now()
-	if s.network == "udp" && now.Sub(s.missed) > templatesEvery { // nobody has said otherwise
-		s.reached()
-	}
 	if s.told.IsZero() || s.network == "udp" && now.Sub(s.told) >= templatesEvery {
 		var first message
 		first.templates(s.cfg.Enterprise)
