@@ -78,11 +78,17 @@ func (r *Reader) moveWindow() error {
 	if err := unmap(&r.window); err != nil {
 		return err
 	}
-	page := uint64(os.Getpagesize())
-	r.from = atomic.LoadUint64(position(r.consumer)) &^ (page - 1)
-	var err error
-	r.window, err = unix.Mmap(r.fd, int64(2*page+r.from&(r.size-1)), int(min(window, r.size+page)), unix.PROT_READ, unix.MAP_SHARED)
+	from, at, length := place(atomic.LoadUint64(position(r.consumer)), r.size, uint64(os.Getpagesize()))
+	mapped, err := unix.Mmap(r.fd, int64(at), length, unix.PROT_READ, unix.MAP_SHARED)
+	r.from, r.window = from, mapped
 	return err
+}
+
+// place is where the window on a ring of so many bytes begins for who reads on at a position,
+// where that is in the ring's file, and how long it is.
+func place(position, size, page uint64) (from, at uint64, length int) {
+	from = position &^ (page - 1)
+	return from, 2*page + from&(size-1), int(min(window, size+page))
 }
 
 // unmap unmaps memory, once.
