@@ -32,7 +32,7 @@ func benchCaptureCommand() *cli.Command {
 			"installs. All runs are made in a shuffled order. docs/CAPTURE.md says what the figures mean.\n" +
 			"With --interface the traffic comes over a cable, from iperf3 at the other end.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "scenarios", Value: "idle,loopback,veth,length", Usage: "`NAME,...` or groups: idle, loopback, veth, length, home; all"},
+			&cli.StringFlag{Name: "scenarios", Value: "idle,loopback,veth,length", Usage: "`NAME,...` or groups: idle, loopback, veth, length, offloads, home; all"},
 			&cli.StringFlag{Name: "tools", Value: "all", Usage: "`NAME,...`"},
 			&cli.IntFlag{Name: "repetitions", Value: 5, Usage: "`N` runs of each tool in each scenario"},
 			&cli.DurationFlag{Name: "duration", Value: 10 * time.Second, Usage: "of the traffic, `D`"},

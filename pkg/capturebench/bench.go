@@ -50,8 +50,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("an interface and the address at its other end go together")
 	}
 	for i := range c.Scenarios {
-		if c.Interface != "" && c.Scenarios[i].devices > 0 {
-			return fmt.Errorf("scenario %s plays frames at both ends of a private pair: leave it out with an interface", c.Scenarios[i].Name)
+		if s := &c.Scenarios[i]; c.Interface != "" && (s.devices > 0 || s.Group == groupOffloads) {
+			return fmt.Errorf("scenario %s needs both ends of a private pair: leave it out with an interface", s.Name)
 		}
 	}
 	return nil

@@ -216,11 +216,13 @@ func TestPlan(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	home, _ := ParseScenarios("home-50-1x")
+	offloads, _ := ParseScenarios("offloads")
 	for want, cfg := range map[string]Config{
 		"repetitions 0":       {Duration: time.Second},
 		"duration 1ms":        {Repetitions: 1, Duration: time.Millisecond},
 		"go together":         {Repetitions: 1, Duration: time.Second, Interface: "eth0"},
 		"scenario home-50-1x": {Repetitions: 1, Duration: time.Second, Interface: "eth0", Far: "10.0.0.2", Scenarios: home},
+		"offloads-tcp-max":    {Repetitions: 1, Duration: time.Second, Interface: "eth0", Far: "10.0.0.2", Scenarios: offloads},
 	} {
 		if err := cfg.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %s", err, want)

@@ -60,6 +60,12 @@ type measurement struct {
 // is in the Run.
 func (m *measurement) measure(ctx context.Context, s *Scenario) (err error) {
 	m.at = m.ground.at(s)
+	if s.Group == groupOffloads {
+		if err := m.ground.SetOffloads(true); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, m.ground.SetOffloads(false)) }()
+	}
 	if m.group, err = NewGroup("tool"); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ type Scenario struct {
 	Name  string `json:"name"`
 	Title string `json:"title"` // in words
 	// Group is idle, loopback, veth (the paper's first experiment, near and far), length
-	// (its second) or home (what a gateway sees).
+	// (its second), offloads (frames of several packets) or home (what a gateway sees).
 	Group string `json:"group"`
 	// Limited: the traffic has a rate of its own, which the machine can take.
 	Limited bool `json:"limited"`
@@ -33,6 +33,7 @@ const (
 	groupLoopback = "loopback"
 	groupVeth     = "veth"
 	groupLength   = "length"
+	groupOffloads = "offloads"
 	groupHome     = "home"
 )
 
@@ -60,6 +61,7 @@ func Scenarios() []Scenario {
 			})
 		}
 	}
+	list = append(list, Scenario{Name: "offloads-tcp-max", Title: "TCP unlimited, veth with offloads: frames, not packets", Group: groupOffloads, iperf: []string{"-b", "0"}})
 	for _, devices := range []int{50, 500} {
 		for _, speed := range []float64{1, 10, 100, 0} {
 			name := fmt.Sprintf("%gx", speed)

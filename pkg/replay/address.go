@@ -58,8 +58,8 @@ func (n *Network) Address(mtu int) error {
 
 func (n *Network) loopback() error {
 	const name = "lo"
-	if err := offloadsOff(n.sensor, name); err != nil {
-		return fmt.Errorf("turn off offloads of %s: %w", name, err)
+	if err := setOffloads(n.sensor, name, false); err != nil {
+		return err
 	}
 	if err := withLink(n.sensor, name, (*netlink.Handle).LinkSetUp); err != nil {
 		return fmt.Errorf("set %s up: %w", name, err)

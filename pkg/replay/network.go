@@ -92,8 +92,8 @@ func prepare(ns netns.NsHandle, name string) error {
 	if err := inNamespace(ns, noIPv6); err != nil {
 		return err
 	}
-	if err := offloadsOff(ns, name); err != nil {
-		return fmt.Errorf("turn off offloads of %s: %w", name, err)
+	if err := setOffloads(ns, name, false); err != nil {
+		return err
 	}
 	return withLink(ns, name, func(h *netlink.Handle, link netlink.Link) error {
 		if err := h.LinkSetARPOff(link); err != nil {

@@ -1,8 +1,9 @@
 package replay
 
-// This file turns off offloads through ethtool's netlink interface.
+// This file turns offloads on and off through ethtool's netlink interface.
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/mdlayher/genetlink"
@@ -23,8 +24,21 @@ var offloads = []string{
 	"rx-gro",
 }
 
-// offloadsOff sends ETHTOOL_MSG_FEATURES_SET: a bit set of names without values.
-func offloadsOff(ns netns.NsHandle, name string) error {
+// SetOffloads has one frame on the pair be several wire packets, as on an interface that nobody
+// has told otherwise, or not.
+func (n *Network) SetOffloads(on bool) error {
+	return errors.Join(setOffloads(n.sensor, Interface, on), setOffloads(n.device, DeviceInterface, on))
+}
+
+// setOffloads sends ETHTOOL_MSG_FEATURES_SET: a bit set of names, with a flag for those to be on.
+func setOffloads(ns netns.NsHandle, name string, on bool) error {
+	if err := setFeatures(ns, name, offloads, on); err != nil {
+		return fmt.Errorf("offloads of %s: %w", name, err)
+	}
+	return nil
+}
+
+func setFeatures(ns netns.NsHandle, name string, features []string, on bool) error {
 	c, err := genetlink.Dial(&netlink.Config{NetNS: int(ns)})
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
@@ -41,9 +55,10 @@ func offloadsOff(ns netns.NsHandle, name string) error {
 	})
 	e.Nested(unix.ETHTOOL_A_FEATURES_WANTED, func(e *netlink.AttributeEncoder) error {
 		e.Nested(unix.ETHTOOL_A_BITSET_BITS, func(e *netlink.AttributeEncoder) error {
-			for _, feature := range offloads {
+			for _, feature := range features {
 				e.Nested(unix.ETHTOOL_A_BITSET_BITS_BIT, func(e *netlink.AttributeEncoder) error {
 					e.String(unix.ETHTOOL_A_BITSET_BIT_NAME, feature)
+					e.Flag(unix.ETHTOOL_A_BITSET_BIT_VALUE, on)
 					return nil
 				})
 			}

@@ -189,18 +189,28 @@ func TestPlayStops(t *testing.T) {
 func TestNetworkIsSilentAndWireExact(t *testing.T) {
 	ethtool := testenv.Tool(t, "ethtool")
 	n := network(t, "test-silent")
-	for name, do := range map[string]func(func() error) error{Interface: n.Do, DeviceInterface: n.DoDevice} {
-		var out []byte
-		if err := do(func() (err error) { out, err = exec.Command(ethtool, "-k", name).Output(); return err }); err != nil {
-			t.Fatal(err)
-		}
-		for _, feature := range offloads {
-			// ethtool prints rx-gro and tx-generic-segmentation by their old names.
-			feature = strings.NewReplacer("rx-gro", "generic-receive-offload", "tx-generic-segmentation", "generic-segmentation-offload").Replace(feature)
-			if !regexp.MustCompile(`(?m)^\s*` + feature + `: off`).Match(out) {
-				t.Errorf("%s of %s is not off:\n%s", feature, name, out)
+	check := func(want string) {
+		t.Helper()
+		for name, do := range map[string]func(func() error) error{Interface: n.Do, DeviceInterface: n.DoDevice} {
+			var out []byte
+			if err := do(func() (err error) { out, err = exec.Command(ethtool, "-k", name).Output(); return err }); err != nil {
+				t.Fatal(err)
+			}
+			for _, feature := range offloads {
+				// ethtool prints rx-gro and tx-generic-segmentation by their old names.
+				feature = strings.NewReplacer("rx-gro", "generic-receive-offload", "tx-generic-segmentation", "generic-segmentation-offload").Replace(feature)
+				if !regexp.MustCompile(`(?m)^\s*` + feature + `: ` + want).Match(out) {
+					t.Errorf("%s of %s is not %s:\n%s", feature, name, want, out)
+				}
 			}
 		}
+	}
+	check("off")
+	for _, on := range []bool{true, false} {
+		if err := n.SetOffloads(on); err != nil {
+			t.Fatal(err)
+		}
+		check(map[bool]string{true: "on", false: "off"}[on])
 	}
 	time.Sleep(300 * time.Millisecond)
 	if received, sent, dropped, err := n.Counters(); err != nil || received+sent+dropped != 0 {
