@@ -11,7 +11,7 @@ import (
 
 // A flood of invented devices may all say the same: of those before it a device is compared with
 // so many, the nearest in time, and said to be so many of them at most.
-const mostCompared, mostSame = 256, 8
+const mostCompared, mostSame = 64, 8
 
 // suggestSame notes of devices which others they may be: they say the same of themselves by
 // which one is told from others ([v1.DeviceVerdict.SameBy]), one of the two has a random MAC,
@@ -33,7 +33,7 @@ func suggestSame(list []v1.DeviceVerdict) {
 			for _, j := range slices.Backward(before[max(0, len(before)-mostCompared):]) {
 				d := &list[j]
 				if n < mostSame && (d.RandomMAC || later.RandomMAC) && d.LastSeen.Before(later.FirstSeen.Time) &&
-					!slices.Contains(d.SameAs, later.Device) && d.SameBy(later) != "" {
+					(identity.By == v1.SameClientID || !d.OtherClient(later)) && !slices.Contains(later.SameAs, d.Device) {
 					d.SameAs, later.SameAs = append(d.SameAs, later.Device), append(later.SameAs, d.Device)
 					n++
 				}

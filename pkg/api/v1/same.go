@@ -3,7 +3,6 @@ package v1
 // This file tells by what two devices may be one.
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -16,17 +15,21 @@ const (
 	SameHostName = "host name"
 )
 
-// commonNames are those that many devices are given, with a number behind where there are more
-// of them in one home.
-var commonNames = regexp.MustCompile(`^(localhost|iphone|ipad|ipod(-touch)?|macbook(-pro|-air)?|imac|(apple-)?watch|android|linux|debian|ubuntu|fedora|raspberrypi|openwrt|esp(ressif|32|8266)|unknown|none|null|\(none\))([ -]?\(?[0-9]{1,2}\)?)?$`)
+// commonNames are those that many devices are given.
+var commonNames = []string{
+	"localhost", "iphone", "ipad", "ipod", "ipod-touch", "macbook", "macbook-pro", "macbook-air", "imac", "watch", "apple-watch", "android",
+	"linux", "debian", "ubuntu", "fedora", "raspberrypi", "openwrt", "espressif", "esp32", "esp8266", "unknown", "none", "null",
+}
 
-// distinct is a name as others are compared with it; empty: it tells nobody apart.
+// distinct is a name as others are compared with it; empty: it tells nobody apart, a number behind
+// it neither.
 func distinct(name string) string {
-	host, _, _ := strings.Cut(strings.ToLower(name), ".")
-	if commonNames.MatchString(host) {
+	name = strings.ToLower(name)
+	host, _, _ := strings.Cut(name, ".")
+	if slices.Contains(commonNames, host) || slices.Contains(commonNames, strings.TrimRight(host, "0123456789 -()")) {
 		return ""
 	}
-	return strings.ToLower(name)
+	return name
 }
 
 // Identity is what may tell that a device is another one under a new MAC: one of [SameClientID],
@@ -71,7 +74,7 @@ func (d *DeviceVerdict) clientIDs() (v4, v6 string) {
 func (d *DeviceVerdict) SameBy(o *DeviceVerdict) string {
 	theirs := o.Identities()
 	for _, own := range d.Identities() {
-		if own.By != SameClientID && d.otherClient(o) {
+		if own.By != SameClientID && d.OtherClient(o) {
 			return ""
 		}
 		if slices.Contains(theirs, own) {
@@ -81,8 +84,8 @@ func (d *DeviceVerdict) SameBy(o *DeviceVerdict) string {
 	return ""
 }
 
-// otherClient reports whether two devices tell DHCP, or DHCPv6, that they are two.
-func (d *DeviceVerdict) otherClient(o *DeviceVerdict) bool {
+// OtherClient reports whether two devices tell DHCP, or DHCPv6, that they are two.
+func (d *DeviceVerdict) OtherClient(o *DeviceVerdict) bool {
 	v4, v6 := d.clientIDs()
 	their4, their6 := o.clientIDs()
 	return v4 != "" && their4 != "" && v4 != their4 || v6 != "" && their6 != "" && v6 != their6
