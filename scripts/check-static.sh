@@ -3,7 +3,7 @@
 # ARM box small.
 set -eu
 cd "$(dirname "$0")/.."
-most=25550000 # bytes of a box's binary for arm64, stripped
+most=25700000 # bytes of a box's binary for arm64, stripped
 
 scripts/need.sh file
 for binary in "$@"; do

@@ -36,6 +36,14 @@ func (knowing) Facts(device string) ([]v1.Fact, error) {
 	return []v1.Fact{{Device: device, Kind: "dhcp_host", Value: "plug", Source: "sent", Count: 2}}, nil
 }
 
+func (knowing) Peers(device string) (v1.Peers, error) {
+	p := v1.Peers{Device: device, LeftOut: 2}
+	if by := v1.OpenedByDevice; device == "02:00:00:00:00:0d" {
+		p.Peers = []v1.Peer{{Peer: "api.example.com", IPVersion: 4, Proto: 6, Port: 443, OpenedBy: &by, Last: v1.UnixMicro(1e15)}}
+	}
+	return p, nil
+}
+
 func (knowing) Devices() ([]v1.DeviceVerdict, error) { return nil, nil }
 
 func (knowing) Flows(int) ([]v1.Flow, int, error) { return nil, 0, nil }
@@ -71,6 +79,39 @@ func TestLiveFacts(t *testing.T) {
 	} {
 		stdout, stderr, status := command(t, append([]string{"facts", "--socket", path}, tt.args...)...)
 		if status != tt.status || !strings.Contains(stdout, tt.prints) || !strings.Contains(stderr, tt.says) {
+			t.Errorf("%q: status %d, stdout %q, stderr %q", tt.args, status, stdout, stderr)
+		}
+	}
+}
+
+// A device's MUD file comes of a running sensor, or of a capture; of which device has to be clear.
+func TestMUD(t *testing.T) {
+	path := answer(t, knowing{})
+	readHere(t)
+	raw := pcap(t, layers.LinkTypeRaw, 1500, packet.IPv4(packet.IP{Proto: packet.UDPProto}, packet.UDP(40000, 53, []byte("q"))))
+	if err := os.WriteFile("d/raw.pcap", raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args   []string
+		status int
+		prints string
+		says   string
+	}{
+		{[]string{"02:00:00:00:00:0D", "--socket", path}, 0, `"ietf-acldns:dst-dnsname": "api.example.com"`, "2 packets were to more peers"},
+		{[]string{"02:00:00:00:00:0d", "--socket", path, "--url", "https://mud.example.org/x"}, 0, `"mud-url": "https://mud.example.org/x"`, "2 packets"},
+		{[]string{"02:00:00:00:00:0e", "--socket", path}, terminal.ExitFailed, "", "the sensor has not seen it"},
+		{[]string{"d/raw.pcap"}, 0, `"destination-ipv4-network": "198.51.100.9/32"`, ""},
+		{[]string{"d/raw.pcap", "--device", "192.168.7.2"}, 0, `"port": 53`, ""},
+		{[]string{"d/raw.pcap", "--device", "192.168.7.3"}, terminal.ExitFailed, "", "no packet of it"},
+		{[]string{"d/raw.pcap", "--device", "plug"}, terminal.ExitUsage, "", "--device"},
+		{[]string{"d/raw.pcap", "--url", "http://mud.example.org/x"}, terminal.ExitUsage, "", "want https://HOST"},
+		{[]string{"d/raw.pcap", "--socket", path}, terminal.ExitUsage, "", "by MAC"},
+		{[]string{"02:00:00:00:00:0d", "--device", "02:00:00:00:00:0d"}, terminal.ExitUsage, "", "for captures"},
+		{nil, terminal.ExitUsage, "", "name one device's MAC"},
+	} {
+		stdout, stderr, status := command(t, append([]string{"mud"}, tt.args...)...)
+		if status != tt.status || !strings.Contains(stdout, tt.prints) || (stdout == "") != (tt.prints == "") || !strings.Contains(stderr, tt.says) {
 			t.Errorf("%q: status %d, stdout %q, stderr %q", tt.args, status, stdout, stderr)
 		}
 	}

@@ -199,7 +199,7 @@ func TestNothingBeforeAnError(t *testing.T) {
 	text := write(t, "text.pcap", []byte("a letter, not a capture: it goes on a little"))
 	for _, args := range [][]string{
 		{"classify", missing}, {"classify", "--manifest", manifest}, {"classify", "--json", "--manifest", manifest}, {"classify", text},
-		{"facts", missing}, {"facts", "--json", text},
+		{"facts", missing}, {"facts", "--json", text}, {"mud", missing}, {"mud", text},
 		{"evaluate", "--manifest", manifest}, {"evaluate", "--json", "--manifest", manifest}, {"analyze", "--manifest", manifest}, {"analyze", text},
 		{"extract", text, "-o", filepath.Join(t.TempDir(), "x.parquet")},
 	} {

@@ -40,6 +40,7 @@ var commandFlags = map[string]string{
 	"classify":        sourceNames + streamNames + "model json no-facts explain",
 	"explain":         sourceNames + streamNames + "model json no-facts device window-index on why-not top report windows socket",
 	"facts":           "device local socket json",
+	"mud":             "device local url socket",
 	"model":           "",
 	"model info":      "model json",
 	"model export":    "model onnx service output",

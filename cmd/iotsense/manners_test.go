@@ -61,6 +61,7 @@ func TestEveryCommandHasAnExample(t *testing.T) {
 var noJSON = map[string]string{
 	"top": "draws on a terminal: devices --json is the list",
 	"lab": "writes captures and their manifest", "model export": "writes a model", "model import": "writes a model",
+	"mud":             "prints JSON",
 	"registry export": "prints JSON, or CSV", "registry import": "writes a registry",
 	"config check": "says yes or what is wrong", "config show": "prints YAML",
 	"completion bash": "prints a script", "completion zsh": "prints a script", "completion fish": "prints a script",

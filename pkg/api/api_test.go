@@ -36,6 +36,11 @@ func (a answers) Facts(device string) ([]v1.Fact, error) {
 	return []v1.Fact{{Device: device, Kind: "maker"}}, a.err
 }
 
+func (a answers) Peers(device string) (v1.Peers, error) {
+	by := v1.OpenedByDevice
+	return v1.Peers{Device: device, Peers: []v1.Peer{{Peer: v1.LocalPeer, OpenedBy: &by}, {}}}, a.err
+}
+
 func (a answers) Explanation(_ context.Context, device string, q v1.ExplanationRequest) (*v1.Explanation, error) {
 	return &v1.Explanation{Device: device, Output: q.Output, WhyNot: &q.WhyNot, Phi: [][]float64{{1, 0}}, Facts: []v1.ExplainedFact{}}, a.err
 }
@@ -78,6 +83,10 @@ func TestRoundTrip(t *testing.T) {
 		if want, _ := (answers{}).Facts(device); err != nil || !cmp.Equal(facts, want) {
 			t.Errorf("facts of %s: %v, %v", device, err, cmp.Diff(want, facts))
 		}
+		peers, err := c.Peers(ctx, device)
+		if want, _ := (answers{}).Peers(device); err != nil || !cmp.Equal(peers, want) {
+			t.Errorf("peers of %s: %v, %v", device, err, cmp.Diff(want, peers))
+		}
 		for _, q := range []v1.ExplanationRequest{{}, {Output: "probability", WhyNot: "a&b/c"}} {
 			x, err := c.Explanation(ctx, device, q)
 			if want, _ := (answers{}).Explanation(ctx, device, q); err != nil || !cmp.Equal(x, want) {
@@ -92,7 +101,7 @@ func TestPaths(t *testing.T) {
 	path := serve(t, answers{})
 	ask := plainAt(path)
 	for at, want := range map[string]int{
-		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK, v1.FactsPath("x"): http.StatusOK,
+		v1.StatsPath: http.StatusOK, v1.DevicesPath: http.StatusOK, v1.FlowsPath: http.StatusOK, v1.FactsPath("x"): http.StatusOK, v1.PeersPath("x"): http.StatusOK,
 		v1.ExplanationPath("x"): http.StatusOK, v1.EventsPath: http.StatusOK, v1.CorrectionPath("x", v1.DoForget): http.StatusNotFound,
 		v1.DevicePath("x"): http.StatusNotFound, v1.DevicePath("02:00:00:00:00:01"): http.StatusOK,
 		"/stats": http.StatusNotFound, "/devices": http.StatusNotFound, "/flows": http.StatusNotFound, "/v2/stats": http.StatusNotFound,

@@ -139,6 +139,8 @@ func (h *house) Flows(int) ([]v1.Flow, int, error) {
 	return list, 0, nil
 }
 
+func (h *house) Peers(device string) (v1.Peers, error) { return v1.Peers{Device: device}, nil }
+
 func (h *house) Facts(device string) ([]v1.Fact, error) {
 	devices, err := h.Devices()
 	var list []v1.Fact

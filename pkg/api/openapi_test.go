@@ -130,7 +130,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		document, _ := get(t, at, v1.OpenAPIPath)
 		devices, _ := src.Devices()
 		list := described(t, document)
-		for _, path := range []string{v1.StatsPath, v1.DevicesPath, v1.FlowsPath, v1.FactsPath("{device}"), v1.ExplanationPath("{device}"), v1.OpenAPIPath, v1.EventsPath, v1.DevicePath("{device}"), v1.ModelPath} {
+		for _, path := range []string{v1.StatsPath, v1.DevicesPath, v1.FlowsPath, v1.FactsPath("{device}"), v1.PeersPath("{device}"), v1.ExplanationPath("{device}"), v1.OpenAPIPath, v1.EventsPath, v1.DevicePath("{device}"), v1.ModelPath} {
 			schema := list[path]
 			delete(list, path)
 			if schema == nil {

@@ -82,6 +82,8 @@ func routesOf(src Source, log *quietLog, c *clients) (routes []route, end func()
 	r.add(flowsRoute(r, flows))
 	r.add(about(r, route{path: v1.FactsPath("{device}"), summary: "what a device says of itself; of one never seen, nothing"}, slots, r.turn(),
 		func(_ context.Context, q *http.Request) ([]v1.Fact, error) { return src.Facts(q.PathValue("device")) }))
+	r.add(about(r, route{path: v1.PeersPath("{device}"), summary: "with whom a device talks; of one never seen, with nobody"}, slots, r.turn(),
+		func(_ context.Context, q *http.Request) (v1.Peers, error) { return src.Peers(q.PathValue("device")) }))
 	r.add(eventsRoute(r, c))
 	remembered := history{src, devices}
 	r.add(about(r, route{path: v1.DevicePath("{device}"), summary: "all that is remembered of a device", unseen: true}, slots, r.turn(),

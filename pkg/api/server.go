@@ -29,6 +29,8 @@ type Source interface {
 	Flows(most int) (list []v1.Flow, left int, err error)
 	// Facts are what is known of one device, at most some dozens; none of one never seen.
 	Facts(device string) ([]v1.Fact, error)
+	// Peers are with whom one device talks, at most some dozens for each of its MACs.
+	Peers(device string) (v1.Peers, error)
 	// Explanation is of the newest window of a device; it may wait until there is time
 	// for it, but no longer than ctx.
 	Explanation(ctx context.Context, device string, q v1.ExplanationRequest) (*v1.Explanation, error)

@@ -112,6 +112,8 @@ func (c *counting) Facts(string) ([]v1.Fact, error) {
 	return []v1.Fact{}, nil
 }
 
+func (c *counting) Peers(string) (v1.Peers, error) { return v1.Peers{}, nil }
+
 func (c *counting) Explanation(context.Context, string, v1.ExplanationRequest) (*v1.Explanation, error) {
 	c.ask(&c.explanations)
 	return &v1.Explanation{}, nil

@@ -17,8 +17,9 @@ import (
 	"github.com/iotsense/iotsense/pkg/registry"
 )
 
-// deviceBytes is what all but the facts of a device may take, factsBytes what these may.
-const deviceBytes, factsBytes = 24 << 10, 8 << 10
+// deviceBytes is what all but the facts of a device may take, factsBytes what these may, with
+// whom it talks.
+const deviceBytes, factsBytes = 24 << 10, 14 << 10
 
 // All that is held of a device stays within its bound: the network's memory, what was like
 // its flows, facts and what they say, addresses, votes for every class, a past of both parts

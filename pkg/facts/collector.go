@@ -4,6 +4,7 @@ package facts
 
 import (
 	"container/list"
+	"slices"
 	"strconv"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -66,6 +67,7 @@ type device struct {
 	name string
 	in   *list.List
 	Set
+	peers peers
 }
 
 // NewCollector returns a Collector that knows no device, and at most limit of them (0:
@@ -109,7 +111,7 @@ func (c *Collector) Forget(name string) {
 	}
 }
 
-// Restore takes back what was known of a device, in the order of [Set.All]. One that was
+// Restore takes back what was known of a device, in the order of [Collector.Kept]. One that was
 // heard of meanwhile, or finds no room, is left as it is.
 func (c *Collector) Restore(name string, list []Fact) {
 	if c.Of(name) != nil || len(c.devices) >= c.limit || len(list) == 0 {
@@ -117,7 +119,19 @@ func (c *Collector) Restore(name string, list []Fact) {
 	}
 	d := &device{name: name}
 	d.restore(list)
+	d.peers.restore(list)
 	c.put(d, c.recent)
+}
+
+// Kept is what is to outlast the process of a device, for Restore, and a number that is another
+// once there is something else; how often it was said does not count.
+func (c *Collector) Kept(name string) (changes uint32, list []Fact) {
+	e := c.devices[name]
+	if e == nil {
+		return 0, nil
+	}
+	d := e.Value.(*device)
+	return d.changes + d.peers.changes, d.peers.append(slices.Clone(d.facts))
 }
 
 // put makes a device the one heard last in a list, which it is in from now on.
@@ -168,15 +182,15 @@ func (c *Collector) Tallies(yield func(Protocol, Tally) bool) {
 	}
 }
 
-// set finds a device's facts, or begins them with its maker.
-func (c *Collector) set(name string, at int64) *Set {
+// device finds one, or begins what is known of it with its maker.
+func (c *Collector) device(name string, at int64) *device {
 	e := c.devices[name]
 	if e != nil {
 		d := e.Value.(*device)
 		if c.recent.MoveToFront(e); d.in != c.recent { // which does nothing in another list
 			c.put(d, c.recent)
 		}
-		return &d.Set
+		return d
 	}
 	if len(c.devices) >= c.limit {
 		c.makeRoom()
@@ -193,7 +207,7 @@ func (c *Collector) set(name string, at int64) *Set {
 		}
 		d.add(kind, Link, []byte(value), at)
 	}
-	return &d.Set
+	return d
 }
 
 const (
@@ -211,8 +225,13 @@ func (c *Collector) Sample(name string, sent bool, at int64, s *flows.Sample) {
 	if sent != s.FromA {
 		own, remote = remote, own
 	}
-	v := &c.voice
-	*v = voice{device: name, begun: &c.begun, set: c.set(name, at), at: at, source: Heard, payload: s.Payload, text: v.text[:0], scratch: v.scratch[:0], joined: v.joined[:0], dropped: v.dropped}
+	v, d := &c.voice, c.device(name, at)
+	*v = voice{device: name, begun: &c.begun, set: &d.Set, at: at, source: Heard, payload: s.Payload, text: v.text[:0], scratch: v.scratch[:0], joined: v.joined[:0], dropped: v.dropped}
+	if sent {
+		d.peers.talk(own, remote, at, s)
+	} else if remote.Port == 53 {
+		d.peers.hear(dnsMessage(s))
+	}
 	if len(s.Payload) == 0 || !s.Life.Key.HasPorts {
 		return
 	}

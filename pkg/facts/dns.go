@@ -8,6 +8,8 @@ package facts
 import (
 	"bytes"
 	"encoding/binary"
+
+	"github.com/iotsense/iotsense/pkg/flows"
 )
 
 // Record types.
@@ -50,6 +52,15 @@ func readMessage(b []byte) (m message, ok bool) {
 		m.records[i] = int(binary.BigEndian.Uint16(b[6+2*i:]))
 	}
 	return m, true
+}
+
+// dnsMessage is the message of a packet from or to a resolver, without the length that TCP has
+// before it.
+func dnsMessage(s *flows.Sample) []byte {
+	if s.Life.Key.Proto == protoTCP {
+		return s.Payload[min(2, len(s.Payload)):]
+	}
+	return s.Payload
 }
 
 // readName reads the name at a place: its labels with dots between them, and where what

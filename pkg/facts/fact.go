@@ -61,9 +61,12 @@ const (
 	TPLink                    // TP-Link's port 9999: "model: ...", "type: ...", ...
 	Tuya                      // Tuya's broadcasts: "productKey: ...", "version: ..."
 	kindCount
+
+	// PeerKind is with whom the device talks, in what is kept beyond the process: no [Set] has one.
+	PeerKind = kindCount
 )
 
-var kindNames = [kindCount]string{
+var kindNames = [kindCount + 1]string{
 	"maker", "mac", "port_open", "port_to",
 	"dhcp_host", "dhcp_class", "dhcp_params", "dhcp_client", "dhcp_client_id",
 	"dhcp6_host", "dhcp6_class", "dhcp6_params", "dhcp6_client", "dhcp6_client_id",
@@ -71,6 +74,7 @@ var kindNames = [kindCount]string{
 	"mdns_asks", "mdns_offers", "mdns_name", "mdns_host", "mdns_txt", "cast", "homekit", "matter",
 	"ssdp_asks", "ssdp_offers", "ssdp", "upnp", "http_agent", "http_host", "http_server", "http_realm",
 	"netbios", "llmnr_asks", "llmnr_host", "wsd", "mqtt_protocol", "mqtt_client", "tplink", "tuya",
+	"peer",
 }
 
 // String is the kind's name.
@@ -138,7 +142,8 @@ type Fact struct {
 const (
 	MaxFacts = 64
 	MaxValue = 128
-	maxText  = 5 << 10 // bytes of all values, each rounded up to 16 as the allocator does
+	MaxKept  = MaxFacts + MaxPeers // that [Collector.Kept] gives
+	maxText  = 5 << 10             // bytes of all values, each rounded up to 16 as the allocator does
 )
 
 // Set is what is known of one device. When it is full, the fact of the commonest kind
@@ -188,19 +193,10 @@ func (s *Set) By(until int64) []Fact {
 // All are the facts in the order in which they were first heard. They are the set's.
 func (s *Set) All() []Fact { return s.facts }
 
-// Changes is another number once other facts are known; how often they were said does not
-// count. A nil set has none.
-func (s *Set) Changes() uint32 {
-	if s == nil {
-		return 0
-	}
-	return s.changes
-}
-
 // restore takes facts back, those that fit.
 func (s *Set) restore(list []Fact) {
 	for _, f := range list {
-		if len(s.facts) == MaxFacts || len(f.Value) > MaxValue || s.text+allocated(len(f.Value)) > maxText {
+		if f.Kind == PeerKind || len(s.facts) == MaxFacts || len(f.Value) > MaxValue || s.text+allocated(len(f.Value)) > maxText {
 			continue
 		}
 		s.facts, s.text = append(s.facts, f), s.text+allocated(len(f.Value))

@@ -74,10 +74,23 @@ func (s *Sensor) addFacts(v *v1.Verdict) {
 	}
 }
 
+var errNoFacts = errors.New("this sensor keeps no facts: it runs with --no-facts")
+
+// Peers implements api.Source.
+func (s *Sensor) Peers(device string) (v1.Peers, error) {
+	if s.facts == nil {
+		return v1.Peers{}, errNoFacts
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.classifier.Registry().Verdict(device)
+	return s.facts.Peers(append([]string{v.Device}, v.Others...)...), nil
+}
+
 // Facts implements api.Source.
 func (s *Sensor) Facts(device string) ([]v1.Fact, error) {
 	if s.facts == nil {
-		return nil, errors.New("this sensor keeps no facts: it runs with --no-facts")
+		return nil, errNoFacts
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

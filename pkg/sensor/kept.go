@@ -57,11 +57,7 @@ func (s *Sensor) keep() (*kept, error) {
 func (s *Sensor) factsToKeep(device string) (changes uint32, list []facts.Fact) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	set := s.facts.Of(device)
-	if set == nil {
-		return 0, nil
-	}
-	return set.Changes(), append(list, set.All()...)
+	return s.facts.Kept(device)
 }
 
 // startRecording has records kept to learn from, if that is wanted.

@@ -187,6 +187,7 @@ func compareLive(t *testing.T, purpose string, c liveCase, frames []lab.Frame, s
 	compared := compareExact(t, live.Records, offline.records, exact, speed)
 	compareTotals(t, "recording", live.Records, offline.records)
 	compareFacts(t, live.Facts, offline.facts)
+	comparePeers(t, live.Peers, offline.facts)
 	compareTotals(t, "original", live.Records, offlineRecords(t, frames, c.direction, flows.Lifetime).records)
 	devices := map[string]bool{}
 	for i := range live.Records {
@@ -223,6 +224,32 @@ func compareFacts(t *testing.T, live []v1.Fact, offline *facts.Collector) {
 	maps.DeleteFunc(counted, func(_ string, n int) bool { return n == 0 })
 	if len(live) == 0 || len(counted) > len(live)/100 {
 		t.Errorf("%d facts, other than the recording's (1: live alone): %v", len(live), counted)
+	}
+}
+
+// comparePeers does the same with whom they talk with.
+func comparePeers(t *testing.T, live []v1.Peers, offline *facts.Collector) {
+	t.Helper()
+	counted, all := map[string]int{}, 0
+	count := func(device v1.Peers, by int) {
+		for _, p := range device.Peers {
+			opened := ""
+			if p.OpenedBy != nil {
+				opened = *p.OpenedBy
+			}
+			counted[fmt.Sprint(device.Device, p.Peer, p.IPVersion, p.Proto, p.Port, opened)] += by
+		}
+	}
+	for _, device := range live {
+		all += len(device.Peers)
+		count(device, 1)
+	}
+	for name := range offline.Each {
+		count(offline.Peers(name), -1)
+	}
+	maps.DeleteFunc(counted, func(_ string, n int) bool { return n == 0 })
+	if all == 0 || len(counted) > all/50 {
+		t.Errorf("%d peers, other than the recording's (1: live alone): %v", all, counted)
 	}
 }
 

@@ -64,7 +64,8 @@ type sensorConfig struct {
 type sensorResult struct {
 	Records []flows.Record
 	Stats   v1.Stats
-	Facts   []v1.Fact      // of all devices
+	Facts   []v1.Fact // of all devices
+	Peers   []v1.Peers
 	Early   map[string]int // provisional verdicts, by device
 	Apart   int            // answers to Stats meanwhile that did not add up, see askOften
 }
@@ -133,6 +134,11 @@ func beSensor(text string) error {
 			return fmt.Errorf("device %s with %d facts is told with %v, vendor %v", d.Device, len(list), d.Facts, d.Vendor)
 		}
 		result.Facts = append(result.Facts, list...)
+		peers, err := s.Peers(d.Device)
+		if err != nil {
+			return err
+		}
+		result.Peers = append(result.Peers, peers)
 	}
 	return gob.NewEncoder(os.Stdout).Encode(result)
 }

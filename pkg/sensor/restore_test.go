@@ -19,7 +19,10 @@ func TestFactsOfMergedMACsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	fact := func(value string) []facts.Fact {
-		return []facts.Fact{{Kind: facts.DHCPHost, Source: facts.Sent, Value: value, Count: 1, First: 1, Last: 2}}
+		return []facts.Fact{
+			{Kind: facts.DHCPHost, Source: facts.Sent, Value: value, Count: 1, First: 1, Last: 2},
+			{Kind: facts.PeerKind, Source: facts.Sent, Value: "4 6/443 device " + value + ".example", Count: 1, First: 1, Last: 2},
+		}
 	}
 	err = file.Write(&store.Change{
 		Devices: []registry.Saved{{ID: 1, Name: device, MACs: []string{merged}, First: 1, Last: 2, Flows: 1}},
@@ -41,5 +44,11 @@ func TestFactsOfMergedMACsAreKept(t *testing.T) {
 	defer s.kept.close()
 	if lines, err := s.Facts(device); err != nil || len(lines) != 2 {
 		t.Errorf("%+v, %v", lines, err)
+	}
+	if p, err := s.Peers(device); err != nil || len(p.Peers) != 2 || p.Peers[0].Peer != "plug-5g.example" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if changes, list := s.factsToKeep(device); changes == 0 || len(list) != 2 {
+		t.Errorf("%d, %+v", changes, list)
 	}
 }

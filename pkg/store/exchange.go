@@ -289,7 +289,7 @@ func (c *Content) add(l *line) error {
 		d.Addresses = append(d.Addresses, registry.SavedAddress{Addr: a.Address, Last: a.Last, Back: a.Back})
 	}
 	for _, f := range l.Facts {
-		if len(f.Value) > facts.MaxValue || len(c.Facts[l.Device]) == facts.MaxFacts*(1+len(l.MACs)) {
+		if len(f.Value) > facts.MaxValue || len(c.Facts[l.Device]) == facts.MaxKept*(1+len(l.MACs)) {
 			return fmt.Errorf("facts of %s: too many, or too long", l.Device)
 		}
 		c.Facts[l.Device] = append(c.Facts[l.Device], facts.Fact{Kind: f.Kind, Source: f.Source, Count: f.Count, Value: f.Value, First: f.First, Last: f.Last})

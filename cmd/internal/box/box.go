@@ -29,7 +29,7 @@ var Examples string
 // Commands are those that every program has, but for `model`, which some do more with.
 func Commands() []*cli.Command {
 	return slices.Concat([]*cli.Command{runCommand()}, ask.Commands(),
-		[]*cli.Command{top.Command(), classifyCommand(), extractCommand(), factsCommand(), doctorCommand(), kept.Command(), settings.Command(runCommand, checkFlags)})
+		[]*cli.Command{top.Command(), classifyCommand(), extractCommand(), factsCommand(), mudCommand(), doctorCommand(), kept.Command(), settings.Command(runCommand, checkFlags)})
 }
 
 // What the full tool alone has, and what its `model` has.

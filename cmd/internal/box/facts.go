@@ -81,15 +81,9 @@ func fileFacts(c *cli.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
-	only := ""
-	if c.IsSet("device") {
-		d, err := ask.ParseDeviceName(c.String("device"))
-		if err != nil {
-			return terminal.Usagef("--device: %w", err)
-		}
-		if only = d.Name; only == "" { // of a capture without MACs the addresses are the names
-			only = "ip:" + d.Addr.String()
-		}
+	only, err := wantedDevice(c)
+	if err != nil {
+		return err
 	}
 	out := newFactsPrinter(c)
 	var damaged []error
@@ -113,6 +107,21 @@ func fileFacts(c *cli.Context, paths []string) error {
 		return err
 	}
 	return fmt.Errorf("device %s: no packet of it in %s", only, strings.Join(paths, ", "))
+}
+
+// wantedDevice is the name of the device of captures that --device wants; empty: any.
+func wantedDevice(c *cli.Context) (string, error) {
+	if !c.IsSet("device") {
+		return "", nil
+	}
+	d, err := ask.ParseDeviceName(c.String("device"))
+	switch {
+	case err != nil:
+		return "", terminal.Usagef("--device: %w", err)
+	case d.Name == "": // of a capture without MACs the addresses are the names
+		return "ip:" + d.Addr.String(), nil
+	}
+	return d.Name, nil
 }
 
 // readFacts reads a capture, and says what is to be known of it.

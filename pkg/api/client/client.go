@@ -54,6 +54,12 @@ func (c *Client) Facts(ctx context.Context, device string) (f []v1.Fact, err err
 	return f, err
 }
 
+// Peers asks with whom a device talks, as Facts.
+func (c *Client) Peers(ctx context.Context, device string) (p v1.Peers, err error) {
+	_, err = c.ask(ctx, v1.PeersPath(url.PathEscape(device)), &p)
+	return p, err
+}
+
 // Explanation asks what the newest window of a device rests on.
 func (c *Client) Explanation(ctx context.Context, device string, q v1.ExplanationRequest) (*v1.Explanation, error) {
 	path := v1.ExplanationPath(url.PathEscape(device))

@@ -29,12 +29,16 @@ const (
 
 	// Below DevicesPath a Device by its name, and what is asked and said of it.
 	factsOf       = "/facts"       // below a device: a list of Fact
+	peersOf       = "/peers"       // below a device: Peers
 	explanationOf = "/explanation" // below a device: an Explanation
 )
 
 // FactsPath is where the facts of a device are asked for, by its name in a Verdict; with
 // "{device}" for the name it is the pattern of all such paths.
 func FactsPath(device string) string { return DevicesPath + "/" + device + factsOf }
+
+// PeersPath is where it is asked with whom a device talks, as [FactsPath].
+func PeersPath(device string) string { return DevicesPath + "/" + device + peersOf }
 
 // ExplanationPath is where the explanation of a device's newest window is asked for, as
 // [FactsPath]; the query is an [ExplanationRequest].
@@ -88,6 +92,34 @@ type Fact struct {
 	First   Time    `json:"first"`
 	Last    Time    `json:"last"`
 	Count   uint64  `json:"count"` // packets that said so
+}
+
+// LocalPeer is a [Peer] of the local ranges, whichever.
+const LocalPeer = "local"
+
+// Who opens a service's flows, in a [Peer].
+const (
+	OpenedByDevice = "device"
+	OpenedByPeer   = "peer"
+)
+
+// Peers are with whom a device talks.
+type Peers struct {
+	Device  string `json:"device"`
+	Peers   []Peer `json:"peers"`
+	LeftOut uint64 `json:"left_out"` // packets to others, for whom there was no room
+}
+
+// Peer is a service that a device uses or offers, and with whom.
+type Peer struct {
+	Peer      string  `json:"peer"` // the name that the device asked of DNS, an address or group as CIDR, or LocalPeer
+	IPVersion int     `json:"ip_version"`
+	Proto     uint8   `json:"proto"`
+	Port      int32   `json:"port"`      // of the service; -1: none
+	OpenedBy  *string `json:"opened_by"` // device: the service is the peer's; peer: the device's; null: no port
+	First     Time    `json:"first"`
+	Last      Time    `json:"last"`
+	Count     uint64  `json:"count"` // sampled packets that the device sent
 }
 
 // Flow is one open flow, from the point of view of one device end: a line of
