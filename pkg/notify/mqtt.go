@@ -135,6 +135,7 @@ func (b *broker) connect(ctx context.Context, lost context.CancelCauseFunc) erro
 		conn, err := b.dial(connecting, u, trust)
 		if err == nil { // what answers CONNECT may never do so
 			release = context.AfterFunc(connecting, func() { conn.Close() })
+			conn = &bounded{Conn: conn, look: &mqttPackets{}, sent: true}
 		}
 		return conn, err
 	})

@@ -185,8 +185,9 @@ func (d dialer) Dial(network, _ string) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), natsPort)))
 	if err == nil {
 		context.AfterFunc(d.ctx, func() { conn.Close() })
+		return &bounded{Conn: conn, look: &natsLines{}}, nil
 	}
-	return conn, err
+	return nil, err
 }
 
 // publish returns when the server has taken a message, with JetStream when a stream has stored
