@@ -95,6 +95,15 @@ func (k *Kernel) Stats(also func()) (Stats, error) {
 	return stats, nil
 }
 
+// Losses is what Stats says of samples that found the ring full and of packets that found the
+// table so. It looks at no flow: it is for who asks again and again.
+func (k *Kernel) Losses() (ringFull, tableFull uint64, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c, err := k.counters()
+	return c.RingFull, c.TableFull, err
+}
+
 // mapsBytes is what the maps take, as the kernel says: a map's grows with its entries.
 func (k *Kernel) mapsBytes() (sum uint64) {
 	for _, m := range k.maps {

@@ -68,3 +68,18 @@ func TestCounted(t *testing.T) {
 		})
 	}
 }
+
+// Losses are those of Stats.
+func TestLosses(t *testing.T) {
+	k := newKernel(t, Config{MaxFlows: 16, RingSize: 64 << 10, Packets: 10, Prefix: 1000}, gen.IotsenseProgIotsenseIn)
+	for _, f := range mutated(3, 2000) {
+		if runnable(f) {
+			k.run(gen.IotsenseProgIotsenseIn, f)
+		}
+	}
+	ringFull, tableFull, err := k.Losses()
+	k.must(err)
+	if s := k.count(); tableFull == 0 || ringFull != s.Samples.RingFull || tableFull != s.Packets.TableFull {
+		t.Errorf("%d samples and %d packets, want %d and %d, some packets", ringFull, tableFull, s.Samples.RingFull, s.Packets.TableFull)
+	}
+}

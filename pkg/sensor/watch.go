@@ -32,12 +32,12 @@ func (s *Sensor) watch(ctx context.Context) {
 			s.classifier.Registry().Look(now, since)
 		}
 		s.mu.Unlock()
-		stats, err := s.Stats()
+		ringFull, tableFull, err := s.kernel.Losses()
 		if err != nil {
 			continue // whoever asks for them is told
 		}
 		for counter, n := range map[string]uint64{
-			"samples.ring_full": stats.Samples.RingFull, "packets.table_full": stats.Packets.TableFull, "dropped_verdicts": stats.DroppedVerdicts,
+			"samples.ring_full": ringFull, "packets.table_full": tableFull, "dropped_verdicts": s.verdicts.Dropped(),
 		} {
 			if drops[counter] == nil {
 				drops[counter] = &dropping{}
