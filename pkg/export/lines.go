@@ -40,6 +40,7 @@ type lines struct {
 
 	mu   sync.Mutex
 	file *os.File // nil: it could not be made
+	is   os.FileInfo
 	size int64
 	line bytes.Buffer
 	told bool // records are being lost, and that was said
@@ -79,6 +80,7 @@ func (l *lines) prepare() error {
 	if !info.Mode().IsRegular() {
 		return errors.New("it is no regular file")
 	}
+	l.is = info
 	if err := unix.Flock(int(l.file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return fmt.Errorf("another process writes it: %w", err)
 	}
@@ -138,7 +140,16 @@ func (l *lines) write(r *Record) error {
 	if err := json.NewEncoder(&l.line).Encode(r); err != nil {
 		return err
 	}
-	if l.file == nil || l.size > 0 && l.size+int64(l.line.Len()) > l.most {
+	if l.file != nil && !l.stands() {
+		l.file.Close()
+		l.file = nil
+	}
+	if l.file == nil {
+		if err := l.open(); err != nil {
+			return err
+		}
+	}
+	if l.size > 0 && l.size+int64(l.line.Len()) > l.most {
 		if err := l.rotate(); err != nil {
 			return err
 		}
@@ -151,15 +162,19 @@ func (l *lines) write(r *Record) error {
 	return errors.Join(err, l.file.Truncate(l.size)) // half a line is none
 }
 
+// stands reports whether the file is as it was left: others may remove, rename or cut it.
+func (l *lines) stands() bool {
+	info, err := os.Stat(l.path)
+	return err == nil && os.SameFile(info, l.is) && info.Size() == l.size
+}
+
 // rotate begins another file, and keeps the one before.
 func (l *lines) rotate() error {
-	if l.file != nil {
-		if err := os.Rename(l.path, l.path+olderSuffix); err != nil {
-			return err
-		}
-		l.file.Close()
-		l.file = nil
+	if err := os.Rename(l.path, l.path+olderSuffix); err != nil {
+		return err
 	}
+	l.file.Close()
+	l.file = nil
 	return l.open()
 }
 

@@ -133,3 +133,31 @@ func TestLinesDiskFull(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A file that others remove, rename or cut while it is written is made anew, or goes on where it
+// ends: what comes then is found under its name.
+func TestLinesTakenAway(t *testing.T) {
+	for name, take := range map[string]func(path string) error{
+		"removed": os.Remove,
+		"renamed": func(path string) error { return os.Rename(path, path+".old") },
+		"cut":     func(path string) error { return os.Truncate(path, 0) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "flows.ndjson")
+			var c counts
+			l, err := openLines(Lines{Path: path, Size: LeastSize}, &c, silent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.end(0)
+			l.take(records()[0])
+			if err := take(path); err != nil {
+				t.Fatal(err)
+			}
+			l.take(records()[1])
+			if text, err := os.ReadFile(path); err != nil || !bytes.HasPrefix(text, []byte("{")) || bytes.Count(text, []byte("\n")) != 1 || c.sent.Load() != 2 {
+				t.Errorf("%v, %d sent: %q", err, c.sent.Load(), text)
+			}
+		})
+	}
+}
