@@ -23,6 +23,8 @@ import (
 )
 
 const (
+	// shownSuffix is of the file, named by the kind of sink, of what the other side was shown, and where.
+	shownSuffix = ".json"
 	// refresh is how often all devices are compared with what is published: confidence, and
 	// what became of merged ones, is no event.
 	refresh = 5 * time.Minute
@@ -32,9 +34,12 @@ const (
 
 // screen is what the other side is told through, while there is a connection.
 type screen interface {
+	// expect notes devices that are to be shown, before the other side knows of them; it reports
+	// whether one is new.
+	expect(list []v1.DeviceVerdict) bool
 	// show publishes what a device is now, unless the session has done so.
 	show(ctx context.Context, d *v1.DeviceVerdict) error
-	// remove leaves nothing of a device that was shown.
+	// remove leaves nothing of a device that was shown; who calls it saves that.
 	remove(ctx context.Context, device string) error
 	// retire leaves nothing of what was shown, if elsewhere.
 	retire(ctx context.Context, e *exhibition) error
@@ -213,30 +218,46 @@ func (c *connection) showChanged(ctx context.Context) error {
 	if len(dirty) > mostChanged {
 		return c.showAll(ctx)
 	}
+	var list []v1.DeviceVerdict
+	var gone []string
 	for name := range dirty {
-		var err error
 		if d, ok := c.source.Device(name); ok {
-			err = c.screen.show(ctx, &d)
+			list = append(list, d)
 		} else {
-			err = c.screen.remove(ctx, name)
-		}
-		if err != nil {
-			return err
+			gone = append(gone, name)
 		}
 	}
-	return nil
+	return c.update(ctx, list, gone)
 }
 
 // showAll shows all devices, and removes those that there are no longer.
 func (c *connection) showAll(ctx context.Context) error {
 	gone := maps.Clone(c.published)
-	for _, d := range c.source.Devices() {
-		delete(gone, d.Device)
-		if err := c.screen.show(ctx, &d); err != nil {
+	list := c.source.Devices()
+	for i := range list {
+		delete(gone, list[i].Device)
+	}
+	return c.update(ctx, list, slices.Sorted(maps.Keys(gone)))
+}
+
+// update shows some devices, and removes others. The file is not written for each of them: a
+// flood of invented devices would wear the disk.
+func (c *connection) update(ctx context.Context, list []v1.DeviceVerdict, gone []string) error {
+	if c.screen.expect(list) {
+		c.save()
+	}
+	for i := range list {
+		if err := c.screen.show(ctx, &list[i]); err != nil {
 			return err
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(gone)) {
+	known := len(c.published)
+	defer func() {
+		if len(c.published) < known {
+			c.save()
+		}
+	}()
+	for _, name := range gone {
 		if err := c.screen.remove(ctx, name); err != nil {
 			return err
 		}

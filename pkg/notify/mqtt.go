@@ -25,8 +25,6 @@ import (
 )
 
 const (
-	// publishedFile names what the broker was shown, and where.
-	publishedFile = "mqtt.json"
 	// lastWords is how long the end of a session may take.
 	lastWords = time.Second
 )
@@ -204,6 +202,9 @@ func (b *broker) notice(ctx context.Context, n *v1.Notice) error {
 	return b.publish(ctx, b.Topic+"/event", false, payload)
 }
 
+// expect implements screen: show decides which devices have a name.
+func (b *broker) expect([]v1.DeviceVerdict) bool { return false }
+
 // show publishes a device that has a name. One that a network no longer knows keeps what it
 // was announced as; one whose operator took the name back has none.
 func (b *broker) show(ctx context.Context, d *v1.DeviceVerdict) error {
@@ -211,6 +212,9 @@ func (b *broker) show(ctx context.Context, d *v1.DeviceVerdict) error {
 	if was.ID != now.ID || now.Namer == "" && was.Namer == byUser {
 		if err := b.remove(ctx, d.Device); err != nil {
 			return err
+		}
+		if was != (shown{}) {
+			b.save()
 		}
 		was = shown{}
 	}
@@ -248,6 +252,5 @@ func (b *broker) remove(ctx context.Context, device string) error {
 		delete(b.last, topic)
 	}
 	delete(b.published, device)
-	b.save()
 	return nil
 }

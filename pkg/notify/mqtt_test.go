@@ -267,7 +267,7 @@ func TestMQTT(t *testing.T) {
 	o.is(status, online)
 	o.until("nothing of it", func(topics map[string]string) bool { return below(topics, "50c7bf") == 0 })
 	const nothing = `{"At":["iotsense","homeassistant"],"Devices":{}}` + "\n"
-	noted := func() string { text, _ := os.ReadFile(filepath.Join(dir, publishedFile)); return string(text) }
+	noted := func() string { text, _ := os.ReadFile(filepath.Join(dir, mqttKind+shownSuffix)); return string(text) }
 	for end := time.Now().Add(10 * time.Second); noted() != nothing && time.Now().Before(end); { // the broker has yet to say that it took the last
 		time.Sleep(10 * time.Millisecond)
 	}

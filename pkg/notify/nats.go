@@ -28,8 +28,6 @@ import (
 )
 
 const (
-	// natsFile names the devices that were published.
-	natsFile = "nats.json"
 	// natsPort is where a server listens where nothing else is said.
 	natsPort = "4222"
 	// natsPing is how often a silent server is asked whether it is there.
@@ -233,6 +231,16 @@ func (s *bus) notice(ctx context.Context, n *v1.Notice) error {
 	return s.publish(ctx, s.subject+".events."+n.Event.Event, hex.EncodeToString(sum[:16]), content)
 }
 
+// expect implements screen.
+func (s *bus) expect(list []v1.DeviceVerdict) (news bool) {
+	for i := range list {
+		if now := (shown{ID: list[i].ID}); s.published[list[i].Device] != now {
+			s.published[list[i].Device], news = now, true
+		}
+	}
+	return news
+}
+
 // show implements screen.
 func (s *bus) show(ctx context.Context, d *v1.DeviceVerdict) error {
 	content, err := json.Marshal(standing{
@@ -240,10 +248,6 @@ func (s *bus) show(ctx context.Context, d *v1.DeviceVerdict) error {
 	})
 	if err != nil || s.last[d.Device] == string(content) {
 		return err
-	}
-	if now := (shown{ID: d.ID}); s.published[d.Device] != now { // before the server knows of it
-		s.published[d.Device] = now
-		s.save()
 	}
 	if err = s.publish(ctx, s.of(d.Device), "", content); err == nil {
 		s.last[d.Device] = string(content)
@@ -261,7 +265,6 @@ func (s *bus) remove(ctx context.Context, device string) error {
 	}
 	delete(s.last, device)
 	delete(s.published, device)
-	s.save()
 	return nil
 }
 

@@ -238,10 +238,10 @@ func (n *Notifier) doors(cfg *Config) (map[string]*door, error) {
 		all[h.kind] = &door{h.HTTP, events, newPoster(h.kind, h.HTTP, &n.counts, n.log)}
 	}
 	if cfg.MQTT.URL != "" {
-		all[mqttKind] = &door{cfg.MQTT, Events, newBroker(cfg.MQTT, n.below(publishedFile), n.source, &n.counts, n.log)}
+		all[mqttKind] = &door{cfg.MQTT, Events, newBroker(cfg.MQTT, n.below(mqttKind+shownSuffix), n.source, &n.counts, n.log)}
 	}
 	if cfg.NATS.URL != "" {
-		s, err := newBus(cfg.NATS, n.below(natsFile), n.source, &n.counts, n.log)
+		s, err := newBus(cfg.NATS, n.below(natsKind+shownSuffix), n.source, &n.counts, n.log)
 		if err != nil {
 			return nil, fmt.Errorf("sink %s: %w", natsKind, err)
 		}
@@ -267,13 +267,16 @@ func (n *Notifier) below(name string) string {
 	return filepath.Join(n.dir, name)
 }
 
-// discard removes what waits for a sink that there is no longer.
+// discard removes what waits for a sink that there is no longer, and the list of what it was shown,
+// which forget would not reach.
 func (n *Notifier) discard(kind string) {
 	if n.dir == "" {
 		return
 	}
-	if err := os.RemoveAll(n.below(kind)); err != nil {
-		n.log.Error("what waits for a sink that there is no longer stays", "sink", kind, "error", err)
+	for _, name := range []string{kind, kind + shownSuffix} {
+		if err := os.RemoveAll(n.below(name)); err != nil {
+			n.log.Error("what is kept of a sink that there is no longer stays", "sink", kind, "error", err)
+		}
 	}
 }
 
