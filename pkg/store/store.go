@@ -333,24 +333,26 @@ var beside = []string{"", "-wal", "-journal", "-shm"}
 
 // putAside gives the file, and what lies beside it, another name.
 func (s *Store) putAside() (aside string, err error) {
-	for n := 0; ; n++ { // the names are taken where it happens twice within a second
-		aside = s.path + DamagedSuffix + time.Now().UTC().Add(time.Duration(n)*time.Second).Format("20060102T150405Z")
-		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-	}
-	for _, suffix := range slices.Backward(beside) {
-		if err := os.Rename(s.path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return "", err
-		}
-	}
+	const form = "20060102T150405Z"
 	old, err := filepath.Glob(globEscape(s.path+DamagedSuffix) + "????????T??????Z")
 	if err != nil {
 		return "", err
 	}
 	slices.Sort(old)
+	now := time.Now().UTC().Truncate(time.Second)
+	if n := len(old); n > 0 { // where it happens twice within a second, or the clock was set back, the names stay in order
+		if newest, err := time.Parse(form, strings.TrimPrefix(old[n-1], s.path+DamagedSuffix)); err == nil && !now.After(newest) {
+			now = newest.Add(time.Second)
+		}
+	}
+	aside = s.path + DamagedSuffix + now.Format(form)
+	for _, suffix := range slices.Backward(beside) {
+		if err := os.Rename(s.path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
 	kept := 0
-	for _, path := range slices.Backward(old) {
+	for _, path := range slices.Backward(append(old, aside)) {
 		if !empty(path) {
 			kept++
 		}
