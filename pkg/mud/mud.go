@@ -138,7 +138,7 @@ func New(peers *v1.Peers, facts []v1.Fact, url string) (*File, error) {
 		Maker: short(value(facts, "maker", "")), Model: short(model(facts)),
 	}}
 	if peers.LeftOut > 0 {
-		f.MUD.SystemInfo = fmt.Sprintf("%s, without %d packets to more peers", f.MUD.SystemInfo, peers.LeftOut)
+		f.MUD.SystemInfo = short(fmt.Sprintf("%s, without %d packets to more peers", f.MUD.SystemInfo, peers.LeftOut))
 	}
 	var newest time.Time
 	for i := range peers.Peers {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -360,7 +361,11 @@ func TestHostile(t *testing.T) {
 			t.Errorf("no %s in %s", want, text)
 		}
 	}
-	lint(t, append(files, text)...)
+	ip.LeftOut = math.MaxUint64 // which has more digits than there is room for
+	if f, err = New(&ip, nil, ""); err != nil {
+		t.Fatal(err)
+	}
+	lint(t, append(files, text, written(t, f))...)
 	if _, err := New(&v1.Peers{Device: "x"}, nil, ""); err == nil {
 		t.Error("a file of nothing")
 	}
