@@ -59,22 +59,27 @@ func TestRunExports(t *testing.T) {
 	lines, config := filepath.Join(t.TempDir(), "flows.ndjson"), filepath.Join(t.TempDir(), "config.yaml")
 	put := func(port int) {
 		t.Helper()
-		text := fmt.Sprintf("interfaces: [%s]\nmodel: lab\nflows_json: %s\nipfix: 127.0.0.1:%d\n", replay.Interface, lines, port)
+		text := fmt.Sprintf("interfaces: [%s]\nmodel: lab\nflows_json: %s\n", replay.Interface, lines)
+		if port != 0 {
+			text += fmt.Sprintf("ipfix: 127.0.0.1:%d\n", port)
+		}
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	put(9) // where nobody listens
 	s := runLiveOn(t, n, nil, w, "--config", config)
-	put(port)
-	if err := syscall.Kill(s.pid, syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
 	log := bufio.NewScanner(r)
-	for log.Scan() && !strings.Contains(log.Text(), "onfiguration: ") {
-	}
-	if !strings.Contains(log.Text(), "setting=ipfix ") {
-		t.Fatalf("the collector is not taken over: %s", log.Text())
+	for _, port := range []int{0, port} { // none meanwhile
+		put(port)
+		if err := syscall.Kill(s.pid, syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		for log.Scan() && !strings.Contains(log.Text(), "onfiguration: ") {
+		}
+		if !strings.Contains(log.Text(), "setting=ipfix ") {
+			t.Fatalf("port %d is not taken over: %s", port, log.Text())
+		}
 	}
 	const flows = 64 * 3
 	s.play(datagrams(flows, 6400))

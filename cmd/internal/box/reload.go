@@ -13,7 +13,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/iotsense/iotsense/cmd/internal/confine"
 	"github.com/iotsense/iotsense/cmd/internal/logs"
 	"github.com/iotsense/iotsense/cmd/internal/settings"
 	"github.com/iotsense/iotsense/cmd/internal/sinks"
@@ -23,11 +22,12 @@ import (
 
 // reloader has a sensor, and what it runs with.
 type reloader struct {
-	file    *settings.File
-	run     *cli.Context
-	sensor  *sensor.Sensor
-	cfg     sensor.Config
-	setForm func(func(io.Writer) slog.Handler) // of the log
+	file     *settings.File
+	run      *cli.Context
+	sensor   *sensor.Sensor
+	cfg      sensor.Config
+	connects bool                               // the process may connect to others
+	setForm  func(func(io.Writer) slog.Handler) // of the log
 }
 
 // live are the flags whose settings a sensor takes over while it runs, each with how; next
@@ -66,23 +66,23 @@ func (r *reloader) setLog(next *cli.Context, _ *sensor.Config) error {
 	return err
 }
 
-// mayConnect is an error where a sensor that has told nobody of anything is to begin to.
-func (r *reloader) mayConnect(next *cli.Context, wants bool) error {
-	if !wants || r.cfg.Sinks.Tells() || r.cfg.Export.IPFIX.Collector != "" || next.Bool(confine.Flag.Name) {
+// mayConnect is an error where a sensor that began without others to tell is to have some.
+func (r *reloader) mayConnect(wants bool) error {
+	if !wants || r.connects {
 		return nil
 	}
-	return errors.New("the sensor is confined, and has no sinks and no collector: the first takes a restart")
+	return errors.New("the sensor is confined, and began without sinks and collector: the first takes a restart")
 }
 
-func (r *reloader) setSinks(next *cli.Context, cfg *sensor.Config) error {
-	if err := r.mayConnect(next, cfg.Sinks.Tells()); err != nil {
+func (r *reloader) setSinks(_ *cli.Context, cfg *sensor.Config) error {
+	if err := r.mayConnect(cfg.Sinks.Tells()); err != nil {
 		return err
 	}
 	return r.sensor.SetSinks(cfg.Sinks)
 }
 
-func (r *reloader) setIPFIX(next *cli.Context, cfg *sensor.Config) error {
-	if err := r.mayConnect(next, cfg.Export.IPFIX.Collector != ""); err != nil {
+func (r *reloader) setIPFIX(_ *cli.Context, cfg *sensor.Config) error {
+	if err := r.mayConnect(cfg.Export.IPFIX.Collector != ""); err != nil {
 		return err
 	}
 	return r.sensor.SetIPFIX(cfg.Export.IPFIX)

@@ -132,7 +132,7 @@ func runSensor(c *cli.Context) error {
 		ctx, end = context.WithTimeout(ctx, d)
 		defer end()
 	}
-	end := (&reloader{file: file, run: c, sensor: s, cfg: cfg, setForm: log.SetForm}).follow(ctx, hangups)
+	end := (&reloader{file: file, run: c, sensor: s, cfg: cfg, connects: confine.Connects(c, cfg), setForm: log.SetForm}).follow(ctx, hangups)
 	told := service.Follow(ctx, s)
 	err = runWatched(ctx, s, cfg)
 	told()

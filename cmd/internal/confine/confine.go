@@ -30,6 +30,11 @@ func Enter(c *cli.Context, cfg sensor.Config) error {
 	return nil
 }
 
+// Connects reports whether a sensor that begins so may ever connect to others.
+func Connects(c *cli.Context, cfg sensor.Config) bool {
+	return cfg.Sinks.Tells() || cfg.Export.IPFIX.Collector != "" || c.Bool(Flag.Name)
+}
+
 // needs are the files and calls of a sensor at work. Of files that are read anew it
 // needs the directory: the one that replaces another is another file. Without --config
 // that is none but what sinks read.
@@ -53,7 +58,7 @@ func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
 		}
 		s.Read = append(s.Read, dir)
 	}
-	s.Connect = cfg.Sinks.Tells() || cfg.Export.IPFIX.Collector != ""
+	s.Connect = Connects(c, cfg)
 	for _, path := range []string{cfg.State, cfg.Socket, cfg.Export.Lines.Path} {
 		if path != "" {
 			s.Write = append(s.Write, filepath.Dir(path))
