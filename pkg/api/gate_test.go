@@ -48,7 +48,7 @@ func TestGateRefuses(t *testing.T) {
 		{"none", GateConfig{Addr: "127.0.0.1:0", TokenFile: filepath.Join(dir, "none")}, "no such file"},
 		{"empty", GateConfig{Addr: "127.0.0.1:0", TokenFile: file("empty", "\n", 0o600)}, "it is empty"},
 		{"short", GateConfig{Addr: "127.0.0.1:0", TokenFile: file("short", "secret\n", 0o600)}, "want one word"},
-		{"long", GateConfig{Addr: "127.0.0.1:0", TokenFile: file("long", strings.Repeat("x", 1<<20), 0o600)}, "more than 1025 bytes"},
+		{"long", GateConfig{Addr: "127.0.0.1:0", TokenFile: file("long", strings.Repeat("x", 1<<20), 0o600)}, "want one line of at most"},
 		{"two words", GateConfig{Addr: "127.0.0.1:0", TokenFile: file("two", "a sentence of words", 0o600)}, "want one word"},
 		{"everybody's", GateConfig{Addr: "127.0.0.1:0", TokenFile: file("open", testToken, 0o644)}, "chmod 600"},
 		{"a directory", GateConfig{Addr: "127.0.0.1:0", TokenFile: dir}, "directory"},
