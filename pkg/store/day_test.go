@@ -41,6 +41,7 @@ func TestBytesOfADay(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- k.Run(ctx) }()
+		time.Sleep(30 * time.Second) // between its turns: who is asked for facts here has no lock
 		for range 24 * 60 {
 			home.minute(time.Now())
 			time.Sleep(time.Minute)
