@@ -53,7 +53,7 @@ type IPFIX struct {
 type session struct {
 	cfg           IPFIX
 	network, addr string
-	tls           *tls.Config // nil: in the clear
+	secure        bool // by TLS
 	counts        *counts
 	log           *slog.Logger
 	ctx           context.Context // ends what waits
@@ -115,8 +115,8 @@ func newSession(cfg IPFIX, counts *counts, log *slog.Logger) (*session, error) {
 	}
 	s := &session{cfg: cfg, network: scheme, addr: addr, counts: counts, log: log}
 	if scheme == "tls" {
-		s.network = "tcp"
-		if s.tls, err = tlsConfig(cfg.CAFile, addr); err != nil {
+		s.network, s.secure = "tcp", true
+		if _, err = tlsConfig(cfg.CAFile, addr); err != nil {
 			return nil, err
 		}
 	} else if cfg.CAFile != "" {
@@ -206,10 +206,14 @@ func (s *session) connected() error {
 func (s *session) dial() (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	if s.tls != nil {
-		return (&tls.Dialer{Config: s.tls}).DialContext(ctx, s.network, s.addr)
+	if !s.secure {
+		return (&net.Dialer{}).DialContext(ctx, s.network, s.addr)
 	}
-	return (&net.Dialer{}).DialContext(ctx, s.network, s.addr)
+	trust, err := tlsConfig(s.cfg.CAFile, s.addr) // anew, so that it may be changed
+	if err != nil {
+		return nil, err
+	}
+	return (&tls.Dialer{Config: trust}).DialContext(ctx, s.network, s.addr)
 }
 
 // hold begins to talk over a connection: a collector that closes it is noticed at once, and

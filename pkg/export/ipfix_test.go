@@ -357,6 +357,29 @@ func TestCollectorAway(t *testing.T) {
 	}
 }
 
+// Who signed a collector's certificate is read with each connection: the file may be changed.
+func TestCollectorSignedAnew(t *testing.T) {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	put := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(ca, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	signed := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
+	put(signed)
+	cfg := ipfix("tls://" + s.Listener.Addr().String())
+	cfg.CAFile = ca
+	e := open(t, Config{IPFIX: cfg})
+	put(nil)
+	e.Add(records()[0])
+	until(t, "nobody is trusted", func() bool { return e.Stats().IPFIX.Failures > 0 })
+	put(signed)
+	until(t, "it is sent", func() bool { return e.Stats().IPFIX.Sent == 1 })
+}
+
 // A collector that nobody runs costs no time and no memory over UDP, and is told of.
 func TestNobodyListens(t *testing.T) {
 	c := listen(t)

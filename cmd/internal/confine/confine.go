@@ -37,10 +37,10 @@ func Connects(c *cli.Context, cfg sensor.Config) bool {
 
 // needs are the files and calls of a sensor at work. Of files that are read anew it
 // needs the directory: the one that replaces another is another file. Without --config
-// that is none but what sinks read.
+// that is none but what sinks and the collector are reached with.
 func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
 	var s sandbox.Config
-	for _, name := range []string{"config", "model", "token-file", "tls-cert", "tls-key", "ipfix-ca"} {
+	for _, name := range []string{"config", "model", "token-file", "tls-cert", "tls-key"} {
 		path := c.String(name)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() { // else it is a word, such as none
 			if c.String(settings.Flag.Name) != "" {
@@ -49,8 +49,10 @@ func needs(c *cli.Context, cfg sensor.Config) sandbox.Config {
 			s.Read = append(s.Read, path)
 		}
 	}
-	for _, path := range cfg.Sinks.Files() {
-		s.Read = append(s.Read, directory(path))
+	for _, path := range append(cfg.Sinks.Files(), cfg.Export.IPFIX.CAFile) {
+		if path != "" {
+			s.Read = append(s.Read, directory(path))
+		}
 	}
 	if dir := c.String("models"); dir != "" {
 		if _, err := os.Stat(dir); err != nil { // it comes with the first model
