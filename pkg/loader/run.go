@@ -23,8 +23,8 @@ import (
 // goroutine; sink must not call back into the Kernel but for Epoch. A sink that is a [Keeper]
 // goes on where that of the sensor before was.
 func (k *Kernel) Run(ctx context.Context, sink flows.Sink) error {
-	if err := k.setSink(sink); err != nil {
-		return errors.Join(err, k.flush())
+	if err := k.Begin(sink); err != nil {
+		return err
 	}
 	defer k.setSink(nil)
 	stop := context.AfterFunc(ctx, k.ring.Wake)
@@ -44,6 +44,15 @@ func (k *Kernel) Run(ctx context.Context, sink flows.Sink) error {
 		k.log.Error("nothing is kept for the next sensor", "error", err)
 	}
 	return k.flush()
+}
+
+// Begin has a sink go on where that of the sensor before was, which Run does first. Who answers
+// for what both have counted, the kernel and the sink, begins before he answers.
+func (k *Kernel) Begin(sink flows.Sink) error {
+	if err := k.setSink(sink); err != nil {
+		return errors.Join(err, k.flush())
+	}
+	return nil
 }
 
 // Progress is how often Run has read the ring and done what was due, some times a second.

@@ -291,6 +291,9 @@ func (s *Sensor) SetLocal(local []netip.Prefix) error { return s.kernel.SetLocal
 // made and judged before it returns, and the listener has got the verdicts if it
 // takes them within three seconds.
 func (s *Sensor) Run(ctx context.Context) error {
+	if err := s.kernel.Begin(s.sink); err != nil {
+		return errors.Join(err, s.endKeeping())
+	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var answering sync.WaitGroup
 	if s.socket != nil || s.doors != nil {
