@@ -52,6 +52,9 @@ func Enter(cfg Config) (State, error) {
 		return state, fmt.Errorf("no_new_privs: %w", err)
 	}
 	if state.Landlock > 0 {
+		if cfg.Connect {
+			keepServers()
+		}
 		if err := restrictFiles(cfg); err != nil {
 			return state, fmt.Errorf("landlock: %w", err)
 		}
@@ -133,7 +136,7 @@ var always = []string{"/proc", "/sys/devices/system/cpu", "/etc/localtime", "/us
 
 // toConnect are what names and certificates of others are found with.
 var toConnect = []string{
-	"/etc/resolv.conf", "/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services",
+	"/run/systemd/resolve", "/run/resolvconf", "/run/NetworkManager", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services",
 	"/etc/ssl", "/etc/pki", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 }
 
@@ -157,7 +160,7 @@ func restrictFiles(cfg Config) error {
 	}
 	read := slices.Concat(cfg.Read, always)
 	if cfg.Connect {
-		read = append(read, toConnect...)
+		read = append(append(read, resolvConf), toConnect...)
 	}
 	allow(readFiles, read...)
 	allow(writeFiles, cfg.Write...)
