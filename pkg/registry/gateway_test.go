@@ -103,3 +103,23 @@ func TestGateway(t *testing.T) {
 		})
 	}
 }
+
+// A level that is presumed takes no name from a device that the model before has given it.
+func TestPresumeAfterAnotherModel(t *testing.T) {
+	r := newRegistry(10, nil)
+	rec := record("m", "10.0.0.1", 0, 1)
+	r.Record(rec)
+	for range 5 {
+		probs := []float32{1, 0, 0}
+		r.Window(rec, &registry.Window{Window: join.Window{Probs: probs}, Network: probs})
+	}
+	was := r.Verdict("m")
+	if was.State != v1.Known {
+		t.Fatalf("before: %s", jsonText(t, was))
+	}
+	r.SetModel(registry.Config{Labels: []string{"camera", "plug", "scale"}, Levels: alone(-1, 0.8)})
+	r.Presume("m", "A", 0.7)
+	if v := r.Verdict("m"); jsonText(t, v) != jsonText(t, was) {
+		t.Errorf("said %s, not %s", jsonText(t, v), jsonText(t, was))
+	}
+}

@@ -20,10 +20,10 @@ func (r *Registry) SetModel(cfg Config) {
 	r.cfg.Labels, r.cfg.Levels, r.cfg.Model = cfg.Labels, cfg.Levels, cfg.Model
 }
 
-// orFormer is what is said of a device by a verdict: while that is gathering, what was said
-// by the model before.
+// orFormer is what is said of a device by a verdict: while that is gathering, or but presumed,
+// what was said by the model before.
 func (d *device) orFormer(v v1.Verdict) v1.Verdict {
-	if v.State != v1.Gathering {
+	if presumed := v.State == v1.Likely && v.Windows == 0; v.State != v1.Gathering && !presumed {
 		d.former = nil
 	}
 	if d.former == nil {
