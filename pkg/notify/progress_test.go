@@ -169,3 +169,21 @@ func TestShorterTimes(t *testing.T) {
 		}
 	})
 }
+
+// How long a stranger waits is not of the wall's clock, which may be set: also not of one whose
+// event is of before the start.
+func TestHeldByNoWallClock(t *testing.T) {
+	h := &house{}
+	h.put(plug, nil)
+	n, _ := listenIn(t, "", time.Hour, h)
+	defer n.Close(0)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, since := range []time.Time{time.Now().Round(0).Add(-time.Minute), time.Now().Round(0).Add(time.Minute), time.Unix(0, 0)} {
+		n.held = nil
+		n.hold(&v1.Event{Event: v1.EventNew, Device: ptr(plug)}, since)
+		if got := n.held[0].since; got == got.Round(0) || time.Since(got) < 0 {
+			t.Errorf("since %v: holds since %v", since, got)
+		}
+	}
+}

@@ -53,9 +53,9 @@ func (n *Notifier) hold(e *v1.Event, since time.Time) {
 		n.held = slices.Delete(n.held, 0, 1)
 		n.counts.dropped.Add(1)
 	}
-	if now := time.Now(); since.After(now) { // of traffic that is played faster than it was
-		since = now
-	}
+	// The time may be of a clock that is set meanwhile, or of traffic that is played faster than it was.
+	now := time.Now()
+	since = now.Add(min(0, since.Sub(now)))
 	if last := len(n.held) - 1; last >= 0 && since.Before(n.held[last].since) {
 		since = n.held[last].since
 	}
