@@ -267,7 +267,11 @@ func (e *early) overlay(v *v1.Verdict) {
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if p := e.said[v.Device]; p != nil && p.Provisional && (p.Windows > v.Windows || p.Windows == v.Windows && p.Level > v.Level) {
+	p := e.said[v.Device]
+	if p == nil || !p.Provisional {
+		return
+	}
+	if presumed := v.State == v1.Gathering && p.Windows == v.Windows && p.Level > v.Level; presumed || p.Windows > v.Windows {
 		label, others := v.UserLabel, v.Others
 		*v = p.Verdict
 		v.UserLabel, v.Others = label, others

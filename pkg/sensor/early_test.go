@@ -236,6 +236,11 @@ func TestProvisionalMaker(t *testing.T) {
 			if h.overlay(&shown); shown.Level != tt.level || shown.Provisional != (tt.level > 0) {
 				t.Errorf("shown: %+v", shown)
 			}
+			serves := shown // says the registry meanwhile
+			serves.State, serves.Level, serves.Path, serves.Provisional = v1.Gateway, 0, nil, false
+			if h.overlay(&serves); serves.State != v1.Gateway || serves.Path != nil {
+				t.Errorf("a gateway is shown as %+v", serves)
+			}
 			for _, v := range told {
 				if *v.Path != "D-Link" || v.State != v1.Likely || v.Known || v.Windows != 0 || v.Label != nil || v.Confidence != nil || !v.Provisional {
 					t.Errorf("%s", line(t, v))
