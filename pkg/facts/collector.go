@@ -134,6 +134,28 @@ func (c *Collector) Kept(name string) (changes uint32, list []Fact) {
 	return d.changes + d.peers.changes, d.peers.append(slices.Clone(d.facts))
 }
 
+// ClockSet moves by so much what was heard in a span of times that the clock told before it was
+// set, us since the Unix epoch: it was as long ago, and is not of later than what is judged next.
+func (c *Collector) ClockSet(from, to, by int64) {
+	move := func(times ...*int64) {
+		for _, t := range times {
+			if *t >= from && *t <= to {
+				*t += by
+			}
+		}
+	}
+	for _, e := range c.devices {
+		d := e.Value.(*device)
+		for i := range d.facts {
+			move(&d.facts[i].First, &d.facts[i].Last)
+		}
+		for i := range d.peers.list {
+			move(&d.peers.list[i].first, &d.peers.list[i].last)
+		}
+		d.changes++
+	}
+}
+
 // put makes a device the one heard last in a list, which it is in from now on.
 func (c *Collector) put(d *device, in *list.List) {
 	c.Forget(d.name)

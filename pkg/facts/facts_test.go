@@ -370,3 +370,29 @@ func TestKindNames(t *testing.T) {
 		t.Errorf("%s, %v", text, err)
 	}
 }
+
+// What was heard before the clock was set back is no news of later; what another clock told stays.
+func TestClockSet(t *testing.T) {
+	const hour = 3600e6
+	c := NewCollector(0)
+	c.Restore(hue, []Fact{{Kind: DHCPHost, Source: Sent, Value: "restored", First: 1, Last: 1}})
+	c.Sample(hue, true, 100*hour, sample(protoUDP, 68, 67, dhcp4(t, option(12, "hue"))))
+	before, _ := c.Kept(hue)
+	c.ClockSet(99*hour, 101*hour, -50*hour)
+	after, list := c.Kept(hue)
+	for i, f := range list {
+		want := int64(50 * hour)
+		if i == 0 {
+			want = 1
+		}
+		if f.First != want || f.Last != want {
+			t.Errorf("%+v, want times of %d", f, want)
+		}
+	}
+	if heard := c.Of(hue).By(51 * hour); len(heard) != len(c.Of(hue).All()) || len(heard) < 3 {
+		t.Errorf("heard by then: %v", heard)
+	}
+	if before == after {
+		t.Error("it is not kept")
+	}
+}

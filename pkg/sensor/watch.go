@@ -58,6 +58,9 @@ func (s *Sensor) clockSet(by time.Duration) {
 	now, since, ok := s.clock(s.kernel.Now() - us)
 	if ok {
 		s.classifier.Registry().ClockSet(since, now, by)
+		if s.facts != nil {
+			s.facts.ClockSet(since, now, us)
+		}
 	}
 	s.since += us
 	s.ahead += us
