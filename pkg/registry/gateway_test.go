@@ -40,6 +40,11 @@ func TestPresume(t *testing.T) {
 		if v.Path != nil && (*v.Path != "A" || *v.PathConfidence != 0.7 || v.Level != 1 || v.Known || !v.Time.IsZero()) {
 			t.Errorf("%s: %s", tt.name, jsonText(t, v))
 		}
+		rec.DevPort = 67
+		r.Record(rec)
+		if v := r.Verdict("m"); v.Path != nil || v.State != v1.Gathering {
+			t.Errorf("%s, which begins to serve: %s", tt.name, jsonText(t, v))
+		}
 	}
 }
 

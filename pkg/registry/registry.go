@@ -156,7 +156,9 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 	}
 	d.traffic.add(rec.LastSeen, rec.SentBytes, rec.TotalBytes-rec.SentBytes)
 	d.active(rec)
-	d.serve(rec)
+	if d.serve(rec); d.served > 0 {
+		d.joined.Presume("", 0)
+	}
 	if r.cfg.Ignored != nil && !d.ignored && r.cfg.Ignored(rec) {
 		d.ignored, d.joined = true, joined{} // what was said before is taken back
 		r.move(d, r.unknown)
