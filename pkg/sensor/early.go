@@ -240,7 +240,7 @@ func (e *early) ended(v *v1.Verdict) {
 	defer e.mu.Unlock()
 	p := e.said[v.Device]
 	switch {
-	case p == nil || p.Windows == 0:
+	case p == nil || p.Windows == 0 && p.Level == 0:
 	case v.Windows < p.Windows:
 		v.News = false
 	default:

@@ -245,6 +245,11 @@ func TestProvisionalMaker(t *testing.T) {
 				if *v.Path != "D-Link" || v.State != v1.Likely || v.Known || v.Windows != 0 || v.Label != nil || v.Confidence != nil || !v.Provisional {
 					t.Errorf("%s", line(t, v))
 				}
+				first := v // the first window's verdict on flows that have ended
+				first.Windows, first.Provisional, first.News = 1, false, true
+				if h.ended(&first); first.News {
+					t.Error("a window that says the same is news")
+				}
 			}
 		})
 	}
