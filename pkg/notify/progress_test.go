@@ -83,12 +83,12 @@ func TestKilledWhileItHolds(t *testing.T) {
 				if err := os.CopyFS(left, os.DirFS(dir)); err != nil { // as a kill leaves it
 					t.Fatal(err)
 				}
-				told := slices.Clone(e.heard)
-				n.Close(time.Second)
+				told, killed := slices.Clone(e.heard), time.Now()
+				n.Close(time.Second) // which may take a moment
 				if !slices.Equal(told, tt.told) {
 					t.Errorf("told %q before, want %q", told, tt.told)
 				}
-				if time.Sleep(tt.down); tt.change != nil {
+				if time.Sleep(time.Until(killed.Add(tt.down))); tt.change != nil {
 					tt.change(h)
 				}
 				n, e = listenIn(t, left, tt.hold, h)
