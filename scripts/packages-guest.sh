@@ -20,7 +20,7 @@ try "its completion is there" bash -n /usr/share/bash-completion/completions/iot
 [ ! -d /run/systemd/system ] || try "answers" iotsense stats
 [ ! -d /run/systemd/system ] || try "keeps what it is told" iotsense label 00:11:22:33:44:55 lamp
 
-sed -i 's/^# max_flows:.*/max_flows: 4096/; s/^# keep:/keep:/' /etc/iotsense/config.yaml # the operator's
+sed -i 's/^# max_flows:.*/max_flows: 4096/' /etc/iotsense/config.yaml # the operator's
 touch /var/lib/iotsense/kept
 before=$(systemctl show --property MainPID --value iotsense 2>/dev/null)
 try "upgrades" dpkg --install --force-confdef --force-confold /usr/lib/new.deb

@@ -5,7 +5,7 @@ set -u
 . /usr/lib/guest-lib.sh
 
 groupadd --system --force iotsense
-sed -i 's/^interfaces:.*/interfaces: [lab0]/; s/^# keep:/keep:/' /etc/iotsense/config.yaml
+sed -i 's/^interfaces:.*/interfaces: [lab0]/' /etc/iotsense/config.yaml
 logged() { journalctl --quiet --unit iotsense --grep "$1"; }
 drop_in() { mkdir -p /etc/systemd/system/iotsense.service.d && printf '[Service]\n%s\n' "$1" >/etc/systemd/system/iotsense.service.d/try.conf && systemctl daemon-reload; }
 
