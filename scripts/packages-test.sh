@@ -17,9 +17,10 @@ sed -i 's/^Version: .*/&.1/' "$newer/tree/DEBIAN/control"
 echo '# of tomorrow' >>"$newer/tree/etc/iotsense/config.yaml"
 dpkg-deb --build --root-owner-group -Zgzip "$newer/tree" "$newer/new.deb" >/dev/null
 
+base=$(scripts/debian-root.sh)
 root=$(mktemp -d build/systemd/chroot-XXXXXX)
 mkdir "$root/root" "$root/upper" "$root/work"
-mount -t overlay -o "lowerdir=$(scripts/debian-root.sh),upperdir=$root/upper,workdir=$root/work" overlay "$root/root"
+mount -t overlay -o "lowerdir=$base,upperdir=$root/upper,workdir=$root/work" overlay "$root/root"
 cp scripts/packages-guest.sh scripts/guest-lib.sh "$old" "$newer/new.deb" "$tools" "$root/root/usr/lib/"
 chroot "$root/root" /usr/lib/packages-guest.sh | tee "$newer/said"
 grep -q '^all of it' "$newer/said" || { echo "packages-test: failed in the chroot" >&2; exit 1; }
