@@ -84,20 +84,7 @@ func TestRunExports(t *testing.T) {
 	const flows = 64 * 3
 	s.play(datagrams(flows, 6400))
 	s.until("all are open", func(stats v1.Stats) bool { return stats.Packets.InOpen == flows })
-	waiting := func() (bytes string, there bool) {
-		table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/udp", collector.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for line := range strings.Lines(string(table)) {
-			if f := strings.Fields(line); strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
-				_, bytes, _ = strings.Cut(f[4], ":")
-				return bytes, true
-			}
-		}
-		return "", false
-	}
-	if _, there := waiting(); !there {
+	if _, there := testenv.UDPQueue(t, collector.Process.Pid, port); !there {
 		t.Fatal("nfcapd does not listen")
 	}
 	if err := syscall.Kill(s.pid, syscall.SIGTERM); err != nil {
@@ -116,7 +103,7 @@ func TestRunExports(t *testing.T) {
 		}
 	}
 	for end := time.Now().Add(deadlock); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if bytes, _ := waiting(); strings.Trim(bytes, "0") == "" {
+		if waiting, _ := testenv.UDPQueue(t, collector.Process.Pid, port); strings.Trim(waiting, "0") == "" {
 			break
 		}
 	}

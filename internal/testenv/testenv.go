@@ -109,6 +109,23 @@ func PinDirectory(t testing.TB) string {
 	return filepath.Join(bpffs, fmt.Sprintf("test-of-iotsense-%d-%s", os.Getpid(), strings.ReplaceAll(t.Name(), "/", "-")))
 }
 
+// UDPQueue returns how many bytes, in hexadecimal, wait in the socket of a port in a process's
+// network namespace; ok: there is one.
+func UDPQueue(t testing.TB, pid, port int) (waiting string, ok bool) {
+	t.Helper()
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/udp", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
+			_, waiting, _ = strings.Cut(f[4], ":")
+			return waiting, true
+		}
+	}
+	return "", false
+}
+
 // missing skips the test, or fails it when CI=true.
 func missing(t testing.TB, reason string) {
 	t.Helper()

@@ -5,20 +5,20 @@ package export
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/iotsense/iotsense/internal/trust"
 )
 
 // What holds where nothing else is said.
@@ -116,7 +116,7 @@ func newSession(cfg IPFIX, counts *counts, log *slog.Logger) (*session, error) {
 	s := &session{cfg: cfg, network: scheme, addr: addr, counts: counts, log: log}
 	if scheme == "tls" {
 		s.network, s.secure = "tcp", true
-		if _, err = tlsConfig(cfg.CAFile, addr); err != nil {
+		if _, err = trust.Config(cfg.CAFile); err != nil {
 			return nil, err
 		}
 	} else if cfg.CAFile != "" {
@@ -124,24 +124,6 @@ func newSession(cfg IPFIX, counts *counts, log *slog.Logger) (*session, error) {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, nil
-}
-
-// tlsConfig trusts who signed with what the file holds; empty: the system's.
-func tlsConfig(caFile, addr string) (*tls.Config, error) {
-	host, _, _ := net.SplitHostPort(addr)
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if caFile == "" {
-		return cfg, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, err
-	}
-	cfg.RootCAs = x509.NewCertPool()
-	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate (PEM) in it", caFile)
-	}
-	return cfg, nil
 }
 
 // take adds a record to the message, which is sent when it is full.
@@ -209,11 +191,11 @@ func (s *session) dial() (net.Conn, error) {
 	if !s.secure {
 		return (&net.Dialer{}).DialContext(ctx, s.network, s.addr)
 	}
-	trust, err := tlsConfig(s.cfg.CAFile, s.addr) // anew, so that it may be changed
+	trusted, err := trust.Config(s.cfg.CAFile) // anew, so that it may be changed
 	if err != nil {
 		return nil, err
 	}
-	return (&tls.Dialer{Config: trust}).DialContext(ctx, s.network, s.addr)
+	return (&tls.Dialer{Config: trusted}).DialContext(ctx, s.network, s.addr)
 }
 
 // hold begins to talk over a connection: a collector that closes it is noticed at once, and

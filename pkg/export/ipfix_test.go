@@ -59,22 +59,6 @@ func TestAppendText(t *testing.T) {
 	}
 }
 
-// udpQueue is how many bytes wait in the socket of a port on this machine; ok: there is one.
-func udpQueue(t *testing.T, port int) (waiting string, ok bool) {
-	t.Helper()
-	table, err := os.ReadFile("/proc/net/udp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(table)) {
-		if f := strings.Fields(line); strings.HasSuffix(f[1], fmt.Sprintf(":%04X", port)) {
-			_, waiting, _ = strings.Cut(f[4], ":")
-			return waiting, true
-		}
-	}
-	return "", false
-}
-
 func until(t *testing.T, what string, true func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); !true(); time.Sleep(5 * time.Millisecond) {
@@ -98,9 +82,12 @@ func nfcapd(t *testing.T, send func(collector string)) (flows []map[string]any, 
 		t.Fatal(err)
 	}
 	defer cmd.Process.Kill()
-	until(t, "nfcapd listens", func() bool { _, ok := udpQueue(t, port); return ok })
+	until(t, "nfcapd listens", func() bool { _, ok := testenv.UDPQueue(t, os.Getpid(), port); return ok })
 	send(fmt.Sprintf("127.0.0.1:%d", port))
-	until(t, "nfcapd has read all", func() bool { waiting, _ := udpQueue(t, port); return strings.Trim(waiting, "0") == "" })
+	until(t, "nfcapd has read all", func() bool {
+		waiting, _ := testenv.UDPQueue(t, os.Getpid(), port)
+		return strings.Trim(waiting, "0") == ""
+	})
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -1,12 +1,9 @@
 package notify
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -14,6 +11,7 @@ import (
 
 	"github.com/iotsense/iotsense/internal/plaintext"
 	"github.com/iotsense/iotsense/internal/secret"
+	"github.com/iotsense/iotsense/internal/trust"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
@@ -256,25 +254,8 @@ func checkFiles(secretField, secretFile, caFile string) error {
 			return &FieldError{secretField, err}
 		}
 	}
-	if _, err := tlsConfig(caFile); err != nil {
+	if _, err := trust.Config(caFile); err != nil {
 		return &FieldError{"ca_file", err}
 	}
 	return nil
-}
-
-// tlsConfig trusts who signed with what the file holds; empty: the system's.
-func tlsConfig(caFile string) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return cfg, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, err
-	}
-	cfg.RootCAs = x509.NewCertPool()
-	if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate (PEM) in it", caFile)
-	}
-	return cfg, nil
 }

@@ -18,6 +18,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/iotsense/iotsense/internal/secret"
+	"github.com/iotsense/iotsense/internal/trust"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
@@ -60,11 +61,11 @@ type renewed struct{ caFile string }
 
 // RoundTrip implements [http.RoundTripper].
 func (r renewed) RoundTrip(request *http.Request) (*http.Response, error) {
-	trust, err := tlsConfig(r.caFile)
+	trusted, err := trust.Config(r.caFile)
 	if err != nil {
 		return nil, fmt.Errorf("ca_file: %w", err)
 	}
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trust, DisableKeepAlives: true, MaxResponseHeaderBytes: mostAnswer, ForceAttemptHTTP2: true}
+	t := &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: trusted, DisableKeepAlives: true, MaxResponseHeaderBytes: mostAnswer, ForceAttemptHTTP2: true}
 	return t.RoundTrip(request)
 }
 

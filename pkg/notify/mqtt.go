@@ -21,6 +21,7 @@ import (
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 
 	"github.com/iotsense/iotsense/internal/secret"
+	"github.com/iotsense/iotsense/internal/trust"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
@@ -121,7 +122,7 @@ func (b *broker) connect(ctx context.Context, lost context.CancelCauseFunc) erro
 		}
 		o.SetPassword(password)
 	}
-	trust, err := tlsConfig(b.CAFile) // so may this
+	trusted, err := trust.Config(b.CAFile) // so may this
 	if err != nil {
 		return fmt.Errorf("ca_file: %w", err)
 	}
@@ -130,7 +131,7 @@ func (b *broker) connect(ctx context.Context, lost context.CancelCauseFunc) erro
 	defer cancel()
 	release := func() bool { return false }
 	o.SetCustomOpenConnectionFn(func(u *url.URL, _ mqtt.ClientOptions) (net.Conn, error) {
-		conn, err := b.dial(connecting, u, trust)
+		conn, err := b.dial(connecting, u, trusted)
 		if err == nil { // what answers CONNECT may never do so
 			release = context.AfterFunc(connecting, func() { conn.Close() })
 			conn = &bounded{Conn: conn, look: &mqttPackets{}, sent: true}
@@ -145,14 +146,14 @@ func (b *broker) connect(ctx context.Context, lost context.CancelCauseFunc) erro
 }
 
 // dial opens a connection, with the handshake of TLS where the address wants that.
-func (b *broker) dial(ctx context.Context, u *url.URL, trust *tls.Config) (net.Conn, error) {
+func (b *broker) dial(ctx context.Context, u *url.URL, trusted *tls.Config) (net.Conn, error) {
 	port, secure := "1883", u.Scheme == "mqtts"
 	if secure {
 		port = "8883"
 	}
 	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), port))
 	if secure {
-		return (&tls.Dialer{Config: trust}).DialContext(ctx, "tcp", address)
+		return (&tls.Dialer{Config: trusted}).DialContext(ctx, "tcp", address)
 	}
 	return (&net.Dialer{}).DialContext(ctx, "tcp", address)
 }

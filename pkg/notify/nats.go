@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/iotsense/iotsense/internal/secret"
+	"github.com/iotsense/iotsense/internal/trust"
 	"github.com/iotsense/iotsense/pkg/api/v1"
 )
 
@@ -115,12 +116,12 @@ func (s *bus) session(ctx context.Context, waiting *spool) (connected bool, err 
 // connect connects within a bounded time, and no longer than ctx; lost is told of what goes
 // wrong with the connection.
 func (s *bus) connect(ctx context.Context, lost context.CancelCauseFunc) error {
-	trust, err := tlsConfig(s.CAFile) // anew, so that it may be changed
+	trusted, err := trust.Config(s.CAFile) // anew, so that it may be changed
 	if err != nil {
 		return fmt.Errorf("ca_file: %w", err)
 	}
 	o := nats.GetDefaultOptions()
-	o.Url, o.Name, o.TLSConfig = s.URL, "iotsense", trust
+	o.Url, o.Name, o.TLSConfig = s.URL, "iotsense", trusted
 	o.AllowReconnect, o.SkipHostLookup, o.NoCallbacksAfterClientClose = false, true, true
 	o.Timeout, o.FlusherTimeout, o.PingInterval = within, within, natsPing
 	o.CustomDialer = dialer{ctx, s.URL}
