@@ -232,7 +232,7 @@ type Device struct {
 	probs   []float32
 	telling []bool
 	maker   string
-	doubted bool // one kind of words alone tells what it is, and its MAC is of another maker
+	doubted bool // one kind of words alone tells what it is, which its MAC's maker is not known to make
 }
 
 // Clone is the same device, and goes its own way.
@@ -290,7 +290,7 @@ func (j *Judge) HearTokens(d *Device, tokens []string) {
 	}
 	d.doubted = listed && kinds == 1
 	for c, told := range d.telling {
-		d.doubted = d.doubted && !(told && j.levels[c] == d.maker)
+		d.doubted = d.doubted && !(told && d.maker != "" && j.levels[c] == d.maker)
 	}
 }
 
@@ -329,8 +329,9 @@ const least = 1e-12
 // network gives to none of them counts for each of them alike: it does not know the traffic,
 // and what little it leaves to some says nothing. named
 // are the classes that the device may be named as now: of the group that its facts tell, but
-// where one kind of words does so alone, for a device whose MAC is of another maker, only if
-// the network finds it, in the mean, not too far from all that it knows; and
+// where one kind of words does so alone, for a device whose MAC is of another maker, or of some
+// maker where the class has no level to tell, only if the network finds it, in the mean, not too
+// far from all that it knows; and
 // the one that the network's windows so far reach the threshold of alone, if they rest on
 // [join.LeastFlows] and, in the mean, not too far from all that it knows. Both are valid until
 // the next call. w is the network's alone. Without facts it is the network's word, and no class is barred: nil.

@@ -197,19 +197,23 @@ func TestOneWordOfAnotherMaker(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		tokens   []string
+		level    string // of the class that is told
 		distance float64
 		named    bool
 	}{
-		{"its maker's", []string{"dns:other.example", "oui:maker"}, 1.1, true},
-		{"another's", []string{"dns:other.example", "oui:chips"}, 1.1, false},
-		{"another's, near", []string{"dns:other.example", "oui:chips"}, .9, true},
-		{"nobody's", []string{"dns:other.example", "oui:random"}, 1.1, true},
-		{"another's, by two kinds of words", []string{"dns:other.example", "host:other", "oui:chips"}, 1.1, true},
+		{"its maker's", []string{"dns:other.example", "oui:maker"}, "Maker", 1.1, true},
+		{"another's", []string{"dns:other.example", "oui:chips"}, "Maker", 1.1, false},
+		{"another's, near", []string{"dns:other.example", "oui:chips"}, "Maker", .9, true},
+		{"nobody's", []string{"dns:other.example", "oui:random"}, "Maker", 1.1, true},
+		{"another's, by two kinds of words", []string{"dns:other.example", "host:other", "oui:chips"}, "Maker", 1.1, true},
+		{"of a class whose maker is not known", []string{"dns:other.example", "oui:chips"}, "", 1.1, false},
+		{"of such a class, near", []string{"dns:other.example", "oui:chips"}, "", .9, true},
+		{"nobody's, of such a class", []string{"dns:other.example", "oui:random"}, "", 1.1, true},
 	} {
 		m := made()
 		m.Tokens = []string{"dns:other.example", "host:other", "oui:maker"}
 		m.Telling = []int{1, 1, -1}
-		j, d := linear.NewJudge(m, 3, []float64{2, 2, 2, 2}, []string{"", "", "Maker", ""}), linear.Device{}
+		j, d := linear.NewJudge(m, 3, []float64{2, 2, 2, 2}, []string{"", "", tt.level, ""}), linear.Device{}
 		j.HearTokens(&d, tt.tokens)
 		if _, named := j.Window(&d, join.Window{Probs: []float32{.2, .2, .5, .1}, Distance: tt.distance, Measured: true}); named[2] != tt.named {
 			t.Errorf("%s: named %v", tt.name, named)
