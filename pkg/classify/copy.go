@@ -9,8 +9,8 @@ import (
 )
 
 // Apart is [Classifier.Another] for another goroutine, with memories and buffers of its own
-// over the same weights. What is known of its devices facts tells; opts.Verdict and
-// opts.Judged are not called. It is meant for copies of devices, see [Classifier.Copy].
+// over the same weights. What is known of its devices facts tells; opts.Verdict,
+// opts.Presumed and opts.Judged are not called. It is meant for copies of devices, see [Classifier.Copy].
 func (c *Classifier) Apart(facts func(device string) *facts.Set) *Classifier {
 	a := c.Another()
 	a.opts = Options{Facts: facts, Ignored: c.opts.Ignored}

@@ -47,6 +47,9 @@ func (c *Classifier) presume(s *stream, r *flows.Record) {
 	s.heard.judge.Hear(&d, c.opts.Facts(r.Device))
 	if level, p := s.heard.judge.Presume(&d); level != "" {
 		c.registry.Presume(r.Device, level, p)
+		if c.opts.Presumed != nil {
+			c.opts.Presumed(c.registry.Verdict(r.Device))
+		}
 	}
 }
 

@@ -205,7 +205,8 @@ func (e Evaluation) strangers(ctx context.Context, bundle model.Bundle, w Watche
 	}
 	classes, paths, known := classify.Classes(bundle), e.paths(bundle), 0
 	found, ever := &Strangers{States: map[v1.State]int{}}, map[string]spoken{} // ever: of devices of the capture being read
-	opts := classify.Options{WindowMode: e.WindowMode, NoFacts: e.NoFacts, Verdict: func(v v1.Verdict) { ever[v.Device] = ever[v.Device].and(&v) }}
+	said := func(v v1.Verdict) { ever[v.Device] = ever[v.Device].and(&v) }
+	opts := classify.Options{WindowMode: e.WindowMode, NoFacts: e.NoFacts, Verdict: said, Presumed: said}
 	damaged := classify.Captures(ctx, set, bundle, opts, nil, func(c dataset.CaptureSummary, k *classify.Classifier) error {
 		last := verdicts(k)
 		for _, d := range c.Devices {

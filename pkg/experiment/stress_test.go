@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,6 +16,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/gopacket/gopacket/pcapgo"
 
 	v1 "github.com/iotsense/iotsense/pkg/api/v1"
 	"github.com/iotsense/iotsense/pkg/dataset"
@@ -227,6 +232,53 @@ func TestStrangers(t *testing.T) {
 	e.Strangers = "/nonexistent/strangers.csv"
 	if r, err := e.Run(t.Context(), own, &notes{}); r != nil || err == nil || !strings.Contains(err.Error(), e.Strangers) {
 		t.Errorf("without a manifest: %v, %v", r, err)
+	}
+}
+
+// What is presumed of a stranger before its first window was said of it.
+func TestPresumedStrangers(t *testing.T) {
+	bundle, err := embedded.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := net.HardwareAddr{0x1c, 0x5f, 0x2b, 0, 0, 1} // D-Link's
+	v6 := &layers.IPv6{Version: 6, NextHeader: layers.IPProtocolICMPv6, HopLimit: 255, SrcIP: net.ParseIP("fe80::1"), DstIP: net.ParseIP("ff02::2")}
+	asks := &layers.ICMPv6{TypeCode: layers.CreateICMPv6TypeCode(layers.ICMPv6TypeRouterSolicitation, 0)}
+	v4 := &layers.IPv4{Version: 4, TTL: 64, Protocol: layers.IPProtocolUDP, SrcIP: net.IP{192, 168, 1, 2}, DstIP: net.IP{192, 168, 1, 3}}
+	serves := &layers.UDP{SrcPort: 53, DstPort: 40000}
+	for _, err := range []error{asks.SetNetworkLayerForChecksum(v6), serves.SetNetworkLayerForChecksum(v4)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var file bytes.Buffer
+	w := pcapgo.NewWriter(&file)
+	if err := w.WriteFileHeader(65535, layers.LinkTypeEthernet); err != nil {
+		t.Fatal(err)
+	}
+	for at, list := range [][]gopacket.SerializableLayer{
+		{&layers.Ethernet{SrcMAC: mac, DstMAC: net.HardwareAddr{0x33, 0x33, 0, 0, 0, 2}, EthernetType: layers.EthernetTypeIPv6}, v6, asks, gopacket.Payload(make([]byte, 4))},
+		{&layers.Ethernet{SrcMAC: mac, DstMAC: net.HardwareAddr{2, 0, 0, 0, 0, 3}, EthernetType: layers.EthernetTypeIPv4}, v4, serves, gopacket.Payload(make([]byte, 40))},
+	} {
+		b := gopacket.NewSerializeBuffer()
+		if err := gopacket.SerializeLayers(b, gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}, list...); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: time.Unix(int64(1+at), 0), CaptureLength: len(b.Bytes()), Length: len(b.Bytes())}, b.Bytes()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	e := Evaluation{Strangers: filepath.Join(dir, "strangers.csv")}
+	e.Data.Capture.RecordSpec, e.Data.Capture.Locals = bundle[""].Record.RecordSpec, flows.NewLocals(nil)
+	for name, data := range map[string]string{"joins.pcap": file.String(), "strangers.csv": "capture,mac,label\njoins.pcap," + mac.String() + ",a laptop\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := &Strangers{Devices: 1, SafeWrongEver: 1, States: map[v1.State]int{v1.Gathering: 1}}
+	if s, err := e.Stressed(t.Context(), bundle, nil, &notes{}); err != nil || !reflect.DeepEqual(s.Strangers, want) {
+		t.Errorf("%+v, %v, want %+v", s.Strangers, err, want)
 	}
 }
 

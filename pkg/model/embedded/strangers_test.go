@@ -72,14 +72,14 @@ func judge(t *testing.T, bundle model.Bundle, opts dataset.Options) (all []*judg
 		}
 		return said[device]
 	}
-	each := classify.Options{Verdict: func(v v1.Verdict) {
+	each := func(v v1.Verdict) {
 		j := of(v.Device)
 		j.known = j.known || v.Known
 		if v.Path != nil {
 			j.paths[*v.Path] = true
 		}
-	}}
-	err := classify.Captures(t.Context(), set, bundle, each, nil, func(s dataset.CaptureSummary, k *classify.Classifier) error {
+	}
+	err := classify.Captures(t.Context(), set, bundle, classify.Options{Verdict: each, Presumed: each}, nil, func(s dataset.CaptureSummary, k *classify.Classifier) error {
 		for _, d := range s.Devices {
 			j := of(d.Name)
 			j.capture, j.Device = s.Name, d
