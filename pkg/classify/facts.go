@@ -67,5 +67,6 @@ func (s *stream) window(d *linear.Device, known *facts.Set, j *Judged) {
 	for i, at := range s.index {
 		h.probs[at], h.joint[at], h.named[at] = d.Probabilities()[i], joint[i], named[i]
 	}
-	j.Facts, j.Probs, j.Named, j.Maker = h.probs, h.joint, h.named, h.judge.Maker(d)
+	j.Facts, j.Probs, j.Named = h.probs, h.joint, h.named
+	j.Maker, j.Told = h.judge.Maker(d)
 }

@@ -275,7 +275,7 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 		for j, p := range both.Probs {
 			w.Probs[place[j]] = p
 		}
-		w.Maker = both.Maker
+		w.Maker, w.Told = both.Maker, both.Told
 		if both.Named != nil {
 			w.Named = make([]bool, len(v.labels))
 			for j, yes := range both.Named {

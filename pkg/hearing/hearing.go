@@ -229,7 +229,7 @@ func (h *Listener) Judge(m *model.Model) func(i int, network join.Window) (joint
 			judge.HearTokens(d, tokens)
 		}
 		w.Probs, w.Named = judge.Window(d, w)
-		w.Maker = judge.Maker(d)
+		w.Maker, w.Told = judge.Maker(d)
 		return w
 	}
 }

@@ -18,6 +18,8 @@ type Window struct {
 	// Maker is the outermost level that has the name of who made the device's MAC, "": none
 	// has. It may be said whatever else is known: see [Levels.Verdict].
 	Maker string
+	// Told is the probability that all the device has said by now gives that level by itself.
+	Told  float64
 	Again bool // its newest flow is near-identical to one that counts: see [Seen]
 	Like  Like // when that was so
 	// Held is the first level, counted from 1, that may not be said of the device now, for
@@ -40,6 +42,7 @@ type Mean struct {
 	named []bool    // by class: a device may be named so; nil: as any
 	flows int       // outputs
 	maker string    // of the newest window
+	told  float64   // of the newest window; not packed, as what is presumed
 	held  int       // of the newest window
 	any   bool      // a window has been joined, whether or not it counts
 
@@ -67,7 +70,7 @@ func (m *Mean) Join(w Window) {
 			m.measured++
 		}
 	}
-	m.named, m.maker, m.held, m.any = append(m.named[:0], w.Named...), w.Maker, w.Held, true
+	m.named, m.maker, m.told, m.held, m.any = append(m.named[:0], w.Named...), w.Maker, w.Told, w.Held, true
 }
 
 // Presume has an outermost level said, with its probability, until there is an output.
@@ -126,7 +129,7 @@ func (m *Mean) Add(probs []float32) {
 func (m *Mean) Merge(o Mean) {
 	m.grow(len(o.sum))
 	if o.any {
-		m.named, m.maker, m.held, m.any = o.named, o.maker, o.held, true
+		m.named, m.maker, m.told, m.held, m.any = o.named, o.maker, o.told, o.held, true
 	}
 	m.flows += o.flows
 	m.distance += o.distance

@@ -81,7 +81,9 @@ type Verdict struct {
 // level, or comes before the class, that is not safe; nor is a level of which the device
 // may be named as no class; nor one that is held. The outermost level asks for less: where
 // the device's MAC is of the maker that it is of, it may be said of few flows, and of a device
-// that may be named as no class. Until there is an output it is the level that is presumed.
+// that may be named as no class; and of one that may be named as a class of it what it has said
+// by now is enough: earlier outputs knew less. Until there is an output it is the level that is
+// presumed.
 func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	v.Class, v.Probability = m.BestBut(l.none)
 	gathering := m.Gathering()
@@ -101,10 +103,11 @@ func (l *Levels) Verdict(m *Mean) (v Verdict) {
 	for depth := deepest; depth > 0; depth-- {
 		at := &levels[depth-1]
 		sum, class := m.sumOf(at.below), depth == len(levels)
-		if sum < at.threshold || none && (class || sum < most) {
-			continue
+		made, names := depth == 1 && !class && m.maker == at.path, slices.ContainsFunc(at.below, m.Names)
+		if made && names && sum < at.threshold {
+			sum = m.told
 		}
-		if made := depth == 1 && !class && m.maker == at.path; !made && (gathering || !slices.ContainsFunc(at.below, m.Names)) {
+		if sum < at.threshold || none && (class || sum < most) || !made && (gathering || !names) {
 			continue
 		}
 		v.Gathering, v.Known, v.Level, v.Path, v.Sum = false, class, depth, at.path, sum

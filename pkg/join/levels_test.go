@@ -130,6 +130,41 @@ func TestMaker(t *testing.T) {
 	}
 }
 
+// What a device has said by now is enough for its MAC's maker where it tells a class of that, whatever
+// windows before say.
+func TestToldMaker(t *testing.T) {
+	l := join.NewLevels([][]string{{"A", "x", "a"}, {"A", "y", "b"}, {"B", "x", "c"}, {"none"}}, 3, func(int) float64 { return .8 }, .8)
+	tells := func(class int) []bool { n := make([]bool, 4); n[class] = true; return n }
+	for _, tt := range []struct {
+		name  string
+		probs []float32
+		maker string
+		told  float64
+		named []bool
+		want  join.Verdict // but for the class and its own probability
+	}{
+		{"enough", []float32{.4, .2, .1, .3}, "A", .9, tells(0), join.Verdict{Level: 1, Path: "A", Sum: .9}},
+		{"enough, whatever none of them had", []float32{.3, 0, .1, .6}, "A", .9, tells(1), join.Verdict{Level: 1, Path: "A", Sum: .9}},
+		{"none of them still has more", []float32{.1, 0, 0, .9}, "A", .85, tells(0), join.Verdict{}},
+		{"too little", []float32{.4, .2, .1, .3}, "A", .7, tells(0), join.Verdict{}},
+		{"what tells no class", []float32{.4, .2, .1, .3}, "A", .9, make([]bool, 4), join.Verdict{Gathering: true}},
+		{"what tells another's", []float32{.4, .2, .1, .3}, "A", .9, tells(2), join.Verdict{}},
+		{"another's MAC", []float32{.4, .2, .1, .3}, "B", .9, tells(0), join.Verdict{}},
+		{"the best guess is another's", []float32{.2, .1, .4, .3}, "A", .9, tells(0), join.Verdict{}},
+		{"the windows are sure themselves", []float32{.5, .4, .1, 0}, "A", .99, tells(0), join.Verdict{Level: 1, Path: "A", Sum: .9}},
+	} {
+		var earlier, later join.Mean
+		later.Join(join.Window{Probs: tt.probs, Named: tt.named, Maker: tt.maker, Told: tt.told})
+		earlier.Merge(later)
+		for _, m := range []*join.Mean{&later, &earlier} {
+			v := l.Verdict(m)
+			if math.Abs(v.Sum-tt.want.Sum) > 1e-6 || v.Gathering != tt.want.Gathering || v.Level != tt.want.Level || v.Path != tt.want.Path || v.Known {
+				t.Errorf("%s: %+v, want %+v", tt.name, v, tt.want)
+			}
+		}
+	}
+}
+
 // A level that is presumed is said until there is an output, unless it is held.
 func TestPresume(t *testing.T) {
 	l := join.NewLevels([][]string{{"A", "a"}, {"A", "b"}}, -1, func(int) float64 { return .8 }, .8)

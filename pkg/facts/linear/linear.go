@@ -294,20 +294,11 @@ func (j *Judge) HearTokens(d *Device, tokens []string) {
 	}
 }
 
-// Maker is the outermost level that has the name of who made the device's MAC, "": none has,
-// or of fewer than [join.LeastFlows] the network alone makes none of them.
-func (j *Judge) Maker(d *Device) string {
-	if c, _ := d.network.Best(); c >= 0 && c == j.none && d.network.Flows() < join.LeastFlows {
-		return ""
-	}
-	return d.maker
-}
-
-// Presume is that level and the probability that facts alone give its classes: what may be
-// said of a device of which the network has seen nothing. "": there is none, or it has no
-// more than half of it.
-func (j *Judge) Presume(d *Device) (level string, probability float64) {
-	if !d.heard || d.maker == "" {
+// Maker is the outermost level that has the name of who made the device's MAC, and the
+// probability that facts alone give its classes. "": none has, or of fewer than
+// [join.LeastFlows] the network alone makes none of them.
+func (j *Judge) Maker(d *Device) (level string, probability float64) {
+	if c, _ := d.network.Best(); d.maker == "" || c >= 0 && c == j.none && d.network.Flows() < join.LeastFlows {
 		return "", 0
 	}
 	for c, level := range j.levels {
@@ -315,10 +306,16 @@ func (j *Judge) Presume(d *Device) (level string, probability float64) {
 			probability += float64(d.probs[c])
 		}
 	}
-	if probability <= 0.5 {
+	return d.maker, min(1, probability) // rounded to float32 they can be more
+}
+
+// Presume is what may be said of a device of which the network has seen nothing: the level
+// of [Judge.Maker] and its probability. "": there is none, or it has no more than half of it.
+func (j *Judge) Presume(d *Device) (level string, probability float64) {
+	if level, probability = j.Maker(d); probability <= 0.5 {
 		return "", 0
 	}
-	return d.maker, probability
+	return level, probability
 }
 
 // least keeps one of two from ruling a class out alone, by what it rounds to 0.

@@ -249,23 +249,26 @@ func TestPresume(t *testing.T) {
 	j.HearTokens(&d, []string{"oui:maker"})
 	for i, probs := range [][]float32{{.1, .2, .3, .4}, {.4, .3, .2, .1}} {
 		j.Window(&d, join.Window{Probs: probs})
-		if maker := j.Maker(&d); (maker == "Maker") != (i == 1) {
-			t.Errorf("after %d windows: maker %q", i+1, maker)
+		if maker, p := j.Maker(&d); (maker == "Maker") != (i == 1) || (p > 0) != (i == 1) {
+			t.Errorf("after %d windows: maker %q, %v", i+1, maker, p)
 		}
 	}
 }
 
 // The level that has the name of a MAC's maker, or a word of it.
 func TestMaker(t *testing.T) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, []string{"TP-Link", "eQ-3", "", ""})
+	levels := []string{"TP-Link", "eQ-3", "", ""}
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, levels)
 	var d linear.Device
 	for _, tt := range []struct{ maker, want string }{{"TP-LINK", "TP-Link"}, {"eQ-3 Entwicklung", "eQ-3"}, {"Link", ""}, {"", ""}} {
-		if j.HearTokens(&d, facts.Tokens([]facts.Fact{{Kind: facts.Maker, Value: tt.maker}})); j.Maker(&d) != tt.want {
-			t.Errorf("%q: level %q, want %q", tt.maker, j.Maker(&d), tt.want)
+		j.HearTokens(&d, facts.Tokens([]facts.Fact{{Kind: facts.Maker, Value: tt.maker}}))
+		if level, p := j.Maker(&d); level != tt.want || level == "" && p > 0 || level != "" && math.Abs(p-float64(d.Probabilities()[slices.Index(levels, level)])) > 1e-9 {
+			t.Errorf("%q: level %q with %v of %v, want %q", tt.maker, level, p, d.Probabilities(), tt.want)
 		}
 	}
 	j.HearTokens(&d, []string{"oui:eq3"})
-	if j.Hear(&d, nil); j.Maker(&d) != "" {
+	j.Hear(&d, nil)
+	if level, p := j.Maker(&d); level != "" || p != 0 {
 		t.Error("what was forgotten still has a maker")
 	}
 }
