@@ -42,7 +42,7 @@ type Mean struct {
 	named []bool    // by class: a device may be named so; nil: as any
 	flows int       // outputs
 	maker string    // of the newest window
-	told  float64   // of the newest window; not packed, as what is presumed
+	told  float64   // of the newest window
 	held  int       // of the newest window
 	any   bool      // a window has been joined, whether or not it counts
 

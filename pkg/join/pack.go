@@ -24,6 +24,7 @@ func (m *Mean) Append(b []byte) []byte {
 	b = append(b, bit(m.any))
 	b = binary.LittleEndian.AppendUint32(binary.AppendUvarint(b, uint64(m.measured)), math.Float32bits(float32(m.distance)))
 	b = append(binary.AppendUvarint(b, uint64(len(m.maker))), m.maker...)
+	b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(m.told)))
 	b = binary.AppendUvarint(b, uint64(len(m.named)))
 	for i := 0; i < len(m.named); i += 8 {
 		var set byte
@@ -69,7 +70,7 @@ func (m *Mean) Unpack(b []byte, classes int) (rest []byte, ok bool) {
 	}
 	u.flows, u.held, u.any = r.Upto(math.MaxInt32), r.Upto(math.MaxInt8), r.Upto(1) == 1
 	u.measured, u.distance = r.Upto(math.MaxInt32), r.Float()
-	u.maker = string(r.Bytes(r.Upto(longestMaker)))
+	u.maker, u.told = string(r.Bytes(r.Upto(longestMaker))), r.Float()
 	if n := r.Upto(classes); n > 0 {
 		u.named = make([]bool, n)
 		set := r.Bytes((n + 7) / 8)

@@ -14,7 +14,7 @@ func means() []Mean {
 	list := make([]Mean, 20)
 	for i := range list {
 		for range i {
-			w := Window{Probs: make([]float32, 9), Held: i % 3, Again: i%5 == 1, Distance: random.Float64(), Measured: i%3 > 0, Maker: []string{"", "TP-Link"}[i%2]}
+			w := Window{Probs: make([]float32, 9), Held: i % 3, Again: i%5 == 1, Distance: random.Float64(), Measured: i%3 > 0, Maker: []string{"", "TP-Link"}[i%2], Told: random.Float64()}
 			for c := range w.Probs {
 				w.Probs[c] = float32(random.Float64())
 				if i%4 == 0 && c < 3 {
@@ -46,7 +46,7 @@ func TestPack(t *testing.T) {
 			t.Errorf("mean %d: class %d with %v, want %d with %v", i, is, q, class, p)
 		}
 		want := m
-		want.sum, want.distance = slices.Clone(m.sum), float64(float32(m.distance))
+		want.sum, want.distance, want.told = slices.Clone(m.sum), float64(float32(m.distance)), float64(float32(m.told))
 		for c, sum := range m.sum {
 			want.sum[c] = float64(float32(sum))
 		}

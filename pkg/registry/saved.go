@@ -151,7 +151,7 @@ func (r *Registry) Restore(saved []Saved) (restarted int) {
 }
 
 // judged is the version of what pack makes.
-const judged = 1
+const judged = 2
 
 // pack makes bytes of what is known of a device by a model of so many classes.
 func (d *device) pack(classes int) []byte {
