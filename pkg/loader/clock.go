@@ -14,7 +14,7 @@ import (
 )
 
 // Epoch turns a stamp of the events, us of CLOCK_BOOTTIME, into us since the
-// Unix epoch. It follows steps of the clock within a second.
+// Unix epoch. It follows steps of the clock at once.
 func (k *Kernel) Epoch(stamp int64) int64 { return stamp + k.bootTime.Load() }
 
 // Now is what time it is, us since the Unix epoch, for who compares it with what Epoch gives.

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	lookEvery  = time.Second      // at our programs: of what others do to these the kernel does not tell
-	lookAll    = 10 * time.Second // at the interfaces too, of whose changes it does
+	lookEvery  = time.Second      // at our filters: of what others do to these the kernel does not tell
+	lookLinks  = 10 * time.Second // at our links: to take one off takes somebody who means it (BPF_LINK_DETACH)
+	lookAll    = time.Minute      // at the interfaces too, of whose changes the kernel tells
 	tellEvery  = 10 * time.Second // the programs what time it is
 	pollEvery  = 250 * time.Millisecond
 	sweepEvery = time.Second // divided as the lifetime is

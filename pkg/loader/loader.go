@@ -46,6 +46,7 @@ type Kernel struct {
 	closers   []io.Closer  // beside programs, maps and network
 	bootTime  atomic.Int64 // us from CLOCK_BOOTTIME to the Unix epoch
 	toldTime  int64        // the same, as ClockSet has been told
+	clockSet  atomic.Bool  // the clock has been set since it was last read
 	steps     atomic.Uint64
 
 	mu          sync.Mutex // guards what follows, the ring but for waiting, and the sweep
@@ -139,11 +140,31 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 		}
 		k.closers = append(k.closers, stats)
 	}
-	k.network.Listen(k.ring.Wake) // Run looks at once
+	if err := k.listen(); err != nil {
+		return nil, errors.Join(err, k.Close())
+	}
 	if k.ledger == nil {
 		k.pins.pinAll(k.programs, k.maps, k.log)
 	}
 	return k, nil
+}
+
+// listen has Run look at once at what the kernel tells of: changes of interfaces, and a clock
+// that is set.
+func (k *Kernel) listen() error {
+	setting, err := clock.NewSetting()
+	if err != nil {
+		return err
+	}
+	k.closers = append(k.closers, setting)
+	go func() {
+		for setting.Wait() {
+			k.clockSet.Store(true)
+			k.ring.Wake()
+		}
+	}()
+	k.network.Listen(k.ring.Wake)
+	return nil
 }
 
 // loadPrograms loads what the configured interfaces need and no more, with the maps of o.

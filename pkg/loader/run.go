@@ -55,8 +55,12 @@ func (k *Kernel) Begin(sink flows.Sink) error {
 	return nil
 }
 
-// Progress is how often Run has read the ring and done what was due, some times a second.
-func (k *Kernel) Progress() uint64 { return k.steps.Load() }
+// Progress is how often Run has read the ring and done what was due. It has Run do so, which
+// has nothing to do for seconds otherwise: the next call returns more, unless Run is stuck.
+func (k *Kernel) Progress() uint64 {
+	defer k.ring.Wake()
+	return k.steps.Load()
+}
 
 func (k *Kernel) setSink(sink flows.Sink) error {
 	k.mu.Lock()
@@ -72,14 +76,18 @@ const maxStuck = 3
 // fills up meanwhile.
 const closeBatch = 256
 
-// step waits for events, then does what is due; next is when others than events are. It
+// step waits for events, then does what is due; before next nothing is swept. It
 // does a part of a sweep at most, so that the ring is read and others get the lock in between.
 func (k *Kernel) step(next *time.Time) error {
-	if err := k.wait(*next); err != nil {
+	if err := k.wait(k.due(*next)); err != nil {
 		return err
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	sweep := !time.Now().Before(*next)
+	if k.clockSet.Swap(false) || sweep { // before what comes is given a time
+		k.readClock()
+	}
 	before := len(k.pending)
 	waited, err := k.read()
 	k.quiet = waited == 0
@@ -91,16 +99,30 @@ func (k *Kernel) step(next *time.Time) error {
 		return err
 	}
 	oldest := k.oldest()
-	if now := time.Now(); !now.Before(*next) {
+	if sweep {
 		*next = now.Add(k.cfg.sweepEvery())
 		k.sweeping = k.sweeping || len(k.pending) > 0 || oldest > k.unswept
-		k.readClock()
 		if err := k.watchRefusals(now); err != nil {
 			return err
 		}
 	}
 	// As many lives are closed as packets have ended meanwhile, or they would pile up.
 	return k.sweepPart(oldest, max(closeBatch, len(k.pending)-before))
+}
+
+// due is when something else than events is: the next look, or a life that can be at its end,
+// which is swept out no sooner than at next.
+func (k *Kernel) due(next time.Time) time.Time {
+	if len(k.pending) == 0 {
+		left := time.Duration(k.unswept)*time.Microsecond + k.cfg.Lifetime - time.Duration(clock.Now(unix.CLOCK_BOOTTIME))
+		if end := time.Now().Add(left); end.After(next) {
+			next = end
+		}
+	}
+	if look := k.looked.Add(k.lookEvery()); look.Before(next) {
+		return look
+	}
+	return next
 }
 
 // wait returns when there are events, or something else is due, at next the latest. Where
@@ -119,7 +141,7 @@ func (k *Kernel) wait(next time.Time) error {
 // program is no longer on one, and now and then all the same.
 func (k *Kernel) follow(now time.Time) error {
 	changed, gone := k.network.Changed()
-	if !changed && now.Sub(k.looked) < lookEvery {
+	if !changed && now.Sub(k.looked) < k.lookEvery() {
 		return nil
 	}
 	k.looked = now
@@ -129,6 +151,14 @@ func (k *Kernel) follow(now time.Time) error {
 	k.lookedAll = now
 	k.watcher.Look(gone)
 	return k.followHost()
+}
+
+// lookEvery is how often it is seen whether the programs are on the interfaces.
+func (k *Kernel) lookEvery() time.Duration {
+	if k.watcher.Linked() {
+		return lookLinks
+	}
+	return lookEvery
 }
 
 // oldest is the first stamp of a life that just reaches its end now.

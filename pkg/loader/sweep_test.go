@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/clock"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
@@ -80,6 +81,7 @@ func TestNoWalkBeforeALifeCanHaveEnded(t *testing.T) {
 			k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 10))
 		}
 		next := time.Now()
+		k.ring.Wake()
 		k.must(k.step(&next))
 	}
 	if got := walks(); got > ticks/10 { // some of them to look up the time
@@ -95,6 +97,33 @@ func TestNoWalkBeforeALifeCanHaveEnded(t *testing.T) {
 			}
 			k.must(k.step(&next))
 		}
+	}
+}
+
+// Run sleeps until the next look, or until a life can have ended, unless somebody asks how it
+// gets on.
+func TestDue(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		life    time.Duration
+		pending int
+		want    time.Duration // from now, or less by the time that the test takes
+	}{
+		{"at rest", time.Minute, 0, lookLinks},
+		{"a short life", 3 * time.Second, 0, 3 * time.Second},
+		{"a life that packets have ended", time.Minute, 1, sweepEvery},
+	} {
+		k := newKernel(t, Config{Lifetime: tt.life})
+		begun := time.Now()
+		k.looked, k.unswept = begun, uint64(clock.Now(unix.CLOCK_BOOTTIME)/1000) // and nothing was found
+		k.pending = make([]flows.Close, tt.pending)
+		if got := k.due(begun.Add(sweepEvery)).Sub(begun).Round(time.Millisecond); got <= 0 || got > tt.want {
+			t.Errorf("%s: due in %v, want %v", tt.name, got, tt.want)
+		} else if late := time.Since(begun) + sweepEvery; got < tt.want-late {
+			t.Errorf("%s: due in %v already, want %v", tt.name, got, tt.want)
+		}
+		k.Progress()
+		k.must(k.ring.Wait(begun.Add(time.Hour), true))
 	}
 }
 

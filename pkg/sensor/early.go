@@ -38,7 +38,7 @@ type early struct {
 	lifetime   time.Duration                           // of flows
 	most       int                                     // devices
 
-	news   chan struct{}        // there may be something to judge
+	news   chan struct{}        // there may be something to judge, or to forget
 	copies *classify.Classifier // of one device at a time
 	known  *facts.Set           // of that one
 	round  uint64
@@ -74,8 +74,8 @@ func (e *early) renew() {
 	e.copies = e.classifier.Apart(known)
 }
 
-// sampled says that there is a sample. It never waits.
-func (e *early) sampled() {
+// stir says that there is a sample, or that a flow has ended. It never waits.
+func (e *early) stir() {
 	if e == nil {
 		return
 	}
@@ -85,7 +85,7 @@ func (e *early) sampled() {
 	}
 }
 
-// run judges until ctx ends, so often while flows are open and never while none are.
+// run judges until ctx ends, so often while there are samples and never while there are none.
 func (e *early) run(ctx context.Context, every time.Duration, tell func(v1.Verdict), log *slog.Logger) {
 	for {
 		select {
@@ -105,9 +105,9 @@ func (e *early) run(ctx context.Context, every time.Duration, tell func(v1.Verdi
 // look judges those devices again of which there are new samples, as many as may be.
 func (e *early) look(ctx context.Context, tell func(v1.Verdict), log *slog.Logger) {
 	e.round++
-	chosen, open := e.choose()
-	if open {
-		e.sampled() // the next look is for what this one leaves, and for what ends
+	chosen, left := e.choose()
+	if left {
+		e.stir()
 	}
 	if len(chosen) == 0 {
 		return
@@ -136,9 +136,9 @@ func (e *early) say(d flows.OpenDevice, lives map[flows.Life]*flows.Close, tell 
 	}
 }
 
-// choose picks the devices to judge, those first that have waited longest. open says
-// whether there is any to judge now or later.
-func (e *early) choose() (chosen []flows.OpenDevice, open bool) {
+// choose picks the devices to judge, those first that have waited longest. left says
+// whether there are others.
+func (e *early) choose() (chosen []flows.OpenDevice, left bool) {
 	e.lock.Lock()
 	defer e.lock.Unlock()
 	e.mu.Lock()
@@ -149,15 +149,13 @@ func (e *early) choose() (chosen []flows.OpenDevice, open bool) {
 		}
 	}
 	settled := e.classifier.Registry().Settled
-	open = len(e.said) > 0
 	for d := range e.assembler.OpenDevices {
-		open = true
 		p := e.said[d.Name]
 		if p == nil && len(e.said)+len(chosen) >= e.most || p != nil && p.sampled == d.Sampled || settled(d.Name, d.First, e.lifetime) {
 			continue
 		}
 		chosen = append(chosen, d)
-		if len(chosen) >= e.most {
+		if left = len(chosen) >= e.most; left {
 			break
 		}
 	}
@@ -171,10 +169,10 @@ func (e *early) choose() (chosen []flows.OpenDevice, open bool) {
 	work := 0
 	for i, d := range chosen {
 		if work += min(d.Records, earlyFlows); work > earlyWork {
-			return chosen[:i], open
+			return chosen[:i], true
 		}
 	}
-	return chosen, open
+	return chosen, left
 }
 
 // count gives what has been counted of the devices' open lives: more than samples tell.
@@ -249,11 +247,12 @@ func (e *early) ended(v *v1.Verdict) {
 	}
 }
 
-// end forgets what has been said by open flows: there are none any more.
+// end forgets what has been said by open flows: there are none any more, or others judge them.
 func (e *early) end() {
 	if e == nil {
 		return
 	}
+	e.stir()
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	clear(e.said)
@@ -286,4 +285,5 @@ func (e *early) forget(device string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.said, device)
+	e.stir()
 }

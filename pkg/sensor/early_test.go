@@ -274,6 +274,13 @@ func TestProvisionalIsBounded(t *testing.T) {
 	judged, rounds := map[string]int{}, 0
 	for told := h.ask(); len(told) > 0; told = h.ask() {
 		rounds++
+		select {
+		case <-h.news:
+		default:
+			if rounds*earlyWork < devices*flowsOfEach {
+				t.Fatalf("no look is to come after round %d", rounds)
+			}
+		}
 		work := 0
 		for _, v := range told {
 			judged[v.Device]++
@@ -343,7 +350,7 @@ func BenchmarkProvisional(b *testing.B) {
 	}
 }
 
-// It looks again while a flow is open, and then not before there is another.
+// It looks when there is a sample or a flow has ended, and not for flows that are merely open.
 func TestProvisionalRests(t *testing.T) {
 	bundle, err := embedded.Lab()
 	if err != nil {
@@ -351,7 +358,6 @@ func TestProvisionalRests(t *testing.T) {
 	}
 	h := newHouse(t, bundle, 100)
 	due := func() bool {
-		h.ask()
 		select {
 		case <-h.news:
 			return true
@@ -359,28 +365,23 @@ func TestProvisionalRests(t *testing.T) {
 			return false
 		}
 	}
-	if due() {
-		t.Error("there is a look to come without any flow")
-	}
-	c, err := lab.Generate(lab.Kinds()[0], 3, 7, 20*time.Second)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.add(c.Frames)
-	for range 2 {
-		if !due() {
-			t.Error("there is no look to come while flows are open")
+	k := &sink{sensor: &Sensor{cfg: Config{Speed: 1}, assembler: h.assembler, early: h.early}}
+	for _, tt := range []struct {
+		what string
+		do   func()
+		want bool
+	}{
+		{"nothing", func() {}, false},
+		{"a sample", func() { k.Sample(sample(1, 1, 1e15)) }, true},
+		{"two samples", func() { k.Sample(sample(1, 2, 1e15)); k.Sample(sample(2, 1, 1e15)) }, true},
+		{"a look", func() { h.ask() }, false},
+		{"a flow's end", func() { k.Close(&flows.Close{Life: sample(2, 1, 1e15).Life, First: 1e15, Last: 1e15}) }, true},
+		{"another model", h.end, true},
+		{"a device forgotten", func() { h.forget("50:c7:bf:00:00:01") }, true},
+	} {
+		if tt.do(); due() != tt.want {
+			t.Errorf("after %s there is a look to come: %v", tt.what, !tt.want)
 		}
-	}
-	h.table.Flush()
-	h.ask()
-	if due() {
-		t.Error("there is a look to come after the last flow")
-	}
-	h.sampled()
-	h.sampled() // does not wait
-	if len(h.news) != 1 {
-		t.Error("a sample brings no look")
 	}
 }
 

@@ -410,7 +410,7 @@ func (k *sink) Sample(e *flows.Sample) {
 	defer k.sensor.mu.Unlock()
 	e.Stamp = k.stamp(e.Stamp)
 	k.sensor.assembler.Sample(e)
-	k.sensor.early.sampled()
+	k.sensor.early.stir()
 }
 
 // Close implements flows.Sink.
@@ -424,6 +424,7 @@ func (k *sink) Close(e *flows.Close) {
 	}
 	e.First, e.Last = k.stamp(e.First), k.stamp(e.Last)
 	k.sensor.assembler.Close(e)
+	k.sensor.early.stir()
 }
 
 // record takes each finished record; the lock is held.

@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	noDeviceEvery = 15 * time.Second
+	noDeviceEvery = ask.NoDeviceAfter / 2
 )
 
 // noDevice watches for a sensor that sees traffic but no device.

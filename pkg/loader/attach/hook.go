@@ -28,4 +28,7 @@ func ParseHook(s string) (Hook, error) {
 
 // IsXDP reports whether only received packets are seen, by the XDP program.
 func (h Hook) IsXDP() bool { return h == HookXDP || h == HookXDPGeneric }
-func (h Hook) isTC() bool  { return h == HookTC || h == HookTCIngress }
+
+// IsLink reports whether the programs are attached by links, which TCX and XDP have.
+func (h Hook) IsLink() bool { return h == HookTCX || h.IsXDP() }
+func (h Hook) isTC() bool   { return h == HookTC || h == HookTCIngress }

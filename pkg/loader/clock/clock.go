@@ -3,6 +3,7 @@
 package clock
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -73,3 +74,32 @@ func Now(clock int32) int64 {
 	}
 	return t.Nano()
 }
+
+// Setting waits for the wall clock to be set.
+type Setting struct{ timer *os.File }
+
+// NewSetting begins to notice whenever the wall clock is set, a resume of the machine included
+// (timerfd_create(2), TFD_TIMER_CANCEL_ON_SET). The caller must Close it.
+func NewSetting() (*Setting, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("watch the clock: %w", err)
+	}
+	s := &Setting{os.NewFile(uintptr(fd), "timerfd")}
+	never := unix.ItimerSpec{Value: unix.Timespec{Sec: 1 << 33}} // in 2242
+	if err := unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &never, nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("watch the clock: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// Wait returns when the clock has been set, since NewSetting or the last Wait; false: Close has
+// been called.
+func (s *Setting) Wait() bool {
+	var expired [8]byte
+	_, err := s.timer.Read(expired[:])
+	return err == nil || errors.Is(err, unix.ECANCELED)
+}
+
+// Close ends the Wait that is going on.
+func (s *Setting) Close() error { return s.timer.Close() }

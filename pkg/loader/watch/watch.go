@@ -165,6 +165,13 @@ func (wr *Watcher) unmoved() bool {
 	return all
 }
 
+// Linked reports whether the programs are, as links, on every interface that there is to watch.
+func (wr *Watcher) Linked() bool {
+	return !slices.ContainsFunc(wr.watches, func(w *watch) bool {
+		return w.index != 0 && (w.at == nil || !w.at.Hook.IsLink())
+	})
+}
+
 // Look makes the best of what has changed: it detaches from interfaces that are
 // gone, puts back what others have taken off, attaches to configured interfaces
 // that are (back) there, and stays with those that have another name now. gone are interfaces that went since the last look, by index:
