@@ -46,8 +46,8 @@ struct {
 /* A wakeup costs more than everything else a packet does, and while there are events user
  * space reads four times a second anyway. So it is woken only from its sleep, and when this
  * CPU has written another cfg.wake_bytes. (To ask the ring how much is waiting costs more.)
- * Who goes to sleep at the very moment between this look and the event finds it when it
- * wakes by itself, a second later at most. */
+ * Who goes to sleep at the very moment between this look and the event finds it at the next
+ * one, or when it wakes by itself: ten seconds later at most. */
 static __always_inline __u64 wakeup(struct counters *c, __u32 bytes)
 {
 	__u64 before = c->ring_bytes;

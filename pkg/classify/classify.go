@@ -40,7 +40,8 @@ type Options struct {
 	NoFacts bool
 	// Verdict takes the device's verdict after each inference; may be nil.
 	Verdict func(v1.Verdict)
-	// Presumed takes it when an outermost level is presumed of a device without one; may be nil.
+	// Presumed takes the device's verdict when an outermost level is presumed of it, which is
+	// said where there is no other; may be nil.
 	Presumed func(v1.Verdict)
 	// Judged takes each output of a model; may be nil.
 	Judged func(Judged)

@@ -71,6 +71,7 @@ func (m *Mean) Unpack(b []byte, classes int) (rest []byte, ok bool) {
 	u.flows, u.held, u.any = r.Upto(math.MaxInt32), r.Upto(math.MaxInt8), r.Upto(1) == 1
 	u.measured, u.distance = r.Upto(math.MaxInt32), r.Float()
 	u.maker, u.told = string(r.Bytes(r.Upto(longestMaker))), r.Float()
+	r.Bad = r.Bad || u.told > 1
 	if n := r.Upto(classes); n > 0 {
 		u.named = make([]bool, n)
 		set := r.Bytes((n + 7) / 8)

@@ -75,14 +75,20 @@ func FuzzUnpack(f *testing.F) {
 	for _, m := range means() {
 		f.Add(m.Append(nil))
 	}
-	levels := NewLevels(make([][]string, 9), -1, func(int) float64 { return 0.8 }, 0.8)
+	paths := make([][]string, 9)
+	for i := range paths {
+		paths[i] = []string{"TP-Link", "plug"}[:i%3]
+	}
+	levels := NewLevels(paths, -1, func(int) float64 { return 0.8 }, 0.8)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var m Mean
 		rest, ok := m.Unpack(b, 9)
 		if !ok {
 			return
 		}
-		levels.Verdict(&m)
+		if v := levels.Verdict(&m); !(v.Sum >= 0 && v.Sum <= 1+1e-6) {
+			t.Errorf("%+v: level with %v", m, v.Sum)
+		}
 		var again Mean
 		if _, ok := again.Unpack(append(m.Append(nil), rest...), 9); !ok || !reflect.DeepEqual(again, m) {
 			t.Errorf("%+v, and of what it is packed to %+v", m, again)

@@ -62,6 +62,11 @@ func TestSuspend(t *testing.T) {
 	k := newKernel(t, Config{Lifetime: 2 * time.Second})
 	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 40))
 	sleep(t)
+	for deadline := time.Now().Add(10 * time.Second); !k.clockSet.Load(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a resume is not noticed")
+		}
+	}
 	k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 40))
 	next := time.Now()
 	k.must(k.step(&next))

@@ -22,7 +22,7 @@ const (
 	lookEvery  = time.Second      // at our filters: of what others do to these the kernel does not tell
 	lookLinks  = 10 * time.Second // at our links: to take one off takes somebody who means it (BPF_LINK_DETACH)
 	lookAll    = time.Minute      // at the interfaces too, of whose changes the kernel tells
-	tellEvery  = 10 * time.Second // the programs what time it is
+	tellEvery  = 5 * time.Second  // the programs what time it is, where something else is due
 	pollEvery  = 250 * time.Millisecond
 	sweepEvery = time.Second // divided as the lifetime is
 	minSweep   = 10 * time.Millisecond

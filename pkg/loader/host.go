@@ -126,7 +126,7 @@ func (k *Kernel) changeHost(now Host) error {
 		return err
 	}
 	if k.sink != nil { // else nobody takes events yet
-		if _, err := k.read(); err != nil {
+		if err := k.readAside(); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,7 @@ type refusals struct {
 	at    time.Time // of the last line; zero: flows are taken
 }
 
-// watchRefusals logs that flows are refused: at once, then once a minute while
+// watchRefusals logs that flows are refused: ten seconds later at most, then once a minute while
 // it goes on, and that it has ended after a minute without.
 func (k *Kernel) watchRefusals(at time.Time) error {
 	r := &k.refusals

@@ -113,6 +113,8 @@ func (k *Kernel) step(next *time.Time) error {
 // due is when something else than events is: the next look, or a life that can be at its end,
 // which is swept out no sooner than at next.
 func (k *Kernel) due(next time.Time) time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if len(k.pending) == 0 {
 		left := time.Duration(k.unswept)*time.Microsecond + k.cfg.Lifetime - time.Duration(clock.Now(unix.CLOCK_BOOTTIME))
 		if end := time.Now().Add(left); end.After(next) {
@@ -171,6 +173,17 @@ func (k *Kernel) read() (waited int, err error) {
 	waited, err = k.ring.Each(k.deliver)
 	k.mostWaiting = max(k.mostWaiting, waited)
 	return waited, err
+}
+
+// readAside is read for others than Run, which is woken where that has found lives that
+// packets have ended: they are to be swept out.
+func (k *Kernel) readAside() error {
+	before := len(k.pending)
+	_, err := k.read()
+	if len(k.pending) > before {
+		k.ring.Wake()
+	}
+	return err
 }
 
 // closeSome tells the sink of ended lives, n at most.

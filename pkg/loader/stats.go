@@ -45,7 +45,7 @@ func (k *Kernel) Stats(also func()) (Stats, error) {
 	defer k.mu.Unlock()
 	ring := v1.RingStats{SizeBytes: uint64(k.ring.Size()), WaitingBytes: uint64(k.ring.Waiting())}
 	if k.sink != nil {
-		if _, err := k.read(); err != nil {
+		if err := k.readAside(); err != nil {
 			return Stats{}, err
 		}
 	}

@@ -107,7 +107,7 @@ func TestDue(t *testing.T) {
 		name    string
 		life    time.Duration
 		pending int
-		want    time.Duration // from now, or less by the time that the test takes
+		want    time.Duration // from now
 	}{
 		{"at rest", time.Minute, 0, lookLinks},
 		{"a short life", 3 * time.Second, 0, 3 * time.Second},
@@ -117,13 +117,13 @@ func TestDue(t *testing.T) {
 		begun := time.Now()
 		k.looked, k.unswept = begun, uint64(clock.Now(unix.CLOCK_BOOTTIME)/1000) // and nothing was found
 		k.pending = make([]flows.Close, tt.pending)
-		if got := k.due(begun.Add(sweepEvery)).Sub(begun).Round(time.Millisecond); got <= 0 || got > tt.want {
+		if got := k.due(begun.Add(sweepEvery)).Sub(begun).Round(time.Second); got != tt.want {
 			t.Errorf("%s: due in %v, want %v", tt.name, got, tt.want)
-		} else if late := time.Since(begun) + sweepEvery; got < tt.want-late {
-			t.Errorf("%s: due in %v already, want %v", tt.name, got, tt.want)
 		}
 		k.Progress()
-		k.must(k.ring.Wait(begun.Add(time.Hour), true))
+		if k.must(k.ring.Wait(begun.Add(10*time.Second), true)); time.Since(begun) >= 10*time.Second {
+			t.Errorf("%s: who asks for progress does not wake it", tt.name)
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func (e *early) stir() {
 	}
 }
 
-// run judges until ctx ends, so often while there are samples and never while there are none.
+// run judges until ctx ends, so often while there is something new and never while there is not.
 func (e *early) run(ctx context.Context, every time.Duration, tell func(v1.Verdict), log *slog.Logger) {
 	for {
 		select {
@@ -137,7 +137,7 @@ func (e *early) say(d flows.OpenDevice, lives map[flows.Life]*flows.Close, tell 
 }
 
 // choose picks the devices to judge, those first that have waited longest. left says
-// whether there are others.
+// whether there may be others.
 func (e *early) choose() (chosen []flows.OpenDevice, left bool) {
 	e.lock.Lock()
 	defer e.lock.Unlock()

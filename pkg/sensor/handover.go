@@ -54,5 +54,6 @@ func (k *sink) Restore(n []uint64, saved []byte, ended uint64) error {
 	}
 	s.assembler.Restore(&h)
 	s.counts = counts{protocols: v1.ProtocolStats{TCP: n[4], UDP: n[5], ICMP: n[6], Other: n[7]}}
+	s.early.stir()
 	return nil
 }

@@ -39,7 +39,7 @@ func (s *Sensor) keep() (*kept, error) {
 	r := s.classifier.Registry()
 	r.RestoreEvents(opened.Events)
 	if n := r.Restore(opened.Devices); n > 0 {
-		s.cfg.Log.Info("registry: another model judged devices, which begin anew", "devices", n, "of", len(opened.Devices))
+		s.cfg.Log.Info("registry: another model judged devices, or another version: they begin anew", "devices", n, "of", len(opened.Devices))
 	}
 	source := store.Source{Registry: r}
 	if s.facts != nil {

@@ -461,7 +461,8 @@ func (s *Sensor) SetIPFIX(cfg export.IPFIX) error { return s.export.SetIPFIX(cfg
 // ID implements api.Source: a random word, another after each start.
 func (s *Sensor) ID() string { return s.id }
 
-// Progress is a number that grows while events of the kernel are read and judged.
+// Progress is a number that grows while events of the kernel are read and judged, from one call
+// to the next at least: see [loader.Kernel.Progress].
 func (s *Sensor) Progress() uint64 { return s.kernel.Progress() }
 
 // Stats implements api.Source.

@@ -19,9 +19,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/sensor"
 )
 
-const (
-	noDeviceEvery = ask.NoDeviceAfter / 2
-)
+const noDeviceEvery = ask.NoDeviceAfter / 2
 
 // noDevice watches for a sensor that sees traffic but no device.
 type noDevice struct {
@@ -39,7 +37,7 @@ func (n *noDevice) look(p flows.PacketStats, now time.Time) (due, done bool) {
 	case n.since.IsZero():
 		n.since = now
 	}
-	return now.Sub(n.since) >= ask.NoDeviceAfter, false
+	return now.Sub(n.since) > ask.NoDeviceAfter-time.Second, false // ticks come a little early, too
 }
 
 // runWatched runs the sensor, and says what to expect of it and what is odd.

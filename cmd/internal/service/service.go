@@ -18,7 +18,8 @@ import (
 
 // Sensor is what systemd is told of.
 type Sensor interface {
-	// Progress is a number that grows while the kernel's events are read.
+	// Progress is a number that grows, from one call to the next at least, while the kernel's
+	// events are read.
 	Progress() uint64
 	Stats() (v1.Stats, error)
 }

@@ -29,7 +29,7 @@ type Verdict struct {
 	State            State          `json:"state"`             //
 	Level            int            `json:"level"`             // how many parts of the label's path are safe; 0: none
 	Path             *string        `json:"path"`              // these parts, as maker/kind; of a known label all of them, itself the last
-	PathConfidence   *float64       `json:"path_confidence"`   // joined probability of all classes below
+	PathConfidence   *float64       `json:"path_confidence"`   // probability of all classes below
 	UserLabel        *string        `json:"user_label"`        // what the operator called it; null: nothing
 	Vendor           *string        `json:"vendor"`            // who made its interface; null: random MAC, nobody listed, no facts kept
 	Facts            Facts          `json:"facts"`             // {kind: newest value} of what it says of itself; null: nothing is kept

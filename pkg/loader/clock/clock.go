@@ -87,7 +87,8 @@ func NewSetting() (*Setting, error) {
 	}
 	s := &Setting{os.NewFile(uintptr(fd), "timerfd")}
 	never := unix.ItimerSpec{Value: unix.Timespec{Sec: 1 << 33}} // in 2242
-	if err := unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &never, nil); err != nil {
+	err = unix.TimerfdSettime(fd, unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &never, nil)
+	if err != nil && !errors.Is(err, unix.ECANCELED) { // armed, and the clock was set in that moment
 		return nil, errors.Join(fmt.Errorf("watch the clock: %w", err), s.Close())
 	}
 	return s, nil
