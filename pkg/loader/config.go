@@ -37,7 +37,7 @@ type Config struct {
 	Interfaces []string
 	Hook       attach.Hook
 	Direction  flows.Direction
-	Packets    int            // samples of one life, at most object.MaxPackets
+	Packets    int            // samples of one life, at most object.MaxPackets; -1: none
 	Prefix     int            // payload bytes of one sample, at most object.MaxPrefix; 0: none
 	Lifetime   time.Duration  // of a life, from its first packet
 	MaxFlows   int            // lives open at once
@@ -99,7 +99,7 @@ func (c Config) withDefaults() (Config, error) {
 		name             string
 		value, low, high int
 	}{
-		{"packets", c.Packets, 1, object.MaxPackets},
+		{"packets", c.Packets, -1, object.MaxPackets},
 		{"prefix", c.Prefix, 0, object.MaxPrefix},
 		{"max-flows", c.MaxFlows, 1, 1 << 24},
 		{"ring-size", c.RingSize, 1, MaxRingSize},
@@ -124,7 +124,7 @@ func ringSize(n int) int {
 // object is the part of c that the programs and maps are made from.
 func (c Config) object() object.Config {
 	return object.Config{
-		Direction: c.Direction, Packets: c.Packets, Prefix: c.Prefix, Lifetime: c.Lifetime,
+		Direction: c.Direction, Packets: max(0, c.Packets), Prefix: c.Prefix, Lifetime: c.Lifetime,
 		MaxFlows: c.MaxFlows, RingSize: c.RingSize, Local: c.Local, Secret: c.secret,
 	}
 }

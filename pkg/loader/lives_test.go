@@ -533,3 +533,22 @@ func (e *events) checkLives(t *testing.T, stats Stats) {
 		t.Errorf("life %v was never closed", life)
 	}
 }
+
+// Where no sample is asked for none is sent, and packets are counted as ever.
+func TestNoSamples(t *testing.T) {
+	k := newKernel(t, Config{Packets: -1})
+	for range 3 {
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 40))
+		k.run(gen.IotsenseProgIotsenseIn, udpFrame(2, 40))
+	}
+	if waiting := k.ring.Waiting(); waiting != 0 {
+		t.Errorf("%d bytes are in the ring", waiting)
+	}
+	if got := k.count(); got.Packets.Counted != 6 || got.Flows.Open != 2 || got.Samples.Sent != 0 {
+		t.Errorf("%+v, want 6 packets of 2 flows and no sample", got)
+	}
+	k.must(k.flush())
+	if len(k.closes) != 2 || k.closes[0].Packets[0]+k.closes[0].Packets[1] != 3 || k.closes[0].Samples != 0 {
+		t.Errorf("closed %+v, want two lives of 3 packets", k.closes)
+	}
+}

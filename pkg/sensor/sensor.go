@@ -42,8 +42,8 @@ const maxLifetimes = 5
 type Config struct {
 	Loader loader.Config // Direction, Packets, Prefix and Lifetime are set from Model
 	Model  model.Bundle  // nil: records only
-	// CountOnly makes no record either: packets are counted, and of each life the kernel
-	// sends the one sample that is the least it can. It needs a nil Model.
+	// CountOnly makes no record either: packets are counted, and the kernel sends no sample.
+	// It needs a nil Model.
 	CountOnly bool
 	ModelName Named
 	// Choose gives the model that is to judge now, and what it is in words, where others may
@@ -267,7 +267,7 @@ func (s *Sensor) recordsOf(bundle model.Bundle) error {
 	l := &s.cfg.Loader
 	l.Direction, l.Packets, l.Prefix = spec.Direction, spec.Packets, spec.Prefix
 	if s.cfg.CountOnly {
-		l.Packets, l.Prefix = 1, 0
+		l.Packets, l.Prefix = -1, 0
 	}
 	l.Lifetime = time.Duration(float64(spec.Lifetime) / s.cfg.Speed)
 	return nil

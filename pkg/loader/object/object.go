@@ -35,7 +35,7 @@ const (
 // Config is what the programs know when they are loaded, and how large the maps are.
 type Config struct {
 	Direction flows.Direction
-	Packets   int           // samples of one life, at most MaxPackets
+	Packets   int           // samples of one life, at most MaxPackets; 0: none
 	Prefix    int           // payload bytes of one sample, at most MaxPrefix; 0: none
 	Lifetime  time.Duration // of a life, from its first packet
 	MaxFlows  int           // lives open at once
