@@ -41,6 +41,13 @@ func (b *bounded) Write(p []byte) (int, error) {
 	return b.Conn.Write(p)
 }
 
+// skip is b without what it holds of the bytes that are left to come of something.
+func skip(b []byte, left *int) []byte {
+	n := min(*left, len(b))
+	*left -= n
+	return b[n:]
+}
+
 // mqttPackets are a broker's. A client takes as much memory as a packet says that it is long,
 // 256 MiB at most, before any of it has come.
 type mqttPackets struct {
@@ -50,12 +57,7 @@ type mqttPackets struct {
 }
 
 func (m *mqttPackets) look(b []byte) error {
-	for len(b) > 0 {
-		if m.left > 0 {
-			n := min(m.left, len(b))
-			b, m.left = b[n:], m.left-n
-			continue
-		}
+	for b = skip(b, &m.left); len(b) > 0; b = skip(b, &m.left) {
 		if m.header > 0 {
 			m.length |= int(b[0]&0x7f) << (7 * (m.header - 1))
 		}
@@ -80,12 +82,7 @@ type natsLines struct {
 }
 
 func (l *natsLines) look(b []byte) error {
-	for len(b) > 0 {
-		if l.left > 0 {
-			n := min(l.left, len(b))
-			b, l.left = b[n:], l.left-n
-			continue
-		}
+	for b = skip(b, &l.left); len(b) > 0; b = skip(b, &l.left) {
 		line, rest, ends := bytes.Cut(b, []byte("\n"))
 		l.line, b = append(l.line, line...), rest
 		if len(l.line) > mostAnswer {
