@@ -403,9 +403,6 @@ func (k *sink) scaled(c *flows.Close) *flows.Close {
 
 // Sample implements flows.Sink.
 func (k *sink) Sample(e *flows.Sample) {
-	if k.sensor.cfg.CountOnly {
-		return
-	}
 	k.sensor.mu.Lock()
 	defer k.sensor.mu.Unlock()
 	e.Stamp = k.stamp(e.Stamp)
