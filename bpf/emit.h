@@ -23,6 +23,7 @@ struct scratch {
 	struct packet packet;
 	struct clock  clock;   /* of the packet */
 	struct sample sample;  /* its key is the packet's */
+	__u64         before;  /* ring_bytes of this CPU, when the packet came */
 	__u64         print;   /* the key's fingerprint */
 	__u32         side;    /* 0: sent by key.a, else 1 */
 	struct grant  grant;   /* the packet's samples */
@@ -43,19 +44,19 @@ struct {
 	__type(value, struct scratch);
 } scratch SEC(".maps");
 
-/* A wakeup costs more than everything else a packet does, and while there are events user
- * space reads four times a second anyway. So it is woken only from its sleep, and when this
- * CPU has written another cfg.wake_bytes. (To ask the ring how much is waiting costs more.)
- * Who goes to sleep at the very moment between this look and the event finds it at the next
- * one, or when it wakes by itself: ten seconds later at most. */
+/* A wakeup costs more than everything else a packet does. An event itself wakes user space
+ * only when this CPU has written another cfg.wake_bytes; else wake_later does. (To ask the
+ * ring how much is waiting costs more.) */
 static __always_inline __u64 wakeup(struct counters *c, __u32 bytes)
 {
-	__u64 before = c->ring_bytes;
+	__u64 before = c->ring_bytes, crossed;
 
 	c->ring_bytes += bytes;
-	/* One condition: of two the verifier of 6.1 follows each through all samples of a frame. */
-	return asleep | ((before ^ c->ring_bytes) & ~(__u64)(cfg.wake_bytes - 1)) ?
-		BPF_RB_FORCE_WAKEUP : BPF_RB_NO_WAKEUP;
+	crossed = -((before ^ c->ring_bytes) & ~(__u64)(cfg.wake_bytes - 1));
+	barrier_var(crossed);
+	/* Not a condition: the verifier of 6.1 follows each through all samples of a frame. */
+	_Static_assert(BPF_RB_FORCE_WAKEUP == BPF_RB_NO_WAKEUP + 1, "flags of a wakeup");
+	return BPF_RB_NO_WAKEUP + (crossed >> 63);
 }
 
 /* A sample that holds as much payload as there is room for: straight into the

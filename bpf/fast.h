@@ -243,8 +243,12 @@ static __always_inline bool glance(const struct hook *h, __u32 owner, struct cou
 		return false;
 	if (f) {
 		work->sample.key = key;
-		if (add_sampled(h, f, life, side, &v, &work->sample, c))
-			goto counted;
+		if (add_sampled(h, f, life, side, &v, &work->sample, c)) {
+			c->seen++;
+			c->counted++;
+			wake_later(h);
+			return true;
+		}
 	}
 	hand_over(&v, &work->packet);
 	work->read = true;

@@ -394,7 +394,7 @@ static __always_inline struct flow *find_entry(const struct scratch *work)
 	return bpf_map_lookup_elem(&flows, &place);
 }
 
-/* Puts the packet into a life of its flow. A try fails
+/* Puts the packet into a life of its flow, and does not come back if that has made events. A try fails
  * on a mark, or when another CPU opens the entry first. What is marked while the packet
  * is here stays until it is done, so more failures than tries need a run that outlasts
  * a lifetime. */
@@ -405,6 +405,7 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 	enum outcome o = AGAIN;
 
 	work->clock = (struct clock){};
+	work->before = c->ring_bytes;
 	work->closing = closing; /* before the look at the entry that it holds for */
 	work->looked = work->late = false;
 	/* What comes out goes by way of a map, where the verifier cannot see it: else it would
@@ -433,6 +434,8 @@ static __always_inline void count_packet(const struct hook *h, struct scratch *w
 		c->late += p->segments;
 	if (work->grant.count)
 		emit_samples(h, work, c);
+	if (c->ring_bytes != work->before)
+		wake_later(h);
 }
 
 /* A packet that the fast path has left. */

@@ -15,6 +15,7 @@
 #include <linux/ipv6.h>
 #include <linux/pkt_cls.h>
 #include <linux/tcp.h>
+#include <linux/time.h>
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -22,6 +23,7 @@
 #include "types.h"
 #include "maps.h"
 #include "parse.h"
+#include "wake.h"
 #include "emit.h"
 #include "share.h"
 #include "key.h"

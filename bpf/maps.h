@@ -21,8 +21,8 @@ __u64 alt_deleted;
 /* Not zero from before user space waits until it has deleted what is marked. */
 volatile __u32 closing;
 
-/* Not zero while user space waits for the next event, whenever that comes. */
-volatile __u32 asleep;
+/* Not zero from an event on until user space is woken for it, see wake.h. */
+volatile __u32 waking;
 
 /* CLOCK_BOOTTIME when the kernel's count of ticks was zero, modulo 2^64; see set_tick_zero. */
 volatile __u64 tick_zero_ns;
@@ -39,8 +39,7 @@ struct {
 	__type(value, struct flow);
 } flows SEC(".maps");
 
-/* Samples and closes. While there are some user space reads them four times a second, and
- * else when woken. */
+/* Samples and closes. User space sleeps until it is woken, see wake.h. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 8 << 20); /* set at load */

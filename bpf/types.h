@@ -161,6 +161,7 @@ struct config {
 	__u64 lifetime_ns;
 	__u64 tick_ns;       /* from one tick to the next */
 	__u64 coarse_ns;     /* what the time told by ticks can be late at most */
+	__u64 wake_ns;       /* wake the reader so long after the first event that it has not read */
 	__u32 samples;       /* per life, at most MAX_SAMPLES */
 	__u32 prefix;        /* payload bytes per sample, at most MAX_PREFIX */
 	__u32 wake_bytes;    /* wake the reader each time a CPU has written this much; a power of two */

@@ -16,6 +16,7 @@ import (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	BenchMapAlarms            = "alarms"
 	BenchMapBenchReference    = "bench_reference"
 	BenchMapEvents            = "events"
 	BenchMapFlows             = "flows"
@@ -26,6 +27,8 @@ const (
 	BenchMapRest              = "rest"
 	BenchMapRestXdp           = "rest_xdp"
 	BenchMapScratch           = "scratch"
+	BenchMapWakes             = "wakes"
+	BenchMapWakesXdp          = "wakes_xdp"
 	BenchProgEmptyTc          = "empty_tc"
 	BenchProgEmptyXdp         = "empty_xdp"
 	BenchProgIotsenseCollect  = "iotsense_collect"
@@ -36,6 +39,8 @@ const (
 	BenchProgIotsenseRest     = "iotsense_rest"
 	BenchProgIotsenseRestXdp  = "iotsense_rest_xdp"
 	BenchProgIotsenseSweep    = "iotsense_sweep"
+	BenchProgIotsenseWake     = "iotsense_wake"
+	BenchProgIotsenseWakeXdp  = "iotsense_wake_xdp"
 	BenchProgIotsenseXdp      = "iotsense_xdp"
 	BenchProgManyCountTc      = "many_count_tc"
 	BenchProgManyCountXdp     = "many_count_xdp"
@@ -45,7 +50,6 @@ const (
 	BenchProgReferenceXdp     = "reference_xdp"
 	BenchVarAltCreated        = "alt_created"
 	BenchVarAltDeleted        = "alt_deleted"
-	BenchVarAsleep            = "asleep"
 	BenchVarBenchMask         = "bench_mask"
 	BenchVarBenchSeed         = "bench_seed"
 	BenchVarBenchTurn         = "bench_turn"
@@ -65,6 +69,7 @@ const (
 	BenchVarUnusedPlace       = "unused_place"
 	BenchVarUnusedSweepArgs   = "unused_sweep_args"
 	BenchVarUnusedTotalWord   = "unused_total_word"
+	BenchVarWaking            = "waking"
 )
 
 // LoadBench returns the embedded CollectionSpec for Bench.
@@ -119,6 +124,8 @@ type BenchProgramSpecs struct {
 	IotsenseRest    *ebpf.ProgramSpec `ebpf:"iotsense_rest"`
 	IotsenseRestXdp *ebpf.ProgramSpec `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
+	IotsenseWake    *ebpf.ProgramSpec `ebpf:"iotsense_wake"`
+	IotsenseWakeXdp *ebpf.ProgramSpec `ebpf:"iotsense_wake_xdp"`
 	IotsenseXdp     *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
 	ManyCountTc     *ebpf.ProgramSpec `ebpf:"many_count_tc"`
 	ManyCountXdp    *ebpf.ProgramSpec `ebpf:"many_count_xdp"`
@@ -132,6 +139,7 @@ type BenchProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type BenchMapSpecs struct {
+	Alarms         *ebpf.MapSpec `ebpf:"alarms"`
 	BenchReference *ebpf.MapSpec `ebpf:"bench_reference"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
@@ -142,6 +150,8 @@ type BenchMapSpecs struct {
 	Rest           *ebpf.MapSpec `ebpf:"rest"`
 	RestXdp        *ebpf.MapSpec `ebpf:"rest_xdp"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	Wakes          *ebpf.MapSpec `ebpf:"wakes"`
+	WakesXdp       *ebpf.MapSpec `ebpf:"wakes_xdp"`
 }
 
 // BenchVariableSpecs contains global variables before they are loaded into the kernel.
@@ -150,7 +160,6 @@ type BenchMapSpecs struct {
 type BenchVariableSpecs struct {
 	AltCreated        *ebpf.VariableSpec `ebpf:"alt_created"`
 	AltDeleted        *ebpf.VariableSpec `ebpf:"alt_deleted"`
-	Asleep            *ebpf.VariableSpec `ebpf:"asleep"`
 	BenchMask         *ebpf.VariableSpec `ebpf:"bench_mask"`
 	BenchSeed         *ebpf.VariableSpec `ebpf:"bench_seed"`
 	BenchTurn         *ebpf.VariableSpec `ebpf:"bench_turn"`
@@ -170,6 +179,7 @@ type BenchVariableSpecs struct {
 	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedSweepArgs   *ebpf.VariableSpec `ebpf:"unused_sweep_args"`
 	UnusedTotalWord   *ebpf.VariableSpec `ebpf:"unused_total_word"`
+	Waking            *ebpf.VariableSpec `ebpf:"waking"`
 }
 
 // BenchObjects contains all objects after they have been loaded into the kernel.
@@ -192,6 +202,7 @@ func (o *BenchObjects) Close() error {
 //
 // It can be passed to LoadBenchObjects or ebpf.CollectionSpec.LoadAndAssign.
 type BenchMaps struct {
+	Alarms         *ebpf.Map `ebpf:"alarms"`
 	BenchReference *ebpf.Map `ebpf:"bench_reference"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Flows          *ebpf.Map `ebpf:"flows"`
@@ -202,10 +213,13 @@ type BenchMaps struct {
 	Rest           *ebpf.Map `ebpf:"rest"`
 	RestXdp        *ebpf.Map `ebpf:"rest_xdp"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
+	Wakes          *ebpf.Map `ebpf:"wakes"`
+	WakesXdp       *ebpf.Map `ebpf:"wakes_xdp"`
 }
 
 func (m *BenchMaps) Close() error {
 	return _BenchClose(
+		m.Alarms,
 		m.BenchReference,
 		m.Events,
 		m.Flows,
@@ -216,6 +230,8 @@ func (m *BenchMaps) Close() error {
 		m.Rest,
 		m.RestXdp,
 		m.Scratch,
+		m.Wakes,
+		m.WakesXdp,
 	)
 }
 
@@ -225,7 +241,6 @@ func (m *BenchMaps) Close() error {
 type BenchVariables struct {
 	AltCreated        *ebpf.Variable `ebpf:"alt_created"`
 	AltDeleted        *ebpf.Variable `ebpf:"alt_deleted"`
-	Asleep            *ebpf.Variable `ebpf:"asleep"`
 	BenchMask         *ebpf.Variable `ebpf:"bench_mask"`
 	BenchSeed         *ebpf.Variable `ebpf:"bench_seed"`
 	BenchTurn         *ebpf.Variable `ebpf:"bench_turn"`
@@ -245,6 +260,7 @@ type BenchVariables struct {
 	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
 	UnusedSweepArgs   *ebpf.Variable `ebpf:"unused_sweep_args"`
 	UnusedTotalWord   *ebpf.Variable `ebpf:"unused_total_word"`
+	Waking            *ebpf.Variable `ebpf:"waking"`
 }
 
 // BenchPrograms contains all programs after they have been loaded into the kernel.
@@ -261,6 +277,8 @@ type BenchPrograms struct {
 	IotsenseRest    *ebpf.Program `ebpf:"iotsense_rest"`
 	IotsenseRestXdp *ebpf.Program `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.Program `ebpf:"iotsense_sweep"`
+	IotsenseWake    *ebpf.Program `ebpf:"iotsense_wake"`
+	IotsenseWakeXdp *ebpf.Program `ebpf:"iotsense_wake_xdp"`
 	IotsenseXdp     *ebpf.Program `ebpf:"iotsense_xdp"`
 	ManyCountTc     *ebpf.Program `ebpf:"many_count_tc"`
 	ManyCountXdp    *ebpf.Program `ebpf:"many_count_xdp"`
@@ -282,6 +300,8 @@ func (p *BenchPrograms) Close() error {
 		p.IotsenseRest,
 		p.IotsenseRestXdp,
 		p.IotsenseSweep,
+		p.IotsenseWake,
+		p.IotsenseWakeXdp,
 		p.IotsenseXdp,
 		p.ManyCountTc,
 		p.ManyCountXdp,

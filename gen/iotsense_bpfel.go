@@ -13,6 +13,14 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type IotsenseAlarm struct {
+	_     structs.HostLayout
+	Timer struct {
+		_ structs.HostLayout
+		_ [16]byte
+	}
+}
+
 type IotsenseClose struct {
 	_       structs.HostLayout
 	Kind    uint32
@@ -36,6 +44,7 @@ type IotsenseConfig struct {
 	LifetimeNs   uint64
 	TickNs       uint64
 	CoarseNs     uint64
+	WakeNs       uint64
 	Samples      uint32
 	Prefix       uint32
 	WakeBytes    uint32
@@ -222,6 +231,7 @@ type IotsenseScratch struct {
 		Exact uint64
 	}
 	Sample IotsenseSample
+	Before uint64
 	Print  uint64
 	Side   uint32
 	_      [4]byte
@@ -268,6 +278,7 @@ const (
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	IotsenseMapAlarms            = "alarms"
 	IotsenseMapEvents            = "events"
 	IotsenseMapFlows             = "flows"
 	IotsenseMapLocalPrefixes     = "local_prefixes"
@@ -277,6 +288,8 @@ const (
 	IotsenseMapRest              = "rest"
 	IotsenseMapRestXdp           = "rest_xdp"
 	IotsenseMapScratch           = "scratch"
+	IotsenseMapWakes             = "wakes"
+	IotsenseMapWakesXdp          = "wakes_xdp"
 	IotsenseProgIotsenseCollect  = "iotsense_collect"
 	IotsenseProgIotsenseIn       = "iotsense_in"
 	IotsenseProgIotsenseInIp     = "iotsense_in_ip"
@@ -285,10 +298,11 @@ const (
 	IotsenseProgIotsenseRest     = "iotsense_rest"
 	IotsenseProgIotsenseRestXdp  = "iotsense_rest_xdp"
 	IotsenseProgIotsenseSweep    = "iotsense_sweep"
+	IotsenseProgIotsenseWake     = "iotsense_wake"
+	IotsenseProgIotsenseWakeXdp  = "iotsense_wake_xdp"
 	IotsenseProgIotsenseXdp      = "iotsense_xdp"
 	IotsenseVarAltCreated        = "alt_created"
 	IotsenseVarAltDeleted        = "alt_deleted"
-	IotsenseVarAsleep            = "asleep"
 	IotsenseVarCfg               = "cfg"
 	IotsenseVarClosing           = "closing"
 	IotsenseVarFlowsUsed         = "flows_used"
@@ -305,6 +319,7 @@ const (
 	IotsenseVarUnusedPlace       = "unused_place"
 	IotsenseVarUnusedSweepArgs   = "unused_sweep_args"
 	IotsenseVarUnusedTotalWord   = "unused_total_word"
+	IotsenseVarWaking            = "waking"
 )
 
 // LoadIotsense returns the embedded CollectionSpec for Iotsense.
@@ -357,6 +372,8 @@ type IotsenseProgramSpecs struct {
 	IotsenseRest    *ebpf.ProgramSpec `ebpf:"iotsense_rest"`
 	IotsenseRestXdp *ebpf.ProgramSpec `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.ProgramSpec `ebpf:"iotsense_sweep"`
+	IotsenseWake    *ebpf.ProgramSpec `ebpf:"iotsense_wake"`
+	IotsenseWakeXdp *ebpf.ProgramSpec `ebpf:"iotsense_wake_xdp"`
 	IotsenseXdp     *ebpf.ProgramSpec `ebpf:"iotsense_xdp"`
 }
 
@@ -364,6 +381,7 @@ type IotsenseProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type IotsenseMapSpecs struct {
+	Alarms         *ebpf.MapSpec `ebpf:"alarms"`
 	Events         *ebpf.MapSpec `ebpf:"events"`
 	Flows          *ebpf.MapSpec `ebpf:"flows"`
 	LocalPrefixes  *ebpf.MapSpec `ebpf:"local_prefixes"`
@@ -373,6 +391,8 @@ type IotsenseMapSpecs struct {
 	Rest           *ebpf.MapSpec `ebpf:"rest"`
 	RestXdp        *ebpf.MapSpec `ebpf:"rest_xdp"`
 	Scratch        *ebpf.MapSpec `ebpf:"scratch"`
+	Wakes          *ebpf.MapSpec `ebpf:"wakes"`
+	WakesXdp       *ebpf.MapSpec `ebpf:"wakes_xdp"`
 }
 
 // IotsenseVariableSpecs contains global variables before they are loaded into the kernel.
@@ -381,7 +401,6 @@ type IotsenseMapSpecs struct {
 type IotsenseVariableSpecs struct {
 	AltCreated        *ebpf.VariableSpec `ebpf:"alt_created"`
 	AltDeleted        *ebpf.VariableSpec `ebpf:"alt_deleted"`
-	Asleep            *ebpf.VariableSpec `ebpf:"asleep"`
 	Cfg               *ebpf.VariableSpec `ebpf:"cfg"`
 	Closing           *ebpf.VariableSpec `ebpf:"closing"`
 	FlowsUsed         *ebpf.VariableSpec `ebpf:"flows_used"`
@@ -398,6 +417,7 @@ type IotsenseVariableSpecs struct {
 	UnusedPlace       *ebpf.VariableSpec `ebpf:"unused_place"`
 	UnusedSweepArgs   *ebpf.VariableSpec `ebpf:"unused_sweep_args"`
 	UnusedTotalWord   *ebpf.VariableSpec `ebpf:"unused_total_word"`
+	Waking            *ebpf.VariableSpec `ebpf:"waking"`
 }
 
 // IotsenseObjects contains all objects after they have been loaded into the kernel.
@@ -420,6 +440,7 @@ func (o *IotsenseObjects) Close() error {
 //
 // It can be passed to LoadIotsenseObjects or ebpf.CollectionSpec.LoadAndAssign.
 type IotsenseMaps struct {
+	Alarms         *ebpf.Map `ebpf:"alarms"`
 	Events         *ebpf.Map `ebpf:"events"`
 	Flows          *ebpf.Map `ebpf:"flows"`
 	LocalPrefixes  *ebpf.Map `ebpf:"local_prefixes"`
@@ -429,10 +450,13 @@ type IotsenseMaps struct {
 	Rest           *ebpf.Map `ebpf:"rest"`
 	RestXdp        *ebpf.Map `ebpf:"rest_xdp"`
 	Scratch        *ebpf.Map `ebpf:"scratch"`
+	Wakes          *ebpf.Map `ebpf:"wakes"`
+	WakesXdp       *ebpf.Map `ebpf:"wakes_xdp"`
 }
 
 func (m *IotsenseMaps) Close() error {
 	return _IotsenseClose(
+		m.Alarms,
 		m.Events,
 		m.Flows,
 		m.LocalPrefixes,
@@ -442,6 +466,8 @@ func (m *IotsenseMaps) Close() error {
 		m.Rest,
 		m.RestXdp,
 		m.Scratch,
+		m.Wakes,
+		m.WakesXdp,
 	)
 }
 
@@ -451,7 +477,6 @@ func (m *IotsenseMaps) Close() error {
 type IotsenseVariables struct {
 	AltCreated        *ebpf.Variable `ebpf:"alt_created"`
 	AltDeleted        *ebpf.Variable `ebpf:"alt_deleted"`
-	Asleep            *ebpf.Variable `ebpf:"asleep"`
 	Cfg               *ebpf.Variable `ebpf:"cfg"`
 	Closing           *ebpf.Variable `ebpf:"closing"`
 	FlowsUsed         *ebpf.Variable `ebpf:"flows_used"`
@@ -468,6 +493,7 @@ type IotsenseVariables struct {
 	UnusedPlace       *ebpf.Variable `ebpf:"unused_place"`
 	UnusedSweepArgs   *ebpf.Variable `ebpf:"unused_sweep_args"`
 	UnusedTotalWord   *ebpf.Variable `ebpf:"unused_total_word"`
+	Waking            *ebpf.Variable `ebpf:"waking"`
 }
 
 // IotsensePrograms contains all programs after they have been loaded into the kernel.
@@ -482,6 +508,8 @@ type IotsensePrograms struct {
 	IotsenseRest    *ebpf.Program `ebpf:"iotsense_rest"`
 	IotsenseRestXdp *ebpf.Program `ebpf:"iotsense_rest_xdp"`
 	IotsenseSweep   *ebpf.Program `ebpf:"iotsense_sweep"`
+	IotsenseWake    *ebpf.Program `ebpf:"iotsense_wake"`
+	IotsenseWakeXdp *ebpf.Program `ebpf:"iotsense_wake_xdp"`
 	IotsenseXdp     *ebpf.Program `ebpf:"iotsense_xdp"`
 }
 
@@ -495,6 +523,8 @@ func (p *IotsensePrograms) Close() error {
 		p.IotsenseRest,
 		p.IotsenseRestXdp,
 		p.IotsenseSweep,
+		p.IotsenseWake,
+		p.IotsenseWakeXdp,
 		p.IotsenseXdp,
 	)
 }

@@ -23,8 +23,7 @@ const (
 	lookLinks  = 10 * time.Second // at our links: to take one off takes somebody who means it (BPF_LINK_DETACH)
 	lookAll    = time.Minute      // at the interfaces too, of whose changes the kernel tells
 	tellEvery  = 5 * time.Second  // the programs what time it is, where something else is due
-	pollEvery  = 250 * time.Millisecond
-	sweepEvery = time.Second // divided as the lifetime is
+	sweepEvery = time.Second      // divided as the lifetime is
 	minSweep   = 10 * time.Millisecond
 )
 

@@ -128,7 +128,7 @@ func (k *Kernel) takeOver() error {
 	if k.kept == nil {
 		return nil
 	}
-	if err := errors.Join(k.closing(0), k.variables["asleep"].Set(uint32(0))); err != nil {
+	if err := k.closing(0); err != nil {
 		return fmt.Errorf("begin where the sensor before was: %w", err)
 	}
 	numbers := k.ledger.All()

@@ -59,7 +59,6 @@ type Kernel struct {
 	ended       []flows.Close  // all samples of them are delivered, see closeSome
 	sweeping    bool           // a sweep is due or has more to do
 	unswept     uint64         // no open life is known to be older than this, us of CLOCK_BOOTTIME; 0: any may be
-	quiet       bool           // the last look at the ring found nothing
 	undeleted   uint32         // ended lives that the kernel has not deleted, of the last ones listed
 	stuck       int            // rounds of sweepSome since one that deleted something
 	looked      time.Time      // when it was last seen whether the programs are on the interfaces
@@ -114,7 +113,7 @@ func load(cfg Config, programs ...string) (*Kernel, error) {
 		attacher.Pin = func(name string) string { return keep.Links(cfg.Pin, name) }
 	}
 	k.watcher = watch.New(k.network, attacher, cfg.Interfaces, k.freeDirections)
-	if k.ring, err = ring.Open(k.maps[gen.IotsenseMapEvents], k.variables["asleep"]); err != nil {
+	if k.ring, err = ring.Open(k.maps[gen.IotsenseMapEvents]); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	k.closers = append(k.closers, k.ring)

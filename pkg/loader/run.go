@@ -15,6 +15,7 @@ import (
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/clock"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 )
 
 // Run hands the events of lives to sink until ctx ends; then it detaches and
@@ -89,9 +90,7 @@ func (k *Kernel) step(next *time.Time) error {
 		k.readClock()
 	}
 	before := len(k.pending)
-	waited, err := k.read()
-	k.quiet = waited == 0
-	if err != nil {
+	if _, err := k.read(); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -127,16 +126,12 @@ func (k *Kernel) due(next time.Time) time.Time {
 	return next
 }
 
-// wait returns when there are events, or something else is due, at next the latest. Where
-// the last look has found events it looks again soon, and else lets itself be woken.
+// wait returns when there are events, or something else is due, at next the latest.
 func (k *Kernel) wait(next time.Time) error {
 	if k.sweeping || len(k.ended) > 0 {
 		return nil
 	}
-	if poll := time.Now().Add(pollEvery); !k.quiet && poll.Before(next) {
-		next = poll
-	}
-	return k.ring.Wait(next, k.quiet)
+	return k.ring.Wait(next, object.WakeAfter)
 }
 
 // follow looks at the interfaces as soon as one of them or its addresses change or a

@@ -14,6 +14,7 @@ import (
 	"github.com/iotsense/iotsense/gen"
 	"github.com/iotsense/iotsense/internal/packet"
 	"github.com/iotsense/iotsense/pkg/flows"
+	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/loader/clock"
 	"github.com/iotsense/iotsense/pkg/loader/object"
 )
@@ -121,47 +122,48 @@ func TestDue(t *testing.T) {
 			t.Errorf("%s: due in %v, want %v", tt.name, got, tt.want)
 		}
 		k.Progress()
-		if k.must(k.ring.Wait(begun.Add(10*time.Second), true)); time.Since(begun) >= 10*time.Second {
+		if k.must(k.ring.Wait(begun.Add(10*time.Second), 0)); time.Since(begun) >= 10*time.Second {
 			t.Errorf("%s: who asks for progress does not wake it", tt.name)
 		}
 	}
 }
 
-// A reader that sleeps is woken by the first event, one that is awake by its deadline.
-func TestReaderIsWokenFromSleep(t *testing.T) {
-	k := newKernel(t, Config{})
+// Events wake who waits, all of one time once: of new flows and of known ones, on each hook.
+func TestEventsWakeTheReader(t *testing.T) {
 	never := time.Now().Add(time.Hour)
-	for range 3 {
-		done := make(chan error, 1)
-		go func() { done <- k.ring.Wait(never, true) }()
-		for asleep := uint32(0); asleep == 0; {
-			k.must(k.variables["asleep"].Get(&asleep))
-		}
-		k.run(gen.IotsenseProgIotsenseIn, udpFrame(1, 10))
-		select {
-		case err := <-done:
+	for hook, program := range map[attach.Hook]string{attach.HookTC: gen.IotsenseProgIotsenseIn, attach.HookXDP: gen.IotsenseProgIotsenseXdp} {
+		k := newKernel(t, Config{Hook: hook})
+		packet := func() { k.run(program, udpFrame(1, 10)) }
+		for _, flow := range []string{"new", "known"} {
+			begun := time.Now()
+			packet()
+			packet()
+			k.must(k.ring.Wait(never, time.Hour))
+			if waited := time.Since(begun); waited < object.WakeAfter {
+				t.Errorf("%s, %s flow: woken after %v", program, flow, waited)
+			}
+			waited, err := k.read()
 			k.must(err)
-		case <-time.After(10 * time.Second):
-			t.Fatal("the event has not woken the reader")
+			if waited == 0 {
+				t.Errorf("%s, %s flow: nothing to read", program, flow)
+			}
+			until := time.Now().Add(2 * object.WakeAfter)
+			k.must(k.ring.Wait(until, time.Hour))
+			if time.Now().Before(until) {
+				t.Errorf("%s, %s flow: woken twice", program, flow)
+			}
 		}
-		until := time.Now().Add(100 * time.Millisecond)
-		k.must(k.ring.Wait(until, false)) // the wakeup from its sleep may come only now
-		k.must(k.ring.Wait(until, false))
-		if time.Now().Before(until) {
-			t.Error("one event has woken the reader that was awake")
+		if len(k.samples) != 4 {
+			t.Errorf("%s: %d samples, want 4", program, len(k.samples))
 		}
-		k.must(k.ring.Wait(never, true)) // there is one already
-		waited, err := k.read()
-		k.must(err)
-		if waited == 0 {
-			t.Error("nothing to read")
+		packet()
+		for waking := uint32(1); waking != 0; {
+			k.must(k.variables["waking"].Get(&waking))
 		}
+		k.must(k.ring.Wait(never, time.Millisecond)) // who waits only now finds it all the same
+		k.ring.Wake()
+		k.must(k.ring.Wait(never, time.Hour))
 	}
-	if len(k.samples) != 3 {
-		t.Errorf("%d samples, want 3", len(k.samples))
-	}
-	k.ring.Wake()
-	k.must(k.ring.Wait(never, true))
 }
 
 // Every event is read, whole, however often the ring has been filled, and wherever one lies

@@ -26,7 +26,7 @@ const (
 // packet to the next.
 var keptMaps = []string{
 	gen.IotsenseMapFlows, gen.IotsenseMapEvents, gen.IotsenseMapPacketCounters, gen.IotsenseMapLocalPrefixes,
-	gen.IotsenseMapMacs, gen.IotsenseMapMarked, Variables,
+	gen.IotsenseMapMacs, gen.IotsenseMapMarked, gen.IotsenseMapAlarms, Variables,
 }
 
 // keptTypes are what maps and ring events are made of, beside the values of maps.

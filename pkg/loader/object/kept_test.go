@@ -23,7 +23,7 @@ func TestLayout(t *testing.T) {
 	}
 	for name := range spec.Maps {
 		switch name {
-		case gen.IotsenseMapScratch, gen.IotsenseMapRest, gen.IotsenseMapRestXdp, Constants:
+		case gen.IotsenseMapScratch, gen.IotsenseMapRest, gen.IotsenseMapRestXdp, gen.IotsenseMapWakes, gen.IotsenseMapWakesXdp, Constants:
 			continue
 		}
 		if !IsKept(name) {

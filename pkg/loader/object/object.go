@@ -32,6 +32,9 @@ const (
 	MinRingSize     = 64 << 10 // a multiple of every page size
 )
 
+// WakeAfter is how long events may wait in the ring before user space is woken for them.
+const WakeAfter = 250 * time.Millisecond
+
 // Config is what the programs know when they are loaded, and how large the maps are.
 type Config struct {
 	Direction flows.Direction
@@ -106,6 +109,7 @@ func (c Config) constants(cpus int) gen.IotsenseConfig {
 		LifetimeNs: uint64(c.Lifetime.Nanoseconds()),
 		Samples:    uint32(c.Packets),
 		Prefix:     uint32(c.Prefix),
+		WakeNs:     uint64(WakeAfter.Nanoseconds()),
 		TickNs:     uint64(clock.Tick().Nanoseconds()),
 		CoarseNs:   uint64(clock.CoarseLate.Nanoseconds()),
 		// Often enough that a quarter of the ring is taken at most when all CPUs

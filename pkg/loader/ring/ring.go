@@ -18,21 +18,19 @@ import (
 // Reader reads a ring (kernel/bpf/ringbuf.c). Wake is for any goroutine, Wait for one; of
 // the other methods one is called at a time.
 //
-// It waits in Go's poller, not in a system call of its own: for ten milliseconds after each
+// It waits for the programs to wake it (bpf/wake.h), in Go's poller, not in a system call of its own: for ten milliseconds after each
 // of these Go's scheduler looks every few microseconds whether the thread has come back, and
 // that was a quarter of what a sensor cost that had nothing to do. It maps a part of the ring
 // at a time: all of it, as libraries do, is twice its size in the process's memory.
 type Reader struct {
 	size     uint64
-	asleep   *ebpf.Variable // bpf/maps.h
-	fd       int            // the ring's map
-	file     *os.File       // the same
+	fd       int      // the ring's map
+	file     *os.File // the same
 	conn     syscall.RawConn
 	consumer []byte // pages, each with a position, which counts bytes without end
 	producer []byte
 	window   []byte // of the ring's bytes
 	from     uint64 // the window's position
-	sleeps   bool   // asleep is set
 	woken    atomic.Bool
 	closed   bool
 }
@@ -41,10 +39,9 @@ type Reader struct {
 // ring it is a page more than there is, as an event may begin at the end of the first page.
 const window = 256 << 10
 
-// Open reads the ring of m, whose programs wake the reader for any event while asleep is
-// set. The caller must Close it.
-func Open(m *ebpf.Map, asleep *ebpf.Variable) (*Reader, error) {
-	r := &Reader{size: uint64(m.MaxEntries()), asleep: asleep, sleeps: true} // who had the ring before may have slept
+// Open reads the ring of m. The caller must Close it.
+func Open(m *ebpf.Map) (*Reader, error) {
+	r := &Reader{size: uint64(m.MaxEntries())}
 	var err error
 	if r.fd, err = unix.FcntlInt(uintptr(m.FD()), unix.F_DUPFD_CLOEXEC, 0); err == nil {
 		err = unix.SetNonblock(r.fd, true) // else Go does not poll it
@@ -61,7 +58,7 @@ func Open(m *ebpf.Map, asleep *ebpf.Variable) (*Reader, error) {
 		r.producer, err = unix.Mmap(r.fd, int64(page), page, unix.PROT_READ, unix.MAP_SHARED)
 	}
 	if err == nil {
-		err = errors.Join(r.moveWindow(), r.setAsleep(false))
+		err = r.moveWindow()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ring buffer: %w", err), r.Close())
@@ -102,44 +99,26 @@ func unmap(memory *[]byte) error {
 }
 
 // Wait returns when the programs have woken the reader, or Wake has, and at until at the
-// latest. With sleep the programs do for any event, else when a part of the ring is filled.
-func (r *Reader) Wait(until time.Time, sleep bool) error {
-	if err := r.setAsleep(sleep); err != nil {
-		return err
+// latest, or after poll if there are events already: the programs may have woken it for them
+// before it waited.
+func (r *Reader) Wait(until time.Time, poll time.Duration) error {
+	most := 1 // byte waiting
+	if r.Waiting() > 0 {
+		most = r.Size() / 4
+		if soon := time.Now().Add(poll); soon.Before(until) {
+			until = soon
+		}
 	}
 	if err := r.file.SetReadDeadline(until); err != nil {
 		return fmt.Errorf("wait for the ring buffer: %w", err)
 	}
-	most := 1 // byte waiting: who sets asleep is woken for what comes from then on
-	if !sleep {
-		most = r.Size() / 4
-	}
-	looks, waiting := 0, 0
+	looks := 0
 	err := r.conn.Read(func(uintptr) bool { // called at first, and when the programs have woken it
 		looks++
-		waiting = r.Waiting()
-		return r.woken.Swap(false) || looks > 1 || waiting >= most
+		return r.woken.Swap(false) || looks > 1 || r.Waiting() >= most
 	})
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return fmt.Errorf("wait for the ring buffer: %w", err)
-	}
-	if waiting > 0 {
-		return r.setAsleep(false) // one wakeup is enough
-	}
-	return nil
-}
-
-func (r *Reader) setAsleep(sleep bool) error {
-	if sleep == r.sleeps {
-		return nil
-	}
-	r.sleeps = sleep
-	word := uint32(0)
-	if sleep {
-		word = 1
-	}
-	if err := r.asleep.Set(word); err != nil {
-		return fmt.Errorf("tell the programs when to wake the reader: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Waking user space, which costs more than everything else a packet does: once for all events of
+ * cfg.wake_ns, and never without one. A flow's first packets are one wakeup so. The timer is
+ * started by programs of its own, to which those that count packets go on last: a callback makes
+ * a program one of several functions, of which the verifier before Linux 6.2 tells every number
+ * from every other. */
+#pragma once
+
+struct alarm {
+	struct bpf_timer timer;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct alarm);
+} alarms SEC(".maps");
+
+/* Wakes user space. An event that comes before waking is cleared is in the ring before it reads;
+ * one that comes later finds that, and starts the timer again. In a full ring there is no room
+ * for what wakes, and it has been woken since it was a quarter full. */
+static int wake(void *map, __u32 *key, struct alarm *a)
+{
+	void *e;
+
+	__sync_lock_test_and_set(&waking, 0);
+	e = bpf_ringbuf_reserve(&events, sizeof(__u64), 0);
+	if (e)
+		bpf_ringbuf_discard(e, BPF_RB_FORCE_WAKEUP);
+	return 0;
+}
+
+/* Has user space woken in a while, or now if that cannot be. */
+static __always_inline void set_alarm(void)
+{
+	__u32 zero = 0;
+	struct alarm *a;
+
+	if (__sync_lock_test_and_set(&waking, 1))
+		return; /* another CPU was faster */
+	a = bpf_map_lookup_elem(&alarms, &zero);
+	if (!a)
+		return;
+	bpf_timer_init(&a->timer, &alarms, CLOCK_MONOTONIC); /* but the first time it is already */
+	bpf_timer_set_callback(&a->timer, wake);
+	if (bpf_timer_start(&a->timer, cfg.wake_ns, 0))
+		wake(&alarms, &zero, a);
+}
+
+SEC("tc")
+int iotsense_wake(struct __sk_buff *skb)
+{
+	set_alarm();
+	return TC_ACT_UNSPEC;
+}
+
+SEC("xdp.frags")
+int iotsense_wake_xdp(struct xdp_md *xdp)
+{
+	set_alarm();
+	return XDP_PASS;
+}
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(void *));
+} wakes SEC(".maps") = { .values = { (void *)&iotsense_wake } };
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, int(void *));
+} wakes_xdp SEC(".maps") = { .values = { (void *)&iotsense_wake_xdp } };
+
+/* Has user space woken for events that are in the ring. It does not come back but where that is
+ * under way. */
+static __always_inline void wake_later(const struct hook *h)
+{
+	if (waking)
+		return;
+	if (h->xdp)
+		bpf_tail_call(h->ctx, &wakes_xdp, 0);
+	else
+		bpf_tail_call(h->ctx, &wakes, 0);
+}
