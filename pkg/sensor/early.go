@@ -97,8 +97,12 @@ func (e *early) run(ctx context.Context, every time.Duration, tell func(v1.Verdi
 		case <-ctx.Done():
 			return
 		case <-time.After(max(every, earlyLeast)):
-			e.look(ctx, tell, log)
 		}
+		select { // what came meanwhile is looked at with it
+		case <-e.news:
+		default:
+		}
+		e.look(ctx, tell, log)
 	}
 }
 

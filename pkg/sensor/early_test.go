@@ -4,6 +4,7 @@ package sensor
 // the kernel's place.
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
@@ -383,6 +385,33 @@ func TestProvisionalRests(t *testing.T) {
 			t.Errorf("after %s there is a look to come: %v", tt.what, !tt.want)
 		}
 	}
+}
+
+// What comes while a look is waited for is looked at then, and there is no other for it.
+func TestProvisionalLooksOnce(t *testing.T) {
+	bundle, err := embedded.Lab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, bundle, 100)
+		ctx, stop := context.WithCancel(t.Context())
+		var looking sync.WaitGroup
+		looking.Go(func() { h.early.run(ctx, earlyEvery, func(v1.Verdict) {}, slog.New(slog.DiscardHandler)) })
+		for want := range uint64(3) {
+			for range want { // for nothing, once and twice
+				h.stir()
+				synctest.Wait()
+			}
+			time.Sleep(3 * earlyEvery)
+			synctest.Wait()
+			if looks := h.round; looks != want {
+				t.Errorf("%d looks, want %d", looks, want)
+			}
+		}
+		stop()
+		looking.Wait()
+	})
 }
 
 // A verdict on fewer flows than another was on before is no news, and is not shown in its
