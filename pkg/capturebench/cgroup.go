@@ -25,11 +25,19 @@ type Group struct {
 	v2   bool
 }
 
-// CPU is what a group has used. Total is the scheduler's and exact; the kernel divides
-// it into User and System by where its ticks met the processes.
+// CPU is what a group has used. Total is the scheduler's and exact; User and System are by where
+// the kernel's ticks met the processes, and of cgroup v1 not adjusted to the total.
 type CPU struct{ Total, User, System time.Duration }
 
-func (c CPU) minus(o CPU) CPU { return CPU{c.Total - o.Total, c.User - o.User, c.System - o.System} }
+// minus is what has been used since o, divided as ticks have met the processes since then.
+func (c CPU) minus(o CPU) CPU {
+	d := CPU{c.Total - o.Total, c.User - o.User, c.System - o.System}
+	if ticks := d.User + d.System; ticks > 0 {
+		d.System = time.Duration(float64(d.Total) * float64(d.System) / float64(ticks))
+	}
+	d.User = d.Total - d.System
+	return d
+}
 
 var groupPattern = regexp.MustCompile(`^iotsense-bench-([0-9]+)-`)
 
