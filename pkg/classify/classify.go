@@ -192,7 +192,7 @@ func newStream(m *model.Model, labels []string, mode *model.WindowMode) (*stream
 		s.index = append(s.index, i)
 	}
 	if judge := m.Judge(); judge != nil {
-		s.heard = &heard{judge, map[string]*linear.Device{}, slices.Clone(s.all), slices.Clone(s.all), make([]bool, len(labels))}
+		s.heard = &heard{judge, map[string]*linear.Device{}, slices.Clone(s.all), slices.Clone(s.all), make([]bool, len(labels)), make([]float64, len(labels))}
 	}
 	return s, nil
 }
@@ -244,6 +244,7 @@ func (c *Classifier) Record(r *flows.Record) error {
 	}
 	j := Judged{Step: step, Service: s.service, Window: said, Network: s.all}
 	if heard != nil {
+		heard.Joins(c.registry.Mean(r.Device))
 		s.window(heard, c.opts.Facts(r.Device), &j)
 	}
 	w := registry.Window{Window: j.Window, Network: j.Network, Facts: j.Facts}

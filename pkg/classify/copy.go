@@ -19,7 +19,7 @@ func (c *Classifier) Apart(facts func(device string) *facts.Set) *Classifier {
 		s.engine = s.engine.Clone()
 		s.probs, s.all = slices.Clone(s.probs), slices.Clone(s.all)
 		if h := s.heard; h != nil {
-			h.judge, h.probs, h.joint, h.named = h.judge.Clone(), slices.Clone(h.probs), slices.Clone(h.joint), slices.Clone(h.named)
+			h.judge, h.probs, h.joint, h.named, h.revised = h.judge.Clone(), slices.Clone(h.probs), slices.Clone(h.joint), slices.Clone(h.named), slices.Clone(h.revised)
 		}
 	}
 	return a

@@ -23,6 +23,7 @@ type heard struct {
 	probs   []float32 // in the order of the bundle's labels
 	joint   []float32
 	named   []bool
+	revised []float64
 }
 
 // row tells how far a device's stream has come.
@@ -59,14 +60,21 @@ func (s *stream) window(d *linear.Device, known *facts.Set, j *Judged) {
 	h.judge.Hear(d, known)
 	network := j.Window
 	network.Probs = s.probs
-	joint, named := h.judge.Window(d, network)
-	if named == nil {
+	both := h.judge.Window(d, network)
+	if both.Revised != nil {
+		clear(h.revised)
+		for i, at := range s.index {
+			h.revised[at] = both.Revised[i]
+		}
+		j.Revised = h.revised
+	}
+	if both.Named == nil {
 		return
 	}
 	clear(h.named)
 	for i, at := range s.index {
-		h.probs[at], h.joint[at], h.named[at] = d.Probabilities()[i], joint[i], named[i]
+		h.probs[at], h.joint[at], h.named[at] = d.Probabilities()[i], both.Probs[i], both.Named[i]
 	}
 	j.Facts, j.Probs, j.Named = h.probs, h.joint, h.named
-	j.Maker, j.Told = h.judge.Maker(d)
+	j.Maker, j.Told = both.Maker, both.Told
 }

@@ -276,6 +276,12 @@ func (v *validation) test(m *model.Model, d *dataset.Dealt, test []int, scorer *
 			w.Probs[place[j]] = p
 		}
 		w.Maker, w.Told = both.Maker, both.Told
+		if both.Revised != nil {
+			w.Revised = make([]float64, len(v.labels))
+			for j, p := range both.Revised {
+				w.Revised[place[j]] = p
+			}
+		}
 		if both.Named != nil {
 			w.Named = make([]bool, len(v.labels))
 			for j, yes := range both.Named {

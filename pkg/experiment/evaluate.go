@@ -235,7 +235,7 @@ func (s *scoring) judged(j classify.Judged) {
 		Since: time.Duration(last-capture.first[j.Device]) * time.Microsecond,
 	}
 	s.err = errors.Join(s.err, s.scorer.Add(out))
-	out.Named, out.Maker = nil, ""
+	out.Named, out.Maker, out.Revised = nil, "", nil
 	for part, probs := range map[string][]float32{NetworkAlone: j.Network, FactsAlone: j.Facts} {
 		if out.Probs = probs; s.parts != nil && probs != nil {
 			s.err = errors.Join(s.err, s.parts[part].Add(out))

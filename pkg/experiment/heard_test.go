@@ -94,13 +94,14 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 	bundle, _ := bytesOfModel(t, p)
 	m := bundle[""]
 	type window struct {
-		probs []float32
-		named []bool
+		probs   []float32
+		named   []bool
+		revised []float64
 	}
 	verdicts := map[string][]window{} // by capture
 	name := ""
 	opts := classify.Options{Judged: func(j classify.Judged) {
-		verdicts[name] = append(verdicts[name], window{slices.Clone(j.Probs), slices.Clone(j.Named)})
+		verdicts[name] = append(verdicts[name], window{slices.Clone(j.Probs), slices.Clone(j.Named), slices.Clone(j.Revised)})
 	}}
 	data := p.Data
 	data.Splits, data.Capture.RecordSpec = []string{"test"}, m.Record.RecordSpec
@@ -129,7 +130,7 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 	live := map[string][]window{}
 	opts.Facts = known.Of
 	opts.Judged = func(j classify.Judged) {
-		live[name] = append(live[name], window{slices.Clone(j.Probs), slices.Clone(j.Named)})
+		live[name] = append(live[name], window{slices.Clone(j.Probs), slices.Clone(j.Named), slices.Clone(j.Revised)})
 	}
 	k, err := classify.New(bundle, opts)
 	if err != nil {
@@ -161,9 +162,13 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 	if err := train.Predict(m, store, windows, 1, func(i int, _, probs []float32) { network[i] = slices.Clone(probs) }); err != nil {
 		t.Fatal(err)
 	}
-	joined, changed := said.Judge(m), 0
+	joined, again, changed, revised := said.Judge(m), train.Repeats(m, store), 0, 0
 	for at, i := range windows {
-		both := joined(i, join.Window{Probs: network[at]})
+		w := join.Window{Probs: network[at]}
+		if w.Again, err = again(i); err != nil {
+			t.Fatal(err)
+		}
+		both := joined(i, w)
 		probs, named := both.Probs, both.Named
 		from := store.Source(i).Capture
 		if len(verdicts[from]) == 0 {
@@ -182,9 +187,18 @@ func TestFactsOfflineAreThoseOfVerdicts(t *testing.T) {
 		if !slices.Equal(probs, network[at]) {
 			changed++
 		}
+		if (both.Revised == nil) != (v.revised == nil) {
+			t.Fatalf("window %d of %s revises %v, its verdict %v", at, from, both.Revised, v.revised)
+		}
+		for c, more := range both.Revised {
+			if math.Abs(more-v.revised[c]) > 1e-4 {
+				t.Fatalf("window %d of %s revises %v, its verdict %v", at, from, both.Revised, v.revised)
+			}
+			revised++
+		}
 	}
-	if changed == 0 {
-		t.Error("the facts change nothing")
+	if changed == 0 || revised == 0 {
+		t.Errorf("the facts change %d windows, and %d probabilities of earlier ones", changed, revised)
 	}
 }
 

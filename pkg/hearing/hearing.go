@@ -228,8 +228,6 @@ func (h *Listener) Judge(m *model.Model) func(i int, network join.Window) (joint
 		if tokens, ok := h.Tokens(i); ok {
 			judge.HearTokens(d, tokens)
 		}
-		w.Probs, w.Named = judge.Window(d, w)
-		w.Maker, w.Told = judge.Maker(d)
-		return w
+		return judge.Window(d, w)
 	}
 }

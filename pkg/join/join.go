@@ -1,7 +1,8 @@
 // Package join is the one rule that makes a device's verdict of what models say of its
 // rows, for live verdicts and published figures alike: the mean of each class's
 // probabilities over the outputs whose model has the class, and these means over their
-// sum. Of windows whose newest flows are near-identical the first counts alone.
+// sum. Of windows whose newest flows are near-identical the first counts alone. What was said
+// of earlier ones is revised once other facts are known of the device.
 package join
 
 import "slices"
@@ -19,9 +20,12 @@ type Window struct {
 	// has. It may be said whatever else is known: see [Levels.Verdict].
 	Maker string
 	// Told is the probability that all the device has said by now gives that level by itself.
-	Told  float64
-	Again bool // its newest flow is near-identical to one that counts: see [Seen]
-	Like  Like // when that was so
+	Told float64
+	// Revised is how much more, by class, earlier windows are now than was said of them; nil: no
+	// more.
+	Revised []float64
+	Again   bool // its newest flow is near-identical to one that counts: see [Seen]
+	Like    Like // when that was so
 	// Held is the first level, counted from 1, that may not be said of the device now, for
 	// what else is known of it; 0: each that is safe may.
 	Held int
@@ -63,6 +67,7 @@ func (m *Mean) Clone() Mean {
 // Join joins a window: its output if it counts, and whatever its probabilities the classes
 // that the device may be named as from now on.
 func (m *Mean) Join(w Window) {
+	m.Revise(w.Revised)
 	if !w.Again {
 		m.Add(w.Probs)
 		if w.Measured {
@@ -71,6 +76,15 @@ func (m *Mean) Join(w Window) {
 		}
 	}
 	m.named, m.maker, m.told, m.held, m.any = append(m.named[:0], w.Named...), w.Maker, w.Told, w.Held, true
+}
+
+// Revise adds what outputs that have been joined, here or in a mean that is to be merged, are
+// more now.
+func (m *Mean) Revise(more []float64) {
+	m.grow(len(more))
+	for i, p := range more {
+		m.sum[i] += p
+	}
 }
 
 // Presume has an outermost level said, with its probability, until there is an output.
@@ -193,12 +207,13 @@ func (m *Mean) share(sum float64) float64 {
 	return sum / total
 }
 
-// mean is a class's mean probability, 0 if no output's model has it.
+// mean is a class's mean probability, 0 if no output's model has it. Revised it can be a hair
+// below that, and of part of the outputs more.
 func (m *Mean) mean(class int) float64 {
 	if m.count[class] == 0 {
 		return 0
 	}
-	return m.sum[class] / float64(m.count[class])
+	return max(0, m.sum[class]/float64(m.count[class]))
 }
 
 // Best is the class that one output gives the highest probability, the first of equals.

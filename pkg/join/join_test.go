@@ -44,6 +44,35 @@ func TestMean(t *testing.T) {
 	}
 }
 
+// What revises earlier outputs counts wherever they are merged with it, even before them; what
+// rounding leaves below 0 is 0, kept beyond the process too.
+func TestRevise(t *testing.T) {
+	var first, later join.Mean
+	first.Add([]float32{.5, .25, .25})
+	first.Add([]float32{.5, .5, 0})
+	again := join.Window{Probs: []float32{0, 0, 1}, Again: true, Revised: []float64{-.9, .9, -.25 - 1e-12}}
+	later.Join(again)
+	for _, means := range [][]join.Mean{{first, later}, {later, first}} {
+		var m join.Mean
+		for _, part := range means {
+			m.Merge(part.Clone())
+		}
+		want := []float64{.05, .825, 0}
+		for c, p := range want {
+			if got := m.Probability(c); math.Abs(got-p/.875) > 1e-9 || got < 0 {
+				t.Errorf("class %d: %v, want %v", c, got, p/.875)
+			}
+		}
+		if _, ok := new(join.Mean).Unpack(m.Append(nil), 3); !ok || m.Flows() != 2 {
+			t.Errorf("of %d flows, kept: %v", m.Flows(), ok)
+		}
+	}
+	later.Join(again)
+	if c, p := later.Best(); c >= 0 || p != 0 {
+		t.Errorf("no output, and class %d with %v", c, p)
+	}
+}
+
 // The newest outputs say what a device may be named as, merged too.
 func TestGate(t *testing.T) {
 	names := func(m *join.Mean) (may []bool) {

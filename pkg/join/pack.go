@@ -11,7 +11,7 @@ import (
 func (m *Mean) Append(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(m.sum)))
 	for _, s := range m.sum {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(s)))
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(float32(max(0, s))))
 	}
 	runs := 0 // of outputs whose model has the class: mostly the same of all classes
 	for i := range m.count {

@@ -52,13 +52,14 @@ type Registry struct {
 	known   *list.List
 	kept    *list.List // of which the operator has said something: they never make room
 	evicted uint64
-	ids     uint64 // the highest number that a device was given
+	ids     uint64 // the highest number that a device or its mean was given
 	gone    []Gone // devices that were stored and are no more
 	news
 }
 
 type device struct {
 	id        uint64
+	mean      uint64 // see [Registry.Mean]
 	name      string
 	word      word
 	first     int64
@@ -191,7 +192,7 @@ func (r *Registry) add(name string) *list.Element {
 		r.evict()
 	}
 	r.ids++
-	return r.put(&device{id: r.ids, name: name, in: r.unknown})
+	return r.put(&device{id: r.ids, mean: r.ids, name: name, in: r.unknown})
 }
 
 // put makes a device the most recently active of the list that it is in.

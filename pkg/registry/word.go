@@ -284,6 +284,8 @@ func (r *Registry) Ignore(name string, on bool, at int64) error {
 	}
 	d.word.ignored = on
 	d.joined, d.hold = joined{}, hold{}
+	r.ids++
+	d.mean = r.ids
 	v := r.verdict(d)
 	now := saidIn(&v)
 	r.note(v1.Event{Time: v1.UnixMicro(at), Event: string(v.State), Device: &v.Device, Old: d.said.text(), New: now.text()})

@@ -197,6 +197,8 @@ type Judge struct {
 	thresholds []float64
 	levels     []string          // outermost ones, by class; "": the class has none above it
 	makers     map[string]string // these by the token of their maker
+	probs      []float32
+	even       []float32
 	joint      []float32
 	named      []bool
 }
@@ -206,7 +208,7 @@ type Judge struct {
 // class by itself; levels are the outermost levels of the classes, "" of those without one
 // above them.
 func NewJudge(m *Model, none int, thresholds []float64, levels []string) *Judge {
-	j := &Judge{m, none, thresholds, levels, map[string]string{}, make([]float32, len(m.Bias)), make([]bool, len(m.Bias))}
+	j := (&Judge{model: m, none: none, thresholds: thresholds, levels: levels, makers: map[string]string{}}).Clone()
 	for _, level := range levels {
 		if level != "" {
 			j.makers[facts.MakerToken(level)] = level
@@ -218,8 +220,19 @@ func NewJudge(m *Model, none int, thresholds []float64, levels []string) *Judge 
 // Clone is the same Judge for another goroutine.
 func (j *Judge) Clone() *Judge {
 	c := *j
-	c.joint, c.named = make([]float32, len(j.joint)), make([]bool, len(j.named))
+	classes := len(j.model.Bias)
+	c.probs, c.even, c.joint, c.named = make([]float32, classes), make([]float32, classes), make([]float32, classes), make([]bool, classes)
 	return &c
+}
+
+// Kept is how many of a device's windows, the last that count, are judged again when other facts
+// are known of it.
+const Kept = 16
+
+// window is what is kept of a window.
+type window struct {
+	network []float32 // never changed
+	none    float32   // what it gives none of the classes
 }
 
 // Device is what a Judge keeps of a device. The zero Device has not been seen.
@@ -233,12 +246,16 @@ type Device struct {
 	telling []bool
 	maker   string
 	doubted bool // one kind of words alone tells what it is, which its MAC's maker is not known to make
+	mean    uint64
+	kept    []window  // the oldest first
+	revised []float64 // how much more their joint probabilities are than was said; nil: no more
 }
 
 // Clone is the same device, and goes its own way.
 func (d *Device) Clone() *Device {
 	c := *d
 	c.network, c.probs, c.telling = d.network.Clone(), slices.Clone(d.probs), slices.Clone(d.telling)
+	c.kept, c.revised = slices.Clone(d.kept), slices.Clone(d.revised)
 	return &c
 }
 
@@ -258,10 +275,19 @@ func (d *Device) Row(until int64) { d.until = max(d.until, until) }
 // Until is the time of [Device.Row].
 func (d *Device) Until() int64 { return d.until }
 
+// Joins numbers the mean that the device's next windows are joined in. Those of another one
+// are not judged again.
+func (d *Device) Joins(mean uint64) {
+	if mean != d.mean {
+		d.mean, d.kept, d.revised = mean, d.kept[:0], nil
+	}
+}
+
 // Hear takes what is known of the device; nil: nothing.
 func (j *Judge) Hear(d *Device, s *facts.Set) {
 	if s == nil {
-		d.heard, d.maker = false, ""
+		j.know(d, nil)
+		d.maker = ""
 		return
 	}
 	changes, count := s.State(d.until)
@@ -274,11 +300,11 @@ func (j *Judge) Hear(d *Device, s *facts.Set) {
 
 // HearTokens takes the tokens of what is known of the device.
 func (j *Judge) HearTokens(d *Device, tokens []string) {
-	if d.probs == nil {
-		d.probs, d.telling = make([]float32, len(j.joint)), make([]bool, len(j.joint))
+	if d.telling == nil {
+		d.telling = make([]bool, len(j.joint))
 	}
-	d.heard = true
-	j.model.Probabilities(tokens, d.probs)
+	j.model.Probabilities(tokens, j.probs)
+	j.know(d, j.probs)
 	kinds := j.model.told(tokens, d.telling)
 	d.maker = ""
 	listed := false
@@ -292,6 +318,55 @@ func (j *Judge) HearTokens(d *Device, tokens []string) {
 	for c, told := range d.telling {
 		d.doubted = d.doubted && !(told && d.maker != "" && j.levels[c] == d.maker)
 	}
+}
+
+// know has a device's facts give the classes other probabilities, nil: none, and judges the
+// windows that are kept again by them.
+func (j *Judge) know(d *Device, probs []float32) {
+	heard := probs != nil
+	if heard == d.heard && (!heard || slices.Equal(probs, d.probs)) {
+		return
+	}
+	j.revise(d, -1)
+	if d.heard = heard; heard {
+		d.probs = append(d.probs[:0], probs...)
+	}
+	j.revise(d, 1)
+}
+
+// revise adds so many times what the windows that are kept are by the facts.
+func (j *Judge) revise(d *Device, times float64) {
+	if len(d.kept) > 0 && d.revised == nil {
+		d.revised = make([]float64, len(j.joint))
+	}
+	for _, w := range d.kept {
+		for c, p := range j.both(d, w) {
+			d.revised[c] += times * float64(p)
+		}
+	}
+}
+
+// comes is a window that is new: none of the classes is as probable as the facts of now have it, or
+// where there are none the network.
+func (j *Judge) comes(d *Device, network []float32) window {
+	w := window{network: network}
+	switch {
+	case j.none < 0:
+	case d.heard:
+		w.none = d.probs[j.none]
+	default:
+		w.none = network[j.none]
+	}
+	return w
+}
+
+// keep has a window judged again when other facts are known.
+func (d *Device) keep(w window) {
+	if len(d.kept) == Kept {
+		d.kept = slices.Delete(d.kept, 0, 1)
+	}
+	w.network = slices.Clone(w.network)
+	d.kept = append(d.kept, w)
 }
 
 // Maker is the outermost level that has the name of who made the device's MAC, and the
@@ -321,39 +396,74 @@ func (j *Judge) Presume(d *Device) (level string, probability float64) {
 // least keeps one of two from ruling a class out alone, by what it rounds to 0.
 const least = 1e-12
 
-// Window joins what the network says of a window with the facts: none of the classes is as
-// probable as the facts have it, the others share the rest as the product of both. What the
-// network gives to none of them counts for each of them alike: it does not know the traffic,
-// and what little it leaves to some says nothing. named
-// are the classes that the device may be named as now: of the group that its facts tell, but
-// where one kind of words does so alone, for a device whose MAC is of another maker, or of some
-// maker where the class has no level to tell, only if the network finds it, in the mean, not too
-// far from all that it knows; and
-// the one that the network's windows so far reach the threshold of alone, if they rest on
-// [join.LeastFlows] and, in the mean, not too far from all that it knows. Both are valid until
-// the next call. w is the network's alone. Without facts it is the network's word, and no class is barred: nil.
-func (j *Judge) Window(d *Device, w join.Window) (joint []float32, named []bool) {
-	network := w.Probs
-	d.network.Join(w)
+// both is what the network says of a window with the facts, valid until the next call: none of the
+// classes is as probable as it was when the window came, the others share the rest as the product of
+// both, where the facts say the same of all classes of a group: they do not tell them apart.
+// What the network gives to none of them counts for each of them alike: it does not know the
+// traffic, and what little it leaves to some says nothing. Without facts it is the network's word.
+func (j *Judge) both(d *Device, w window) []float32 {
+	network := w.network
 	if !d.heard {
-		return network, nil
+		return network
 	}
-	sum, none, strange := 0.0, float32(0), 0.0
+	sum, strange := 0.0, 0.0
 	if j.none >= 0 {
-		none = d.probs[j.none]
 		strange = float64(network[j.none]) / float64(len(network)-1)
 	}
-	product := func(c int) float64 { return max(float64(d.probs[c]), least) * max(float64(network[c])+strange, least) }
+	said := j.evened(d.probs)
+	product := func(c int) float64 { return max(float64(said[c]), least) * max(float64(network[c])+strange, least) }
 	for c := range network {
 		if c != j.none {
 			sum += product(c)
 		}
 	}
 	for c := range network {
-		j.joint[c] = none
+		j.joint[c] = w.none
 		if c != j.none {
-			j.joint[c] = (1 - none) * float32(product(c)/sum)
+			j.joint[c] = (1 - w.none) * float32(product(c)/sum)
 		}
+	}
+	return j.joint
+}
+
+// evened are the facts' probabilities with those of each group shared evenly.
+func (j *Judge) evened(probs []float32) []float32 {
+	copy(j.even, probs)
+	for _, group := range j.model.Groups {
+		sum := float32(0)
+		for _, c := range group {
+			sum += probs[c]
+		}
+		for _, c := range group {
+			j.even[c] = sum / float32(len(group))
+		}
+	}
+	return j.even
+}
+
+// Window joins what the network alone says of a window, w, with the facts, in w's place: Probs;
+// Named, the classes that the device may be named as now; Maker and Told as [Judge.Maker] has
+// them; and Revised, what the last [Kept] windows that count are more by what is known now than
+// was said of them, where that has changed. What they give none of the classes stays: words tell
+// which of them a device is, not that it was one. Probs and Named are valid until the next call.
+//
+// A device may be named as a class of the group that its facts tell, but
+// where one kind of words does so alone, for a device whose MAC is of another maker, or of some
+// maker where the class has no level to tell, only if the network finds it, in the mean, not too
+// far from all that it knows; and
+// the one that the network's windows so far reach the threshold of alone, if they rest on
+// [join.LeastFlows] and, in the mean, not too far from all that it knows. Without facts no
+// class is barred: nil.
+func (j *Judge) Window(d *Device, w join.Window) join.Window {
+	d.network.Join(w)
+	w.Revised, d.revised = d.revised, nil
+	came := j.comes(d, w.Probs)
+	w.Probs = j.both(d, came)
+	if !w.Again {
+		d.keep(came)
+	}
+	if !d.heard {
+		return w
 	}
 	if clear(j.named); !d.doubted || !d.network.Beyond() {
 		copy(j.named, d.telling)
@@ -361,5 +471,7 @@ func (j *Judge) Window(d *Device, w join.Window) (joint []float32, named []bool)
 	if c, p := d.network.Best(); c != j.none && d.network.Flows() >= join.LeastFlows && !d.network.Beyond() && p >= j.thresholds[c] {
 		j.named[c] = true
 	}
-	return j.joint, j.named
+	w.Named = j.named
+	w.Maker, w.Told = j.Maker(d)
+	return w
 }

@@ -113,21 +113,148 @@ func TestWindow(t *testing.T) {
 			if tt.tokens != nil {
 				j.HearTokens(&d, tt.tokens)
 			}
-			var joint []float32
-			var named []bool
+			var both join.Window
 			for _, w := range tt.windows {
-				joint, named = j.Window(&d, join.Window{Probs: w})
+				both = j.Window(&d, join.Window{Probs: w})
 			}
 			for c, want := range tt.want {
-				if math.Abs(float64(joint[c])-want) > 1e-6 {
-					t.Errorf("%v, want %v", joint, tt.want)
+				if math.Abs(float64(both.Probs[c])-want) > 1e-6 {
+					t.Errorf("%v, want %v", both.Probs, tt.want)
 					break
 				}
 			}
-			if !slices.Equal(named, tt.named) {
-				t.Errorf("named %v, want %v", named, tt.named)
+			if !slices.Equal(both.Named, tt.named) {
+				t.Errorf("named %v, want %v", both.Named, tt.named)
 			}
 		})
+	}
+}
+
+// Which of a group's classes a device is, the network says: its facts do not tell them apart.
+func TestFactsSayNothingWithinAGroup(t *testing.T) {
+	j, d := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, make([]string, 4)), linear.Device{}
+	j.HearTokens(&d, []string{"dns:twin.example"})
+	if p := d.Probabilities(); p[0] < 2*p[1] {
+		t.Fatalf("alone they say %v", p)
+	}
+	for _, network := range [][]float32{{.2, .6, .2, 0}, {.4, .4, .2, 0}} {
+		p := slices.Clone(j.Window(&d, join.Window{Probs: network}).Probs)
+		if got, want := p[1]/p[0], network[1]/network[0]; math.Abs(float64(got-want)) > 1e-6 || p[2] > p[0] {
+			t.Errorf("%v with the facts is %v", network, p)
+		}
+	}
+}
+
+// said is windows of a device, and what it says before some of them; nil: nothing more.
+var said = []struct {
+	tokens []string
+	probs  []float32
+	again  bool
+}{
+	{nil, []float32{.25, .25, .25, .25}, false},
+	{[]string{"oui:maker"}, []float32{.1, .3, .2, .4}, false},
+	{nil, []float32{.1, .7, .1, .1}, true},
+	{nil, []float32{.3, .3, .3, .1}, false},
+	{[]string{"dns:twin.example", "oui:maker"}, []float32{.1, .1, .1, .7}, true},
+	{[]string{"dns:other.example"}, []float32{.6, .2, .1, .1}, false},
+	{[]string{"dns:twin.example"}, []float32{.2, .5, .3, 0}, false},
+}
+
+// The mean is what it would be had a device said all that it has before its first window.
+func TestEarlierWindowsAreJudgedAgain(t *testing.T) {
+	j := linear.NewJudge(made(), -1, []float64{.8, .8, .8, .8}, make([]string, 4))
+	var d, early, knows linear.Device
+	var mean, stale, want join.Mean
+	for i, w := range said {
+		if w.tokens != nil {
+			j.HearTokens(&d, w.tokens)
+		}
+		if i == 3 {
+			early = *d.Clone()
+		}
+		both := j.Window(&d, join.Window{Probs: w.probs, Again: w.again})
+		if (both.Revised != nil) != (w.tokens != nil) {
+			t.Errorf("window %d revises %v", i, both.Revised)
+		}
+		mean.Join(both)
+		both.Revised = nil
+		stale.Join(both)
+	}
+	j.HearTokens(&knows, said[len(said)-1].tokens)
+	for _, w := range said {
+		want.Join(j.Window(&knows, join.Window{Probs: w.probs, Again: w.again}))
+	}
+	far := 0.0
+	for c := range 4 {
+		if math.Abs(mean.Probability(c)-want.Probability(c)) > 1e-6 {
+			t.Errorf("class %d: %v, want %v", c, mean.Probability(c), want.Probability(c))
+		}
+		far = max(far, math.Abs(stale.Probability(c)-want.Probability(c)))
+	}
+	if far < .05 {
+		t.Errorf("as judged before it is as far as %v", far)
+	}
+	j.HearTokens(&early, said[4].tokens)
+	if both := j.Window(&early, join.Window{Probs: said[3].probs}); both.Revised == nil {
+		t.Error("a copy does not judge again")
+	}
+}
+
+// No word makes familiar what was strange when it came, or strange what was not.
+func TestEarlierWindowsStayStrange(t *testing.T) {
+	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, make([]string, 4))
+	for _, tt := range []struct{ before, after string }{{"oui:maker", "dns:other.example"}, {"dns:other.example", "oui:maker"}} {
+		var d linear.Device
+		var mean join.Mean
+		first := float32(0)
+		for _, token := range []string{tt.before, tt.after, tt.before, tt.after} {
+			j.HearTokens(&d, []string{token})
+			mean.Join(j.Window(&d, join.Window{Probs: []float32{.3, .3, .4, 0}, Again: mean.Flows() > 0}))
+			if first == 0 {
+				first = d.Probabilities()[3]
+			}
+			if p := mean.Probability(3); math.Abs(p-float64(first)) > 1e-6 {
+				t.Errorf("%s, now %s: %v, want %v", tt.before, token, p, first)
+			}
+		}
+	}
+}
+
+// So many windows are judged again, those of the mean that the next ones are joined in; where
+// the facts are forgotten, as the network alone judges them.
+func TestKeptWindows(t *testing.T) {
+	j := linear.NewJudge(made(), -1, []float64{.8, .8, .8, .8}, make([]string, 4))
+	w := join.Window{Probs: []float32{.3, .3, .3, .1}}
+	for _, tt := range []struct {
+		windows int
+		mean    uint64 // of what comes then
+		again   int
+		then    int
+	}{{1, 1, 1, 2}, {linear.Kept, 1, linear.Kept, linear.Kept}, {linear.Kept + 3, 1, linear.Kept, linear.Kept}, {linear.Kept, 2, 0, 1}} {
+		var d linear.Device
+		d.Joins(1)
+		for range tt.windows {
+			j.Window(&d, w)
+		}
+		j.HearTokens(&d, []string{"dns:other.example"})
+		d.Joins(tt.mean)
+		revised := func(want float64) {
+			both := j.Window(&d, w)
+			got := 0.0
+			if both.Revised != nil {
+				got = both.Revised[2]
+			}
+			if math.Abs(got-want) > 1e-6 {
+				t.Errorf("%d windows, then of mean %d: %v more, want %v", tt.windows, tt.mean, got, want)
+			}
+		}
+		each := float64(j.Window(d.Clone(), w).Probs[2]) - .3
+		if each < .3 {
+			t.Fatalf("the facts make but %v more of a window", each)
+		}
+		revised(float64(tt.again) * each)
+		j.Hear(&d, nil)
+		revised(-float64(tt.then) * each)
 	}
 }
 
@@ -137,7 +264,7 @@ func TestWindowAgain(t *testing.T) {
 	var d linear.Device
 	j.HearTokens(&d, []string{"oui:maker"})
 	for i, again := range []bool{false, true, true, false, true, false} {
-		_, named := j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Again: again})
+		named := j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Again: again}).Named
 		if named[1] != (i == 5) {
 			t.Errorf("window %d: named %v", i, named)
 		}
@@ -152,13 +279,13 @@ func TestWindowBeyond(t *testing.T) {
 		j.HearTokens(&d, []string{"oui:maker"})
 		var named []bool
 		for range join.LeastFlows {
-			_, named = j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Distance: distance, Measured: true})
+			named = j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Distance: distance, Measured: true}).Named
 		}
 		if named[1] != (distance < 1) {
 			t.Errorf("distance %v: named %v", distance, named)
 		}
 		j.HearTokens(&d, []string{"dns:twin.example"})
-		if _, named = j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Distance: distance, Measured: true}); !named[1] {
+		if named = j.Window(&d, join.Window{Probs: []float32{.05, .9, .05, 0}, Distance: distance, Measured: true}).Named; !named[1] {
 			t.Errorf("distance %v, and a fact: named %v", distance, named)
 		}
 	}
@@ -185,7 +312,7 @@ func TestContradictions(t *testing.T) {
 	} {
 		j, d := linear.NewJudge(m, -1, []float64{2, 2}, make([]string, 2)), linear.Device{}
 		j.HearTokens(&d, tt.tokens)
-		if _, named := j.Window(&d, join.Window{Probs: []float32{.5, .5}}); !slices.Equal(named, tt.named) {
+		if named := j.Window(&d, join.Window{Probs: []float32{.5, .5}}).Named; !slices.Equal(named, tt.named) {
 			t.Errorf("%v: named %v, want %v", tt.tokens, named, tt.named)
 		}
 	}
@@ -215,7 +342,7 @@ func TestOneWordOfAnotherMaker(t *testing.T) {
 		m.Telling = []int{1, 1, -1}
 		j, d := linear.NewJudge(m, 3, []float64{2, 2, 2, 2}, []string{"", "", tt.level, ""}), linear.Device{}
 		j.HearTokens(&d, tt.tokens)
-		if _, named := j.Window(&d, join.Window{Probs: []float32{.2, .2, .5, .1}, Distance: tt.distance, Measured: true}); named[2] != tt.named {
+		if named := j.Window(&d, join.Window{Probs: []float32{.2, .2, .5, .1}, Distance: tt.distance, Measured: true}).Named; named[2] != tt.named {
 			t.Errorf("%s: named %v", tt.name, named)
 		}
 	}
@@ -293,7 +420,7 @@ func TestHearsNothingOfLater(t *testing.T) {
 	hears := func(want ...bool) {
 		t.Helper()
 		j.Hear(&d, c.Of("device"))
-		if _, named := j.Window(&d, join.Window{Probs: []float32{.25, .25, .25, .25}}); !slices.Equal(named, want) {
+		if named := j.Window(&d, join.Window{Probs: []float32{.25, .25, .25, .25}}).Named; !slices.Equal(named, want) {
 			t.Errorf("named %v, want %v", named, want)
 		}
 	}

@@ -175,8 +175,7 @@ func (e *Explainer) joint(logits []float64, heard []facts.Fact) []float32 {
 	}
 	var d linear.Device
 	e.judge.HearTokens(&d, facts.Tokens(heard))
-	joint, _ := e.judge.Window(&d, join.Window{Probs: probs})
-	return slices.Clone(joint)
+	return slices.Clone(e.judge.Window(&d, join.Window{Probs: probs}).Probs)
 }
 
 // off is how far base and shares are from value.

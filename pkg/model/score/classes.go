@@ -138,6 +138,18 @@ func (c *classes) mergeNamed(named []bool) []bool {
 	return merged
 }
 
+// mergeRevised gives what is revised of outputs: sums over the classes merged.
+func (c *classes) mergeRevised(revised []float64) []float64 {
+	if len(c.outputs) == len(c.place) || revised == nil {
+		return revised
+	}
+	merged := make([]float64, len(c.outputs))
+	for i, p := range revised {
+		merged[c.place[i]] += p
+	}
+	return merged
+}
+
 // isOutput reports whether the model can give a class, by its merged name.
 func (c *classes) isOutput(name string) bool {
 	return slices.ContainsFunc(c.outputs, func(n int) bool { return c.names[n] == name })

@@ -167,7 +167,7 @@ func (s *Scorer) Add(w Output) error {
 	if !s.classes.scored(w.Label) {
 		return nil
 	}
-	w.Probs, w.Named = s.classes.merge(w.Probs), s.classes.mergeNamed(w.Named)
+	w.Probs, w.Named, w.Revised = s.classes.merge(w.Probs), s.classes.mergeNamed(w.Named), s.classes.mergeRevised(w.Revised)
 	s.modes[model.Padded].add(&w)
 	if w.Padded {
 		s.modes[model.Strict].device(w.Capture, w.Device, w.Label) // it counts there, without this window

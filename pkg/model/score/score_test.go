@@ -243,6 +243,34 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// What revises earlier windows counts from when it was known, for classes merged as one too.
+func TestRevised(t *testing.T) {
+	in := Input{Config: Config{Mode: model.Padded, Labels: []string{"a", "b", "c"}, Thresholds: model.Thresholds{Default: .8}}}
+	long := Output{Device: "1", Capture: "x", Label: "c", Window: told([]float32{.5, .4, .1}), Since: 20 * time.Second}
+	short := Output{Device: "1", Capture: "x", Label: "c", Window: told([]float32{.1, .2, .7}), Since: 2 * time.Second} // of a flow that began later
+	short.Revised = []float64{-.4, -.3, .7}
+	in.Windows = []Output{long, short}
+	for _, merge := range [][][]string{nil, {{"a", "b"}}} {
+		in.Merge = merge
+		r := evaluate(t, in)
+		if r.Devices.NamedRight != 0 || r.Devices.Refused != 1 {
+			t.Errorf("%+v", r.Devices)
+		}
+		value(t, "the joined probability", r.Worst[0].Probability, .75)
+		for _, m := range r.BySeconds {
+			if right := m.Seconds >= 2; *m.Accuracy != map[bool]float64{true: 1}[right] {
+				t.Errorf("after %d s %v are right", m.Seconds, *m.Accuracy)
+			}
+		}
+	}
+	in.Merge, in.Windows[1].Probs = nil, []float32{.6, .3, .1} // right but for what is known 20 s on
+	for _, m := range evaluate(t, in).BySeconds {
+		if right := m.Seconds >= 20; *m.Accuracy != map[bool]float64{true: 1}[right] {
+			t.Errorf("after %d s %v are right", m.Seconds, *m.Accuracy)
+		}
+	}
+}
+
 func TestLeaveOut(t *testing.T) {
 	in := sample()
 	in.LeaveOut = []string{"a"}

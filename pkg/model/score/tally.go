@@ -39,6 +39,7 @@ type device struct {
 	windows, right int
 	path           string                            // said of one without a window; "": nothing
 	joined         [len(momentSeconds) + 1]join.Mean // by the moment their windows were over
+	last           int                               // of these with a window
 }
 
 func newTally(c *classes) *tally {
@@ -75,6 +76,9 @@ func (t *tally) add(w *Output) {
 		d.right++
 		t.moments[at].right++
 	}
+	d.last = max(d.last, at)
+	d.joined[d.last].Revise(w.Revised) // what revises was known by then, and no sooner
+	w.Revised = nil
 	d.joined[at].Join(w.Window)
 }
 
