@@ -121,6 +121,9 @@ func runSensor(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := slacken(); err != nil {
+		log.Debug("a sensor at rest takes a little more", "error", err)
+	}
 	if err := endStart(); err != nil {
 		log.Warn("the start's memory stays", "error", err)
 	}
