@@ -215,6 +215,12 @@ static __always_inline void hand_over(const struct view *v, struct packet *p)
 	p->segments = p->samples = 1;
 }
 
+static __always_inline void count_one(struct counters *c)
+{
+	c->seen++;
+	c->counted++;
+}
+
 /* Counts a packet that needs nothing else (true), or leaves it to the rest; work->read says
  * whether with its headers. */
 static __always_inline bool glance(const struct hook *h, __u32 owner, struct counters *c,
@@ -236,16 +242,17 @@ static __always_inline bool glance(const struct hook *h, __u32 owner, struct cou
 		if (!same_flow(&key, &f->key) || *(volatile __u32 *)&f->owner[side] != owner ||
 		    life_marked(life))
 			f = NULL;
-		else if (add_known(f, life, side, v.size))
-			goto counted;
+		else if (add_known(f, life, side, v.size)) {
+			count_one(c);
+			return true;
+		}
 	}
 	if (!view_payload(&v, h->data_end))
 		return false;
 	if (f) {
 		work->sample.key = key;
 		if (add_sampled(h, f, life, side, &v, &work->sample, c)) {
-			c->seen++;
-			c->counted++;
+			count_one(c);
 			wake_later(h);
 			return true;
 		}
@@ -253,8 +260,4 @@ static __always_inline bool glance(const struct hook *h, __u32 owner, struct cou
 	hand_over(&v, &work->packet);
 	work->read = true;
 	return false;
-counted:
-	c->seen++;
-	c->counted++;
-	return true;
 }

@@ -394,10 +394,10 @@ static __always_inline struct flow *find_entry(const struct scratch *work)
 	return bpf_map_lookup_elem(&flows, &place);
 }
 
-/* Puts the packet into a life of its flow, and does not come back if that has made events. A try fails
+/* Puts the packet into a life of its flow. A try fails
  * on a mark, or when another CPU opens the entry first. What is marked while the packet
  * is here stays until it is done, so more failures than tries need a run that outlasts
- * a lifetime. */
+ * a lifetime. Call it last, for wake_later. */
 static __always_inline void count_packet(const struct hook *h, struct scratch *work,
 					 struct counters *c)
 {

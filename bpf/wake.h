@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Waking user space, which costs more than everything else a packet does: once for all events of
- * cfg.wake_ns, and never without one. A flow's first packets are one wakeup so. The timer is
- * started by programs of its own, to which those that count packets go on last: a callback makes
- * a program one of several functions, of which the verifier before Linux 6.2 tells every number
- * from every other. */
+ * cfg.wake_ns, so that the first packets of a flow are one wakeup. The timer is started by
+ * programs of its own, to which those that count packets go on last: a callback makes a program
+ * one of several functions, of which the verifier before Linux 6.2 tells every number from
+ * every other. */
 #pragma once
 
 struct alarm {
@@ -17,9 +17,9 @@ struct {
 	__type(value, struct alarm);
 } alarms SEC(".maps");
 
-/* Wakes user space. An event that comes before waking is cleared is in the ring before it reads;
- * one that comes later finds that, and starts the timer again. In a full ring there is no room
- * for what wakes, and it has been woken since it was a quarter full. */
+/* Wakes user space. An event that is in the ring before waking is cleared is there when user space
+ * reads; a later one finds it cleared, and starts the timer again. In a full ring there is no room
+ * for the record that wakes: some CPU has written cfg.wake_bytes then, and woken user space. */
 static int wake(void *map, __u32 *key, struct alarm *a)
 {
 	void *e;
@@ -76,8 +76,8 @@ struct {
 	__array(values, int(void *));
 } wakes_xdp SEC(".maps") = { .values = { (void *)&iotsense_wake_xdp } };
 
-/* Has user space woken for events that are in the ring. It does not come back but where that is
- * under way. */
+/* Has user space woken for events that are in the ring. It comes back only where that is under
+ * way: call it last. */
 static __always_inline void wake_later(const struct hook *h)
 {
 	if (waking)

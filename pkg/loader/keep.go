@@ -212,7 +212,7 @@ func (k *Kernel) leave() error {
 	if err := errors.Join(keep.Holds(k.cfg.Pin), k.grace.wait()); err != nil {
 		return err
 	}
-	if _, err := k.read(); err != nil {
+	if err := k.read(); err != nil {
 		return err
 	}
 	k.ended = append(k.ended, k.pending[:ended]...)

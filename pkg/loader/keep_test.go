@@ -19,6 +19,7 @@ import (
 	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/loader/attach"
 	"github.com/iotsense/iotsense/pkg/loader/keep"
+	"github.com/iotsense/iotsense/pkg/loader/object"
 	"github.com/iotsense/iotsense/pkg/replay"
 )
 
@@ -93,6 +94,35 @@ func attached(t *testing.T, n *replay.Network, hook attach.Hook) (ids []int) {
 		t.Fatal(err)
 	}
 	return ids
+}
+
+// A sensor that is killed while the programs are about to wake it leaves that to the next.
+func TestKeptWaking(t *testing.T) {
+	needHook(t, attach.HookTCX)
+	b := newBox(t, "kept-waking")
+	cfg := Config{Hook: attach.HookTCX, Pin: testenv.PinDirectory(t), Keep: func() bool { return true }}
+	first := mustOpen(t, b.Network, cfg)
+	b.send(replay.DeviceInterface, udpFrame(1, 100), 1)
+	killed(t, first)
+	cfg.Keep = func() bool { return false }
+	next := mustOpen(t, b.Network, cfg)
+	sink := &keeping{}
+	if err := next.setSink(sink); err != nil {
+		t.Fatal(err)
+	}
+	until := time.Now().Add(10 * time.Second)
+	for _, poll := range []time.Duration{object.WakeAfter, time.Hour} { // at first it may have been woken already
+		if err := errors.Join(next.ring.Wait(until, poll), next.read()); err != nil {
+			t.Fatal(err)
+		}
+		b.send(replay.DeviceInterface, udpFrame(2, 100), 1)
+	}
+	if time.Now().After(until) || next.mostWaiting == 0 {
+		t.Errorf("it was not woken, %d bytes waited", next.mostWaiting)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // A sensor that ends leaves its programs on and what they count; the next one puts its own in

@@ -102,8 +102,7 @@ func (k *kernel) runWith(program string, opts ebpf.RunOptions) {
 // settle delivers every event there is.
 func (k *kernel) settle() {
 	k.t.Helper()
-	_, err := k.read()
-	k.must(err)
+	k.must(k.read())
 	k.must(k.sweep(0))
 }
 

@@ -90,7 +90,7 @@ func (k *Kernel) step(next *time.Time) error {
 		k.readClock()
 	}
 	before := len(k.pending)
-	if _, err := k.read(); err != nil {
+	if err := k.read(); err != nil {
 		return err
 	}
 	now := time.Now()
@@ -163,18 +163,18 @@ func (k *Kernel) oldest() uint64 {
 	return uint64(max(0, clock.Now(unix.CLOCK_BOOTTIME)-k.cfg.Lifetime.Nanoseconds()) / 1000)
 }
 
-// read delivers the events that are in the ring, of so many bytes.
-func (k *Kernel) read() (waited int, err error) {
-	waited, err = k.ring.Each(k.deliver)
+// read delivers the events that are in the ring.
+func (k *Kernel) read() error {
+	waited, err := k.ring.Each(k.deliver)
 	k.mostWaiting = max(k.mostWaiting, waited)
-	return waited, err
+	return err
 }
 
 // readAside is read for others than Run, which is woken where that has found lives that
 // packets have ended: they are to be swept out.
 func (k *Kernel) readAside() error {
 	before := len(k.pending)
-	_, err := k.read()
+	err := k.read()
 	if len(k.pending) > before {
 		k.ring.Wake()
 	}
@@ -236,7 +236,7 @@ func (k *Kernel) sweepSome(firstBefore uint64) (more bool, err error) {
 	if err := k.grace.wait(); err != nil {
 		return false, err
 	}
-	if _, err := k.read(); err != nil {
+	if err := k.read(); err != nil {
 		return false, err
 	}
 	k.ended = append(k.ended, k.pending[:ended]...)
@@ -323,9 +323,7 @@ func (k *Kernel) readCollected(n uint32) error {
 func (k *Kernel) flush() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	err := errors.Join(k.watcher.Detach(), k.grace.wait())
-	_, readErr := k.read()
-	err = errors.Join(err, readErr)
+	err := errors.Join(k.watcher.Detach(), k.grace.wait(), k.read())
 	for k.sweeping, k.stuck = true, 0; k.sweeping || len(k.ended) > 0; {
 		if swept := k.sweepPart(math.MaxUint64, closeBatch); swept != nil {
 			return errors.Join(err, swept)

@@ -112,10 +112,9 @@ func (c Config) constants(cpus int) gen.IotsenseConfig {
 		WakeNs:     uint64(WakeAfter.Nanoseconds()),
 		TickNs:     uint64(clock.Tick().Nanoseconds()),
 		CoarseNs:   uint64(clock.CoarseLate.Nanoseconds()),
-		// Often enough that a quarter of the ring is taken at most when all CPUs
-		// are about to wake the reader, seldom enough that wakeups do not
-		// dominate the cost.
-		WakeBytes: uint32(max(4<<10, c.RingSize/4>>bits.Len(uint(cpus-1)))),
+		// So often that a quarter of the ring is taken at most when all CPUs are about to
+		// wake the reader: bpf/wake.h counts on it.
+		WakeBytes: uint32(max(1, c.RingSize/4>>bits.Len(uint(cpus-1)))),
 	}
 	share := shareOf(c.MaxFlows)
 	k.MacFlows, k.OpenFlows = share.macFlows, share.openFlows

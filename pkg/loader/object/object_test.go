@@ -19,6 +19,18 @@ func compiled(t *testing.T) *ebpf.CollectionSpec {
 	return spec
 }
 
+// However many CPUs share a ring, one of them wakes the reader before half of it is taken.
+func TestWakeBytes(t *testing.T) {
+	for _, ring := range []int{MinRingSize, DefaultRingSize} {
+		for _, cpus := range []int{1, 2, 3, 4, 16, 17, 256, 8192} {
+			bytes := int(Config{RingSize: ring}.constants(cpus).WakeBytes)
+			if bytes&(bytes-1) != 0 || bytes*cpus > ring/4 || bytes*cpus <= ring/16 {
+				t.Errorf("ring of %d, %d CPUs: each wakes the reader every %d bytes", ring, cpus, bytes)
+			}
+		}
+	}
+}
+
 // Verifiers before Linux 6.4 refuse a loop that ends in anything but a jump. The
 // compiler decides that, so the object itself is looked at.
 func TestLoopsEndInAJump(t *testing.T) {

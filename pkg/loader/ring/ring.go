@@ -18,10 +18,11 @@ import (
 // Reader reads a ring (kernel/bpf/ringbuf.c). Wake is for any goroutine, Wait for one; of
 // the other methods one is called at a time.
 //
-// It waits for the programs to wake it (bpf/wake.h), in Go's poller, not in a system call of its own: for ten milliseconds after each
-// of these Go's scheduler looks every few microseconds whether the thread has come back, and
-// that was a quarter of what a sensor cost that had nothing to do. It maps a part of the ring
-// at a time: all of it, as libraries do, is twice its size in the process's memory.
+// It waits for the programs to wake it (bpf/wake.h) in Go's poller, not in a system call of its
+// own: for ten milliseconds after each of these Go's scheduler looks every few microseconds
+// whether the thread has come back, and that was a quarter of what a sensor cost that had
+// nothing to do. It maps a part of the ring at a time: all of it, as libraries do, is twice its
+// size in the process's memory.
 type Reader struct {
 	size     uint64
 	fd       int      // the ring's map
