@@ -207,8 +207,8 @@ func (m *Mean) share(sum float64) float64 {
 	return sum / total
 }
 
-// mean is a class's mean probability, 0 if no output's model has it. Revised it can be a hair
-// below that, and of part of the outputs more.
+// mean is a class's mean probability, 0 if no output's model has it. A sum that has been revised
+// can be a hair below 0, and further where m has joined only a part of what was revised.
 func (m *Mean) mean(class int) float64 {
 	if m.count[class] == 0 {
 		return 0

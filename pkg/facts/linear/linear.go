@@ -245,8 +245,8 @@ type Device struct {
 	probs   []float32
 	telling []bool
 	maker   string
-	doubted bool // one kind of words alone tells what it is, which its MAC's maker is not known to make
-	mean    uint64
+	doubted bool      // one kind of words alone tells what it is, which its MAC's maker is not known to make
+	mean    uint64    // see [Device.Joins]
 	kept    []window  // the oldest first
 	revised []float64 // how much more their joint probabilities are than was said; nil: no more
 }
@@ -442,8 +442,8 @@ func (j *Judge) evened(probs []float32) []float32 {
 }
 
 // Window joins what the network alone says of a window, w, with the facts, in w's place: Probs;
-// Named, the classes that the device may be named as now; Maker and Told as [Judge.Maker] has
-// them; and Revised, what the last [Kept] windows that count are more by what is known now than
+// Named, the classes that the device may be named as now; with facts Maker and Told as [Judge.Maker]
+// has them; and Revised, what the last [Kept] windows that count are more by what is known now than
 // was said of them, where that has changed. What they give none of the classes stays: words tell
 // which of them a device is, not that it was one. Probs and Named are valid until the next call.
 //

@@ -441,8 +441,16 @@ func TestHearsNothingOfLater(t *testing.T) {
 }
 
 func BenchmarkWindow(b *testing.B) {
-	j := linear.NewJudge(made(), 3, []float64{.8, .8, .8, .8}, make([]string, 4))
-	var d linear.Device
+	const classes, none = 28, 27
+	m := &linear.Model{
+		Tokens: []string{"dns:a.example", "dns:b.example"}, Telling: []int{0, 1}, Temperature: 1,
+		Weights: make([]float32, 2*classes), Bias: make([]float32, classes),
+	}
+	m.Weights[0], m.Weights[classes+1] = 4, 4
+	for c := range none {
+		m.Groups = append(m.Groups, []int{c})
+	}
+	j := linear.NewJudge(m, none, make([]float64, classes), make([]string, classes))
 	c := facts.NewCollector(0)
 	for i := range 64 {
 		c.Sample("device", true, 1, &flows.Sample{
@@ -450,20 +458,25 @@ func BenchmarkWindow(b *testing.B) {
 			FromA: true, Payload: []byte("x"),
 		})
 	}
+	window := join.Window{Probs: slices.Repeat([]float32{1. / classes}, classes)}
 	for _, bench := range []struct {
 		name string
-		rows int64 // that nothing new is heard
-	}{{"known", 1 << 40}, {"new", 1}} {
+		hear func(d *linear.Device, i int)
+	}{
+		{"known", func(d *linear.Device, _ int) { j.Hear(d, c.Of("device")) }},
+		{"first", func(d *linear.Device, _ int) { *d = linear.Device{}; d.Row(2); j.Hear(d, c.Of("device")) }},
+		{"again", func(d *linear.Device, i int) { j.HearTokens(d, m.Tokens[i%2:][:1]) }},
+	} {
 		b.Run(bench.name, func(b *testing.B) {
 			b.ReportAllocs()
-			for i := int64(0); b.Loop(); i++ {
-				var fresh linear.Device
-				if i%bench.rows == 0 {
-					d = fresh
-				}
-				d.Row(2)
-				j.Hear(&d, c.Of("device"))
-				j.Window(&d, join.Window{Probs: []float32{.25, .25, .25, .25}})
+			var d linear.Device
+			d.Row(2)
+			for range linear.Kept {
+				j.Window(&d, window)
+			}
+			for i := 0; b.Loop(); i++ {
+				bench.hear(&d, i)
+				j.Window(&d, window)
 			}
 		})
 	}

@@ -38,7 +38,7 @@ type Device struct {
 
 // Config says what is scored and how.
 type Config struct {
-	Mode       model.WindowMode // Strict: padded windows count in Result.Modes only
+	Mode       model.WindowMode // Strict: padded windows count in Result.Modes only, and the others as first judged
 	Labels     []string         // the model's classes, in the order of probabilities
 	Thresholds model.Thresholds
 	Taxonomy   taxonomy.Taxonomy // of the model's classes, and of true ones that it lacks
@@ -172,6 +172,7 @@ func (s *Scorer) Add(w Output) error {
 	if w.Padded {
 		s.modes[model.Strict].device(w.Capture, w.Device, w.Label) // it counts there, without this window
 	} else {
+		w.Revised = nil // padded windows, which do not count here, are among those
 		s.modes[model.Strict].add(&w)
 	}
 	return nil

@@ -263,7 +263,10 @@ func TestRevised(t *testing.T) {
 			}
 		}
 	}
-	in.Merge, in.Windows[1].Probs = nil, []float32{.6, .3, .1} // right but for what is known 20 s on
+	in.Merge, in.Mode, in.Windows[0].Padded = nil, model.Strict, true // what revises a window that does not count
+	value(t, "the joined probability of strict windows", evaluate(t, in).Worst[0].Probability, .7)
+	in.Mode, in.Windows[0].Padded = model.Padded, false
+	in.Windows[1].Probs = []float32{.6, .3, .1} // right but for what is known 20 s on
 	for _, m := range evaluate(t, in).BySeconds {
 		if right := m.Seconds >= 20; *m.Accuracy != map[bool]float64{true: 1}[right] {
 			t.Errorf("after %d s %v are right", m.Seconds, *m.Accuracy)

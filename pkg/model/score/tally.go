@@ -78,8 +78,9 @@ func (t *tally) add(w *Output) {
 	}
 	d.last = max(d.last, at)
 	d.joined[d.last].Revise(w.Revised) // what revises was known by then, and no sooner
-	w.Revised = nil
-	d.joined[at].Join(w.Window)
+	window := w.Window
+	window.Revised = nil
+	d.joined[at].Join(window)
 }
 
 // verdict joins a device's windows.
