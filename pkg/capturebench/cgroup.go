@@ -29,7 +29,8 @@ type Group struct {
 // the kernel's ticks met the processes, and of cgroup v1 not adjusted to the total.
 type CPU struct{ Total, User, System time.Duration }
 
-// minus is what has been used since o, divided as ticks have met the processes since then.
+// minus is what has been used since o, divided as ticks have met the processes since then;
+// where none has, it is all User.
 func (c CPU) minus(o CPU) CPU {
 	d := CPU{c.Total - o.Total, c.User - o.User, c.System - o.System}
 	if ticks := d.User + d.System; ticks > 0 {
