@@ -23,6 +23,7 @@
 #include "types.h"
 #include "maps.h"
 #include "parse.h"
+#include "tail.h"
 #include "wake.h"
 #include "emit.h"
 #include "share.h"
@@ -85,19 +86,8 @@ int iotsense_rest_xdp(struct xdp_md *xdp)
 	return XDP_PASS;
 }
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, int(void *));
-} rest SEC(".maps") = { .values = { (void *)&iotsense_rest } };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, int(void *));
-} rest_xdp SEC(".maps") = { .values = { (void *)&iotsense_rest_xdp } };
+GOES_ON_TO(rest, iotsense_rest);
+GOES_ON_TO(rest_xdp, iotsense_rest_xdp);
 
 /* One frame at one hook. owner names the attachment: interface and direction. */
 static __always_inline void count_frame(const struct hook *h, __u32 owner)
@@ -113,10 +103,7 @@ static __always_inline void count_frame(const struct hook *h, __u32 owner)
 		return;
 	work->owner = owner;
 	work->ethernet = h->ethernet;
-	if (h->xdp)
-		bpf_tail_call(h->ctx, &rest_xdp, 0);
-	else
-		bpf_tail_call(h->ctx, &rest, 0);
+	go_on(h, &rest, &rest_xdp);
 }
 
 SEC("tc")

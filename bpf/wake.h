@@ -62,28 +62,13 @@ int iotsense_wake_xdp(struct xdp_md *xdp)
 	return XDP_PASS;
 }
 
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, int(void *));
-} wakes SEC(".maps") = { .values = { (void *)&iotsense_wake } };
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__array(values, int(void *));
-} wakes_xdp SEC(".maps") = { .values = { (void *)&iotsense_wake_xdp } };
+GOES_ON_TO(wakes, iotsense_wake);
+GOES_ON_TO(wakes_xdp, iotsense_wake_xdp);
 
 /* Has user space woken for events that are in the ring. It comes back only where that is under
  * way: call it last. */
 static __always_inline void wake_later(const struct hook *h)
 {
-	if (waking)
-		return;
-	if (h->xdp)
-		bpf_tail_call(h->ctx, &wakes_xdp, 0);
-	else
-		bpf_tail_call(h->ctx, &wakes, 0);
+	if (!waking)
+		go_on(h, &wakes, &wakes_xdp);
 }
