@@ -94,56 +94,75 @@ func TestBundleRoutesFlows(t *testing.T) {
 	}
 }
 
-// What a device says judges its earlier windows again, by each of the models that have judged
-// some: its verdict is what it would be had it said so before. One that is judged anew has none.
-func TestBundleJudgesEarlierWindowsAgain(t *testing.T) {
+// heardBundle is a model of two services that a device's facts tell little, where its network has so
+// much more for what only that service's model knows.
+func heardBundle(t *testing.T, more float32, common map[string]float32) model.Bundle {
 	bundle := model.Bundle{"tcp/80": sure(t, "tcp/80", "common", "web"), "udp/53": sure(t, "udp/53", "common", "names")}
 	for service, m := range bundle {
 		m.Record.Among = services(t, "tcp/80", "udp/53")
-		m.Net.(*cnn.Net).Weights.Dense2Bias[1] = 1
-		common := map[string]float32{"tcp/80": 3, "udp/53": 1}[service]
+		m.Net.(*cnn.Net).Weights.Dense2Bias[1] = more
 		m.Facts = &linear.Model{
 			Tokens: []string{"to:udp/7001"}, Groups: [][]int{{0}, {1}}, Telling: []int{-1}, Temperature: 1, Captures: 3,
-			Weights: []float32{common, 0}, Bias: []float32{0, 0},
+			Weights: []float32{common[service], 0}, Bias: []float32{0, 0},
 		}
 	}
+	return bundle
+}
+
+// eightFlows is the verdict on a device after as many flows, of the services in turn or of the
+// first alone. Before one of them it says what the facts know, and before one it is to be judged anew.
+func eightFlows(t *testing.T, bundle model.Bundle, inTurn bool, says, anew int) v1.Verdict {
 	const device, flow = "02:00:00:00:00:01", 1_000_000
-	verdict := func(says, anew int) v1.Verdict { // before these flows
-		known := facts.NewCollector(0)
-		k, err := classify.New(bundle, classify.Options{Facts: known.Of})
-		if err != nil {
-			t.Fatal(err)
+	known := facts.NewCollector(0)
+	k, err := classify.New(bundle, classify.Options{Facts: known.Of})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 8 {
+		at := int64(i+1) * flow
+		if i == says {
+			known.Sample(device, true, at, &flows.Sample{Life: flows.Life{Key: flows.Key{Proto: 17, HasPorts: true, A: flows.End{Port: 40000}, B: flows.End{Port: 7001}}}, FromA: true, Payload: []byte("x")})
 		}
-		for i := range 8 {
-			at := int64(i+1) * flow
-			if i == says {
-				known.Sample(device, true, at, &flows.Sample{Life: flows.Life{Key: flows.Key{Proto: 17, HasPorts: true, A: flows.End{Port: 40000}, B: flows.End{Port: 7001}}}, FromA: true, Payload: []byte("x")})
-			}
-			if i == anew {
-				if err := errors.Join(k.Registry().Ignore(device, true, at), k.Registry().Ignore(device, false, at)); err != nil {
-					t.Fatal(err)
-				}
-			}
-			r := &flows.Record{
-				Device: device, FirstSeen: at, LastSeen: at, Remote: netip.MustParseAddr("203.0.113.1"), Proto: 6, DevPort: 50000, RemPort: 80,
-				TotalBytes: uint64(100 << i), PacketCount: 1, Packets: []flows.RowPacket{{Size: 100 << i, Sent: true, Payload: []byte{byte(i)}}},
-			}
-			if i%2 == 1 {
-				r.Proto, r.RemPort = 17, 53
-			}
-			if err := k.Record(r); err != nil {
+		if i == anew {
+			if err := errors.Join(k.Registry().Ignore(device, true, at), k.Registry().Ignore(device, false, at)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		return k.Registry().Verdict(device)
+		r := &flows.Record{
+			Device: device, FirstSeen: at, LastSeen: at, Remote: netip.MustParseAddr("203.0.113.1"), Proto: 6, DevPort: 50000, RemPort: 80,
+			TotalBytes: uint64(100 << i), PacketCount: 1, Packets: []flows.RowPacket{{Size: 100 << i, Sent: true, Payload: []byte{byte(i)}}},
+		}
+		if inTurn && i%2 == 1 {
+			r.Proto, r.RemPort = 17, 53
+		}
+		if err := k.Record(r); err != nil {
+			t.Fatal(err)
+		}
 	}
+	return k.Registry().Verdict(device)
+}
+
+// What a device says judges its earlier windows again, by each of the models that have judged
+// some: its verdict is what it would be had it said so before. One that is judged anew has none.
+func TestBundleJudgesEarlierWindowsAgain(t *testing.T) {
+	bundle := heardBundle(t, 1, map[string]float32{"tcp/80": 3, "udp/53": 1})
 	for _, anew := range []int{-1, 3} {
-		first, later, never := verdict(0, anew), verdict(5, anew), verdict(-1, anew)
+		first, later, never := eightFlows(t, bundle, true, 0, anew), eightFlows(t, bundle, true, 5, anew), eightFlows(t, bundle, true, -1, anew)
 		if *later.Label != *first.Label || math.Abs(*later.Confidence-*first.Confidence) > 1e-6 {
 			t.Errorf("%s with %v, want %s with %v", *later.Label, *later.Confidence, *first.Label, *first.Confidence)
 		}
 		if *never.Label == *first.Label || later.Windows != 8-max(0, anew) {
 			t.Errorf("silent it is %s too, %d windows", *never.Label, later.Windows)
+		}
+	}
+}
+
+// A device that is judged anew is named by no flow of before.
+func TestJudgedAnew(t *testing.T) {
+	bundle := heardBundle(t, 10, nil)
+	for anew, want := range map[int]v1.State{-1: v1.Known, 5: v1.Known, 6: v1.Gathering, 7: v1.Gathering} {
+		if v := eightFlows(t, bundle, false, 0, anew); v.State != want || *v.Label != "web" {
+			t.Errorf("anew before flow %d: %s, %s, want %s", anew, v.State, *v.Label, want)
 		}
 	}
 }

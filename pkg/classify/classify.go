@@ -138,6 +138,7 @@ func (c *Classifier) load(bundle model.Bundle) error {
 // start gives c a registry without devices.
 func (c *Classifier) start() {
 	cfg := c.verdicts
+	cfg.Anew = c.forget
 	cfg.Evicted = func(device string) {
 		c.forget(device)
 		if c.opts.Evicted != nil {
@@ -244,7 +245,6 @@ func (c *Classifier) Record(r *flows.Record) error {
 	}
 	j := Judged{Step: step, Service: s.service, Window: said, Network: s.all}
 	if heard != nil {
-		heard.Joins(c.registry.Mean(r.Device))
 		s.window(heard, c.opts.Facts(r.Device), &j)
 	}
 	w := registry.Window{Window: j.Window, Network: j.Network, Facts: j.Facts}
@@ -275,7 +275,7 @@ func (s *stream) next(d *cached, step flows.Step, said *join.Window, r *flows.Re
 	return nil
 }
 
-// forget frees what is kept of a device that the registry dropped.
+// forget frees what is kept of a device that the registry dropped, or that is to be judged anew.
 func (c *Classifier) forget(device string) {
 	for _, s := range c.streams {
 		s.rows.Forget(device)

@@ -33,6 +33,7 @@ type Config struct {
 	Levels     *join.Levels        // theirs; nil: there is no class
 	MaxDevices int                 // 0: DefaultMaxDevices
 	Evicted    func(device string) // called when a device is dropped; may be nil
+	Anew       func(device string) // called when a device is to be judged as if it had had no window; may be nil
 	// Ignored reports whether a record makes its device one that gets no verdict from
 	// then on; nil: never.
 	Ignored func(*flows.Record) bool
@@ -52,14 +53,13 @@ type Registry struct {
 	known   *list.List
 	kept    *list.List // of which the operator has said something: they never make room
 	evicted uint64
-	ids     uint64 // the highest number that a device or its mean was given
+	ids     uint64 // the highest number that a device was given
 	gone    []Gone // devices that were stored and are no more
 	news
 }
 
 type device struct {
 	id        uint64
-	mean      uint64 // see [Registry.Mean]
 	name      string
 	word      word
 	first     int64
@@ -192,7 +192,7 @@ func (r *Registry) add(name string) *list.Element {
 		r.evict()
 	}
 	r.ids++
-	return r.put(&device{id: r.ids, mean: r.ids, name: name, in: r.unknown})
+	return r.put(&device{id: r.ids, name: name, in: r.unknown})
 }
 
 // put makes a device the most recently active of the list that it is in.

@@ -127,7 +127,7 @@ func (r *Registry) Restore(saved []Saved) (restarted int) {
 			continue
 		}
 		d := &device{
-			id: s.ID, mean: s.ID, name: s.Name, word: word{s.MACs, s.Label, s.Labelled, s.Locked, s.Ignored}, first: s.First, last: s.Last, flows: s.Flows, ipv6: s.IPv6, packets: s.Packets, bytes: s.Bytes,
+			id: s.ID, name: s.Name, word: word{s.MACs, s.Label, s.Labelled, s.Locked, s.Ignored}, first: s.First, last: s.Last, flows: s.Flows, ipv6: s.IPv6, packets: s.Packets, bytes: s.Bytes,
 			newest: s.Newest, shared: s.Shared, Presence: s.Presence, said: said{s.State, s.As}, dirt: dirt{stored: true}, in: r.unknown,
 		}
 		for _, a := range s.Addresses[:min(len(s.Addresses), MaxAddresses)] {

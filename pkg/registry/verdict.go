@@ -35,18 +35,6 @@ func (d *device) judge(w *Window, at int64, l *join.Levels) join.Verdict {
 	return l.Verdict(&d.joined.Mean)
 }
 
-// Mean numbers the mean that the windows of a device are joined in, above 0. A device that is
-// ignored and then judged anew has another one, and one that is merged into another or split from it.
-// 0: the device is not known.
-func (r *Registry) Mean(name string) uint64 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if d := r.find(name); d != nil {
-		return d.mean
-	}
-	return 0
-}
-
 // Presume says of a device that has no window, and serves nobody, that an outermost level is
 // safe, and its probability.
 func (r *Registry) Presume(name, level string, probability float64) {

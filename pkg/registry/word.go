@@ -246,8 +246,19 @@ func (r *Registry) Split(name string) error {
 	}
 	d.word.macs = slices.Delete(slices.Clone(d.word.macs), at, at+1)
 	delete(r.devices, name)
+	r.anew(name)
 	r.changedWord(d)
 	return nil
+}
+
+// anew has devices judged as if they had had no window.
+func (r *Registry) anew(names ...string) {
+	if r.cfg.Anew == nil {
+		return
+	}
+	for _, name := range names {
+		r.cfg.Anew(name)
+	}
 }
 
 // Lock keeps what the operator has said of a device as it is, until that is taken back.
@@ -284,8 +295,7 @@ func (r *Registry) Ignore(name string, on bool, at int64) error {
 	}
 	d.word.ignored = on
 	d.joined, d.hold = joined{}, hold{}
-	r.ids++
-	d.mean = r.ids
+	r.anew(d.names()...)
 	v := r.verdict(d)
 	now := saidIn(&v)
 	r.note(v1.Event{Time: v1.UnixMicro(at), Event: string(v.State), Device: &v.Device, Old: d.said.text(), New: now.text()})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -231,6 +232,35 @@ func TestIgnore(t *testing.T) {
 	}
 	if names := r.Names(1); len(names) > 1 || r.Ignore("02:00:00:00:00:09", true, 1) != nil || r.Verdict("02:00:00:00:00:09").State != v1.Ignored {
 		t.Errorf("names %q, or one that was not seen is not ignored", names)
+	}
+}
+
+// Who keeps windows of a device is told of each of its MACs that is to be judged without them.
+func TestAnew(t *testing.T) {
+	var told []string
+	r := registry.New(registry.Config{Anew: func(device string) { told = append(told, device) }, Noted: func(v1.Event) {}})
+	for _, device := range []string{first, other} {
+		r.Record(record(device, "10.0.0.1", 1, 2))
+	}
+	for _, tt := range []struct {
+		what string
+		err  error
+		want []string
+	}{
+		{"merged", r.Merge(first, other), nil},
+		{"ignored", r.Ignore(first, true, 3), []string{first, other}},
+		{"ignored twice", r.Ignore(first, true, 4), nil},
+		{"split", r.Split(other), []string{other}},
+	} {
+		// they have all been said by now, in this order
+		if tt.err != nil || len(told) < len(tt.want) || !slices.Equal(told[:len(tt.want)], tt.want) {
+			t.Errorf("%s: %v, told of %v, want %v", tt.what, tt.err, told, tt.want)
+			continue
+		}
+		told = told[len(tt.want):]
+	}
+	if len(told) > 0 {
+		t.Errorf("told of %v too", told)
 	}
 }
 

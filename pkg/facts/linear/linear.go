@@ -246,7 +246,6 @@ type Device struct {
 	telling []bool
 	maker   string
 	doubted bool      // one kind of words alone tells what it is, which its MAC's maker is not known to make
-	mean    uint64    // see [Device.Joins]
 	kept    []window  // the oldest first
 	revised []float64 // how much more their joint probabilities are than was said; nil: no more
 }
@@ -274,14 +273,6 @@ func (d *Device) Row(until int64) { d.until = max(d.until, until) }
 
 // Until is the time of [Device.Row].
 func (d *Device) Until() int64 { return d.until }
-
-// Joins numbers the mean that the device's next windows are joined in. Those of another one
-// are not judged again.
-func (d *Device) Joins(mean uint64) {
-	if mean != d.mean {
-		d.mean, d.kept, d.revised = mean, d.kept[:0], nil
-	}
-}
 
 // Hear takes what is known of the device; nil: nothing.
 func (j *Judge) Hear(d *Device, s *facts.Set) {

@@ -220,24 +220,19 @@ func TestEarlierWindowsStayStrange(t *testing.T) {
 	}
 }
 
-// So many windows are judged again, those of the mean that the next ones are joined in; where
-// the facts are forgotten, as the network alone judges them.
+// So many windows are judged again; where the facts are forgotten, as the network alone judges
+// them.
 func TestKeptWindows(t *testing.T) {
 	j := linear.NewJudge(made(), -1, []float64{.8, .8, .8, .8}, make([]string, 4))
 	w := join.Window{Probs: []float32{.3, .3, .3, .1}}
-	for _, tt := range []struct {
-		windows int
-		mean    uint64 // of what comes then
-		again   int
-		then    int
-	}{{1, 1, 1, 2}, {linear.Kept, 1, linear.Kept, linear.Kept}, {linear.Kept + 3, 1, linear.Kept, linear.Kept}, {linear.Kept, 2, 0, 1}} {
+	for _, tt := range []struct{ windows, again, then int }{
+		{1, 1, 2}, {linear.Kept, linear.Kept, linear.Kept}, {linear.Kept + 3, linear.Kept, linear.Kept},
+	} {
 		var d linear.Device
-		d.Joins(1)
 		for range tt.windows {
 			j.Window(&d, w)
 		}
 		j.HearTokens(&d, []string{"dns:other.example"})
-		d.Joins(tt.mean)
 		revised := func(want float64) {
 			both := j.Window(&d, w)
 			got := 0.0
@@ -245,7 +240,7 @@ func TestKeptWindows(t *testing.T) {
 				got = both.Revised[2]
 			}
 			if math.Abs(got-want) > 1e-6 {
-				t.Errorf("%d windows, then of mean %d: %v more, want %v", tt.windows, tt.mean, got, want)
+				t.Errorf("%d windows: %v more, want %v", tt.windows, got, want)
 			}
 		}
 		each := float64(j.Window(d.Clone(), w).Probs[2]) - .3
