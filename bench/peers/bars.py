@@ -12,7 +12,7 @@ in the directory, made anew after each fold. Models and predictions stay there: 
 again, it goes on where it was ended. With other flags or another directory nothing is
 shared. Figures are means over the seeds, their 95 % intervals of captures drawn anew
 within each class; with --against also of what is more than there, on the same folds,
-seeds and draws. A verdict on a device without a window is not right; twins are merged by
+seeds and draws. Levels are those of a --taxonomy among the flags. A verdict on a device without a window is not right; twins are merged by
 adding their probabilities.
 """
 
@@ -35,7 +35,10 @@ BARS = [  # what bars.md begins with: change, twins merged, figure
     ("twice", False, "F1"), ("twice", False, "named, another group"),
     ("sent-only", False, "F1"), ("lost-20", False, "F1"), ("another-home", False, "F1"),
     ("late-30s", False, "F1"), ("late-30s", True, "right, with a window"), ("late-30s", False, "named, another group"),
+    *((change, True, "F1") for change in ("late-30s", "twice", "sent-only", "lost-20")),
     ("first-10s", True, "right"), ("first-20s", True, "right"), ("first-60s", True, "right"),
+    ("none", False, "named"), ("none", False, "named wrongly"), ("none", False, "right at a level"), ("none", False, "at a wrong level"),
+    *((change, False, "right at a level") for change in ("first-10s", "first-20s", "first-60s")),
 ]
 RESAMPLES, BINS = 1000, 15  # BINS as iotsense counts the calibration error
 SETS = ("unknown-iot", "computers")  # of the strangers
@@ -82,7 +85,7 @@ class Counts:
         self.devices = np.zeros((captures, len(DEVICES)))
 
 
-DEVICES = ["count", "right", "with_window", "named", "named_wrong", "named_group_wrong"]
+DEVICES = ["count", "right", "with_window", "named", "named_wrong", "named_group_wrong", "level_right", "level_wrong"]
 
 
 def calibration(bins):
@@ -109,7 +112,17 @@ def figures(c, weights):
         "named": of("named", "with_window"),
         "named wrongly": of("named_wrong", "with_window"),
         "named, another group": of("named_group_wrong", "with_window"),
+        "right at a level": of("level_right", "count"),
+        "at a wrong level": of("level_wrong", "count"),
     }
+
+
+def paths_of(flags):
+    """The path of each label that the --taxonomy of those flags of train gives one."""
+    if "--taxonomy" not in flags:
+        return {}
+    with open(flags[flags.index("--taxonomy") + 1], newline="") as file:
+        return {r["label"]: r["path"] for r in csv.DictReader(file)}
 
 
 class Bars:
@@ -117,6 +130,7 @@ class Bars:
 
     def __init__(self, out):
         self.out, self.counts, self.strangers, self.counted = pathlib.Path(out), {}, [], []
+        self.paths = paths_of(json.loads((self.out / "work.json").read_text())["flags"])
 
     def file(self, r, end):
         return self.out / f"seed{r[0]}-fold{r[1]}.{end}"
@@ -145,6 +159,7 @@ class Bars:
                 rows = csv.reader(file)
                 header = next(rows)
                 behind = 1 + max(header.index(c) for c in ("named", "again", "distance") if c in header)  # older files lack some
+                level_at = header.index("level") if "level" in header else None
                 header = header[behind:]
                 parts = collections.defaultdict(list)  # by change, and whether it is a device's verdict
                 for row in rows:
@@ -179,7 +194,10 @@ class Bars:
                         np.logical_and.at(barred.T, column, ~may.T)
                         named = some & (top >= threshold[best]) & ~barred[np.arange(len(lines)), best]
                         other = group_of[best] != group_of[truth]
-                        for k, v in enumerate((np.ones(len(lines)), right & some, some, named, named & ~right, named & other)):
+                        level = np.array([row[level_at] if level_at else "" for row in lines])
+                        own = np.array([f"{self.paths.get(row[3], row[3])}/".startswith(f"{path}/") for row, path in zip(lines, level)])
+                        at_one = level != ""
+                        for k, v in enumerate((np.ones(len(lines)), right & some, some, named, named & ~right, named & other, at_one & own, at_one & ~own)):
                             np.add.at(c.devices, (at, k), v)
                     else:
                         np.add.at(c.right, (at[right], truth[right]), 1)

@@ -48,7 +48,7 @@ func TestTrainedModelsTellWhatIsFar(t *testing.T) {
 		if line[4] != "0" {
 			continue
 		}
-		d, err := strconv.ParseFloat(line[8], 64)
+		d, err := strconv.ParseFloat(line[9], 64)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -299,10 +299,10 @@ func (s *scoring) capture(c dataset.CaptureSummary, last func(device string) v1.
 	delete(s.reading, c.Name)
 	var devices []score.Device
 	for _, d := range c.Devices {
-		if s.predictions != nil {
-			s.predictions.device(read, c.Name, d)
-		}
 		v := last(d.Name)
+		if s.predictions != nil {
+			s.predictions.device(read, c.Name, d, v.Path)
+		}
 		said := score.Device{Name: d.Name, Capture: c.Name, Label: d.Label, State: v.State}
 		if v.Windows == 0 && v.Path != nil {
 			said.Path = *v.Path

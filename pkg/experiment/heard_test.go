@@ -279,7 +279,7 @@ func TestPredictionsSayWhoMayBeNamed(t *testing.T) {
 		sure, named := 0, 0
 		for _, row := range rows[1:] {
 			best, most := 0, -1.0
-			for i, text := range row[9:] {
+			for i, text := range row[10:] {
 				if v, err := strconv.ParseFloat(text, 64); err == nil && v > most {
 					best, most = i, v
 				}

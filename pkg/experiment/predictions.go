@@ -33,7 +33,7 @@ type joined struct {
 func newPredictions(to io.Writer, change string, labels []string) *predictions {
 	p := &predictions{csv.NewWriter(to), change, len(labels)}
 	if change == "" {
-		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded", "named", "again", "distance"}, labels...)) // flush tells
+		_ = p.to.Write(append([]string{"change", "capture", "device", "label", "window", "padded", "named", "level", "again", "distance"}, labels...)) // flush tells
 	}
 	return p
 }
@@ -48,17 +48,20 @@ func (p *predictions) window(in *reading, truth flows.LabelledRecord, j classify
 	of.Join(j.Window)
 	of.windows++
 	d := dataset.Device{Name: j.Device, Label: truth.Label}
-	said := []string{strconv.Itoa(of.windows), strconv.FormatBool(padded), "", strconv.FormatBool(j.Again), away(j.Distance, j.Measured)}
+	said := []string{strconv.Itoa(of.windows), strconv.FormatBool(padded), "", "", strconv.FormatBool(j.Again), away(j.Distance, j.Measured)}
 	p.write(truth.Capture, d, said, func(i int) float64 { return float64(j.Probs[i]) })
 }
 
 // device writes the joined verdict on a device, as window 0; without probabilities
-// where it had none.
-func (p *predictions) device(in *reading, capture string, d dataset.Device) {
-	probability, said := func(int) float64 { return join.Lacking }, []string{"0", "", "", "", ""}
+// where it had none. level is the path of the level that it is at, nil: at none.
+func (p *predictions) device(in *reading, capture string, d dataset.Device, level *string) {
+	probability, said := func(int) float64 { return join.Lacking }, []string{"0", "", "", "", "", ""}
+	if level != nil {
+		said[3] = *level
+	}
 	if in != nil && in.joined[d.Name] != nil {
 		of := &in.joined[d.Name].Mean
-		probability, said[2], said[4] = of.Probability, p.named(of), away(of.Distance())
+		probability, said[2], said[5] = of.Probability, p.named(of), away(of.Distance())
 	}
 	p.write(capture, d, said, probability)
 }

@@ -122,19 +122,19 @@ func TestPredictions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type figures struct{ count, with, right, windows, windowsRight int }
+	type figures struct{ count, with, right, windows, windowsRight, level int }
 	got, sum := map[string]figures{}, []float64{}
 	for _, row := range rows[1:] {
 		f, best, most := got[row[0]], 0, -1.
 		if row[4] == "1" {
 			sum = make([]float64, len(row))
 		}
-		for i := 9; i < len(row) && row[9] != ""; i++ {
+		for i := 10; i < len(row) && row[10] != ""; i++ {
 			p, err := strconv.ParseFloat(row[i], 64)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if row[4] != "0" && row[7] == "false" {
+			if row[4] != "0" && row[8] == "false" {
 				sum[i] += p
 			} else if row[4] == "0" {
 				if mean := sum[i] / sum[0]; math.Abs(mean-p) > 1e-4 {
@@ -147,19 +147,22 @@ func TestPredictions(t *testing.T) {
 		}
 		right := count(best > 0 && rows[0][best] == row[3])
 		if row[4] == "0" {
-			f.count, f.with, f.right = f.count+1, f.with+count(best > 0), f.right+right
+			f.count, f.with, f.right, f.level = f.count+1, f.with+count(best > 0), f.right+right, f.level+count(row[7] != "")
 		} else {
-			sum[0] += float64(count(row[7] == "false"))
+			sum[0] += float64(count(row[8] == "false"))
 			f.windows, f.windowsRight = f.windows+1, f.windowsRight+right
 		}
 		got[row[0]] = f
 	}
 	plain := got[""]
+	if at := r.Devices.SafeRight + r.Devices.SafeWrong; at == 0 || plain.level != at {
+		t.Errorf("%d at a level, predicted %d", at, plain.level)
+	}
 	if plain.count != r.Devices.Count || plain.with != r.Devices.WithWindow || plain.windows != r.Windows || float64(plain.windowsRight)/float64(plain.windows) != *r.Accuracy {
 		t.Errorf("%+v of %+v", plain, r.Devices)
 	}
 	for i, name := range []string{"first-1s", "first-20s"} {
-		if row, f := s.Stress[i], got[name]; row.Change != name || f.with != row.Devices || f.right != row.Right || f.count != plain.count {
+		if row, f := s.Stress[i], got[name]; row.Change != name || f.with != row.Devices || f.right != row.Right || f.level != row.SafeRight+row.SafeWrong || f.count != plain.count {
 			t.Errorf("%+v, predicted %+v", row, f)
 		}
 	}
