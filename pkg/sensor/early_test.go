@@ -6,6 +6,7 @@ package sensor
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -202,6 +203,32 @@ func sample(device, flow int, stamp int64) *flows.Sample {
 			Proto: 17, HasPorts: true,
 		}, Generation: 1},
 		Order: stamp, Stamp: stamp, FromA: true, Size: 60, Payload: []byte("asks"),
+	}
+}
+
+// What is split off is not said to be what it was a part of.
+func TestProvisionalAfterSplit(t *testing.T) {
+	bundle, err := embedded.Lab()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, bundle, 100)
+	s := &Sensor{classifier: h.classifier, early: h.early}
+	const whole, part = "50:c7:bf:00:00:01", "50:c7:bf:00:00:02"
+	r := h.classifier.Registry()
+	if err := errors.Join(r.Label(whole, "x", 1), r.Label(part, "y", 1), r.Merge(whole, part)); err != nil {
+		t.Fatal(err)
+	}
+	h.assembler.Sample(sample(2, 1, 1e15))
+	if told := h.ask(); len(told) != 1 || told[0].Device != whole {
+		t.Fatalf("before it is split: %+v", told)
+	}
+	if _, err := s.say(part, v1.DoSplit, v1.Correction{}); err != nil {
+		t.Fatal(err)
+	}
+	v := r.Verdict(part)
+	if h.overlay(&v); v.Device != part {
+		t.Errorf("said of %s: %+v", part, v)
 	}
 }
 

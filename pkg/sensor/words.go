@@ -73,6 +73,7 @@ func (s *Sensor) say(device, do string, c v1.Correction) (forgotten []string, er
 	case v1.DoMerge:
 		return nil, r.Merge(device, c.With)
 	case v1.DoSplit:
+		s.early.forget(device) // it was said of the one that it was a part of
 		return nil, r.Split(device)
 	case v1.DoIgnore, v1.DoHeed:
 		v := r.Verdict(device)
