@@ -1,11 +1,13 @@
 package registry_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/iotsense/iotsense/pkg/api/v1"
+	"github.com/iotsense/iotsense/pkg/flows"
 	"github.com/iotsense/iotsense/pkg/join"
 	"github.com/iotsense/iotsense/pkg/registry"
 )
@@ -19,13 +21,14 @@ var (
 	none   = []float32{0, 0, .05, .95}
 )
 
-// withTwins is a registry of these classes.
-func withTwins() *registry.Registry {
-	return registry.New(registry.Config{
-		Labels: []string{"camera", "cameraTwo", "plug", "none"},
-		Levels: join.NewLevels([][]string{{"A", "camera", "camera"}, {"A", "camera", "cameraTwo"}, {"B", "plug", "plug"}, {"none"}}, 3, func(int) float64 { return .8 }, .8),
-	})
+// twins makes a registry of these classes.
+var twins = registry.Config{
+	Labels: []string{"camera", "cameraTwo", "plug", "none"},
+	Levels: join.NewLevels([][]string{{"A", "camera", "camera"}, {"A", "camera", "cameraTwo"}, {"B", "plug", "plug"}, {"none"}}, 3, func(int) float64 { return .8 }, .8),
 }
+
+// withTwins is such a registry.
+func withTwins() *registry.Registry { return registry.New(twins) }
 
 // stretch is windows alike, a minute apart unless they say otherwise.
 type stretch struct {
@@ -35,10 +38,9 @@ type stretch struct {
 	apart          time.Duration
 }
 
-// states are those of a device after each stretch.
-func states(t *testing.T, stretches ...stretch) (list []v1.State) {
+// states are those of a device of the registry after each stretch.
+func states(t *testing.T, r *registry.Registry, stretches ...stretch) (list []v1.State) {
 	t.Helper()
-	r := withTwins()
 	now := time.Unix(1_500_000_000, 0)
 	for _, s := range stretches {
 		var v v1.Verdict
@@ -47,7 +49,7 @@ func states(t *testing.T, stretches ...stretch) (list []v1.State) {
 				s.apart = time.Minute
 			}
 			now = now.Add(s.apart)
-			rec := record("m", "10.0.0.1", now.UnixMicro(), now.UnixMicro())
+			rec := record(first, "10.0.0.1", now.UnixMicro(), now.UnixMicro())
 			r.Record(rec)
 			w := &registry.Window{Window: join.Window{Probs: camera, Again: s.again && i > 0}, Network: s.network, Facts: s.facts}
 			v = r.Window(rec, w)
@@ -69,7 +71,7 @@ type life struct {
 }
 
 func (l life) test(t *testing.T) {
-	if got := states(t, l.is...); !slices.Equal(got, l.states) {
+	if got := states(t, withTwins(), l.is...); !slices.Equal(got, l.states) {
 		t.Errorf("%v, want %v", got, l.states)
 	}
 }
@@ -114,7 +116,7 @@ func TestChangedByFamiliarFlows(t *testing.T) {
 	} {
 		r := withTwins()
 		window := func(now int64, w registry.Window) v1.State {
-			rec := record("m", "10.0.0.1", now, now)
+			rec := record(first, "10.0.0.1", now, now)
 			r.Record(rec)
 			w.Probs = camera
 			return r.Window(rec, &w).State
@@ -157,5 +159,47 @@ func TestConflict(t *testing.T) {
 			tt.is[i].apart = time.Second
 		}
 		t.Run(tt.name, tt.test)
+	}
+}
+
+// Who is ignored, by the operator's word or by a flow, has no past once it is heeded again: it is
+// gathering, not changed nor in conflict.
+func TestHeededHasNoPast(t *testing.T) {
+	long := stretch{windows: 10, network: camera, apart: 10 * time.Minute}
+	for state, of := range map[v1.State][]stretch{
+		v1.Conflict: {{windows: registry.Windows, network: camera, facts: plug}},
+		v1.Changed:  {long, {windows: 20, network: plug}},
+	} {
+		r := withTwins()
+		if got := states(t, r, of...); got[len(got)-1] != state {
+			t.Fatalf("%s before, want %s", got, state)
+		}
+		r.Explained(first, "camera", .5)
+		if err := errors.Join(r.Ignore(first, true, 1), r.Ignore(first, false, 2)); err != nil {
+			t.Fatal(err)
+		}
+		if v := r.Verdict(first); v.State != v1.Gathering {
+			t.Errorf("%s: heeded again it is %s of %d windows", state, v.State, v.Windows)
+		}
+		if again := states(t, r, stretch{windows: 1, network: plug}); again[0] == state {
+			t.Errorf("%s again by one window", state)
+		}
+		if v := r.Verdict(first); v.PaddingFraction != nil {
+			t.Errorf("%s: an explanation of before is told", state)
+		}
+
+		cfg := twins
+		cfg.Ignored = func(rec *flows.Record) bool { return rec.RemPort == 7 }
+		r = registry.New(cfg)
+		states(t, r, of...)
+		rec := record(first, "10.0.0.1", second, 2*second)
+		if rec.RemPort = 7; !r.Record(rec) {
+			t.Fatal("it is not ignored")
+		}
+		saved, _ := r.Changed(9)
+		r = withTwins() // a sensor that is started again without --ignore
+		if r.Restore(saved); r.Verdict(first).State != v1.Gathering {
+			t.Errorf("%s: started again it is %s", state, r.Verdict(first).State)
+		}
 	}
 }

@@ -161,7 +161,8 @@ func (r *Registry) Record(rec *flows.Record) (ignored bool) {
 		d.joined.Presume("", 0)
 	}
 	if r.cfg.Ignored != nil && !d.ignored && r.cfg.Ignored(rec) {
-		d.ignored, d.joined = true, joined{} // what was said before is taken back
+		d.ignored = true
+		d.void() // what was said before is taken back
 		r.move(d, r.unknown)
 	}
 	return d.isIgnored()

@@ -14,7 +14,7 @@ func (r *Registry) SetModel(cfg Config) {
 		if v := r.verdict(d); v.State != v1.Gathering {
 			d.former = &v
 		}
-		d.judgement, d.explained = judgement{forwarding: d.forwarding}, explained{}
+		d.void()
 		d.changed = true
 	}
 	r.cfg.Labels, r.cfg.Levels, r.cfg.Model = cfg.Labels, cfg.Levels, cfg.Model

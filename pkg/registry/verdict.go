@@ -35,6 +35,11 @@ func (d *device) judge(w *Window, at int64, l *join.Levels) join.Verdict {
 	return l.Verdict(&d.joined.Mean)
 }
 
+// void takes back all that is known of the device by its windows.
+func (d *device) void() {
+	d.judgement, d.explained = judgement{forwarding: d.forwarding}, explained{}
+}
+
 // Presume says of a device that has no window, and serves nobody, that an outermost level is
 // safe, and its probability.
 func (r *Registry) Presume(name, level string, probability float64) {

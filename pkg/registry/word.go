@@ -294,7 +294,7 @@ func (r *Registry) Ignore(name string, on bool, at int64) error {
 		return nil
 	}
 	d.word.ignored = on
-	d.joined, d.hold = joined{}, hold{}
+	d.void()
 	r.anew(d.names()...)
 	v := r.verdict(d)
 	now := saidIn(&v)
