@@ -44,7 +44,8 @@ type early struct {
 	round  uint64
 	failed bool // to count has
 
-	// turn is had by who judges a device, and by who changes what judges. Before lock and mu.
+	// turn is had by who judges a device, by who changes what judges, and by who takes the
+	// operator's word. Before lock and mu.
 	turn sync.Mutex
 
 	mu   sync.Mutex

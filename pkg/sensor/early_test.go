@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -229,6 +230,55 @@ func TestProvisionalAfterSplit(t *testing.T) {
 	v := r.Verdict(part)
 	if h.overlay(&v); v.Device != part {
 		t.Errorf("said of %s: %+v", part, v)
+	}
+}
+
+// What is being judged when the operator says something is neither shown nor told of after that.
+func TestProvisionalWhileWordIsTaken(t *testing.T) {
+	bundle, err := embedded.Default()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const device, other = "50:c7:bf:00:00:02", "50:c7:bf:00:00:03"
+	for _, do := range []string{v1.DoIgnore, v1.DoForget, v1.DoMerge} {
+		t.Run(do, func(t *testing.T) {
+			h := newHouse(t, bundle, 100)
+			s := &Sensor{classifier: h.classifier, assembler: h.assembler, early: h.early}
+			h.lock = &s.mu
+			r := h.classifier.Registry()
+			if err := errors.Join(r.Label(device, "x", 1), r.Label(other, "y", 1)); err != nil {
+				t.Fatal(err)
+			}
+			h.assembler.Sample(sample(2, 1, 1e15))
+			var taken atomic.Bool
+			var saying sync.WaitGroup
+			h.copies = h.classifier.Apart(func(string) *facts.Set { // its record is being judged
+				done := make(chan struct{})
+				saying.Go(func() {
+					if _, err := s.say(device, do, v1.Correction{With: other}); err != nil {
+						t.Error(err)
+					}
+					taken.Store(true)
+					close(done)
+				})
+				select {
+				case <-done:
+				case <-time.After(100 * time.Millisecond): // it waits for the end of that
+				}
+				return h.known
+			})
+			told := 0
+			h.look(t.Context(), func(v1.Verdict) {
+				if told++; taken.Load() {
+					t.Error("told of what is not so any more")
+				}
+			}, slog.New(slog.DiscardHandler))
+			saying.Wait()
+			v := r.Verdict(device)
+			if h.overlay(&v); told != 1 || do != v1.DoMerge && v.Provisional {
+				t.Errorf("told %d times, shown %+v", told, v)
+			}
+		})
 	}
 }
 

@@ -60,8 +60,13 @@ func (s *Sensor) Correct(ctx context.Context, device, do string, c v1.Correction
 }
 
 // say takes it in memory. Records wait meanwhile: who makes room for another, or is
-// forgotten, is so by all: forgotten are the names of who is.
+// forgotten, is so by all: forgotten are the names of who is. What is being judged by open flows
+// is told before, so that none of it is kept or told of after.
 func (s *Sensor) say(device, do string, c v1.Correction) (forgotten []string, err error) {
+	if s.early != nil {
+		s.early.turn.Lock()
+		defer s.early.turn.Unlock()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.classifier.Registry()
