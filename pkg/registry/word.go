@@ -187,6 +187,9 @@ func (r *Registry) Merge(name, other string) error {
 		d.word.label, d.word.labelled = o.word.label, o.word.labelled
 	}
 	d.absorb(o)
+	if d.isIgnored() {
+		d.void()
+	}
 	d.in = r.kept
 	d.changed = true
 	r.put(d)

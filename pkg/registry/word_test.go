@@ -235,6 +235,20 @@ func TestIgnore(t *testing.T) {
 	}
 }
 
+// What is merged into a device that is ignored is ignored with it, and has no verdict.
+func TestMergeIntoIgnored(t *testing.T) {
+	r := modelled("m", 9)
+	play(r, 0, 40)
+	const ignored, judged = "50:c7:bf:00:00:00", "50:c7:bf:00:00:02"
+	flows := r.Verdict(ignored).Flows + r.Verdict(judged).Flows
+	if err := errors.Join(r.Ignore(ignored, true, 5), r.Merge(ignored, judged)); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Verdict(judged); v.State != v1.Ignored || v.Known || v.Windows != 0 || v.Label != nil || v.Flows != flows || !r.Ignores(judged) {
+		t.Error(jsonText(t, v))
+	}
+}
+
 // Who keeps windows of a device is told of each of its MACs that is to be judged without them.
 func TestAnew(t *testing.T) {
 	var told []string
