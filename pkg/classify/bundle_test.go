@@ -166,3 +166,34 @@ func TestJudgedAnew(t *testing.T) {
 		}
 	}
 }
+
+// The next flow of a device that is judged anew begins its stream, and is like none of before.
+func TestJudgedAnewBeginsAgain(t *testing.T) {
+	const device = "02:00:00:00:00:01"
+	var judged []classify.Judged
+	k, err := classify.New(heardBundle(t, 1, nil), classify.Options{Judged: func(j classify.Judged) { judged = append(judged, j) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range int64(4) {
+		if i == 2 {
+			if err := errors.Join(k.Registry().Ignore(device, true, i), k.Registry().Ignore(device, false, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := k.Record(&flows.Record{
+			Device: device, FirstSeen: i + 1, LastSeen: i + 1, Remote: netip.MustParseAddr("203.0.113.1"), Proto: 6, DevPort: 50000, RemPort: 80,
+			TotalBytes: 100, PacketCount: 1, Packets: []flows.RowPacket{{Size: 100, Sent: true, Payload: []byte{1}}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, j := range judged {
+		if number := i % 2; j.Number != number || j.Since != int64(number) || j.Again != (number > 0) {
+			t.Errorf("flow %d is number %d, %d us after another, like one of before: %v", i, j.Number, j.Since, j.Again)
+		}
+	}
+	if len(judged) != 4 {
+		t.Errorf("%d windows, want 4", len(judged))
+	}
+}
