@@ -119,9 +119,12 @@ def figures(c, weights):
 
 def paths_of(flags):
     """The path of each label that the --taxonomy of those flags of train gives one."""
-    if "--taxonomy" not in flags:
+    p = argparse.ArgumentParser(allow_abbrev=False)
+    p.add_argument("--taxonomy", "-taxonomy")
+    path = p.parse_known_args(flags)[0].taxonomy
+    if path is None:
         return {}
-    with open(flags[flags.index("--taxonomy") + 1], newline="") as file:
+    with open(path, newline="") as file:
         return {r["label"]: r["path"] for r in csv.DictReader(file)}
 
 
@@ -194,11 +197,13 @@ class Bars:
                         np.logical_and.at(barred.T, column, ~may.T)
                         named = some & (top >= threshold[best]) & ~barred[np.arange(len(lines)), best]
                         other = group_of[best] != group_of[truth]
-                        level = np.array([row[level_at] if level_at else "" for row in lines])
+                        level = np.array(["" if level_at is None else row[level_at] for row in lines])
                         own = np.array([f"{self.paths.get(row[3], row[3])}/".startswith(f"{path}/") for row, path in zip(lines, level)])
                         at_one = level != ""
                         for k, v in enumerate((np.ones(len(lines)), right & some, some, named, named & ~right, named & other, at_one & own, at_one & ~own)):
                             np.add.at(c.devices, (at, k), v)
+                        if level_at is None:  # older files do not tell it
+                            c.devices[:, DEVICES.index("level_right"):] = np.nan
                     else:
                         np.add.at(c.right, (at[right], truth[right]), 1)
                         np.add.at(c.said, (at, best), 1)
@@ -224,6 +229,8 @@ def draws(manifest):
 
 
 def summary(values):
+    if np.isnan(values[0]):
+        return None
     low, high = np.percentile(values[1:], (2.5, 97.5))
     return {"value": float(values[0]), "low": float(low), "high": float(high)}
 
@@ -257,7 +264,7 @@ def markdown(result):
     """The table for readers."""
     head = list(result["rows"][0]["figures"])
     seeds = sorted({s for s, _ in result["runs"]})
-    shown = lambda v: f"{v['value']:.3f} ({v['low']:.3f} to {v['high']:.3f})"
+    shown = lambda v: "not told" if v is None else f"{v['value']:.3f} ({v['low']:.3f} to {v['high']:.3f})"
     text = [f"{len(result['runs'])} of {result['of']} models (seeds {', '.join(map(str, seeds))}), `{' '.join(result['flags']) or 'the defaults'}`."]
     row_of = {(row["change"], row["twins_merged"]): row for row in result["rows"]}
     keys = [k for k in ("figures", "against", "difference") if k in result["rows"][0]]
