@@ -29,11 +29,12 @@ const (
 
 // Config says what the registry's verdicts are made of.
 type Config struct {
-	Labels     []string            // all class names
-	Levels     *join.Levels        // theirs; nil: there is no class
-	MaxDevices int                 // 0: DefaultMaxDevices
-	Evicted    func(device string) // called when a device is dropped; may be nil
-	Anew       func(device string) // called when a device is to be judged as if it had had no window; may be nil
+	Labels     []string     // all class names
+	Levels     *join.Levels // theirs; nil: there is no class
+	MaxDevices int          // 0: DefaultMaxDevices
+	// Evicted is called with each name of a device that is dropped, Anew with each that is to be
+	// judged as if it had had no window. They must not ask the registry; may be nil.
+	Evicted, Anew func(device string)
 	// Ignored reports whether a record makes its device one that gets no verdict from
 	// then on; nil: never.
 	Ignored func(*flows.Record) bool
