@@ -7,7 +7,7 @@
 
 Trains a network for each seed and fold with the flags after --, has `iotsense evaluate`
 write what it says of the fold's captures, plain, after each change of --stress, and 10,
-20 and 60 s after each device's first packet, and pools the folds: bars.md and bars.json
+20 and 60 s after the first packet that each device sends, and pools the folds: bars.md and bars.json
 in the directory, made anew after each fold. Models and predictions stay there: run
 again, it goes on where it was ended. With other flags or another directory nothing is
 shared. Figures are means over the seeds, their 95 % intervals of captures drawn anew

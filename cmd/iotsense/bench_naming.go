@@ -25,11 +25,11 @@ func benchNamingCommand() *cli.Command {
 	return &cli.Command{
 		Name: "naming", ArgsUsage: "[DATA...]",
 		Usage: "maker, kind and model of devices beside what other programs say of the same captures",
-		Description: "Each level is right, wrong or blank some time after a device's first packet; the score is\n" +
+		Description: "Each level is right, wrong or blank some time after the first packet that a device sends; the score is\n" +
 			"right less twice wrong, of all. Programs that are not installed are left out by name.\n" +
 			"What their words mean stands in one table, which is generous to them.",
 		Flags: append(box.DataFlags(), terminal.JSONFlag,
-			&cli.GenericFlag{Name: "first", Value: &moments{}, Usage: "what is said `TIME` after each device's first packet (repeatable; default: 10s, 60s and 300s)"},
+			&cli.GenericFlag{Name: "first", Value: &moments{}, Usage: "what is said `TIME` after the first packet that each device sends (repeatable; default: 10s, 60s and 300s)"},
 			&cli.StringSliceFlag{Name: "strangers", Usage: "also devices of the manifest `FILE`, in rows of their own (repeatable)"},
 			&cli.StringFlag{Name: "taxonomy", Usage: "CSV `FILE` of label,path for true classes that the model lacks; a level ? is not known and not counted"},
 			&cli.StringFlag{Name: "table", Usage: "CSV `FILE` of peer,pattern,maker,kind,model: what programs' words mean (default: the one that comes along)"}),

@@ -33,7 +33,7 @@ func evaluateCommand() *cli.Command {
 			&cli.IntFlag{Name: "bootstrap", Value: 1000, Usage: "`N` resamples of captures for the intervals, 0: none"},
 			&cli.BoolFlag{Name: "draws", Usage: "keep the macro-F1 of each resample in the JSON: those of two models on the same captures pair"},
 			&cli.BoolFlag{Name: "stress", Usage: "score the same captures changed as well: begun late, lost in part, seen twice or one way, in another home"},
-			&cli.GenericFlag{Name: "first", Value: &moments{}, Usage: "score also what there is `TIME` after each device's first packet, as 10s (repeatable)"},
+			&cli.GenericFlag{Name: "first", Value: &moments{}, Usage: "score also what there is `TIME` after the first packet that each device sends, as 10s (repeatable)"},
 			&cli.StringFlag{Name: "strangers", Usage: "count the names given to devices of the manifest `FILE`, which no class describes"},
 			&cli.StringFlag{Name: "taxonomy", Usage: "CSV `FILE` of label,path for true classes that the model lacks, such as strangers: its own it has"},
 			&cli.BoolFlag{Name: "no-facts", Usage: "judge by the models' networks alone, whatever devices say of themselves"},

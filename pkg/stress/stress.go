@@ -65,8 +65,8 @@ func Named(name string) (Change, error) {
 	return Change{}, fmt.Errorf("no change %q: there are %s, and first- with a time as in first-10s", name, strings.Join(names, ", "))
 }
 
-// First leaves what there is of a device so long after its first packet: what a sensor
-// has seen that is asked then.
+// First leaves what there is of a device so long after the first packet that it sends,
+// what others sent to it before among it: what a sensor has seen that is asked then.
 func First(time time.Duration) Change {
 	return Change{fmt.Sprintf("first-%gs", time.Seconds()), fmt.Sprintf("the first %g s alone", time.Seconds()), first(time)}
 }
@@ -137,8 +137,9 @@ func late(by time.Duration) func(*changer) {
 	}
 }
 
-// first passes over what is more than so long after the first packet of any of its
-// devices, and over what is of none.
+// first passes over what is more than so long after the first packet that each of its
+// devices sends, and over what is of none. Packets to a device that has sent none say
+// nothing of when it came: a router asks for one that is gone.
 func first(most time.Duration) func(*changer) {
 	return func(c *changer) {
 		begun := map[any]time.Time{} // by MAC or address of the device
@@ -150,16 +151,20 @@ func first(most time.Duration) func(*changer) {
 				now = p.Time
 			}
 			within := false
-			note := func(of any, device bool) {
-				if _, known := begun[of]; device && !known {
-					begun[of] = now
+			note := func(of any, device, sends bool) {
+				if !device {
+					return
 				}
-				within = within || device && now.Sub(begun[of]) <= most
+				at, has := begun[of]
+				if !has && sends {
+					begun[of], at, has = now, now, true
+				}
+				within = within || !has || now.Sub(at) <= most
 			}
-			note(parsed.SrcMAC, c.macs[parsed.SrcMAC])
-			note(parsed.DstMAC, c.macs[parsed.DstMAC])
-			note(parsed.Src, c.addrs[parsed.Src])
-			note(parsed.Dst, c.addrs[parsed.Dst])
+			note(parsed.SrcMAC, c.macs[parsed.SrcMAC], true)
+			note(parsed.DstMAC, c.macs[parsed.DstMAC], false)
+			note(parsed.Src, c.addrs[parsed.Src], true)
+			note(parsed.Dst, c.addrs[parsed.Dst], false)
 			if within {
 				give(p)
 			}

@@ -93,23 +93,25 @@ func TestWaysWithoutMAC(t *testing.T) {
 	}
 }
 
-// The first seconds are those of each device, whichever packet is its first.
+// The first seconds are those of each device, from the first packet that it sends on.
 func TestFirst(t *testing.T) {
 	late := [6]byte{2, 0, 0, 0, 0, 9}
 	query := packet.Ethernet(packet.IPv4Type, udp(packet.IP{}, packet.IP{}, 5000, 53))
 	answer := packet.EthernetFrom(packet.RouterMAC, packet.DeviceMAC, packet.IPv4Type, udp(packet.IP{Src: packet.ServerIP}, packet.IP{Dst: packet.DeviceIP}, 53, 5000))
 	toLate := packet.EthernetFrom(packet.RouterMAC, late, packet.ARPType, make([]byte, 28))
+	fromLate := packet.EthernetFrom(late, packet.RouterMAC, packet.ARPType, make([]byte, 28))
 	between := packet.EthernetFrom(packet.DeviceMAC, late, packet.ARPType, make([]byte, 28))
 	other := packet.EthernetFrom(packet.RouterMAC, [6]byte{2, 0, 0, 0, 0, 8}, packet.ARPType, make([]byte, 28))
 	untimed := pcap.Packet{Data: query, Length: len(query), Link: 1}
 	c := First(10*time.Second).Begin(1, "a.pcap", []string{device, "02:00:00:00:00:09"})
 	var got []string
 	for i, p := range []pcap.Packet{
-		at(0, other), at(5, answer), at(9, query), at(15, answer), untimed, at(15.1, query), at(16, toLate), untimed, at(20, between), at(26.1, between),
+		at(0, other), at(1, answer), at(5, query), at(9, query), at(15, answer), untimed, at(15.1, query), at(16, toLate), untimed,
+		at(30, between), at(31, fromLate), at(40, between), at(41.1, between),
 	} {
 		c.Packet(p, func(pcap.Packet) { got = append(got, fmt.Sprint(i)) })
 	}
-	if s, want := strings.Join(got, " "), "1 2 3 4 6 8"; s != want {
+	if s, want := strings.Join(got, " "), "1 2 3 4 5 7 9 10 11"; s != want {
 		t.Errorf("packets %s, want %s", s, want)
 	}
 	if name := First(time.Minute).Name; name != "first-60s" {
